@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#define _GNU_SOURCE
+#include "base/guard.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define MAX_CODE_RANGES 64
+
+extern const struct guard_entry __start_guard_table[] HIDDEN;
+extern const struct guard_entry __stop_guard_table[] HIDDEN;
+
+__thread struct guard_fault guard_fault __attribute__((tls_model("initial-exec")));
+void (*guard_chain)(int sig, siginfo_t *info, void *uc);
+
+/* The table sorted by address, made once before any handler can look at it. */
+struct range_fixup {
+	u64 insn;
+	u64 fixup;
+};
+static struct range_fixup *sorted;
+static size_t nsorted;
+
+/* Written under code_lock; read by signal handlers, so each line is published by its `len`. */
+static struct {
+	u64 start;
+	u64 len; /* 0: free */
+	u64 fixup;
+} code_ranges[MAX_CODE_RANGES];
+static pthread_mutex_t code_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static int by_insn(const void *a, const void *b)
+{
+	const struct range_fixup *x = a, *y = b;
+
+	return x->insn < y->insn ? -1 : x->insn > y->insn;
+}
+
+static void sort_table(void)
+{
+	size_t n = (size_t)(__stop_guard_table - __start_guard_table);
+	struct range_fixup *t = malloc(n * sizeof(*t));
+
+	if (!t)
+		abort(); /* at load time, before the VMM's main() */
+	for (size_t i = 0; i < n; i++) {
+		const struct guard_entry *e = &__start_guard_table[i];
+
+		t[i].insn = (u64)&e->insn + (u64)(s64)e->insn;
+		t[i].fixup = (u64)&e->fixup + (u64)(s64)e->fixup;
+	}
+	qsort(t, n, sizeof(*t), by_insn);
+	sorted = t;
+	nsorted = n;
+}
+
+static u64 find_fixup(u64 rip)
+{
+	size_t lo = 0, hi = nsorted;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (sorted[mid].insn == rip)
+			return sorted[mid].fixup;
+		if (sorted[mid].insn < rip)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (size_t i = 0; i < MAX_CODE_RANGES; i++) {
+		u64 len = __atomic_load_n(&code_ranges[i].len, __ATOMIC_ACQUIRE);
+
+		if (len && rip - code_ranges[i].start < len)
+			return code_ranges[i].fixup;
+	}
+	return 0;
+}
+
+int guard_add_code_range(const void *start, size_t len, void *fixup)
+{
+	int r = -ENOSPC;
+
+	pthread_mutex_lock(&code_lock);
+	for (size_t i = 0; i < MAX_CODE_RANGES; i++) {
+		if (code_ranges[i].len)
+			continue;
+		code_ranges[i].start = (u64)start;
+		code_ranges[i].fixup = (u64)fixup;
+		__atomic_store_n(&code_ranges[i].len, len, __ATOMIC_RELEASE);
+		r = 0;
+		break;
+	}
+	pthread_mutex_unlock(&code_lock);
+	return r;
+}
+
+void guard_remove_code_range(const void *start)
+{
+	pthread_mutex_lock(&code_lock);
+	for (size_t i = 0; i < MAX_CODE_RANGES; i++) {
+		if (code_ranges[i].len && code_ranges[i].start == (u64)start)
+			__atomic_store_n(&code_ranges[i].len, 0, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&code_lock);
+}
+
+bool guard_handle(int sig, siginfo_t *info, ucontext_t *uc)
+{
+	u64 rip = (u64)uc->uc_mcontext.gregs[REG_RIP];
+	u64 fixup;
+
+	if (info->si_code <= 0) /* sent by someone, not raised by an instruction */
+		return false;
+	fixup = find_fixup(rip);
+	if (!fixup)
+		return false;
+	guard_fault.addr = info->si_addr;
+	guard_fault.sig = sig;
+	guard_fault.code = info->si_code;
+	guard_fault.addr_lsb = sig == SIGBUS ? info->si_addr_lsb : 0;
+	guard_fault.rip = rip;
+	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)fixup;
+	return true;
+}
+
+bool guard_break_off(ucontext_t *uc)
+{
+	u64 rip = (u64)uc->uc_mcontext.gregs[REG_RIP];
+	u64 fixup = find_fixup(rip);
+
+	if (!fixup)
+		return false;
+	guard_fault.addr = NULL;
+	guard_fault.sig = GUARD_BROKEN_OFF;
+	guard_fault.code = 0;
+	guard_fault.rip = rip;
+	uc->uc_mcontext.gregs[REG_RIP] = (greg_t)fixup;
+	return true;
+}
+
+static void handler(int sig, siginfo_t *info, void *uc)
+{
+	if (guard_handle(sig, info, uc))
+		return;
+	if (guard_chain) {
+		guard_chain(sig, info, uc);
+		return;
+	}
+	/* Not ours and nobody else's: die of it as if we had never been here. */
+	signal(sig, SIG_DFL);
+}
+
+int guard_install(void)
+{
+	static const int sigs[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct sigaction sa = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
+
+	pthread_once(&once, sort_table);
+	sigemptyset(&sa.sa_mask);
+	for (size_t i = 0; i < ARRAY_SIZE(sigs); i++) {
+		if (sigaction(sigs[i], &sa, NULL))
+			return -errno;
+	}
+	return 0;
+}
+
+/*
+ * Bytes, because a string move stops exactly at the byte that faults and restarts there; ERMS
+ * makes it as fast as anything for a page.
+ */
+static int guard_movs(void *dst, const void *src, size_t n)
+{
+	asm volatile goto("1: rep movsb\n" GUARD_ENTRY(1b, %l[fault])
+			  : "+D"(dst), "+S"(src), "+c"(n)
+			  :
+			  : "memory"
+			  : fault);
+	return 0;
+fault:
+	return -EFAULT;
+}
+
+int guard_copy_from(void *dst, const void *unsafe_src, size_t n)
+{
+	return guard_movs(dst, unsafe_src, n);
+}
+
+int guard_copy_to(void *unsafe_dst, const void *src, size_t n)
+{
+	return guard_movs(unsafe_dst, src, n);
+}
+
+int guard_zero(void *unsafe_dst, size_t n)
+{
+	asm volatile goto("1: rep stosb\n" GUARD_ENTRY(1b, %l[fault])
+			  : "+D"(unsafe_dst), "+c"(n)
+			  : "a"(0)
+			  : "memory"
+			  : fault);
+	return 0;
+fault:
+	return -EFAULT;
+}
+
+int guard_touch_read(const void *p)
+{
+	u8 v;
+
+	return guard_load8(p, &v) ? 0 : -EFAULT;
+}
+
+int guard_touch_write(void *p)
+{
+	/* Adding nothing, locked: cannot lose another thread's store and leaves the byte alone. */
+	asm volatile goto("1: lock orb $0, %0\n" GUARD_ENTRY(1b, %l[fault])
+			  :
+			  : "m"(*(u8 *)p)
+			  : "memory", "cc"
+			  : fault);
+	return 0;
+fault:
+	return -EFAULT;
+}

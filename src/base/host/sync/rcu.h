@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sync/rcu.h (production build): read-copy-update, over liburcu's "bulletproof" flavour, which
+ * needs no registration of the VMM's threads.
+ *
+ * A read side never spans guest execution, a host fault, a lock or anything that blocks. The
+ * explorer's build of this header poisons what is freed too early.
+ */
+#ifndef SYNC_RCU_H
+#define SYNC_RCU_H
+
+#include <urcu/urcu-bp.h>
+#include "base/types.h"
+
+typedef struct rcu_head sync_rcu_head;
+
+#define sync_rcu_read_lock()   urcu_bp_read_lock()
+#define sync_rcu_read_unlock() urcu_bp_read_unlock()
+/* Load of a pointer published by sync_rcu_publish(); inside a read side. */
+#define sync_rcu_deref(p)      __atomic_load_n((p), __ATOMIC_CONSUME)
+/* Store that makes everything written before it visible to who loads the pointer. */
+#define sync_rcu_publish(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+/* Call fn(head) after every read side that could see the object has ended. Never blocks. */
+#define sync_rcu_call(head, fn) urcu_bp_call_rcu((head), (fn))
+/* Wait for every read side now running. Blocks; not from a read side, not under mmu_lock. */
+#define sync_rcu_wait()         urcu_bp_synchronize_rcu()
+/* Wait until every fn already handed to sync_rcu_call() has run. */
+#define sync_rcu_barrier()      urcu_bp_barrier()
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * interpreter/decode.h: from Zydis's view of an instruction to an op, through the default-deny
+ * table (cpu/table/).
+ *
+ * Each line of the table names, for a mnemonic, how it is carried out and the function that makes
+ * the op. A decode function returns false for a form it does not take: that form is #UD. It runs
+ * in guest mode on the vCPU's thread; it must not access guest memory.
+ */
+#ifndef CPU_INTERPRETER_DECODE_H
+#define CPU_INTERPRETER_DECODE_H
+
+#include <Zydis/Zydis.h>
+#include "cpu/interpreter/op.h"
+
+struct decoder {
+	struct cpu *c;
+	u64 rip;	 /* of this instruction */
+	u32 key;	 /* BLOCK_KEY_* of the block being made */
+	u8 bytes[15];
+	ZydisDecodedInstruction i;
+	ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
+	bool ends_block; /* set by the decode function: nothing may follow in this block */
+};
+
+typedef bool decode_fn(struct decoder *d, struct op *op);
+
+/* Byte offset in struct cpu of a general register (any width; AH..BH included). */
+u8 decode_gpr(ZydisRegister r);
+/* Fill op's memory fields from a memory operand: base, index, scale, seg, disp, flags. */
+void decode_mem(struct decoder *d, const ZydisDecodedOperand *o, struct op *op);
+/* log2 of an operand's size in bytes: 0 for 8 bits ... 3 for 64. */
+static inline unsigned decode_size(const ZydisDecodedOperand *o)
+{
+	return o->size <= 8 ? 0 : o->size == 16 ? 1 : o->size == 32 ? 2 : 3;
+}
+
+enum table_class {
+	CLASS_DENY,
+	CLASS_C,      /* carried out by a handler in C */
+	CLASS_NATIVE, /* unprivileged, host-state-free: the instruction itself, registers and memory
+			 operand redirected */
+};
+
+struct table_line {
+	u16 mnemonic;	   /* ZYDIS_MNEMONIC_* */
+	u8 cls;
+	decode_fn *decode;
+	const char *cpuid; /* the CPUID bit that announces it, "" for the base */
+	const char *reason; /* why this class is safe or necessary */
+};
+
+/* The tables, one per family; interpreter/table.c indexes them by mnemonic. */
+extern const struct table_line table_integer[], table_system[], table_native[];
+extern const unsigned table_integer_lines, table_system_lines, table_native_lines;
+
+const struct table_line *table_find(unsigned mnemonic); /* NULL: denied */
+
+#endif

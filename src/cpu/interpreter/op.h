@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * interpreter/op.h: a decoded instruction, a block of them, and the contract between the decoder
+ * and the handlers.
+ *
+ * A handler gets the op and returns the next one to execute, or NULL to leave to the run loop
+ * with cpu->rip set. It does all its guest memory accesses before it changes any state, since an
+ * access may not return: a fault unwinds to the run loop, which delivers it with the rip of this
+ * op and every register as it was.
+ */
+#ifndef CPU_INTERPRETER_OP_H
+#define CPU_INTERPRETER_OP_H
+
+#include "cpu/state.h"
+
+typedef const struct op *op_fn(struct cpu *c, const struct op *o);
+
+enum op_flags {
+	OP_EA_SLOW = 1 << 0, /* segment base, limit or address wrap to be applied: op_ea_slow() */
+	OP_LOCK = 1 << 1,
+	OP_REP = 1 << 2,     /* F3 */
+	OP_REPNE = 1 << 3,   /* F2 */
+	OP_ADDR16 = 1 << 4,  /* effective address size; neither: 64 */
+	OP_ADDR32 = 1 << 5,
+	OP_RIPREL = 1 << 6,  /* disp already holds the absolute target */
+};
+
+/* 32 bytes. Register operands are byte offsets from the cpu (AH is 1). */
+struct op {
+	op_fn *fn;
+	s64 disp;   /* displacement; RIP-relative ones are absolute already; moffs; imm64 */
+	s32 imm;    /* immediate, sign-extended; relative branches: target minus block's rip */
+	u8 len;	    /* bytes of this instruction */
+	u8 r0, r1;  /* register operands: destination first */
+	u8 base, index; /* REG_ZERO's offset when absent */
+	u8 scale;   /* shift count 0..3 */
+	u8 seg;	    /* enum segreg that the memory operand goes through */
+	u8 flags;   /* enum op_flags */
+	u16 off;    /* this instruction's offset from the block's rip */
+	u16 aux;    /* the handler's own */
+};
+_Static_assert(sizeof(struct op) == 32, "two ops a cache line");
+
+/* What a block depends on besides its address; part of its key. */
+#define BLOCK_KEY_MODE	  0x07 /* enum cpu_mode */
+#define BLOCK_KEY_SS32	  0x08 /* stack width in legacy modes */
+#define BLOCK_KEY_FLAT	  0x10 /* legacy modes: CS, SS, DS, ES all base 0, limit 4 GiB */
+#define BLOCK_KEY_NM	  0x20 /* CR0.TS or EM: x87, MMX and vector instructions trap */
+#define BLOCK_KEY_SSE	  0x40 /* CR4.OSFXSR */
+#define BLOCK_KEY_AVX	  0x80 /* CR4.OSXSAVE and XCR0 has SSE and AVX */
+#define BLOCK_KEY_AVX512 0x100 /* and opmask, ZMM */
+#define BLOCK_KEY_STEP	 0x200 /* TF, single step or breakpoints: one instruction a block */
+#define BLOCK_KEY_CPL3	 0x400
+#define BLOCK_KEY_EM	 0x800 /* CR0.EM */
+
+struct code_page;
+
+struct block {
+	u64 rip;	 /* linear address less CS base, i.e. the guest's own rip */
+	gpa_t gpa;	 /* of the first byte */
+	u32 key;
+	u16 nops;
+	u16 bytes;
+	struct block *next;	   /* in the page's list */
+	struct code_page *page;	   /* pages it was decoded from; the second for a straddler */
+	struct code_page *page2;
+	struct block *link[2];	   /* direct successors on the same page: fall through, taken */
+	struct op op[];
+};
+
+/* Precise rip of the op being executed, and of the one after it. */
+static inline u64 op_rip(const struct cpu *c, const struct op *o)
+{
+	return c->block->rip + o->off;
+}
+
+static inline u64 op_next_rip(const struct cpu *c, const struct op *o)
+{
+	return c->block->rip + o->off + o->len;
+}
+
+#define R8(c, o)  (*(u8 *)((char *)(c) + (o)))
+#define R16(c, o) (*(u16 *)((char *)(c) + (o)))
+#define R32(c, o) (*(u32 *)((char *)(c) + (o)))
+#define R64(c, o) (*(u64 *)((char *)(c) + (o)))
+
+/* Linear address of the memory operand for an access of `size` bytes; legacy segmentation may
+ * raise #GP or #SS. Sets c->op. */
+u64 op_ea_slow(struct cpu *c, const struct op *o, u64 ea, u32 size, bool write);
+
+static inline u64 op_offset(const struct cpu *c, const struct op *o)
+{
+	return R64(c, o->base) + (R64(c, o->index) << o->scale) + (u64)o->disp;
+}
+
+static inline u64 op_ea(struct cpu *c, const struct op *o, u32 size, bool write)
+{
+	u64 ea = op_offset(c, o);
+
+	c->op = o;
+	if (unlikely(o->flags & OP_EA_SLOW))
+		ea = op_ea_slow(c, o, ea, size, write);
+	return ea;
+}
+
+#endif

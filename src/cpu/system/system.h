@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * system/system.h: the processor's system architecture: modes, segmentation, the guest page walk,
+ * exception and interrupt delivery, control registers, MSRs, CPUID.
+ *
+ * On the vCPU's thread. What raises does not return (cpu/fault.h).
+ */
+#ifndef CPU_SYSTEM_SYSTEM_H
+#define CPU_SYSTEM_SYSTEM_H
+
+#include "cpu/state.h"
+
+/* Recompute what is derived from CR0, CR4, EFER, RFLAGS, CS, SS: mode, cpl, key, tlb, ea_mask. To
+ * be called after any of them changed. */
+void cpu_update_mode(struct cpu *c);
+/* The same when only EFLAGS.AC (STAC, CLAC, POPF) or the CPL changed. */
+void cpu_update_tlb(struct cpu *c);
+/* Set RFLAGS whole, no privilege checks; updates what depends on it. */
+void cpu_load_rflags(struct cpu *c, u64 rflags);
+
+/* Guest page walk. */
+struct walk {
+	gpa_t gpa;	/* of the byte */
+	unsigned perm;	/* enum mmu_access the tables allow to this kind of access */
+	bool global;
+	u8 level;	/* enum mmu_level of the guest's mapping */
+};
+enum walk_flags {
+	WALK_USER = 1,	   /* a user-mode access */
+	WALK_IMPLICIT = 2, /* supervisor access of the processor itself: EFLAGS.AC does not count */
+	WALK_AC = 4,	   /* SMAP is off or overridden by AC */
+	WALK_NO_SET = 8,   /* debugging: set no accessed or dirty bits, raise nothing */
+};
+/*
+ * Walk for one access (MMU_READ, MMU_WRITE or MMU_EXEC). 0; 1: page fault, *error is its code;
+ * <0: the tables themselves cannot be read (-ENOENT: no memory there). Sets accessed and dirty.
+ * `perm` says for which accesses a TLB entry may be made.
+ */
+int walk_linear(struct cpu *c, u64 la, unsigned access, unsigned flags, struct walk *w, u32 *error);
+/* PAE: load and check the PDPTEs; false: #GP. */
+bool walk_load_pdptrs(struct cpu *c, u64 cr3);
+
+/* Segments. Raise #GP, #NP, #SS or #TS as the manual says for `vec_class`. */
+void seg_load(struct cpu *c, enum segreg s, u16 sel);	/* MOV, POP, LDS ... */
+void seg_load_real(struct cpu *c, enum segreg s, u16 sel); /* real and V86 mode */
+/* Far transfers; op_size 2, 4 or 8 bytes. Set c->rip; the caller ends the block. */
+void far_jump(struct cpu *c, u16 sel, u64 off, u32 op_size);
+void far_call(struct cpu *c, u16 sel, u64 off, u32 op_size, u64 return_rip);
+void far_return(struct cpu *c, u32 op_size, u32 pop_bytes);
+void far_iret(struct cpu *c, u32 op_size);
+
+/* Deliver an event through the IDT or IVT. kind as below. May raise (then the caller makes a
+ * double fault of it): call under an unwind point. */
+enum event_kind { EVENT_EXCEPTION, EVENT_SOFT_INT, EVENT_INT3, EVENT_INT1, EVENT_EXTERNAL };
+void event_deliver(struct cpu *c, u8 vector, enum event_kind kind, bool has_error, u32 error,
+		   u64 return_rip);
+
+/* Control registers from MOV, LMSW, CLTS; raise #GP. */
+void cr_write(struct cpu *c, unsigned n, u64 value);
+
+#endif

@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmu/mmu.h: guest memory. Memslots, the secondary MMU (stage 2), what a vCPU's TLB may hold,
+ * the handshake with running vCPUs, invalidation, dirty and accessed tracking, page tracking for
+ * cached code.
+ *
+ * Who calls it: vm/ makes an mmu and sets memslots; cpu/ translates; primary/ invalidates; abi/
+ * never. It knows neither x86 nor ioctls nor which primary MMU it runs on.
+ *
+ * Errors are negative errno, those KVM gives where a VMM can see them.
+ *
+ * Lock order (outer first): slots_lock, a host-side cache's lock, mmu_lock, token_lock. A vCPU in
+ * guest mode holds none of them. Nobody waits for a vCPU's answer under mmu_lock.
+ */
+#ifndef MMU_MMU_H
+#define MMU_MMU_H
+
+#include "base/types.h"
+#include "primary/primary.h"
+#include "mmu/tlb.h"
+
+struct mmu;
+struct memslot;
+
+/* ------------------------------------------------------------------ the vCPU's side */
+
+enum mmu_mode {
+	MMU_OUTSIDE,  /* holds no translation: halted, in a fault, in the VMM */
+	MMU_IN_GUEST, /* may use what its TLB holds; answers at its next safe point */
+	MMU_READING,  /* a lock-free walk outside guest mode */
+};
+
+/*
+ * Requests to a vCPU, one word polled at every block boundary. The low bits are mmu/'s and are
+ * answered by mmu_vcpu_safe_point(); the others belong to whoever runs the vCPU.
+ */
+enum mmu_request {
+	MMU_REQ_FLUSH = 1 << 0, /* drop every TLB entry */
+	MMU_REQ_CODE = 1 << 1,	/* bytes of code changed: drop execute entries, compare before use */
+	MMU_REQ_MASK = 0xff,
+	MMU_REQ_OWNER_SHIFT = 8, /* first bit of the owner's requests */
+};
+
+/* Embedded in the vCPU by cpu/. Fields are mmu/'s unless said otherwise. */
+struct mmu_vcpu {
+	u32 requests;  /* enum mmu_request; set by anyone, cleared by the vCPU's thread */
+	u32 mode;      /* enum mmu_mode; written by the vCPU's thread only */
+	u64 epoch;     /* counts TLB flushes: a host pointer got before a change of it is stale */
+	u64 code_epoch;	/* counts MMU_REQ_CODE answers; cpu/ compares code bytes after a change */
+	u64 nr_answers;	/* requests answered; what a flush waits on */
+	struct mmu *mmu;
+	void *owner;   /* the vCPU as mmu_vcpu_ops know it */
+	u32 index;
+	void *ring;    /* dirty ring, or NULL */
+	u64 stat_faults, stat_mmio_cached; /* statistics, this thread only */
+	struct tlb tlb[TLB_MODES];
+};
+
+struct mmu_vcpu_ops {
+	/* Make the vCPU look at its requests soon, wherever it is. Any thread, any lock. */
+	void (*kick)(void *owner);
+	/* Is there a reason to leave a wait (a signal, immediate_exit)? The vCPU's thread. */
+	bool (*interrupted)(void *owner);
+};
+
+int mmu_vcpu_init(struct mmu *mmu, struct mmu_vcpu *v, u32 index, void *owner,
+		  const struct mmu_vcpu_ops *ops);
+void mmu_vcpu_fini(struct mmu_vcpu *v);
+
+/*
+ * Enter and leave guest mode. Enter: store "in guest", full fence, look at requests; returns with
+ * MMU requests answered. All three are for the vCPU's thread, with no lock held.
+ */
+void mmu_vcpu_enter(struct mmu_vcpu *v);
+void mmu_vcpu_leave(struct mmu_vcpu *v);
+/* Answer MMU requests now. The caller uses no translation it got before. */
+void mmu_vcpu_safe_point(struct mmu_vcpu *v);
+/* Post owner requests (bits from MMU_REQ_OWNER_SHIFT up), without a kick. Any thread. */
+static inline void mmu_vcpu_request(struct mmu_vcpu *v, u32 bits)
+{
+	__atomic_fetch_or(&v->requests, bits, __ATOMIC_SEQ_CST);
+}
+
+/* Guest TLB maintenance, by the vCPU's own thread in guest mode. */
+void mmu_tlb_flush(struct mmu_vcpu *v);			  /* everything */
+void mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear);  /* the page that holds `linear` */
+
+enum mmu_access {
+	MMU_READ = 1 << 0,
+	MMU_WRITE = 1 << 1,
+	MMU_EXEC = 1 << 2,
+};
+
+/* What one guest page frame translates to. Valid until the vCPU's next safe point or leave. */
+struct mmu_xlat {
+	u8 *host;      /* host address of the page's first byte */
+	bool writable; /* a write may be done and cached: dirty already noted if logging */
+	bool code;     /* the gfn is marked as code: writes go through mmu_code_write() */
+};
+
+/*
+ * Translate a gfn for an access, in guest mode. Walks stage 2; on a miss leaves guest mode,
+ * faults (mmu_fault) and enters again, so v->epoch may have moved: pointers from earlier calls
+ * must then be fetched anew.
+ *
+ * 0; -ENOENT: no memslot, or a write to a read-only one (MMIO); -EFAULT, -EHWPOISON: the VMM's
+ * mapping cannot serve it (v is back in guest mode; the run ends with KVM's error);
+ * -EINTR: interrupted(); -ENOMEM.
+ * A write marks the page dirty and is logged before it returns.
+ */
+int mmu_translate(struct mmu_vcpu *v, gpa_t gpa, unsigned access, struct mmu_xlat *out);
+
+/*
+ * Put a translation into a TLB: linear page -> x. `perm` is what the guest's own tables allow
+ * (enum mmu_access), narrowed here by what x allows. Global guest pages pass global = true.
+ */
+void mmu_tlb_fill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, gpa_t gpa,
+		  const struct mmu_xlat *x, unsigned perm, bool global);
+
+/*
+ * Code tracking. mmu_code_track(): the vCPU is about to read the bytes of a page as code: marks
+ * the 64-byte lines in `lines` of this gfn and makes sure that no vCPU holds a write entry for
+ * it, then returns (may leave and enter guest mode: fetch pointers afterwards). 0 or -errno as
+ * mmu_translate().
+ * mmu_code_write(): a store of `len` bytes at gpa hits a page marked as code. When it touches a
+ * marked line the marks are dropped, every vCPU gets MMU_REQ_CODE and has answered before this
+ * returns; the store is then done by the caller, who fetches its pointer anew when epoch moved.
+ */
+int mmu_code_track(struct mmu_vcpu *v, gpa_t gpa, u64 lines);
+int mmu_code_write(struct mmu_vcpu *v, gpa_t gpa, u32 len);
+
+/* Make [gpa, gpa + size) present in stage 2 (KVM_PRE_FAULT_MEMORY); *done bytes were. */
+int mmu_prefault(struct mmu_vcpu *v, gpa_t gpa, u64 size, u64 *done);
+
+/* ------------------------------------------------------------------ the VM's side */
+
+/* 0 or -errno. `primary` is owned by the mmu from then on. */
+int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out);
+void mmu_get(struct mmu *mmu);
+/* Last reference: zaps everything and frees. All vCPUs are gone. */
+void mmu_put(struct mmu *mmu);
+
+#define MMU_USER_SLOTS	   32764 /* KVM_CAP_NR_MEMSLOTS as a current kernel reports it */
+#define MMU_SLOT_READONLY  (1u << 1) /* = KVM_MEM_READONLY */
+#define MMU_SLOT_LOG_DIRTY (1u << 0) /* = KVM_MEM_LOG_DIRTY_PAGES */
+
+/* What KVM_SET_USER_MEMORY_REGION asks for. */
+struct mmu_region {
+	u32 slot; /* id in the low 16 bits, address space above */
+	u32 flags; /* MMU_SLOT_* */
+	gpa_t gpa;
+	u64 size;  /* bytes; 0 deletes */
+	hva_t hva;
+};
+
+/*
+ * Create, delete, move or re-flag a memslot: KVM's rules and errno (EINVAL for bad alignment,
+ * wrap, unknown flag, size change or flags it cannot change; EEXIST for an overlap; ENOMEM).
+ * Returns when no vCPU can use the old slot; a failed call changes nothing. Sleeps. No lock held.
+ */
+int mmu_set_region(struct mmu *mmu, const struct mmu_region *r);
+
+/* Host address of a gfn's page by its memslot, or 0: for host-side use outside a vCPU. */
+hva_t mmu_gfn_to_hva(struct mmu *mmu, gfn_t gfn, bool *readonly);
+
+/* Copy guest memory from outside a vCPU; marks dirty what it writes. 0 or -EFAULT. */
+int mmu_read_guest(struct mmu *mmu, gpa_t gpa, void *buf, u64 len);
+int mmu_write_guest(struct mmu *mmu, gpa_t gpa, const void *buf, u64 len);
+
+/*
+ * Dirty log of one slot: bitmap of ALIGN(npages, 64) bits, little end first. get() copies and,
+ * unless manual protect is on, clears and re-protects; -ENOENT: no such slot or no logging.
+ */
+int mmu_dirty_get(struct mmu *mmu, u32 slot, void *user_bitmap);
+int mmu_dirty_clear(struct mmu *mmu, u32 slot, u64 first_page, u32 npages,
+		    const void *user_bitmap);
+/* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2's argument: bit 0 manual protect, bit 1 initially set. */
+int mmu_set_manual_protect(struct mmu *mmu, u64 flags);
+
+/* Every vCPU: request bits, and a kick. */
+void mmu_request_all(struct mmu *mmu, u32 bits);
+
+struct mmu_stats {
+	u64 pages_4k, pages_2m, pages_1g; /* leaves mapped now */
+	u64 remote_flushes, invalidations, table_bytes;
+};
+void mmu_get_stats(struct mmu *mmu, struct mmu_stats *out);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmu/tlb.h: a vCPU's software TLB, and the one-compare lookup that cpu/ inlines.
+ *
+ * An entry maps one 4 KiB linear page. For an access of `size` bytes at linear address la,
+ * `la + neg_read` is the offset in the page when the entry is this page's and allows reading, and
+ * far more than a page otherwise: one addition and one unsigned compare against 4096 - size check
+ * tag, permission and page crossing at once. The same with neg_write. The host address is
+ * la + delta. An entry that allows nothing holds TLB_NEVER, which no canonical address can
+ * bring below a page.
+ *
+ * Who calls it: cpu/ looks up; only mmu/ fills and flushes, and only on the vCPU's own thread.
+ */
+#ifndef MMU_TLB_H
+#define MMU_TLB_H
+
+#include "base/types.h"
+
+#define TLB_BITS    9
+#define TLB_ENTRIES (1u << TLB_BITS)
+#define TLB_NEVER   (1ULL << 62)
+
+/* Which accesses an entry is for; the guest's privilege and SMAP decide (cpu/ picks). */
+enum tlb_mode {
+	TLB_USER,      /* CPL 3 */
+	TLB_KERNEL,    /* CPL 0 to 2, user pages refused where SMAP says so */
+	TLB_KERNEL_AC, /* CPL 0 to 2 with user pages allowed: SMAP off or EFLAGS.AC set */
+	TLB_MODES,
+};
+
+struct tlb_entry {
+	u64 neg_read;  /* minus the linear page when reads are allowed, else TLB_NEVER */
+	u64 neg_write; /* the same for writes that need no slow path (dirty, code) */
+	u64 delta;     /* host minus linear */
+	u64 gpa;       /* guest-physical page, bit 0: global */
+};
+
+struct tlb {
+	struct tlb_entry e[TLB_ENTRIES];
+};
+
+static inline struct tlb_entry *tlb_slot(struct tlb *t, u64 la)
+{
+	return &t->e[(la >> PAGE_SHIFT) & (TLB_ENTRIES - 1)];
+}
+
+/* Host address for a read of `size` (1 to 4096) bytes wholly in one page, or NULL on a miss. */
+static inline void *tlb_read(struct tlb *t, u64 la, u64 size)
+{
+	const struct tlb_entry *e = tlb_slot(t, la);
+
+	return likely(la + e->neg_read <= PAGE_SIZE - size) ? (void *)(la + e->delta) : NULL;
+}
+
+static inline void *tlb_write(struct tlb *t, u64 la, u64 size)
+{
+	const struct tlb_entry *e = tlb_slot(t, la);
+
+	return likely(la + e->neg_write <= PAGE_SIZE - size) ? (void *)(la + e->delta) : NULL;
+}
+
+#endif

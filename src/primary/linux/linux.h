@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * primary/linux/linux.h: the primary MMU of a real process.
+ *
+ * The preload tells it, before and after, of every change the VMM makes to its own mappings; it
+ * finds the VMs whose memslots lie there and has them invalidate. It also keeps the windows: a
+ * second mapping of shared memory in a region the VMM's calls do not touch, so that the
+ * secondary MMU is as separate as KVM's.
+ *
+ * The hooks make raw system calls, never allocate under a lock and are cheap where no VM has
+ * memory. Nothing here may be called from a signal handler.
+ */
+#ifndef PRIMARY_LINUX_LINUX_H
+#define PRIMARY_LINUX_LINUX_H
+
+#include "primary/primary.h"
+
+extern const struct primary_ops primary_linux_ops;
+
+/* One per VM. 0 or -errno. Destroyed through the operations. */
+int primary_linux_create(void **out);
+
+/*
+ * A host change of [start, start + len) is about to happen / has happened. begin() returns an
+ * opaque cookie for end(), NULL when no VM has memory there (end(NULL) is fine). It fails (*err
+ * set, NULL returned) only when memory ran out; the caller then returns that errno to the VMM.
+ * `kind` says what is about to change, so that a change the host's MMU enforces by itself on
+ * direct frames need not wait.
+ */
+enum primary_change {
+	CHANGE_UNMAP,	 /* munmap, mmap over, mremap away: the mapping itself goes */
+	CHANGE_PROTECT,	 /* mprotect, pkey_mprotect */
+	CHANGE_CONTENT,	 /* madvise DONTNEED, REMOVE, FREE, COLLAPSE; brk shrink */
+	CHANGE_UFFD,	 /* userfaultfd registered, unregistered or write-protected */
+};
+void *primary_linux_change_begin(hva_t start, u64 len, enum primary_change kind, int *err);
+void primary_linux_change_end(void *cookie);
+
+/* The same by file: truncation or punching of [off, off + len) of what fd refers to. */
+void *primary_linux_file_change_begin(int fd, u64 off, u64 len, int *err);
+
+/* fork() is about to happen / happened: private memory becomes copy-on-write. */
+void *primary_linux_fork_begin(void);
+void primary_linux_fork_end(void *cookie, bool child);
+
+/* Test builds only look at these. Windows off: every frame is direct. */
+extern bool primary_linux_no_windows;
+
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * primary/primary.h: the primary MMU (the page tables of the process that owns guest memory), as
+ * mmu/ sees it. Two implementations: primary/linux, a real process; primary/model, a host memory
+ * manager in miniature for the explorer.
+ *
+ * Who calls it: mmu/ calls the operations; the implementation calls back through the notifier.
+ * What may sleep: fault_in() and pin() may wait for the host for as long as the host likes and
+ * end with -EINTR when interrupted() says so. The rest never waits for the host.
+ * What it holds: fault_in() is called with no lock held. release() may be called under mmu_lock.
+ */
+#ifndef PRIMARY_PRIMARY_H
+#define PRIMARY_PRIMARY_H
+
+#include "base/types.h"
+
+struct page; /* a page of the primary MMU that has a reference count; the model's, opaque here */
+
+/* Leaf sizes of stage 2 and what a primary mapping can back. */
+enum mmu_level {
+	LEVEL_4K = 1,
+	LEVEL_2M = 2,
+	LEVEL_1G = 3,
+};
+
+#define LEVEL_SHIFT(l) (PAGE_SHIFT + 9 * ((l)-1))
+#define LEVEL_SIZE(l)  (1ULL << LEVEL_SHIFT(l))
+#define LEVEL_PAGES(l) (1ULL << (9 * ((l)-1)))
+
+/*
+ * What a fault brought in. Whoever releases a frame releases exactly what it says it holds;
+ * nothing decides from the pfn whether there is a reference to drop.
+ */
+struct frame {
+	void *host;	   /* where a vCPU reaches the 4 KiB page of the hva that was asked for */
+	u64 pfn;	   /* on Linux: host >> 12; in the model: the model's page number */
+	bool writable;	   /* the primary mapping allowed a write at fault time */
+	bool dirties;	   /* a write through it dirties a page (page-backed, not PFNMAP) */
+	bool window;	   /* reached through a second mapping, not the VMM's own */
+	u8 max_level;	   /* largest enum mmu_level whose naturally aligned block (in hva) is one
+			      mapping with one permission */
+	struct page *page; /* the page whose reference this frame holds, or NULL for none */
+};
+
+enum primary_fault_flags {
+	FAULT_WRITE = 1 << 0, /* the access is a write */
+	FAULT_NOWAIT = 1 << 1, /* -EAGAIN rather than sleep, where the implementation can tell */
+};
+
+/*
+ * Invalidation, called by the implementation before and after the primary MMU takes pages away
+ * from [start, end) (hva, bytes). begin() may sleep until no vCPU can use a zapped translation
+ * and returns a token for end(). NULL means that it could not be begun (out of memory): the
+ * caller must then refuse the change. Not called from a signal handler.
+ */
+struct mmu_token;
+struct primary_notifier {
+	struct mmu_token *(*begin)(void *ctx, hva_t start, hva_t end);
+	void (*end)(void *ctx, struct mmu_token *token);
+	/* A zap hands back what it learnt; filled by mmu/, NULL when not wanted. */
+	void *ctx;
+};
+
+struct primary_ops {
+	/*
+	 * Fault hva in. `interrupted(arg)` is asked before each wait. 0; -EFAULT (no mapping, or
+	 * no such permission); -EHWPOISON; -EINTR; -EAGAIN; -ENOMEM.
+	 */
+	int (*fault_in)(void *primary, hva_t hva, unsigned flags, bool (*interrupted)(void *arg),
+			void *arg, struct frame *out);
+	/*
+	 * End the short pin fault_in() took. `accessed` and `dirty` go to the page. Callable under
+	 * mmu_lock.
+	 */
+	void (*release)(void *primary, struct frame *f, bool accessed, bool dirty);
+	/*
+	 * A live SPTE of this frame was zapped under mmu_lock, before begin returns: hand accessed
+	 * and dirty back. `pfn` and `page_backed` are what the SPTE remembered.
+	 */
+	void (*zapped)(void *primary, u64 pfn, bool page_backed, bool accessed, bool dirty);
+	/* Long-term pin of [hva, hva + len), visible to whoever truncates; and its end. */
+	int (*pin)(void *primary, hva_t hva, u64 len, void **cookie);
+	void (*unpin)(void *primary, void *cookie);
+	/* Largest level the primary MMU maps hva with, without faulting anything in. */
+	int (*level)(void *primary, hva_t hva);
+	/* hva ranges that back memslots come and go, so that changes to others cost nothing. */
+	int (*range_add)(void *primary, hva_t start, u64 len);
+	void (*range_remove)(void *primary, hva_t start, u64 len);
+	int (*set_notifier)(void *primary, const struct primary_notifier *n);
+	/* Copy to and from the primary mapping, guarded. 0 or -EFAULT. For mmu/'s own use of guest
+	 * memory outside a vCPU. */
+	int (*copy_from)(void *primary, hva_t src, void *dst, u64 len);
+	int (*copy_to)(void *primary, hva_t dst, const void *src, u64 len);
+	void (*destroy)(void *primary);
+};
+
+#endif

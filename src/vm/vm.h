@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vm/vm.h: a virtual machine and its vCPUs.
+ *
+ * Who calls it: abi/, on the VMM's threads. What may sleep: vcpu_run(), and whatever takes a
+ * vCPU's or the VM's mutex. Lock order: vm->lock, vcpu->mutex is outermost of its own (a vCPU
+ * ioctl holds it throughout, as KVM's does), then the irqchip's and mmu's.
+ */
+#ifndef VM_VM_H
+#define VM_VM_H
+
+#include <linux/kvm.h>
+#include <signal.h>
+#include "cpu/cpu.h"
+#include "irqchip/irqchip.h"
+#include "mmu/mmu.h"
+#include "sync/lock.h"
+
+#define VM_MAX_VCPUS   1024 /* KVM_CAP_MAX_VCPUS */
+#define VM_MAX_VCPU_ID 1024 /* KVM_CAP_MAX_VCPU_ID */
+
+/* Owner requests of a vCPU, beside enum mmu_request in mmu.requests. */
+enum vcpu_request {
+	VCPU_REQ_EVENT = 1 << 8,  /* look for interrupts, NMIs, INIT, SIPI */
+	VCPU_REQ_SIGNAL = 1 << 9, /* a signal or immediate_exit: leave with EINTR */
+	VCPU_REQ_CLOCK = 1 << 10, /* paravirtual clock pages are to be written anew */
+};
+
+struct vm_irq;	    /* vm/irq.c: routing glue, irqfds */
+struct vm_iobus;    /* vm/iobus.c: ioeventfds, coalesced zones */
+struct signals_run; /* vm/signals.c */
+
+struct vcpu {
+	struct vm *vm;
+	struct cpu *cpu;
+	struct lapic *lapic;  /* NULL with the APIC in the VMM */
+	u32 id;		      /* KVM's vCPU id = initial APIC id */
+	u32 index;	      /* in vm->vcpu[] */
+	struct mutex mutex;   /* held by every ioctl on this vCPU */
+	int tid;	      /* thread in vcpu_run(), 0: none; atomic */
+	u32 mp_state;	      /* KVM_MP_STATE_*; by the vCPU's thread or under mutex */
+	u32 sipi_vector;
+	u32 pending_events;   /* atomic: EVENT_NMI, EVENT_INIT, EVENT_SIPI, EVENT_SMI */
+	int irq_queued;	      /* KVM_INTERRUPT with the PIC in the VMM: vector or -1 */
+	u64 cr8;	      /* with the APIC in the VMM */
+	u64 apic_base;	      /* the same */
+	sigset_t sigmask;     /* KVM_SET_SIGNAL_MASK */
+	bool has_sigmask;
+	struct mutex wait_lock; /* guards the sleep of a halted vCPU */
+	struct waitq waitq;
+	struct cpu_exit *exit; /* = &cpu->exit */
+	void *run_page;	      /* struct kvm_run: abi/ owns it; immediate_exit is polled through */
+	const u8 *immediate_exit; /* in run_page, may be NULL */
+	u8 *coalesced_ring;   /* abi/'s page, shared by the VM's vCPUs */
+	void *abi;	      /* abi/'s own */
+	u64 stat_exits, stat_signal_exits, stat_halt_exits, stat_irq_window;
+};
+
+struct vm {
+	u32 refs; /* atomic: descriptors of the VM and of its vCPUs and devices */
+	u32 type;
+	struct mutex lock;
+	struct mmu *mmu;
+	struct irqchip *irqchip; /* NULL until created */
+	struct vm_irq *irq;
+	struct vm_iobus *iobus;
+	struct vcpu *vcpu[VM_MAX_VCPUS]; /* published with release; never removed before the end */
+	u32 nvcpus;			 /* atomic */
+	u32 bsp_id;
+	int pid;	/* of the process that made it: others get EIO */
+	u32 tsc_khz;	/* default of new vCPUs */
+	s64 clock_offset; /* KVM clock: CLOCK_MONOTONIC + this, ns */
+	/* enabled capabilities */
+	bool split_irqchip, exception_payload, triple_fault_event, x2apic_format_32bit;
+	u32 user_space_msr; /* KVM_CAP_X86_USER_SPACE_MSR's mask */
+	u64 disabled_exits, disabled_quirks, exits_on_hypercall;
+	u32 max_vcpu_id;
+	struct msr_filter *msr_filter; /* vm/msr_filter.c; RCU */
+};
+
+/* 0 or KVM's errno. */
+int vm_create(u32 type, struct vm **out);
+void vm_get(struct vm *vm);
+void vm_put(struct vm *vm);
+
+/* KVM_CREATE_VCPU's rules: EINVAL beyond the limit, EEXIST for an id in use. One VM reference is
+ * taken for the vCPU's descriptor. */
+int vm_create_vcpu(struct vm *vm, u32 id, struct vcpu **out);
+struct vcpu *vm_find_vcpu(struct vm *vm, u32 id); /* by id; NULL */
+
+/* In-kernel controllers: KVM_CREATE_IRQCHIP, KVM_CAP_SPLIT_IRQCHIP. EEXIST; EINVAL with vCPUs. */
+int vm_create_irqchip(struct vm *vm, enum irqchip_mode mode, u32 pins);
+
+/*
+ * KVM_RUN: 0 with vcpu->exit filled in, or -EINTR, -EFAULT, -EHWPOISON, -EAGAIN (uninitialised
+ * AP), -ENOMEM. The answer to the exit before was already taken by cpu_complete_exit(). The
+ * caller holds vcpu->mutex.
+ */
+int vcpu_run(struct vcpu *v);
+/* Make it look at its requests. Any thread, any lock, any state. */
+void vcpu_kick(struct vcpu *v);
+void vcpu_post(struct vcpu *v, u32 request_bits); /* request and kick */
+
+/* Events from outside; any thread. */
+void vcpu_nmi(struct vcpu *v);
+void vcpu_init(struct vcpu *v);
+void vcpu_sipi(struct vcpu *v, u8 vector);
+int vcpu_interrupt(struct vcpu *v, u32 vector); /* KVM_INTERRUPT: ENXIO, EEXIST */
+bool vcpu_irq_ready(struct vcpu *v);		/* kvm_run.ready_for_interrupt_injection */
+
+/* MP state as KVM_GET/SET_MP_STATE. */
+int vcpu_get_mp_state(struct vcpu *v, struct kvm_mp_state *s);
+int vcpu_set_mp_state(struct vcpu *v, const struct kvm_mp_state *s);
+
+/* CPUID changed: tell the APIC. */
+void vcpu_cpuid_changed(struct vcpu *v);
+
+/* KVM_X86_SET_MSR_FILTER. */
+int vm_set_msr_filter(struct vm *vm, const struct kvm_msr_filter *f);
+bool vm_msr_allowed(struct vm *vm, u32 msr, bool write);
+
+#endif
