@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+# The front door; meson does the building. `make help` lists what there is.
+
+BUILD := build
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+.PHONY: all setup demo shell check check-quick install clean help
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD)
+	@ln -sfn src/cli/userkvm $(BUILD)/userkvm
+
+$(BUILD)/build.ninja:
+	@tools/setup
+	meson setup $(BUILD)
+
+setup:
+	@tools/setup
+
+demo:
+	@tools/demo
+
+shell:
+	@tools/demo --shell
+
+check: all
+	@tests/run $(BUILD) quick full
+
+check-quick: all
+	@tests/run $(BUILD) quick
+
+install: all
+	@meson configure $(BUILD) --prefix '$(abspath $(PREFIX))'
+	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD)
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make               build $(BUILD)/userkvm and its library'
+	@echo 'make demo          boot a Debian kernel in an unmodified QEMU under userkvm'
+	@echo 'make shell         a shell in the same guest'
+	@echo 'make check-quick   the quick tests (under 90 s)'
+	@echo 'make check         every test (under 15 minutes)'
+	@echo 'make install       into PREFIX (/usr/local), below DESTDIR'
+	@echo 'make setup         install the Debian packages all this needs'
+	@echo 'make clean         remove $(BUILD)'
