@@ -307,6 +307,8 @@ struct cpu {
 	bool smi_pending, in_smm;
 	u8 shadow;	   /* interrupt shadow until the next instruction: SHADOW_* */
 	bool triple_fault; /* pending */
+	bool event_ext;	   /* an event not made by the program is being delivered: error
+			      codes of faults it meets have EXT set (SDM vol. 3, 6.13) */
 	bool halted;	   /* HLT executed; the owner decides what that means */
 	bool request_irq_window; /* leave with IRQ_WINDOW as soon as IF allows */
 

@@ -55,6 +55,19 @@ enum event_kind { EVENT_EXCEPTION, EVENT_SOFT_INT, EVENT_INT3, EVENT_INT1, EVENT
 void event_deliver(struct cpu *c, u8 vector, enum event_kind kind, bool has_error, u32 error,
 		   u64 return_rip);
 
+/*
+ * For the run loop, between instructions (c->op NULL or about to be), with c->unwind set. Deliver
+ * what stands in the event state: c->exception (pending or injected), c->interrupt (injected),
+ * the NMI (nmi_injected). Each sets an unwind point of its own around the delivery. A fault met
+ * on the way is combined with what is delivered (SDM vol. 3, table 6-5): it is then c->exception,
+ * pending; #DF in its place; or triple_fault is set. True: delivered, c->rip is the handler's.
+ * Other ways out of a delivery (cpu_leave(), cpu_restart()) leave the event as it was, to be
+ * delivered again, and go on to c->unwind.
+ */
+bool event_exception(struct cpu *c);
+bool event_interrupt(struct cpu *c);
+bool event_nmi(struct cpu *c);
+
 /* Control registers from MOV, LMSW, CLTS; raise #GP. */
 void cr_write(struct cpu *c, unsigned n, u64 value);
 
