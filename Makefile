@@ -5,7 +5,7 @@ BUILD := build
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all setup demo shell check check-quick install clean help
+.PHONY: all setup ready demo shell check check-quick install clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -18,13 +18,20 @@ $(BUILD)/build.ninja:
 setup:
 	@tools/setup
 
-demo:
+# A tree somebody else built can be shown, too.
+ready:
+	@tools/setup
+	@test ! -w . || $(MAKE) --no-print-directory all
+	@test ! -w . || tools/guest
+
+demo: ready
 	@tools/demo
 
-shell:
+shell: ready
 	@tools/demo --shell
 
 check: all
+	@tools/guest
 	@tests/run $(BUILD) quick full
 
 check-quick: all
