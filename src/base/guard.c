@@ -168,10 +168,11 @@ int guard_install(void)
 
 /*
  * Bytes, because a string move stops exactly at the byte that faults and restarts there; ERMS
- * makes it as fast as anything for a page.
+ * makes it as fast as anything for a page. A kick's break-off carries on where it stopped.
  */
 static int guard_movs(void *dst, const void *src, size_t n)
 {
+again:
 	asm volatile goto("1: rep movsb\n" GUARD_ENTRY(1b, %l[fault])
 			  : "+D"(dst), "+S"(src), "+c"(n)
 			  :
@@ -179,6 +180,8 @@ static int guard_movs(void *dst, const void *src, size_t n)
 			  : fault);
 	return 0;
 fault:
+	if (guard_fault.sig == GUARD_BROKEN_OFF)
+		goto again;
 	return -EFAULT;
 }
 
@@ -194,6 +197,7 @@ int guard_copy_to(void *unsafe_dst, const void *src, size_t n)
 
 int guard_zero(void *unsafe_dst, size_t n)
 {
+again:
 	asm volatile goto("1: rep stosb\n" GUARD_ENTRY(1b, %l[fault])
 			  : "+D"(unsafe_dst), "+c"(n)
 			  : "a"(0)
@@ -201,6 +205,8 @@ int guard_zero(void *unsafe_dst, size_t n)
 			  : fault);
 	return 0;
 fault:
+	if (guard_fault.sig == GUARD_BROKEN_OFF)
+		goto again;
 	return -EFAULT;
 }
 

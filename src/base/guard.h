@@ -65,7 +65,11 @@ int guard_install(void);
  */
 bool guard_handle(int sig, siginfo_t *info, ucontext_t *uc);
 
-/* From a kick signal's handler: break off a guarded access this thread is stuck in, if any. */
+/*
+ * From a signal's handler on a thread that runs a vCPU: break off the guarded access it is stuck
+ * in, if any. Copies carry on by themselves; the single accesses and touches report failure with
+ * guard_fault.sig == GUARD_BROKEN_OFF, and whoever made them asks again.
+ */
 bool guard_break_off(ucontext_t *uc);
 
 /* Called for a fault that is not ours; NULL restores the default action and returns to it. */

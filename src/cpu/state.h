@@ -151,6 +151,7 @@ struct replay {
 	u32 next;  /* next to be replayed in this run of the instruction */
 	u64 rip;   /* linear rip the fragments belong to; another one discards them */
 	bool waiting; /* done[ndone] is with the VMM */
+	/* A string instruction that commits an element sets ndone and next to 0. */
 };
 
 struct cpuid_leaf {
@@ -310,6 +311,7 @@ struct cpu {
 	bool event_ext;	   /* an event not made by the program is being delivered: error
 			      codes of faults it meets have EXT set (SDM vol. 3, 6.13) */
 	bool halted;	   /* HLT executed; the owner decides what that means */
+	bool stepping;	   /* run.c executes one instruction */
 	bool request_irq_window; /* leave with IRQ_WINDOW as soon as IF allows */
 
 	/* Guest debug (KVM_SET_GUEST_DEBUG). */
@@ -332,6 +334,14 @@ struct cpu {
 	struct code_cache *code;	 /* interpreter/: decoded blocks */
 	struct native_cache *native;	 /* native/: stubs */
 	jmp_buf *unwind;		 /* where cpu_raise() and friends go */
+
+	/* Guest page-table pages the walker read lately; good while mmu.epoch stays. */
+	struct {
+		u64 gfn; /* plus one; 0: empty */
+		u64 epoch;
+		u8 *host;
+		bool writable;
+	} ptc[16];
 
 	/* A read-modify-write whose operand cannot be reached by one pointer works here. */
 	struct {

@@ -111,6 +111,13 @@ struct mmu_xlat {
 int mmu_translate(struct mmu_vcpu *v, gpa_t gpa, unsigned access, struct mmu_xlat *out);
 
 /*
+ * The host refused an access through a translation that was live (the VMM changed its mapping
+ * unseen): drop what stage 2 and the TLB say of this gfn and fault again. As mmu_translate();
+ * after 0 the instruction is run again. `error` is -EFAULT, or -EHWPOISON for memory poison.
+ */
+int mmu_refault(struct mmu_vcpu *v, gpa_t gpa, unsigned access, int error);
+
+/*
  * Put a translation into a TLB: linear page -> x. `perm` is what the guest's own tables allow
  * (enum mmu_access), narrowed here by what x allows. Global guest pages pass global = true.
  */

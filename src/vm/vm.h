@@ -46,8 +46,8 @@ struct vcpu {
 	u64 apic_base;	      /* the same */
 	sigset_t sigmask;     /* KVM_SET_SIGNAL_MASK */
 	bool has_sigmask;
-	struct mutex wait_lock; /* guards the sleep of a halted vCPU */
-	struct waitq waitq;
+	u32 wake_seq;	      /* futex a halted vCPU sleeps on; counts wake-ups */
+	u32 asleep;	      /* atomic: in that futex */
 	struct cpu_exit *exit; /* = &cpu->exit */
 	void *run_page;	      /* struct kvm_run: abi/ owns it; immediate_exit is polled through */
 	const u8 *immediate_exit; /* in run_page, may be NULL */

@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cpu/access.c: the miss paths of cpu/access.h: guest page walk, stage 2, device accesses, pages
+ * that hold cached code, and operands that lie on two pages.
+ */
+#include "cpu/access.h"
+
+#include "cpu/fault.h"
+#include "cpu/interpreter/op.h"
+#include "cpu/replay.h"
+#include "cpu/system/system.h"
+
+/* One page's part of an operand, resolved for an access. */
+struct part {
+	u8 *host;  /* NULL: a device */
+	gpa_t gpa;
+	u32 len;
+	bool code; /* writes go through mmu_code_write() */
+};
+
+static enum tlb_mode current_mode(const struct cpu *c)
+{
+	return (enum tlb_mode)(c->tlb - c->mmu.tlb);
+}
+
+static unsigned walk_flags_of(const struct cpu *c, enum tlb_mode mode)
+{
+	unsigned f = mode == TLB_USER ? WALK_USER : 0;
+
+	if (mode == TLB_KERNEL_AC || !(c->cr4 & CR4_SMAP))
+		f |= WALK_AC;
+	return f;
+}
+
+static bool canonical(const struct cpu *c, u64 la)
+{
+	unsigned shift = c->cr4 & CR4_LA57 ? 7 : 16;
+
+	return (u64)((s64)(la << shift) >> shift) == la;
+}
+
+static void raise_noncanonical(struct cpu *c)
+{
+	bool stack = c->op && c->op->seg == SEG_SS;
+
+	cpu_raise_error(c, stack ? VEC_SS : VEC_GP, 0);
+}
+
+/* What mmu/ could not serve ends the instruction one way or another; -ENOENT is the caller's. */
+static void NORETURN leave_unserved(struct cpu *c, gpa_t gpa, unsigned access, int r)
+{
+	if (r == -EINTR)
+		cpu_leave(c, CPU_EXIT_INTR);
+	if (r == -EAGAIN)
+		cpu_restart(c);
+	if (r == -ENOMEM)
+		cpu_leave(c, CPU_EXIT_NOMEM);
+	c->exit.memory.gpa = gpa & PAGE_MASK;
+	c->exit.memory.size = PAGE_SIZE;
+	c->exit.memory.write = access & MMU_WRITE;
+	c->exit.memory.exec = access & MMU_EXEC;
+	c->exit.memory.private_ = false;
+	c->exit.memory.error = r;
+	c->exit.memory.has_info = true;
+	cpu_leave(c, CPU_EXIT_MEMORY);
+}
+
+/* Resolve [la, la + len), which lies in one page. Fills the TLB. Raises what the walk raises. */
+static void resolve_page(struct cpu *c, u64 la, u32 len, unsigned access, enum tlb_mode mode,
+			 unsigned wflags, struct part *out)
+{
+	struct mmu_xlat x;
+	struct walk w;
+	u32 error = 0;
+	int r;
+
+	c->stat_tlb_miss++;
+	if (cpu_lma(c) && !canonical(c, la))
+		raise_noncanonical(c);
+	r = walk_linear(c, la, access, wflags, &w, &error);
+	if (r > 0)
+		cpu_raise_pf(c, la, error);
+	if (r == -ENOENT)
+		cpu_cannot(c); /* page tables in a hole: KVM cannot emulate that either */
+	if (r < 0)
+		leave_unserved(c, w.gpa, MMU_READ, r);
+
+	out->gpa = w.gpa;
+	out->len = len;
+	r = mmu_translate(&c->mmu, w.gpa, access, &x);
+	if (r == -ENOENT) {
+		out->host = NULL;
+		out->code = false;
+		return;
+	}
+	if (r)
+		leave_unserved(c, w.gpa, access, r);
+	mmu_tlb_fill(&c->mmu, mode, la & PAGE_MASK, w.gpa & PAGE_MASK, &x, w.perm, w.global);
+	out->host = x.host + (la & ~PAGE_MASK);
+	out->code = x.code;
+}
+
+/*
+ * Resolve an operand of at most 4096 bytes into one or two parts, both good at the same time: a
+ * fault on the second page leaves guest mode and may cost the first its pointer.
+ */
+static unsigned resolve(struct cpu *c, u64 la, u32 size, unsigned access, enum tlb_mode mode,
+			unsigned wflags, struct part part[2])
+{
+	u32 first = (u32)MIN((u64)size, PAGE_SIZE - (la & ~PAGE_MASK));
+	u64 epoch;
+
+	do {
+		epoch = c->mmu.epoch;
+		resolve_page(c, la, first, access, mode, wflags, &part[0]);
+		if (first == size)
+			return 1;
+		resolve_page(c, (la + first) & c->ea_mask, size - first, access, mode, wflags,
+			     &part[1]);
+	} while (c->mmu.epoch != epoch);
+	return 2;
+}
+
+static unsigned resolve_current(struct cpu *c, u64 la, u32 size, unsigned access,
+				struct part part[2])
+{
+	enum tlb_mode mode = current_mode(c);
+
+	return resolve(c, la, size, access, mode, walk_flags_of(c, mode), part);
+}
+
+/*
+ * Drop cached code that a store is about to change. Other vCPUs may have to answer first, so the
+ * pointers are stale afterwards where the epoch says so: true.
+ */
+static bool note_code_writes(struct cpu *c, const struct part *part, unsigned n)
+{
+	u64 epoch = c->mmu.epoch;
+
+	for (unsigned i = 0; i < n; i++) {
+		int r;
+
+		if (!part[i].code)
+			continue;
+		r = mmu_code_write(&c->mmu, part[i].gpa, part[i].len);
+		if (r)
+			leave_unserved(c, part[i].gpa, MMU_WRITE, r);
+	}
+	return c->mmu.epoch != epoch;
+}
+
+static void device(struct cpu *c, gpa_t gpa, u32 len, bool write, u8 *buf)
+{
+	while (len) {
+		/* Naturally aligned pieces of at most 8 bytes, as a bus would see them. */
+		u32 n = 8;
+
+		while (n > len || (gpa & (n - 1)))
+			n >>= 1;
+		replay_mmio(c, gpa, n, write, buf);
+		gpa += n;
+		buf += n;
+		len -= n;
+	}
+}
+
+/*
+ * An access of a size that fits a register stays one access at the device, whatever its
+ * alignment, as KVM presents it.
+ */
+static void device_part(struct cpu *c, const struct part *p, bool write, u8 *buf)
+{
+	if (p->len <= 8)
+		replay_mmio(c, p->gpa, p->len, write, buf);
+	else
+		device(c, p->gpa, p->len, write, buf);
+}
+
+static void read_parts(struct cpu *c, u64 la, const struct part *part, unsigned n, u8 *buf)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (!part[i].host)
+			device_part(c, &part[i], false, buf);
+		else if (guard_copy_from(buf, part[i].host, part[i].len))
+			access_died(c, la, false);
+		la += part[i].len;
+		buf += part[i].len;
+	}
+}
+
+/* A store that fits a register is one store to the host too: other vCPUs must not see halves. */
+static bool store_whole(u8 *host, const u8 *buf, u32 len)
+{
+	u64 v = 0;
+
+	memcpy(&v, buf, len);
+	switch (len) {
+	case 1:
+		return guard_store8(host, (u8)v);
+	case 2:
+		return guard_store16(host, (u16)v);
+	case 4:
+		return guard_store32(host, (u32)v);
+	case 8:
+		return guard_store64(host, v);
+	}
+	return false;
+}
+
+static void write_parts(struct cpu *c, u64 la, const struct part *part, unsigned n, const u8 *buf)
+{
+	for (unsigned i = 0; i < n; i++) {
+		u32 len = part[i].len;
+		bool power = len <= 8 && !(len & (len - 1));
+
+		if (!part[i].host)
+			device_part(c, &part[i], true, (u8 *)buf);
+		else if (power ? !store_whole(part[i].host, buf, len)
+			       : guard_copy_to(part[i].host, buf, len) != 0)
+			access_died(c, la, true);
+		la += len;
+		buf += len;
+	}
+}
+
+static void write_mode(struct cpu *c, u64 la, const u8 *buf, u32 size, enum tlb_mode mode,
+		       unsigned wflags)
+{
+	struct part part[2];
+	unsigned n;
+
+	do
+		n = resolve(c, la, size, MMU_WRITE, mode, wflags, part);
+	while (note_code_writes(c, part, n));
+	write_parts(c, la, part, n, buf);
+}
+
+static bool load_whole(const u8 *host, u8 *buf, u32 len)
+{
+	u64 v64;
+	u32 v32;
+	u16 v16;
+
+	switch (len) {
+	case 1:
+		return guard_load8(host, buf);
+	case 2:
+		if (!guard_load16(host, &v16))
+			return false;
+		memcpy(buf, &v16, 2);
+		return true;
+	case 4:
+		if (!guard_load32(host, &v32))
+			return false;
+		memcpy(buf, &v32, 4);
+		return true;
+	case 8:
+		if (!guard_load64(host, &v64))
+			return false;
+		memcpy(buf, &v64, 8);
+		return true;
+	}
+	return guard_copy_from(buf, host, len) == 0;
+}
+
+static u64 load_mode(struct cpu *c, u64 la, u32 size, enum tlb_mode mode, unsigned wflags)
+{
+	struct part part[2];
+	unsigned n = resolve(c, la, size, MMU_READ, mode, wflags, part);
+	u64 v = 0;
+
+	if (n == 1 && part[0].host) {
+		if (!load_whole(part[0].host, (u8 *)&v, size))
+			access_died(c, la, false);
+		return v;
+	}
+	read_parts(c, la, part, n, (u8 *)&v);
+	return v;
+}
+
+u64 access_load_slow(struct cpu *c, u64 la, u32 size)
+{
+	enum tlb_mode mode = current_mode(c);
+
+	return load_mode(c, la, size, mode, walk_flags_of(c, mode));
+}
+
+void access_store_slow(struct cpu *c, u64 la, u32 size, u64 value)
+{
+	enum tlb_mode mode = current_mode(c);
+
+	write_mode(c, la, (const u8 *)&value, size, mode, walk_flags_of(c, mode));
+}
+
+void access_read(struct cpu *c, u64 la, void *buf, u32 size)
+{
+	const void *p = tlb_read(c->tlb, la, size);
+	struct part part[2];
+
+	if (likely(p)) {
+		if (guard_copy_from(buf, p, size))
+			access_died(c, la, false);
+		return;
+	}
+	read_parts(c, la, part, resolve_current(c, la, size, MMU_READ, part), buf);
+}
+
+void access_write(struct cpu *c, u64 la, const void *buf, u32 size)
+{
+	enum tlb_mode mode = current_mode(c);
+
+	write_mode(c, la, buf, size, mode, walk_flags_of(c, mode));
+}
+
+void *access_ptr(struct cpu *c, u64 la, u32 size, bool write, bool *direct)
+{
+	struct part part[2];
+	unsigned n;
+	void *p = write ? tlb_write(c->tlb, la, size) : tlb_read(c->tlb, la, size);
+
+	*direct = true;
+	if (likely(p))
+		return p;
+	n = resolve_current(c, la, size, write ? MMU_WRITE : MMU_READ, part);
+	if (n == 1 && part[0].host && !(write && part[0].code))
+		return part[0].host;
+	*direct = false;
+	c->bounce.la = la;
+	c->bounce.size = write ? size : 0;
+	read_parts(c, la, part, n, c->bounce.buf);
+	return c->bounce.buf;
+}
+
+void access_ptr_done(struct cpu *c, bool direct)
+{
+	if (direct || !c->bounce.size)
+		return;
+	access_write(c, c->bounce.la, c->bounce.buf, c->bounce.size);
+}
+
+void access_probe(struct cpu *c, u64 la, u32 size, bool write)
+{
+	struct part part[2];
+
+	if (write ? tlb_write(c->tlb, la, size) : tlb_read(c->tlb, la, size))
+		return;
+	resolve_current(c, la, size, write ? MMU_WRITE : MMU_READ, part);
+}
+
+void *access_span(struct cpu *c, u64 la, u32 max, bool write, u32 *len)
+{
+	u32 n = (u32)MIN((u64)max, PAGE_SIZE - (la & ~PAGE_MASK));
+	void *p = write ? tlb_write(c->tlb, la, n) : tlb_read(c->tlb, la, n);
+	struct part part[2];
+
+	*len = n;
+	if (likely(p))
+		return p;
+	resolve_current(c, la, n, write ? MMU_WRITE : MMU_READ, part);
+	return part[0].host && !(write && part[0].code) ? part[0].host : NULL;
+}
+
+/* -- the processor's own accesses */
+
+static unsigned sys_flags(const struct cpu *c)
+{
+	return WALK_IMPLICIT | (c->cr4 & CR4_SMAP ? 0 : WALK_AC);
+}
+
+u64 access_load_sys(struct cpu *c, u64 la, u32 size)
+{
+	const void *p = tlb_read(&c->mmu.tlb[TLB_KERNEL], la, size);
+	u64 v = 0;
+
+	if (likely(p)) {
+		if (!load_whole(p, (u8 *)&v, size))
+			access_died(c, la, false);
+		return v;
+	}
+	return load_mode(c, la, size, TLB_KERNEL, sys_flags(c));
+}
+
+void access_store_sys(struct cpu *c, u64 la, u32 size, u64 value)
+{
+	write_mode(c, la, (const u8 *)&value, size, TLB_KERNEL, sys_flags(c));
+}
+
+void access_probe_sys(struct cpu *c, u64 la, u32 size, bool write)
+{
+	struct part part[2];
+
+	resolve(c, la, size, write ? MMU_WRITE : MMU_READ, TLB_KERNEL, sys_flags(c), part);
+}
+
+void access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host)
+{
+	struct mmu_xlat x;
+	struct walk w;
+	u32 error = 0;
+	int r;
+
+	if (cpu_lma(c) && !canonical(c, la))
+		cpu_raise_error(c, VEC_GP, 0);
+	r = walk_linear(c, la, MMU_EXEC, c->cpl == 3 ? WALK_USER : 0, &w, &error);
+	if (r > 0)
+		cpu_raise_pf(c, la, error);
+	if (r == -ENOENT)
+		cpu_cannot(c);
+	if (r < 0)
+		leave_unserved(c, w.gpa, MMU_READ, r);
+	r = mmu_translate(&c->mmu, w.gpa, MMU_EXEC, &x);
+	if (r == -ENOENT)
+		cpu_cannot(c); /* KVM does not fetch from a device either */
+	if (r)
+		leave_unserved(c, w.gpa, MMU_EXEC, r);
+	*gpa = w.gpa & PAGE_MASK;
+	*host = x.host;
+}
+
+/* -- the walker's */
+
+static int ptc_get(struct cpu *c, gpa_t gpa, unsigned access, u8 **host)
+{
+	u64 gfn = gpa >> PAGE_SHIFT;
+	typeof(&c->ptc[0]) e = &c->ptc[gfn & (ARRAY_SIZE(c->ptc) - 1)];
+	struct mmu_xlat x;
+	int r;
+
+	if (e->gfn == gfn + 1 && e->epoch == c->mmu.epoch &&
+	    (e->writable || !(access & MMU_WRITE))) {
+		*host = e->host;
+		return 0;
+	}
+	r = mmu_translate(&c->mmu, gpa & PAGE_MASK, access, &x);
+	if (r)
+		return r;
+	*host = x.host;
+	if (x.code && (access & MMU_WRITE)) {
+		u64 epoch = c->mmu.epoch;
+
+		r = mmu_code_write(&c->mmu, gpa, 8);
+		if (!r && c->mmu.epoch != epoch)
+			r = -EAGAIN;
+		return r;
+	}
+	e->gfn = gfn + 1;
+	e->epoch = c->mmu.epoch;
+	e->host = x.host;
+	e->writable = (access & MMU_WRITE) && x.writable;
+	return 0;
+}
+
+/* Was a guarded access broken off by a kick, or did the host refuse it? */
+static int phys_died(struct cpu *c, gpa_t gpa, unsigned access)
+{
+	int r;
+
+	if (guard_fault.sig == GUARD_BROKEN_OFF)
+		return -EAGAIN;
+	r = mmu_refault(&c->mmu, gpa, access,
+			guard_fault.sig == SIGBUS && guard_fault.code == BUS_MCEERR_AR
+				? -EHWPOISON
+				: -EFAULT);
+	return r ? r : -EAGAIN;
+}
+
+int access_phys_load(struct cpu *c, gpa_t gpa, u32 size, u64 *value)
+{
+	u8 *host;
+	u32 v32;
+	int r = ptc_get(c, gpa, MMU_READ, &host);
+
+	if (r)
+		return r;
+	host += gpa & ~PAGE_MASK;
+	if (size == 8)
+		return guard_load64(host, value) ? 0 : phys_died(c, gpa, MMU_READ);
+	if (!guard_load32(host, &v32))
+		return phys_died(c, gpa, MMU_READ);
+	*value = v32;
+	return 0;
+}
+
+static bool guard_cmpxchg32(u32 *p, u32 *old, u32 new_, bool *done)
+{
+	u32 o = *old;
+	u8 ok;
+
+	asm volatile goto("1: lock cmpxchgl %3, %2\n\tsete %1\n" GUARD_ENTRY(1b, %l[fault])
+			  : "+a"(o), "=q"(ok)
+			  : "m"(*p), "r"(new_)
+			  : "memory", "cc"
+			  : fault);
+	asm("");
+	*old = o;
+	*done = ok;
+	return true;
+fault:
+	return false;
+}
+
+int access_phys_cmpxchg(struct cpu *c, gpa_t gpa, u32 size, u64 old, u64 new_, bool *done)
+{
+	u8 *host;
+	u32 old32 = (u32)old;
+	bool ok;
+	int r = ptc_get(c, gpa, MMU_READ | MMU_WRITE, &host);
+
+	if (r)
+		return r;
+	host += gpa & ~PAGE_MASK;
+	ok = size == 8 ? guard_cmpxchg64((u64 *)host, &old, new_, done)
+		       : guard_cmpxchg32((u32 *)host, &old32, (u32)new_, done);
+	return ok ? 0 : phys_died(c, gpa, MMU_WRITE);
+}
+
+/* -- what the host refused */
+
+void access_died(struct cpu *c, u64 la, bool write)
+{
+	unsigned access = write ? MMU_WRITE : MMU_READ;
+	enum tlb_mode mode = current_mode(c);
+	struct walk w;
+	u32 error;
+	int r;
+
+	if (guard_fault.sig == GUARD_BROKEN_OFF)
+		cpu_restart(c);
+	r = guard_fault.sig == SIGBUS && guard_fault.code == BUS_MCEERR_AR ? -EHWPOISON : -EFAULT;
+	/* The guest's tables were walked for this access before; they may have changed since, and
+	 * then running the instruction again finds out. */
+	if (walk_linear(c, la, access, walk_flags_of(c, mode) | WALK_NO_SET, &w, &error))
+		cpu_restart(c);
+	r = mmu_refault(&c->mmu, w.gpa, access, r);
+	if (r && r != -ENOENT)
+		leave_unserved(c, w.gpa, access, r);
+	cpu_restart(c);
+}
+
+/* -- ports */
+
+u32 access_port_in(struct cpu *c, u16 port, u32 size)
+{
+	u32 v = 0;
+
+	replay_port(c, port, size, false, &v);
+	return v;
+}
+
+void access_port_out(struct cpu *c, u16 port, u32 size, u32 value)
+{
+	replay_port(c, port, size, true, &value);
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+#include "cpu/replay.h"
+
+#include "cpu/cpu.h"
+#include "cpu/fault.h"
+#include "cpu/interpreter/op.h"
+
+static u64 current_rip(const struct cpu *c)
+{
+	return c->op ? op_rip(c, c->op) : c->rip;
+}
+
+/* True: the VMM answered this very access in an earlier run of the instruction. */
+static bool replayed(struct cpu *c, u64 addr, u32 size, bool write, bool port, void *data)
+{
+	struct replay *r = &c->replay;
+	typeof(&r->done[0]) d = &r->done[r->next];
+
+	if (r->next >= r->ndone)
+		return false;
+	if (r->rip != current_rip(c) || d->addr != addr || d->size != size || d->write != write ||
+	    d->port != port) {
+		/* The guest's or the VMM's doing: the instruction takes another way this time. */
+		r->ndone = r->next;
+		return false;
+	}
+	r->next++;
+	if (!write)
+		memcpy(data, &d->data, size);
+	return true;
+}
+
+static u8 *ask_vmm(struct cpu *c, u64 addr, u32 size, bool write, bool port, const void *data)
+{
+	struct replay *r = &c->replay;
+	typeof(&r->done[0]) d = &r->done[r->ndone];
+
+	if (r->ndone == MMIO_MAX_FRAGMENTS)
+		cpu_cannot(c); /* no instruction makes that many device accesses at once */
+	r->rip = current_rip(c);
+	r->waiting = true;
+	d->addr = addr;
+	d->size = (u8)size;
+	d->write = write;
+	d->port = port;
+	d->data = 0;
+	if (write)
+		memcpy(&d->data, data, size);
+	return (u8 *)&d->data;
+}
+
+void replay_mmio(struct cpu *c, gpa_t gpa, u32 size, bool write, void *data)
+{
+	if (replayed(c, gpa, size, write, false, data))
+		return;
+	c->stat_mmio++;
+	if (!c->env->mmio(c->owner, gpa, size, write, data))
+		return;
+	c->exit.mmio.data = ask_vmm(c, gpa, size, write, false, data);
+	c->exit.mmio.gpa = gpa;
+	c->exit.mmio.len = size;
+	c->exit.mmio.write = write;
+	cpu_leave(c, CPU_EXIT_MMIO);
+}
+
+void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data)
+{
+	if (replayed(c, port, size, write, true, data))
+		return;
+	c->stat_io++;
+	if (!c->env->io(c->owner, port, size, write, data))
+		return;
+	c->exit.io.data = ask_vmm(c, port, size, write, true, data);
+	c->exit.io.port = port;
+	c->exit.io.size = (u8)size;
+	c->exit.io.in = !write;
+	c->exit.io.count = 1;
+	cpu_leave(c, CPU_EXIT_IO);
+}
+
+void cpu_complete_exit(struct cpu *c)
+{
+	if (!c->replay.waiting)
+		return;
+	c->replay.waiting = false;
+	c->replay.ndone++;
+}

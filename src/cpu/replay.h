@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cpu/replay.h: device accesses that may need the VMM (struct replay in state.h).
+ *
+ * replay_mmio() and replay_port() return when the access is done: by a device of the VM's, or
+ * because the VMM already answered it and the instruction is being run again. Otherwise they fill
+ * in c->exit and unwind; they may do so with the instruction half done, since it is run again
+ * from its start and its answered accesses are not repeated.
+ */
+#ifndef CPU_REPLAY_H
+#define CPU_REPLAY_H
+
+#include "cpu/state.h"
+
+void replay_mmio(struct cpu *c, gpa_t gpa, u32 size, bool write, void *data);
+void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data);
+
+/* Is an instruction to be run again with answers waiting for it? */
+static inline bool replay_pending(const struct cpu *c)
+{
+	return c->replay.ndone != 0;
+}
+
+/* The instruction is complete, or gone: forget its answers. */
+static inline void replay_forget(struct cpu *c)
+{
+	c->replay.ndone = c->replay.next = 0;
+	c->replay.waiting = false;
+}
+
+#endif

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cpu/run.c: a vCPU's life, and the loop around the interpreter: requests, events, single steps,
+ * and the unwinding of instructions that could not be finished.
+ */
+#include "cpu/cpu.h"
+
+#include <stdlib.h>
+#include "base/guard.h"
+#include "cpu/event.h"
+#include "cpu/fault.h"
+#include "cpu/interpreter/interpreter.h"
+#include "cpu/native/native.h"
+#include "cpu/replay.h"
+#include "cpu/system/system.h"
+#include "sync/atomic.h"
+
+/* Private request: leave the interpreter after one block (which then is one instruction). */
+#define CPU_REQ_STEP (1u << 31)
+
+int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owner,
+	       const struct mmu_vcpu_ops *mops, struct cpu **out)
+{
+	struct cpu *c = aligned_alloc(64, ALIGN_UP(sizeof(*c), 64));
+	int r;
+
+	if (!c)
+		return -ENOMEM;
+	memset(c, 0, sizeof(*c));
+	c->env = env;
+	c->owner = owner;
+	r = native_init();
+	if (r)
+		goto out_free;
+	r = mmu_vcpu_init(mmu, &c->mmu, index, owner, mops);
+	if (r)
+		goto out_free;
+	r = code_cache_create(c);
+	if (r)
+		goto out_mmu;
+	c->tlb = &c->mmu.tlb[TLB_KERNEL];
+	cpu_reset(c, false);
+	*out = c;
+	return 0;
+out_mmu:
+	mmu_vcpu_fini(&c->mmu);
+out_free:
+	free(c);
+	return r;
+}
+
+void cpu_destroy(struct cpu *c)
+{
+	code_cache_destroy(c);
+	mmu_vcpu_fini(&c->mmu);
+	free(c);
+}
+
+/* -- leaving an instruction (cpu/fault.h) */
+
+static void NORETURN unwind(struct cpu *c)
+{
+	if (c->op)
+		c->rip = op_rip(c, c->op);
+	c->op = NULL;
+	_longjmp(*c->unwind, 1);
+}
+
+static void NORETURN raise(struct cpu *c, u8 vector, bool has_error, u32 error, bool has_payload,
+			   u64 payload)
+{
+	c->exception.pending = true;
+	c->exception.injected = false;
+	c->exception.vector = vector;
+	c->exception.has_error = has_error;
+	c->exception.error = error;
+	c->exception.has_payload = has_payload;
+	c->exception.payload = payload;
+	unwind(c);
+}
+
+void cpu_raise(struct cpu *c, u8 vector)
+{
+	raise(c, vector, false, 0, false, 0);
+}
+
+void cpu_raise_error(struct cpu *c, u8 vector, u32 error)
+{
+	/* Real mode pushes no error codes. */
+	raise(c, vector, c->cr0 & CR0_PE, error, false, 0);
+}
+
+void cpu_raise_pf(struct cpu *c, u64 la, u32 error)
+{
+	raise(c, VEC_PF, true, error, true, la);
+}
+
+void cpu_leave(struct cpu *c, enum cpu_exit_reason reason)
+{
+	c->exit.reason = reason;
+	unwind(c);
+}
+
+void cpu_restart(struct cpu *c)
+{
+	unwind(c);
+}
+
+void cpu_cannot(struct cpu *c)
+{
+	u64 rip = c->op ? op_rip(c, c->op) : c->rip;
+	u64 la = (rip + c->seg[SEG_CS].base) & c->ea_mask;
+	const u8 *p = tlb_read(c->tlb, la, 1);
+	u32 n = (u32)MIN(15ULL, PAGE_SIZE - (la & ~PAGE_MASK));
+
+	c->exit.internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
+	c->exit.internal.insn_len = 0;
+	if (p && !guard_copy_from(c->exit.internal.insn, p, n))
+		c->exit.internal.insn_len = (u8)n;
+	cpu_leave(c, CPU_EXIT_INTERNAL);
+}
+
+void cpu_queue_exception(struct cpu *c, u8 vector, bool has_error, u32 error)
+{
+	c->exception.pending = true;
+	c->exception.injected = false;
+	c->exception.vector = vector;
+	c->exception.has_error = has_error;
+	c->exception.error = error;
+	c->exception.has_payload = false;
+}
+
+/* -- requests */
+
+/* False: the run ends (c->exit says why). In guest mode before and after. */
+static bool answer_requests(struct cpu *c)
+{
+	u32 req = sync_load(&c->mmu.requests);
+
+	if (req & CPU_REQ_STEP)
+		sync_and(&c->mmu.requests, ~CPU_REQ_STEP);
+	if (req & MMU_REQ_MASK)
+		mmu_vcpu_safe_point(&c->mmu);
+	if (req & ~(MMU_REQ_MASK | CPU_REQ_STEP)) {
+		bool leave;
+
+		mmu_vcpu_leave(&c->mmu);
+		leave = c->env->requests(c->owner);
+		mmu_vcpu_enter(&c->mmu);
+		if (leave) {
+			c->exit.reason = CPU_EXIT_REQUEST;
+			return false;
+		}
+	}
+	return true;
+}
+
+/* -- events */
+
+bool cpu_interrupt_allowed(const struct cpu *c)
+{
+	return (c->flags & FL_IF) && !c->shadow && !c->exception.pending && !c->exception.injected &&
+	       !c->nmi_injected && !c->interrupt.injected && !replay_pending(c);
+}
+
+static void deliver_interrupt(struct cpu *c)
+{
+	u8 vector = c->interrupt.vector;
+	bool soft = c->interrupt.soft;
+
+	c->stat_irqs++;
+	c->interrupt.injected = false;
+	event_inject(c, vector, soft ? EVENT_SOFT_INT : EVENT_EXTERNAL);
+}
+
+static void deliver_nmi(struct cpu *c)
+{
+	c->nmi_injected = false;
+	c->nmi_masked = true;
+	event_inject(c, VEC_NMI, EVENT_EXTERNAL);
+}
+
+/*
+ * Deliver what is due, in the order of SDM vol. 3, table 6-2, after what the VMM or an earlier
+ * run had already begun to inject. False: the run ends.
+ */
+static bool deliver_events(struct cpu *c)
+{
+	int vector;
+
+	if (c->exception.pending || c->exception.injected) {
+		c->stat_exceptions++;
+		event_exception(c);
+	} else if (c->nmi_injected) {
+		deliver_nmi(c);
+	} else if (c->interrupt.injected) {
+		deliver_interrupt(c);
+	}
+	if (c->triple_fault) {
+		c->triple_fault = false;
+		c->exit.reason = CPU_EXIT_SHUTDOWN;
+		return false;
+	}
+	if (c->exit.reason || c->exception.pending)
+		return c->exit.reason == CPU_EXIT_NONE;
+	if (c->nmi_pending && !c->nmi_masked && !c->shadow) {
+		c->nmi_pending = false;
+		deliver_nmi(c);
+	} else if (cpu_interrupt_allowed(c) && c->env->has_interrupt(c->owner) >= 0) {
+		vector = c->env->get_interrupt(c->owner);
+		if (vector >= 0) {
+			c->interrupt.vector = (u8)vector;
+			c->interrupt.soft = false;
+			deliver_interrupt(c);
+		}
+	}
+	if (c->request_irq_window && cpu_interrupt_allowed(c)) {
+		c->exit.reason = CPU_EXIT_IRQ_WINDOW;
+		return false;
+	}
+	return c->exit.reason == CPU_EXIT_NONE && !c->triple_fault;
+}
+
+/* -- single instructions */
+
+static u64 linear_rip(const struct cpu *c)
+{
+	u64 la = c->rip + c->seg[SEG_CS].base;
+
+	return cpu_long(c) ? la : (u32)la;
+}
+
+/* A code breakpoint at the next instruction? Guest-owned or the VMM's. True: do not execute. */
+static bool hit_code_breakpoint(struct cpu *c)
+{
+	bool host = c->guest_debug & KVM_GUESTDBG_USE_HW_BP;
+	u64 dr7 = host ? c->guest_dr7 : c->dr7;
+	const u64 *dr = host ? c->guest_dr : c->dr;
+	u64 la = linear_rip(c), hits = 0;
+
+	if (!host && (c->flags & FL_RF))
+		return false;
+	for (unsigned i = 0; i < 4; i++) {
+		/* R/W 00 and LEN 00: instruction breakpoint (SDM vol. 3, 17.2.4) */
+		if ((dr7 >> (2 * i) & 3) && !(dr7 >> (16 + 4 * i) & 15) && dr[i] == la)
+			hits |= BIT(i);
+	}
+	if (!hits)
+		return false;
+	if (host) {
+		c->exit.debug.exception = VEC_DB;
+		c->exit.debug.pc = la;
+		c->exit.debug.dr6 = hits | 0xffff0ff0;
+		c->exit.debug.dr7 = dr7;
+		c->exit.reason = CPU_EXIT_DEBUG;
+		return true;
+	}
+	event_queue_db(c, hits);
+	return true;
+}
+
+/* One instruction is done: the trap a single step or the VMM asked for. */
+static void trap_after_step(struct cpu *c, bool tf, u8 shadow)
+{
+	if (c->guest_debug & KVM_GUESTDBG_SINGLESTEP) {
+		c->exit.debug.exception = VEC_DB;
+		c->exit.debug.pc = linear_rip(c);
+		c->exit.debug.dr6 = BIT(14) | 0xffff0ff0;
+		c->exit.debug.dr7 = c->dr7;
+		c->exit.reason = CPU_EXIT_DEBUG;
+		return;
+	}
+	if (tf && !(shadow & SHADOW_MOV_SS))
+		event_queue_db(c, BIT(14)); /* DR6.BS */
+}
+
+/* Execute exactly one instruction, for single steps, breakpoints, shadows and replays. */
+static void step(struct cpu *c)
+{
+	bool tf = c->flags & FL_TF;
+	u32 key = c->key;
+	u8 shadow = c->shadow;
+
+	if (hit_code_breakpoint(c))
+		return;
+	sync_or(&c->mmu.requests, CPU_REQ_STEP);
+	c->key |= BLOCK_KEY_STEP;
+	c->stepping = true;
+	interpreter_run(c);
+	c->stepping = false;
+	sync_and(&c->mmu.requests, ~CPU_REQ_STEP);
+	/* A mode change inside has computed the key anew. */
+	if (c->key == (key | BLOCK_KEY_STEP))
+		c->key = key;
+	c->flags &= ~FL_RF;
+	if (c->shadow == shadow)
+		c->shadow = 0;
+	replay_forget(c);
+	trap_after_step(c, tf, c->shadow);
+}
+
+static bool must_step(const struct cpu *c)
+{
+	return replay_pending(c) || c->shadow || (c->flags & (FL_TF | FL_RF)) ||
+	       (c->guest_debug & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP)) ||
+	       (c->dr7 & 0xff);
+}
+
+/* What an unwound instruction leaves behind when the VMM need not see it. */
+static void after_unwind(struct cpu *c)
+{
+	if (c->stepping) {
+		c->stepping = false;
+		sync_and(&c->mmu.requests, ~CPU_REQ_STEP);
+		cpu_update_mode(c);
+	}
+	c->replay.next = 0;
+	if (c->exception.pending)
+		replay_forget(c);
+	if (c->exception.pending)
+		c->shadow = 0;
+}
+
+/* A pass of the loop: requests, events, then instructions. False: c->exit is for the caller. */
+static bool run_pass(struct cpu *c)
+{
+	if (c->exit.reason)
+		return false;
+	if (sync_load(&c->mmu.requests) && !answer_requests(c))
+		return false;
+	/* An instruction the VMM has just answered is finished before anything else happens. */
+	if (!replay_pending(c) && !deliver_events(c))
+		return false;
+	if (c->exception.pending && !replay_pending(c))
+		return true;
+	if (must_step(c))
+		step(c);
+	else
+		interpreter_run(c);
+	if (c->halted) {
+		c->stat_halt++;
+		c->exit.reason = CPU_EXIT_HLT;
+	}
+	return c->exit.reason == CPU_EXIT_NONE;
+}
+
+void cpu_run(struct cpu *c)
+{
+	jmp_buf env;
+
+	c->exit.reason = CPU_EXIT_NONE;
+	c->unwind = &env;
+	c->op = NULL;
+	/* The VMM, or a device it drives, may have stored into code since the last run. */
+	code_cache_distrust(c);
+	mmu_vcpu_enter(&c->mmu);
+	if (_setjmp(env))
+		after_unwind(c);
+	while (run_pass(c))
+		;
+	mmu_vcpu_leave(&c->mmu);
+	c->unwind = NULL;
+}
