@@ -7,7 +7,6 @@
 
 #include <stdlib.h>
 #include "base/guard.h"
-#include "cpu/event.h"
 #include "cpu/fault.h"
 #include "cpu/interpreter/interpreter.h"
 #include "cpu/native/native.h"
@@ -66,8 +65,8 @@ static void NORETURN unwind(struct cpu *c)
 	_longjmp(*c->unwind, 1);
 }
 
-static void NORETURN raise(struct cpu *c, u8 vector, bool has_error, u32 error, bool has_payload,
-			   u64 payload)
+static void NORETURN raise_exception(struct cpu *c, u8 vector, bool has_error, u32 error,
+				     bool has_payload, u64 payload)
 {
 	c->exception.pending = true;
 	c->exception.injected = false;
@@ -81,18 +80,18 @@ static void NORETURN raise(struct cpu *c, u8 vector, bool has_error, u32 error, 
 
 void cpu_raise(struct cpu *c, u8 vector)
 {
-	raise(c, vector, false, 0, false, 0);
+	raise_exception(c, vector, false, 0, false, 0);
 }
 
 void cpu_raise_error(struct cpu *c, u8 vector, u32 error)
 {
 	/* Real mode pushes no error codes. */
-	raise(c, vector, c->cr0 & CR0_PE, error, false, 0);
+	raise_exception(c, vector, c->cr0 & CR0_PE, error, false, 0);
 }
 
 void cpu_raise_pf(struct cpu *c, u64 la, u32 error)
 {
-	raise(c, VEC_PF, true, error, true, la);
+	raise_exception(c, VEC_PF, true, error, true, la);
 }
 
 void cpu_leave(struct cpu *c, enum cpu_exit_reason reason)
@@ -141,7 +140,8 @@ static bool answer_requests(struct cpu *c)
 		sync_and(&c->mmu.requests, ~CPU_REQ_STEP);
 	if (req & MMU_REQ_MASK)
 		mmu_vcpu_safe_point(&c->mmu);
-	if (req & ~(MMU_REQ_MASK | CPU_REQ_STEP)) {
+	/* An instruction the VMM has just answered is finished before anything else happens. */
+	if ((req & ~(MMU_REQ_MASK | CPU_REQ_STEP)) && !replay_pending(c)) {
 		bool leave;
 
 		mmu_vcpu_leave(&c->mmu);
@@ -157,27 +157,23 @@ static bool answer_requests(struct cpu *c)
 
 /* -- events */
 
+/* Is no event half delivered, nor an exception waiting? */
+static bool nothing_in_flight(const struct cpu *c)
+{
+	return !c->exception.pending && !c->exception.injected && !c->nmi_injected &&
+	       !c->interrupt.injected && !c->triple_fault;
+}
+
 bool cpu_interrupt_allowed(const struct cpu *c)
 {
-	return (c->flags & FL_IF) && !c->shadow && !c->exception.pending && !c->exception.injected &&
-	       !c->nmi_injected && !c->interrupt.injected && !replay_pending(c);
+	return (c->flags & FL_IF) && !c->shadow && nothing_in_flight(c) && !replay_pending(c);
 }
 
-static void deliver_interrupt(struct cpu *c)
+static void queue_db(struct cpu *c, u64 dr6_bits)
 {
-	u8 vector = c->interrupt.vector;
-	bool soft = c->interrupt.soft;
-
-	c->stat_irqs++;
-	c->interrupt.injected = false;
-	event_inject(c, vector, soft ? EVENT_SOFT_INT : EVENT_EXTERNAL);
-}
-
-static void deliver_nmi(struct cpu *c)
-{
-	c->nmi_injected = false;
-	c->nmi_masked = true;
-	event_inject(c, VEC_NMI, EVENT_EXTERNAL);
+	cpu_queue_exception(c, VEC_DB, false, 0);
+	c->exception.has_payload = true;
+	c->exception.payload = dr6_bits;
 }
 
 /*
@@ -192,33 +188,35 @@ static bool deliver_events(struct cpu *c)
 		c->stat_exceptions++;
 		event_exception(c);
 	} else if (c->nmi_injected) {
-		deliver_nmi(c);
+		event_nmi(c);
 	} else if (c->interrupt.injected) {
-		deliver_interrupt(c);
+		event_interrupt(c);
+	}
+	if (c->nmi_pending && !c->nmi_masked && !c->shadow && nothing_in_flight(c)) {
+		c->nmi_pending = false;
+		c->nmi_injected = true;
+		event_nmi(c);
+	}
+	if (cpu_interrupt_allowed(c) && c->env->has_interrupt(c->owner) >= 0) {
+		vector = c->env->get_interrupt(c->owner);
+		if (vector >= 0) {
+			c->stat_irqs++;
+			c->interrupt.vector = (u8)vector;
+			c->interrupt.soft = false;
+			c->interrupt.injected = true;
+			event_interrupt(c);
+		}
 	}
 	if (c->triple_fault) {
 		c->triple_fault = false;
 		c->exit.reason = CPU_EXIT_SHUTDOWN;
 		return false;
 	}
-	if (c->exit.reason || c->exception.pending)
-		return c->exit.reason == CPU_EXIT_NONE;
-	if (c->nmi_pending && !c->nmi_masked && !c->shadow) {
-		c->nmi_pending = false;
-		deliver_nmi(c);
-	} else if (cpu_interrupt_allowed(c) && c->env->has_interrupt(c->owner) >= 0) {
-		vector = c->env->get_interrupt(c->owner);
-		if (vector >= 0) {
-			c->interrupt.vector = (u8)vector;
-			c->interrupt.soft = false;
-			deliver_interrupt(c);
-		}
-	}
 	if (c->request_irq_window && cpu_interrupt_allowed(c)) {
 		c->exit.reason = CPU_EXIT_IRQ_WINDOW;
 		return false;
 	}
-	return c->exit.reason == CPU_EXIT_NONE && !c->triple_fault;
+	return true;
 }
 
 /* -- single instructions */
@@ -255,7 +253,7 @@ static bool hit_code_breakpoint(struct cpu *c)
 		c->exit.reason = CPU_EXIT_DEBUG;
 		return true;
 	}
-	event_queue_db(c, hits);
+	queue_db(c, hits);
 	return true;
 }
 
@@ -271,7 +269,7 @@ static void trap_after_step(struct cpu *c, bool tf, u8 shadow)
 		return;
 	}
 	if (tf && !(shadow & SHADOW_MOV_SS))
-		event_queue_db(c, BIT(14)); /* DR6.BS */
+		queue_db(c, BIT(14)); /* DR6.BS */
 }
 
 /* Execute exactly one instruction, for single steps, breakpoints, shadows and replays. */
@@ -281,7 +279,7 @@ static void step(struct cpu *c)
 	u32 key = c->key;
 	u8 shadow = c->shadow;
 
-	if (hit_code_breakpoint(c))
+	if (!replay_pending(c) && hit_code_breakpoint(c))
 		return;
 	sync_or(&c->mmu.requests, CPU_REQ_STEP);
 	c->key |= BLOCK_KEY_STEP;
@@ -315,10 +313,10 @@ static void after_unwind(struct cpu *c)
 		cpu_update_mode(c);
 	}
 	c->replay.next = 0;
-	if (c->exception.pending)
+	if (c->exception.pending) {
 		replay_forget(c);
-	if (c->exception.pending)
 		c->shadow = 0;
+	}
 }
 
 /* A pass of the loop: requests, events, then instructions. False: c->exit is for the caller. */
@@ -328,11 +326,12 @@ static bool run_pass(struct cpu *c)
 		return false;
 	if (sync_load(&c->mmu.requests) && !answer_requests(c))
 		return false;
-	/* An instruction the VMM has just answered is finished before anything else happens. */
-	if (!replay_pending(c) && !deliver_events(c))
-		return false;
-	if (c->exception.pending && !replay_pending(c))
-		return true;
+	if (!replay_pending(c)) {
+		if (!deliver_events(c))
+			return false;
+		if (!nothing_in_flight(c))
+			return true; /* a fault while delivering: deliver that first */
+	}
 	if (must_step(c))
 		step(c);
 	else

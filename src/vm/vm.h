@@ -51,6 +51,7 @@ struct vcpu {
 	struct cpu_exit *exit; /* = &cpu->exit */
 	void *run_page;	      /* struct kvm_run: abi/ owns it; immediate_exit is polled through */
 	const u8 *immediate_exit; /* in run_page, may be NULL */
+	bool leave_soon;      /* immediate_exit was set when this run began */
 	u8 *coalesced_ring;   /* abi/'s page, shared by the VM's vCPUs */
 	void *abi;	      /* abi/'s own */
 	u64 stat_exits, stat_signal_exits, stat_halt_exits, stat_irq_window;

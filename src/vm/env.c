@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* What a vCPU offers the rooms below: devices, interrupts, MSRs of the platform, hypercalls. */
+#include "vm/env.h"
+
+#include <linux/kvm_para.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "sync/atomic.h"
+#include "vm/irq.h"
+#include "vm/signals.h"
+
+#define MSR_APIC_BASE	 0x1b
+#define MSR_TSC_DEADLINE 0x6e0
+#define MSR_X2APIC_FIRST 0x800
+#define MSR_X2APIC_LAST	 0x8ff
+
+#define KVM_HC_ERROR_ENOSYS (-(s64)KVM_ENOSYS)
+#define KVM_HC_ERROR_EPERM  (-(s64)KVM_EPERM)
+
+/* -- devices */
+
+static int env_io(void *owner, u16 port, u32 size, bool write, void *data)
+{
+	return vm_bus_pio(owner, port, size, write, data) ? 0 : CPU_TO_VMM;
+}
+
+static int env_mmio(void *owner, gpa_t gpa, u32 size, bool write, void *data)
+{
+	return vm_bus_mmio(owner, gpa, size, write, data) ? 0 : CPU_TO_VMM;
+}
+
+/* -- interrupts */
+
+static bool extint_ready(const struct vcpu *v)
+{
+	return v->irq_queued >= 0 && lapic_accepts_pic(v->lapic);
+}
+
+static int env_has_interrupt(void *owner)
+{
+	struct vcpu *v = owner;
+
+	if (!v->lapic)
+		return -1;
+	if (extint_ready(v))
+		return v->irq_queued;
+	return irqchip_has_interrupt(v->vm->irqchip, v->lapic);
+}
+
+static int env_get_interrupt(void *owner)
+{
+	struct vcpu *v = owner;
+
+	if (extint_ready(v)) {
+		int vector = v->irq_queued;
+
+		v->irq_queued = -1;
+		return vector;
+	}
+	return irqchip_get_interrupt(v->vm->irqchip, v->lapic);
+}
+
+static u64 env_get_cr8(void *owner)
+{
+	struct vcpu *v = owner;
+
+	return v->lapic ? lapic_get_cr8(v->lapic) : v->cr8;
+}
+
+static int env_set_cr8(void *owner, u64 value)
+{
+	struct vcpu *v = owner;
+	u64 before = v->cr8;
+
+	if (v->lapic) {
+		lapic_set_cr8(v->lapic, value);
+		return 0;
+	}
+	v->cr8 = value;
+	/* Lowering it may let an interrupt of the VMM's controller through. */
+	return value < before ? CPU_TO_VMM : 0;
+}
+
+/* -- MSRs */
+
+static bool is_lapic_msr(u32 msr)
+{
+	return msr == MSR_TSC_DEADLINE || (msr >= MSR_X2APIC_FIRST && msr <= MSR_X2APIC_LAST);
+}
+
+static int env_msr_read(void *owner, u32 msr, bool host, u64 *value)
+{
+	struct vcpu *v = owner;
+
+	if (msr == MSR_APIC_BASE) {
+		*value = v->lapic ? lapic_get_base(v->lapic) : v->apic_base;
+		return 0;
+	}
+	if (!is_lapic_msr(msr))
+		return -ENOENT;
+	if (v->lapic)
+		return lapic_msr_read(v->lapic, msr, value);
+	*value = 0;
+	return msr == MSR_TSC_DEADLINE ? 0 : -EINVAL;
+}
+
+static int env_msr_write(void *owner, u32 msr, bool host, u64 value)
+{
+	struct vcpu *v = owner;
+
+	if (msr == MSR_APIC_BASE) {
+		if (v->lapic)
+			return lapic_set_base(v->lapic, value, host);
+		v->apic_base = value;
+		return 0;
+	}
+	if (!is_lapic_msr(msr))
+		return -ENOENT;
+	if (v->lapic)
+		return lapic_msr_write(v->lapic, msr, value);
+	return msr == MSR_TSC_DEADLINE ? 0 : -EINVAL;
+}
+
+static bool env_msr_allowed(void *owner, u32 msr, bool write)
+{
+	struct vcpu *v = owner;
+
+	return vm_msr_allowed(v->vm, msr, write);
+}
+
+/* -- hypercalls (KVM's hypercalls.rst); none is announced in CPUID */
+
+static int env_hypercall(void *owner, struct cpu *c)
+{
+	s64 r = KVM_HC_ERROR_ENOSYS;
+
+	if (c->cpl)
+		r = KVM_HC_ERROR_EPERM;
+	else if (c->reg[RAX] == KVM_HC_VAPIC_POLL_IRQ)
+		r = 0;
+	c->reg[RAX] = cpu_long(c) ? (u64)r : (u32)r;
+	return 0;
+}
+
+/* -- requests */
+
+static bool env_interrupted(void *owner)
+{
+	const struct vcpu *v = owner;
+
+	return v->leave_soon || signals_pending();
+}
+
+static bool env_requests(void *owner)
+{
+	struct vcpu *v = owner;
+
+	sync_and(&v->cpu->mmu.requests,
+		 ~(u32)(VCPU_REQ_EVENT | VCPU_REQ_SIGNAL | VCPU_REQ_CLOCK));
+	if (env_interrupted(owner))
+		return true;
+	return sync_load(&v->pending_events) != 0;
+}
+
+const struct cpu_env vcpu_cpu_env = {
+	.io = env_io,
+	.mmio = env_mmio,
+	.has_interrupt = env_has_interrupt,
+	.get_interrupt = env_get_interrupt,
+	.get_cr8 = env_get_cr8,
+	.set_cr8 = env_set_cr8,
+	.msr_read = env_msr_read,
+	.msr_write = env_msr_write,
+	.msr_allowed = env_msr_allowed,
+	.hypercall = env_hypercall,
+	.requests = env_requests,
+	.interrupted = env_interrupted,
+};
+
+/* -- mmu/ */
+
+/* A flush waits for this vCPU: break off a guest access it may be stuck in. */
+static void mmu_kick(void *owner)
+{
+	struct vcpu *v = owner;
+	int tid = sync_load(&v->tid);
+
+	if (tid)
+		syscall(SYS_tgkill, v->vm->pid, tid, signals_kick_number());
+}
+
+const struct mmu_vcpu_ops vcpu_mmu_ops = {
+	.kick = mmu_kick,
+	.interrupted = env_interrupted,
+};
+
+/* -- irqchip/ */
+
+static void irqchip_kick(void *vcpu)
+{
+	vcpu_post(vcpu, VCPU_REQ_EVENT);
+}
+
+static void irqchip_nmi(void *vcpu)
+{
+	vcpu_nmi(vcpu);
+}
+
+/* System management mode is not built: its capabilities are 0 and an SMI goes nowhere. */
+static void irqchip_smi(void *vcpu)
+{
+	(void)vcpu;
+}
+
+static void irqchip_init(void *vcpu)
+{
+	vcpu_init(vcpu);
+}
+
+static void irqchip_sipi(void *vcpu, u8 vector)
+{
+	vcpu_sipi(vcpu, vector);
+}
+
+static void irqchip_eoi(void *vcpu, u8 vector)
+{
+	(void)vcpu;
+	(void)vector;
+}
+
+static u64 irqchip_tsc(void *vcpu)
+{
+	const struct vcpu *v = vcpu;
+
+	return cpu_tsc(v->cpu);
+}
+
+static u32 irqchip_tsc_khz(void *vcpu)
+{
+	const struct vcpu *v = vcpu;
+
+	return v->cpu->tsc_khz;
+}
+
+static void irqchip_acked(void *vm, u32 gsi)
+{
+	vm_irq_acked(vm, gsi);
+}
+
+const struct irqchip_ops vcpu_irqchip_ops = {
+	.kick = irqchip_kick,
+	.nmi = irqchip_nmi,
+	.smi = irqchip_smi,
+	.init = irqchip_init,
+	.sipi = irqchip_sipi,
+	.ioapic_eoi = irqchip_eoi,
+	.guest_tsc = irqchip_tsc,
+	.tsc_khz = irqchip_tsc_khz,
+	.gsi_acked = irqchip_acked,
+};

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vm/vcpu.c: KVM_RUN as the VM sees it: start, halt, wait, wake, and what comes from outside.
+ * What the rooms below call back for is in env.c.
+ */
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cpu/replay.h"
+#include "sync/atomic.h"
+#include "vm/env.h"
+#include "vm/signals.h"
+
+/* -- waking */
+
+void vcpu_kick(struct vcpu *v)
+{
+	sync_add(&v->wake_seq, 1);
+	if (sync_load(&v->asleep))
+		syscall(SYS_futex, &v->wake_seq, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void vcpu_post(struct vcpu *v, u32 request_bits)
+{
+	mmu_vcpu_request(&v->cpu->mmu, request_bits);
+	vcpu_kick(v);
+}
+
+static void post_event(struct vcpu *v, u32 event)
+{
+	sync_or(&v->pending_events, event);
+	vcpu_post(v, VCPU_REQ_EVENT);
+}
+
+void vcpu_nmi(struct vcpu *v)
+{
+	post_event(v, EVENT_NMI);
+}
+
+void vcpu_init(struct vcpu *v)
+{
+	/* An INIT cancels a SIPI that came before it and was not taken yet. */
+	sync_and(&v->pending_events, ~(u32)EVENT_SIPI);
+	post_event(v, EVENT_INIT);
+}
+
+void vcpu_sipi(struct vcpu *v, u8 vector)
+{
+	sync_store(&v->sipi_vector, vector);
+	post_event(v, EVENT_SIPI);
+}
+
+/* -- taking what came from outside; the vCPU's thread or under its mutex */
+
+static void start_at_sipi(struct vcpu *v)
+{
+	struct cpu *c = v->cpu;
+	u32 vector = sync_load(&v->sipi_vector);
+
+	/* SDM vol. 3, 8.4.4.2: CS:IP is VV00:0000 */
+	c->seg[SEG_CS].sel = (u16)(vector << 8);
+	c->seg[SEG_CS].base = (u64)vector << 12;
+	c->rip = 0;
+	v->mp_state = KVM_MP_STATE_RUNNABLE;
+}
+
+static void accept_events(struct vcpu *v)
+{
+	u32 ev = sync_load(&v->pending_events);
+
+	if (!ev)
+		return;
+	ev = sync_xchg(&v->pending_events, 0);
+	if (ev & EVENT_NMI)
+		v->cpu->nmi_pending = true;
+	if (ev & EVENT_INIT) {
+		replay_forget(v->cpu);
+		cpu_reset(v->cpu, true);
+		if (v->lapic)
+			lapic_reset(v->lapic, true);
+		v->mp_state = v->id == v->vm->bsp_id ? KVM_MP_STATE_RUNNABLE
+						     : KVM_MP_STATE_INIT_RECEIVED;
+	}
+	if ((ev & EVENT_SIPI) && v->mp_state == KVM_MP_STATE_INIT_RECEIVED)
+		start_at_sipi(v);
+}
+
+/* -- waiting */
+
+static bool must_leave(const struct vcpu *v)
+{
+	return v->leave_soon || signals_pending();
+}
+
+/* Would a halted vCPU run on? */
+static bool has_work(struct vcpu *v)
+{
+	struct cpu *c = v->cpu;
+
+	if (sync_load(&v->pending_events))
+		return true;
+	if (v->mp_state != KVM_MP_STATE_HALTED)
+		return v->mp_state == KVM_MP_STATE_RUNNABLE;
+	return c->exception.pending || (c->nmi_pending && !c->nmi_masked) ||
+	       (cpu_interrupt_allowed(c) && vcpu_cpu_env.has_interrupt(v) >= 0) ||
+	       c->interrupt.injected;
+}
+
+/* Sleep until there is work or a reason to leave. */
+static void block(struct vcpu *v)
+{
+	for (;;) {
+		u32 seq = sync_load(&v->wake_seq);
+
+		sync_store(&v->asleep, 1);
+		sync_mb();
+		if (has_work(v) || must_leave(v))
+			break;
+		syscall(SYS_futex, &v->wake_seq, FUTEX_WAIT_PRIVATE, seq, NULL, NULL, 0);
+	}
+	sync_store(&v->asleep, 0);
+	mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_EVENT);
+}
+
+/* -- KVM_RUN */
+
+/* 1: go on; 0 or -errno: vcpu_run()'s result. */
+static int after_run(struct vcpu *v)
+{
+	struct cpu *c = v->cpu;
+
+	v->stat_exits++;
+	switch (c->exit.reason) {
+	case CPU_EXIT_NONE:
+	case CPU_EXIT_REQUEST:
+		return 1;
+	case CPU_EXIT_INTR:
+		return must_leave(v) ? -EINTR : 1;
+	case CPU_EXIT_NOMEM:
+		return -ENOMEM;
+	case CPU_EXIT_MEMORY:
+		return c->exit.memory.error;
+	case CPU_EXIT_HLT:
+		c->halted = false;
+		v->stat_halt_exits++;
+		if (!v->lapic)
+			return 0;
+		v->mp_state = KVM_MP_STATE_HALTED;
+		return 1;
+	case CPU_EXIT_IRQ_WINDOW:
+		v->stat_irq_window++;
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static int run_loop(struct vcpu *v)
+{
+	int r;
+
+	do {
+		accept_events(v);
+		/* An instruction the VMM answered is finished even if the run is to end. */
+		if (must_leave(v) && !replay_pending(v->cpu))
+			return -EINTR;
+		if (v->mp_state == KVM_MP_STATE_UNINITIALIZED) {
+			/* KVM lets the VMM see this one: api.rst, KVM_RUN's EAGAIN */
+			block(v);
+			accept_events(v);
+			return must_leave(v) ? -EINTR : -EAGAIN;
+		}
+		if (v->mp_state != KVM_MP_STATE_RUNNABLE) {
+			block(v);
+			if (v->mp_state == KVM_MP_STATE_HALTED && has_work(v))
+				v->mp_state = KVM_MP_STATE_RUNNABLE;
+			r = 1;
+			continue;
+		}
+		cpu_run(v->cpu);
+		r = after_run(v);
+	} while (r > 0);
+	return r;
+}
+
+int vcpu_run(struct vcpu *v)
+{
+	int r;
+
+	v->leave_soon = v->immediate_exit && __atomic_load_n(v->immediate_exit, __ATOMIC_RELAXED);
+	sync_store(&v->tid, (int)syscall(SYS_gettid));
+	signals_run_begin(v, v->has_sigmask ? &v->sigmask : NULL);
+	if (v->leave_soon)
+		mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_SIGNAL);
+	r = run_loop(v);
+	if (r == -EINTR)
+		v->stat_signal_exits++;
+	signals_run_end(v);
+	sync_store(&v->tid, 0);
+	v->leave_soon = false;
+	return r;
+}
+
+/* -- what the VMM asks and sets */
+
+int vcpu_interrupt(struct vcpu *v, u32 vector)
+{
+	if (vector > 255)
+		return -EINVAL;
+	if (!v->lapic) {
+		v->cpu->interrupt.injected = true;
+		v->cpu->interrupt.soft = false;
+		v->cpu->interrupt.vector = (u8)vector;
+		return 0;
+	}
+	if (irqchip_mode(v->vm->irqchip) == IRQCHIP_KERNEL)
+		return -ENXIO;
+	if (v->irq_queued >= 0)
+		return -EEXIST;
+	v->irq_queued = (int)vector;
+	vcpu_post(v, VCPU_REQ_EVENT);
+	return 0;
+}
+
+bool vcpu_irq_ready(struct vcpu *v)
+{
+	if (v->lapic && irqchip_mode(v->vm->irqchip) == IRQCHIP_KERNEL)
+		return true;
+	return cpu_interrupt_allowed(v->cpu) && v->irq_queued < 0 &&
+	       (!v->lapic || lapic_accepts_pic(v->lapic));
+}
+
+int vcpu_get_mp_state(struct vcpu *v, struct kvm_mp_state *s)
+{
+	accept_events(v);
+	s->mp_state = v->mp_state;
+	return 0;
+}
+
+int vcpu_set_mp_state(struct vcpu *v, const struct kvm_mp_state *s)
+{
+	switch (s->mp_state) {
+	case KVM_MP_STATE_RUNNABLE:
+		break;
+	case KVM_MP_STATE_UNINITIALIZED:
+	case KVM_MP_STATE_HALTED:
+	case KVM_MP_STATE_INIT_RECEIVED:
+	case KVM_MP_STATE_SIPI_RECEIVED:
+	case KVM_MP_STATE_AP_RESET_HOLD:
+		if (!v->lapic)
+			return -EINVAL;
+		break;
+	default:
+		return -EINVAL;
+	}
+	if (s->mp_state == KVM_MP_STATE_SIPI_RECEIVED) {
+		v->mp_state = KVM_MP_STATE_INIT_RECEIVED;
+		post_event(v, EVENT_SIPI);
+	} else {
+		v->mp_state = s->mp_state;
+	}
+	return 0;
+}
+
+void vcpu_cpuid_changed(struct vcpu *v)
+{
+	u32 r[4];
+
+	if (!v->lapic)
+		return;
+	cpu_cpuid(v->cpu, 1, 0, r);
+	lapic_set_features(v->lapic, r[2] & BIT(21), r[2] & BIT(24));
+}
