@@ -32,6 +32,7 @@ shell: ready
 
 check: all
 	@tools/guest
+	@tools/selftests
 	@tests/run $(BUILD) quick full
 
 check-quick: all
