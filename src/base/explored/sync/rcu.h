@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sync/rcu.h (explorer's build): a model of RCU that runs a callback at the first moment it may
+ * run, and whose memory is poisoned when freed: a grace period that is missing is found, not
+ * slept through.
+ */
+#ifndef SYNC_RCU_H
+#define SYNC_RCU_H
+
+#include "explore/sched.h"
+
+typedef struct sched_rcu_head sync_rcu_head;
+
+#define sync_rcu_read_lock()   sched_rcu_read_lock()
+#define sync_rcu_read_unlock() sched_rcu_read_unlock()
+#define sync_rcu_deref(p)                                                                          \
+	(sched_point("deref", (const void *)(p)), __atomic_load_n((p), __ATOMIC_SEQ_CST))
+#define sync_rcu_publish(p, v)                                                                     \
+	(sched_point("publish", (const void *)(p)), __atomic_store_n((p), (v), __ATOMIC_SEQ_CST))
+#define sync_rcu_call(head, fn) sched_rcu_call((head), (fn))
+#define sync_rcu_wait()         sched_rcu_wait()
+#define sync_rcu_barrier()      sched_rcu_wait()
+
+#endif
