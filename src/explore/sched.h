@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * explore/sched.h: a deterministic scheduler. Actors are fibers of one thread; every lock, atomic
- * and RCU step (base/explored/sync) and every step of the model is a scheduling point, where the
+ * and RCU step (explore/base/sync) and every step of the model is a scheduling point, where the
  * strategy decides who goes on. One execution is one schedule; the same schedule runs the same
  * way again.
  *
