@@ -18,6 +18,10 @@
 struct irqchip; /* one per VM */
 struct lapic;	/* one per vCPU when the APIC is in-kernel */
 
+#define IRQCHIP_FLAG_X2APIC_32BIT	  1 /* KVM_X2APIC_API_USE_32BIT_IDS */
+#define IRQCHIP_FLAG_NO_BROADCAST_QUIRK 2 /* KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK */
+#define IRQCHIP_FLAG_NO_LINT0_QUIRK	  4 /* KVM_X86_QUIRK_LINT0_REENABLED is disabled */
+
 /* What the controllers ask of the VM. */
 struct irqchip_ops {
 	/* This vCPU should look again at what its APIC (or the 8259) has for it. Any thread; may
@@ -32,8 +36,14 @@ struct irqchip_ops {
 	/* Guest TSC now, and its rate in kHz, for the TSC-deadline timer. */
 	u64 (*guest_tsc)(void *vcpu);
 	u32 (*tsc_khz)(void *vcpu);
-	/* An irqfd with resampling or an ack notifier waits for this GSI's EOI. lock held. */
+	/* The guest acknowledged this GSI (EOI); an irqfd with resampling may wait for it. No lock
+	 * held: the VM may lower the line from here. */
 	void (*gsi_acked)(void *vm, u32 gsi);
+	/* Is this vCPU the boot processor? NULL: the one with id 0 is. May be called with the lock
+	 * held, as the next. */
+	bool (*is_bsp)(void *vcpu);
+	/* IRQCHIP_FLAG_*, as the VMM has enabled and disabled things. NULL: none. */
+	u32 (*flags)(void *vm);
 };
 
 enum irqchip_mode {

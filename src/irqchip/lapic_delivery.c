@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * irqchip/lapic_delivery.c: interrupt messages to local APICs: from the I/O APIC, MSIs, other
+ * APICs (IPIs) and the APIC's own local vector table.
+ */
+#include "irqchip/internal.h"
+
+#define ICR_LOGICAL	 0x800u
+#define ICR_ASSERT	 0x4000u
+#define ICR_LEVEL	 0x8000u
+#define ICR_SHORTHAND	 0xc0000u
+#define ICR_SELF	 0x40000u
+#define ICR_ALL		 0x80000u
+#define ICR_ALL_BUT_SELF 0xc0000u
+#define XAPIC_BROADCAST	 0xffu
+#define X2APIC_BROADCAST 0xffffffffu
+#define DFR_FLAT	 0xfu /* bits 31..28 */
+#define FIRST_LEGAL_VECTOR 16
+
+void lapic_kick(struct lapic *l)
+{
+	l->ic->ops.kick(l->vcpu);
+}
+
+static bool hw_enabled(const struct lapic *l)
+{
+	return l->base & APIC_BASE_EN;
+}
+
+static bool sw_enabled(const struct lapic *l)
+{
+	return hw_enabled(l) && (l->regs[APIC_SPIV / 4] & SPIV_ENABLE);
+}
+
+static void set_vector_bit(struct lapic *l, enum lapic_reg set, u8 vector, bool on)
+{
+	u32 *w = &l->regs[set / 4 + vector / 32 * 4];
+
+	if (on)
+		*w |= 1u << (vector % 32);
+	else
+		*w &= ~(1u << (vector % 32));
+}
+
+static bool accept_fixed(struct lapic *l, u8 vector, bool assert, bool level_triggered)
+{
+	if ((level_triggered && !assert) || !sw_enabled(l))
+		return false;
+	/* Accepted nevertheless: saved states and KVM's own tests put such vectors there. */
+	if (vector < FIRST_LEGAL_VECTOR)
+		lapic_error(l, ESR_RECV_VECTOR);
+	set_vector_bit(l, APIC_TMR, vector, level_triggered);
+	set_vector_bit(l, APIC_IRR, vector, true);
+	lapic_update(l);
+	lapic_kick(l);
+	return true;
+}
+
+/* SDM vol. 3, 11.8.1. NMI, SMI, INIT and SIPI reach even an APIC that software disabled. */
+bool lapic_accept(struct lapic *l, u32 delivery, u8 vector, bool assert, bool level_triggered)
+{
+	const struct irqchip_ops *ops = &l->ic->ops;
+
+	switch (delivery) {
+	case DM_FIXED:
+	case DM_LOWEST:
+		return accept_fixed(l, vector, assert, level_triggered);
+	case DM_SMI:
+		ops->smi(l->vcpu);
+		return true;
+	case DM_NMI:
+		ops->nmi(l->vcpu);
+		return true;
+	case DM_INIT:
+		/* A level de-assert only synchronised arbitration on the oldest parts. */
+		if (level_triggered && !assert)
+			return false;
+		ops->init(l->vcpu);
+		return true;
+	case DM_STARTUP:
+		ops->sipi(l->vcpu, vector);
+		return true;
+	default: /* ExtINT is the 8259's, see lapic_accepts_pic(); remote read does not exist */
+		return false;
+	}
+}
+
+bool lapic_local_deliver(struct lapic *l, enum lapic_reg lvt)
+{
+	u32 v = l->regs[lvt / 4];
+	u32 mode = lvt == APIC_LVTT || lvt == APIC_LVTERR ? (u32)DM_FIXED : v & DM_MASK;
+	bool level = lvt == APIC_LVT0 || lvt == APIC_LVT1 ? v & LVT_LEVEL : false;
+	bool taken;
+
+	if (!hw_enabled(l) || (v & LVT_MASKED))
+		return false;
+	taken = lapic_accept(l, mode, (u8)v, true, level);
+	if (taken && lvt == APIC_LVTPC)
+		l->regs[lvt / 4] |= LVT_MASKED; /* SDM vol. 3, 11.5.1: until software unmasks */
+	return taken;
+}
+
+static bool match_physical(const struct lapic *l, u32 dest)
+{
+	if (l->base & APIC_BASE_X2)
+		return dest == X2APIC_BROADCAST || dest == l->id;
+	return dest == XAPIC_BROADCAST || dest == l->regs[APIC_ID / 4] >> 24;
+}
+
+static bool match_logical(const struct lapic *l, u32 dest)
+{
+	u32 ldr = l->regs[APIC_LDR / 4], id = ldr >> 24;
+
+	if (l->base & APIC_BASE_X2)
+		return dest == X2APIC_BROADCAST ||
+		       (ldr >> 16 == dest >> 16 && (ldr & dest & 0xffff));
+	if (dest == XAPIC_BROADCAST)
+		return true;
+	if (dest > XAPIC_BROADCAST)
+		return false;
+	if (l->regs[APIC_DFR / 4] >> 28 == DFR_FLAT)
+		return id & dest;
+	return id >> 4 == dest >> 4 && (id & dest & 0xf);
+}
+
+/*
+ * `ipi`: the message comes from an APIC. From a device, 0xff means everyone for an APIC in x2APIC
+ * mode, too, unless the VMM disabled that quirk (api.rst, KVM_CAP_X2APIC_API).
+ */
+bool lapic_match(const struct lapic *l, const struct ic_message *m, bool ipi)
+{
+	u32 dest = m->dest;
+
+	if (!hw_enabled(l))
+		return false;
+	if (!ipi && dest == XAPIC_BROADCAST && (l->base & APIC_BASE_X2) &&
+	    !(irqchip_flags(l->ic) & IRQCHIP_FLAG_NO_BROADCAST_QUIRK))
+		dest = X2APIC_BROADCAST;
+	return m->logical ? match_logical(l, dest) : match_physical(l, dest);
+}
+
+/*
+ * Lowest priority: as KVM does by default, the vector picks among the enabled APICs addressed
+ * (vector modulo their number), which spreads devices and keeps each on one vCPU.
+ */
+static struct lapic *pick_lowest(struct irqchip *ic, const struct ic_message *m, bool ipi)
+{
+	u32 n = 0, pick;
+
+	for (u32 i = 0; i < ic->nlapics; i++) {
+		struct lapic *l = ic->lapics[i];
+
+		n += l && sw_enabled(l) && lapic_match(l, m, ipi);
+	}
+	if (!n)
+		return NULL;
+	pick = m->vector % n;
+	for (u32 i = 0; i < ic->nlapics; i++) {
+		struct lapic *l = ic->lapics[i];
+
+		if (l && sw_enabled(l) && lapic_match(l, m, ipi) && !pick--)
+			return l;
+	}
+	return NULL;
+}
+
+static int deliver(struct irqchip *ic, const struct ic_message *m, bool ipi)
+{
+	struct lapic *l;
+	int r = -1;
+
+	if (m->lowest) {
+		l = pick_lowest(ic, m, ipi);
+		return l ? lapic_accept(l, m->delivery, m->vector, m->assert, m->level_triggered)
+			 : -1;
+	}
+	for (u32 i = 0; i < ic->nlapics; i++) {
+		l = ic->lapics[i];
+		if (!l || !lapic_match(l, m, ipi))
+			continue;
+		if (r < 0)
+			r = 0;
+		r += lapic_accept(l, m->delivery, m->vector, m->assert, m->level_triggered);
+	}
+	return r;
+}
+
+int lapic_deliver(struct irqchip *ic, const struct ic_message *m)
+{
+	return deliver(ic, m, false);
+}
+
+static void send_all(struct lapic *from, const struct ic_message *m, bool self)
+{
+	struct irqchip *ic = from->ic;
+
+	for (u32 i = 0; i < ic->nlapics; i++) {
+		struct lapic *l = ic->lapics[i];
+
+		if (!l || !hw_enabled(l) || (l == from && !self))
+			continue;
+		lapic_accept(l, m->delivery, m->vector, m->assert, m->level_triggered);
+	}
+}
+
+/* SDM vol. 3, 11.6.1. `icr_high`: the whole destination in x2APIC mode, its high byte else. */
+void lapic_send_ipi(struct lapic *l, u32 icr_low, u32 icr_high)
+{
+	struct ic_message m = {
+		.dest = l->base & APIC_BASE_X2 ? icr_high : icr_high >> 24,
+		.vector = (u8)icr_low,
+		.delivery = icr_low & DM_MASK,
+		.logical = icr_low & ICR_LOGICAL,
+		.assert = icr_low & ICR_ASSERT,
+		.level_triggered = icr_low & ICR_LEVEL,
+	};
+
+	m.lowest = m.delivery == DM_LOWEST;
+	if (m.vector < FIRST_LEGAL_VECTOR && m.delivery <= DM_LOWEST)
+		lapic_error(l, ESR_SEND_VECTOR);
+	switch (icr_low & ICR_SHORTHAND) {
+	case ICR_SELF:
+		lapic_accept(l, m.delivery, m.vector, m.assert, m.level_triggered);
+		break;
+	case ICR_ALL:
+		send_all(l, &m, true);
+		break;
+	case ICR_ALL_BUT_SELF:
+		send_all(l, &m, false);
+		break;
+	default:
+		deliver(l->ic, &m, true);
+	}
+}
