@@ -1,8 +1,74 @@
 /* SPDX-License-Identifier: MIT */
-/* preload/main.c: what happens when the library is loaded into a VMM. */
+/*
+ * preload/main.c: loading, and the moment a process turns out to be a VMM.
+ */
+#include <pthread.h>
+#include <unistd.h>
+#include "abi/abi.h"
 #include "base/guard.h"
+#include "preload/preload.h"
+#include "preload/real.h"
+#include "primary/linux/linux.h"
+
+/* Who we are, for `userkvm doctor` and for whoever looks at a process from outside. */
+EXPORT const char userkvm_version[] = USERKVM_VERSION;
+
+int preload_armed;
+static long own_pid;
+
+bool preload_own_process(void)
+{
+	return raw0(SYS_getpid) == own_pid;
+}
+
+/* ------------------------------------------------------------------ fork */
+
+static __thread void *fork_cookie __attribute__((tls_model("initial-exec")));
+
+static void before_fork(void)
+{
+	fork_cookie = primary_linux_fork_begin();
+	dispositions_fork(0);
+}
+
+static void after_fork_parent(void)
+{
+	dispositions_fork(1);
+	primary_linux_fork_end(fork_cookie, false);
+}
+
+static void after_fork_child(void)
+{
+	own_pid = raw0(SYS_getpid);
+	dispositions_fork(2);
+	primary_linux_fork_end(fork_cookie, true);
+	abi_forked_child();
+}
+
+/* ------------------------------------------------------------------ arming */
+
+static void arm(void)
+{
+	own_pid = raw0(SYS_getpid);
+	guard_install(); /* its table; its handlers are replaced at once */
+	dispositions_adopt();
+	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+	__atomic_store_n(&preload_armed, 1, __ATOMIC_RELEASE);
+}
+
+void preload_arm(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	if (!armed())
+		pthread_once(&once, arm);
+}
 
 __attribute__((constructor)) static void load(void)
 {
-	guard_install();
+	int e = errno;
+
+	real_resolve_all();
+	environment_init();
+	errno = e;
 }

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * preload/dispositions.c: what the VMM asked for with sigaction(), and what the kernel is told.
+ *
+ * Under each of the VMM's handlers stands deliver(), installed with the VMM's own sa_mask and
+ * flags, so that the kernel does everything it would do for the VMM's handler. deliver() puts the
+ * signal off when the thread runs a vCPU (vm/signals.h) and calls the VMM's handler otherwise.
+ * For SEGV, BUS, FPE, ILL and TRAP it stands there whatever the VMM asked for, because guarded
+ * accesses fault; it then plays the VMM's disposition: handler, ignored or default.
+ *
+ * SA_RESETHAND is played here, too: a signal that is put off is delivered twice.
+ *
+ * `lock` is taken with all signals blocked, since sigaction() may be called by a handler.
+ * deliver() takes no lock: it reads one handler pointer and one word of flags.
+ */
+#include <stdlib.h>
+#include <unistd.h>
+#include "base/guard.h"
+#include "preload/preload.h"
+#include "preload/real.h"
+#include "vm/signals.h"
+
+#define NSIGNALS 64
+
+struct disposition {
+	struct sigaction view; /* what the VMM asked for; guarded by lock */
+	bool ours;	       /* the kernel has deliver(); guarded by lock */
+};
+
+static struct disposition table[NSIGNALS + 1];
+static int lock;
+
+static void deliver(int sig, siginfo_t *info, void *uc);
+
+static u64 lock_table(void)
+{
+	u64 all = ~0ULL, old = 0;
+
+	raw4(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, 8);
+	while (__atomic_exchange_n(&lock, 1, __ATOMIC_ACQUIRE))
+		raw0(SYS_sched_yield);
+	return old;
+}
+
+static void unlock_table(u64 old)
+{
+	__atomic_store_n(&lock, 0, __ATOMIC_RELEASE);
+	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
+}
+
+static bool has_handler(const struct sigaction *a)
+{
+	return a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN;
+}
+
+static void load_view(int sig, sighandler_t *handler, int *flags)
+{
+	*flags = __atomic_load_n(&table[sig].view.sa_flags, __ATOMIC_RELAXED);
+	*handler = __atomic_load_n(&table[sig].view.sa_handler, __ATOMIC_ACQUIRE);
+}
+
+static void store_view(int sig, const struct sigaction *act)
+{
+	table[sig].view.sa_mask = act->sa_mask;
+	__atomic_store_n(&table[sig].view.sa_flags, act->sa_flags, __ATOMIC_RELAXED);
+	__atomic_store_n(&table[sig].view.sa_handler, act->sa_handler, __ATOMIC_RELEASE);
+}
+
+/* Tell the kernel what the view of sig calls for. Under lock. */
+static int install(int sig, bool under_default)
+{
+	struct sigaction k = table[sig].view;
+
+	table[sig].ours = under_default || has_handler(&k) || mask_is_synchronous(sig);
+	if (!table[sig].ours)
+		return REAL(sigaction)(sig, &k, NULL) ? -errno : 0;
+	if (has_handler(&k)) {
+		k.sa_flags &= ~(int)SA_RESETHAND;
+	} else {
+		sigemptyset(&k.sa_mask);
+		k.sa_flags = SA_RESTART | SA_ONSTACK | (k.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT));
+	}
+	k.sa_flags |= SA_SIGINFO;
+	k.sa_sigaction = deliver;
+	return REAL(sigaction)(sig, &k, NULL) ? -errno : 0;
+}
+
+/* ------------------------------------------------------------------ delivery */
+
+/* Sent by someone, rather than raised by the instruction it interrupts. */
+static bool is_asynchronous(int sig, const siginfo_t *info)
+{
+	return !mask_is_synchronous(sig) || info->si_code <= 0 ||
+	       (sig == SIGBUS && info->si_code == BUS_MCEERR_AO);
+}
+
+/*
+ * Die, or whatever the default is, as if we had never been here: the default is put back; a
+ * fault is raised anew by its instruction, anything else is sent once more.
+ */
+static void default_action(int sig, siginfo_t *info)
+{
+	struct sigaction dfl = {.sa_handler = SIG_DFL};
+	u64 set = sig_bit(sig);
+
+	if (sig == SIGCHLD || sig == SIGWINCH || sig == SIGURG || sig == SIGCONT)
+		return;
+	REAL(sigaction)(sig, &dfl, NULL);
+	if (!is_asynchronous(sig, info))
+		return;
+	raw4(SYS_rt_tgsigqueueinfo, raw0(SYS_getpid), raw0(SYS_gettid), sig, info);
+	raw4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, 0, 8);
+}
+
+/* SA_RESETHAND: the first caller gets the handler, whoever comes after it the default. */
+static void reset_handler(int sig)
+{
+	u64 old = lock_table();
+
+	__atomic_store_n(&table[sig].view.sa_handler, SIG_DFL, __ATOMIC_RELEASE);
+	install(sig, false);
+	unlock_table(old);
+}
+
+static u64 interrupted_sp(const void *uc)
+{
+	return (u64)((const ucontext_t *)uc)->uc_mcontext.gregs[REG_RSP];
+}
+
+/*
+ * The handler may look at its mask, so what our window opened and the VMM blocks is blocked while
+ * it runs.
+ */
+static void call_handler(sighandler_t handler, int sig, siginfo_t *info, void *uc)
+{
+	void (*fn)(int, siginfo_t *, void *) = (void *)handler;
+	u64 outer, opened = 0, set;
+
+	if (mask_outer(interrupted_sp(uc), &outer)) {
+		raw4(SYS_rt_sigprocmask, SIG_BLOCK, &outer, &set, 8);
+		opened = outer & ~set;
+	}
+	fn(sig, info, uc);
+	if (opened)
+		raw4(SYS_rt_sigprocmask, SIG_UNBLOCK, &opened, 0, 8);
+}
+
+static bool put_off(int sig, siginfo_t *info, void *uc)
+{
+	u64 outer;
+
+	if (mask_is_synchronous(sig) && mask_outer(interrupted_sp(uc), &outer) &&
+	    (outer & sig_bit(sig))) {
+		mask_stash(sig, info);
+		return true;
+	}
+	return signals_defer(sig, info, uc);
+}
+
+static void deliver(int sig, siginfo_t *info, void *uc)
+{
+	int e = errno, flags;
+	sighandler_t handler;
+
+	if (mask_is_synchronous(sig) && guard_handle(sig, info, uc))
+		return;
+	load_view(sig, &handler, &flags);
+	if (is_asynchronous(sig, info)) {
+		if (handler == SIG_IGN)
+			return;
+		if (put_off(sig, info, uc)) {
+			errno = e;
+			return;
+		}
+	} else if (handler == SIG_IGN) {
+		handler = SIG_DFL; /* a fault cannot be ignored: the kernel kills */
+	}
+	if (handler == SIG_DFL) {
+		default_action(sig, info);
+	} else {
+		if (flags & (int)SA_RESETHAND)
+			reset_handler(sig);
+		errno = e;
+		call_handler(handler, sig, info, uc);
+	}
+	/* The VMM's handler may have meant to change errno: it is not restored after it. */
+}
+
+static void kicked(int sig, siginfo_t *info, void *uc)
+{
+	int e = errno;
+
+	signals_kicked(sig, info, uc);
+	errno = e;
+}
+
+/* ------------------------------------------------------------------ the VMM's calls */
+
+static bool is_kick(int sig)
+{
+	return sig == signals_kick_number();
+}
+
+/*
+ * A child that shares our memory changes the kernel's dispositions of its own process only: the
+ * table is not its.
+ */
+static int set_in_vfork_child(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	if (REAL(sigaction)(sig, act, old))
+		return -errno;
+	if (old && old->sa_sigaction == deliver)
+		*old = table[sig].view;
+	return 0;
+}
+
+int dispositions_set(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	struct disposition before;
+	int r = 0;
+	u64 mask;
+
+	if (sig < 1 || sig > NSIGNALS || is_kick(sig))
+		return -EINVAL;
+	if (!preload_own_process())
+		return set_in_vfork_child(sig, act, old);
+	/* Whatever the kernel or libc would refuse is refused by them. */
+	if (sig == SIGKILL || sig == SIGSTOP || (sig >= 32 && sig < __SIGRTMIN + 2))
+		return REAL(sigaction)(sig, act, old) ? -errno : 0;
+	mask = lock_table();
+	before = table[sig];
+	if (act) {
+		store_view(sig, act);
+		r = install(sig, false);
+		if (r)
+			table[sig] = before;
+	}
+	unlock_table(mask);
+	if (!r && old)
+		*old = before.view;
+	return r;
+}
+
+/* KVM_SET_SIGNAL_MASK lets in what the thread blocks otherwise, to be taken by sigwait(). */
+static void let_in(const sigset_t *inner)
+{
+	u64 outer = 0, in, stops, lock_mask;
+
+	memcpy(&in, inner, sizeof(in));
+	if (!mask_outer(0, &outer))
+		raw4(SYS_rt_sigprocmask, SIG_BLOCK, 0, &outer, 8);
+	stops = sig_bit(SIGKILL) | sig_bit(SIGSTOP) | sig_bit(SIGTSTP) | sig_bit(SIGTTIN) |
+		sig_bit(SIGTTOU) | sig_bit(SIGCONT) | sig_bit(32) | sig_bit(33);
+	outer &= ~in & ~stops & ~sig_bit(signals_kick_number());
+	if (!outer)
+		return;
+	lock_mask = lock_table();
+	for (int sig = 1; sig <= NSIGNALS; sig++) {
+		if ((outer & sig_bit(sig)) && !table[sig].ours)
+			install(sig, true);
+	}
+	unlock_table(lock_mask);
+}
+
+void dispositions_adopt(void)
+{
+	struct sigaction kick = {.sa_sigaction = kicked, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+	u64 mask = lock_table();
+
+	for (int sig = 1; sig <= NSIGNALS; sig++) {
+		if (!is_kick(sig) && REAL(sigaction)(sig, NULL, &table[sig].view) == 0 &&
+		    (has_handler(&table[sig].view) || mask_is_synchronous(sig)))
+			install(sig, false);
+	}
+	sigfillset(&kick.sa_mask);
+	REAL(sigaction)(signals_kick_number(), &kick, NULL);
+	signals_let_in = let_in;
+	unlock_table(mask);
+}
+
+/* The child's copy of the lock must be free. */
+void dispositions_fork(int phase)
+{
+	static u64 mask;
+
+	if (phase == 0) {
+		u64 m = lock_table();
+
+		mask = m;
+	} else {
+		unlock_table(mask);
+	}
+}
+
+/* ------------------------------------------------------------------ exec */
+
+/* An ignored signal stays ignored across exec, a handled one does not. */
+void dispositions_before_exec(void)
+{
+	struct sigaction ign = {.sa_handler = SIG_IGN};
+
+	for (int sig = 1; sig <= NSIGNALS; sig++) {
+		if (table[sig].ours && table[sig].view.sa_handler == SIG_IGN)
+			REAL(sigaction)(sig, &ign, NULL);
+	}
+}
+
+void dispositions_after_failed_exec(void)
+{
+	for (int sig = 1; sig <= NSIGNALS; sig++) {
+		if (table[sig].ours && table[sig].view.sa_handler == SIG_IGN)
+			install(sig, true);
+	}
+}

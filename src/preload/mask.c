@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * preload/mask.c: a thread's signal mask while our code runs in it.
+ *
+ * The kernel's mask of a thread is the VMM's own, always, so that sigwait, signalfd, ppoll,
+ * sigsuspend, siglongjmp and inheritance mean what they mean without us. It differs only in a
+ * window: while a call of the VMM's is carried out by our code, the signals that guarded accesses
+ * raise are open, and so is the kick. A signal the VMM blocks that arrives in such a window by
+ * someone's kill() is kept and queued again when the window closes.
+ *
+ * Everything here may run in a handler or be broken off by siglongjmp() out of one: a window
+ * left behind by such a jump does no harm, since outside of windows the kernel's mask decides.
+ */
+#include <signal.h>
+#include <unistd.h>
+#include "preload/preload.h"
+#include "vm/signals.h"
+
+#define STASH_SIZE 8 /* synchronous signals sent by kill(): standard ones do not queue anyway */
+
+static __thread struct {
+	bool open;
+	u64 outer;
+	u64 frame; /* stack address of the window: what runs in it has a lower stack pointer */
+	int stashed;
+	siginfo_t stash[STASH_SIZE];
+} window __attribute__((tls_model("initial-exec")));
+
+static u64 synchronous(void)
+{
+	return sig_bit(SIGSEGV) | sig_bit(SIGBUS) | sig_bit(SIGFPE) | sig_bit(SIGILL) |
+	       sig_bit(SIGTRAP);
+}
+
+bool mask_is_synchronous(int sig)
+{
+	return sig_bit(sig) & synchronous();
+}
+
+static u64 opened_signals(void)
+{
+	return synchronous() | sig_bit(signals_kick_number());
+}
+
+void mask_enter(struct mask_window *w)
+{
+	u64 set = opened_signals();
+
+	w->nested = window.open;
+	w->outer = window.outer;
+	w->frame = window.frame;
+	window.frame = (u64)w;
+	raw4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, &window.outer, 8);
+	window.open = true;
+}
+
+/* Back to where it was sent: to the thread, or to whichever thread of the process takes it. */
+static void queue_again(siginfo_t *info)
+{
+	bool to_thread = info->si_code == SI_TKILL || info->si_code > 0;
+
+	if (to_thread)
+		raw4(SYS_rt_tgsigqueueinfo, raw0(SYS_getpid), raw0(SYS_gettid), info->si_signo,
+		     info);
+	else
+		raw3(SYS_rt_sigqueueinfo, raw0(SYS_getpid), info->si_signo, info);
+}
+
+void mask_leave(struct mask_window *w)
+{
+	u64 set = window.outer & opened_signals();
+
+	if (unlikely(set))
+		raw4(SYS_rt_sigprocmask, SIG_BLOCK, &set, 0, 8);
+	window.open = w->nested;
+	window.outer = w->outer;
+	window.frame = w->frame;
+	while (unlikely(window.stashed))
+		queue_again(&window.stash[--window.stashed]);
+}
+
+bool mask_outer(u64 sp, u64 *mask)
+{
+	if (!window.open || sp > window.frame)
+		return false;
+	*mask = window.outer;
+	return true;
+}
+
+void mask_stash(int sig, const siginfo_t *info)
+{
+	/* A standard signal that is already pending is not queued a second time. */
+	for (int i = 0; i < window.stashed; i++) {
+		if (window.stash[i].si_signo == sig)
+			return;
+	}
+	if (window.stashed < STASH_SIZE)
+		window.stash[window.stashed++] = *info;
+}

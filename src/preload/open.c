@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * preload/open.c: the ways to open a path. /dev/kvm is ours whether or not the machine has one
+ * and whether or not the user may open it.
+ */
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <stdarg.h>
+#include "abi/abi.h"
+#include "preload/preload.h"
+#include "preload/real.h"
+#include "primary/linux/linux.h"
+
+static long open_kvm(int flags)
+{
+	long fd;
+
+	if ((flags & O_CREAT) && (flags & O_EXCL))
+		return -EEXIST;
+	if (flags & O_DIRECTORY)
+		return -ENOTDIR;
+	preload_arm();
+	fd = abi_open(flags);
+	if (fd >= 0)
+		maybe_ours_set((int)fd);
+	return fd;
+}
+
+/* O_TRUNC takes the pages of a file that may back guest memory. */
+static int open_truncating(int dirfd, const char *path, int flags, mode_t mode)
+{
+	long o_path = raw3(SYS_openat, dirfd, path, O_PATH | O_CLOEXEC | (flags & O_NOFOLLOW));
+	void *cookie = NULL;
+	int err = 0, fd;
+
+	if (o_path >= 0) {
+		cookie = primary_linux_file_change_begin((int)o_path, 0, INT64_MAX, &err);
+		raw1(SYS_close, o_path);
+	}
+	if (err)
+		return (int)raw_errno(err < 0 ? err : -err);
+	fd = REAL(openat)(dirfd, path, flags, mode);
+	primary_linux_change_end(cookie);
+	return fd;
+}
+
+static int open_path(int dirfd, const char *path, int flags, mode_t mode)
+{
+	if (path_is_kvm(dirfd, path))
+		return (int)raw_errno(open_kvm(flags));
+	if ((flags & O_TRUNC) && armed())
+		return open_truncating(dirfd, path, flags, mode);
+	return REAL(openat)(dirfd, path, flags, mode);
+}
+
+#define TAKES_MODE(flags) (((flags)&O_CREAT) || ((flags)&O_TMPFILE) == O_TMPFILE)
+
+static mode_t mode_of(int flags, va_list ap)
+{
+	return TAKES_MODE(flags) ? va_arg(ap, mode_t) : 0;
+}
+
+#define OPEN(name)                                                                                 \
+	EXPORT int name(const char *path, int flags, ...)                                          \
+	{                                                                                          \
+		va_list ap;                                                                        \
+		mode_t mode;                                                                       \
+                                                                                                   \
+		va_start(ap, flags);                                                               \
+		mode = mode_of(flags, ap);                                                         \
+		va_end(ap);                                                                        \
+		return open_path(AT_FDCWD, path, flags, mode);                                     \
+	}
+#define OPENAT(name)                                                                               \
+	EXPORT int name(int dirfd, const char *path, int flags, ...)                               \
+	{                                                                                          \
+		va_list ap;                                                                        \
+		mode_t mode;                                                                       \
+                                                                                                   \
+		va_start(ap, flags);                                                               \
+		mode = mode_of(flags, ap);                                                         \
+		va_end(ap);                                                                        \
+		return open_path(dirfd, path, flags, mode);                                        \
+	}
+
+OPEN(open)
+OPEN(open64)
+OPENAT(openat)
+OPENAT(openat64)
+
+/* What _FORTIFY_SOURCE makes of calls without a mode. */
+int __open_2(const char *path, int flags);
+int __open64_2(const char *path, int flags);
+int __openat_2(int dirfd, const char *path, int flags);
+int __openat64_2(int dirfd, const char *path, int flags);
+
+EXPORT int __open_2(const char *path, int flags)
+{
+	return open_path(AT_FDCWD, path, flags, 0);
+}
+
+EXPORT int __open64_2(const char *path, int flags)
+{
+	return open_path(AT_FDCWD, path, flags, 0);
+}
+
+EXPORT int __openat_2(int dirfd, const char *path, int flags)
+{
+	return open_path(dirfd, path, flags, 0);
+}
+
+EXPORT int __openat64_2(int dirfd, const char *path, int flags)
+{
+	return open_path(dirfd, path, flags, 0);
+}
+
+EXPORT int creat(const char *path, mode_t mode)
+{
+	return open_path(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
+
+EXPORT int creat64(const char *path, mode_t mode)
+{
+	return open_path(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+}
+
+static FILE *open_stream(const char *path, const char *mode)
+{
+	int flags = strchr(mode, '+') ? O_RDWR : mode[0] == 'r' ? O_RDONLY : O_WRONLY;
+	long fd = open_kvm(flags | (strchr(mode, 'e') ? O_CLOEXEC : 0) |
+			   (strchr(mode, 'x') ? O_CREAT | O_EXCL : 0));
+	FILE *f;
+
+	if (fd < 0) {
+		errno = (int)-fd;
+		return NULL;
+	}
+	f = fdopen((int)fd, mode);
+	if (!f) {
+		int e = errno;
+
+		abi_before_close((int)fd);
+		raw1(SYS_close, fd);
+		abi_after_close();
+		errno = e;
+	}
+	return f;
+}
+
+EXPORT FILE *fopen(const char *path, const char *mode)
+{
+	return path_is_kvm(AT_FDCWD, path) ? open_stream(path, mode) : REAL(fopen)(path, mode);
+}
+
+EXPORT FILE *fopen64(const char *path, const char *mode)
+{
+	return path_is_kvm(AT_FDCWD, path) ? open_stream(path, mode) : REAL(fopen)(path, mode);
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * preload/preload.h: what the files of this room share.
+ *
+ * The library is loaded into every process below `userkvm run`, most of which never touch
+ * /dev/kvm. It sleeps in them: until the first descriptor of ours appears (preload_arm()), hooks
+ * hand their call on, no signal handler is installed and no thread runs.
+ *
+ * The rooms below are linked with --wrap for every name hooked here (see meson.build), so their
+ * own calls never come back through a hook: they reach inside.c.
+ */
+#ifndef PRELOAD_PRELOAD_H
+#define PRELOAD_PRELOAD_H
+
+#include <signal.h>
+#include <sys/types.h>
+#include "base/types.h"
+#include "preload/raw.h"
+
+/* ---- main.c */
+extern int preload_armed;
+static inline bool armed(void)
+{
+	return unlikely(__atomic_load_n(&preload_armed, __ATOMIC_ACQUIRE));
+}
+/* From here on this process is a VMM. Idempotent; any thread; not from a handler. */
+void preload_arm(void);
+/* Are we in the process that armed? False in a child that shares its memory (vfork). */
+bool preload_own_process(void);
+
+/* ---- path.c */
+/* Is `path` (relative to dirfd) the directory entry /dev/kvm? Never faults; keeps errno. */
+bool path_is_kvm(int dirfd, const char *path);
+
+/* ---- descriptors.c: numbers that may be ours, so that read() of others costs one bit test */
+void maybe_ours_set(int fd);
+bool maybe_ours(int fd);
+
+/* ---- mask.c: SEGV, BUS, FPE, ILL, TRAP and the kick, open while our code runs */
+struct mask_window {
+	/* of the window around this one, if any */
+	u64 outer, frame;
+	bool nested;
+};
+void mask_enter(struct mask_window *w);
+void mask_leave(struct mask_window *w);
+/*
+ * The mask outside of this thread's innermost window; false when code at stack pointer `sp` (0:
+ * the caller) runs in none.
+ */
+bool mask_outer(u64 sp, u64 *mask);
+bool mask_is_synchronous(int sig);
+/* From a handler: keep this signal and queue it again when the window closes. */
+void mask_stash(int sig, const siginfo_t *info);
+
+static inline u64 sig_bit(int sig)
+{
+	return 1ULL << (sig - 1);
+}
+
+/* ---- dispositions.c */
+void dispositions_adopt(void);
+void dispositions_fork(int phase); /* 0: about to, 1: parent, 2: child */
+/* sigaction() as the VMM sees it. 0 or -errno. */
+int dispositions_set(int sig, const struct sigaction *act, struct sigaction *old);
+/* Around an exec: what the VMM ignores is ignored by the kernel too. */
+void dispositions_before_exec(void);
+void dispositions_after_failed_exec(void);
+
+/* ---- environment.c */
+/* Size of the buffer, or 0 when envp already preloads us. */
+size_t environment_room(char *const envp[]);
+char **environment_with_us(char *const envp[], void *room);
+void environment_init(void);
+
+#endif

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * preload/process.c: new processes and new programs.
+ *
+ * fork() needs no hook: pthread_atfork() (main.c) also sees the forks libc makes itself. vfork()
+ * cannot have one, since it returns twice on one stack; its child shares our memory and is told
+ * by its pid. What is left here are the forks without handlers, and exec, which carries userkvm
+ * into the child.
+ */
+#include <alloca.h>
+#include <stdarg.h>
+#include "preload/preload.h"
+#include "preload/real.h"
+#include "primary/linux/linux.h"
+
+EXPORT pid_t _Fork(void)
+{
+	void *cookie = armed() ? primary_linux_fork_begin() : NULL;
+	pid_t pid = REAL(_Fork)();
+
+	/* the child calls async-signal-safe functions only: it is told by its pid, as vfork's */
+	if (pid && armed())
+		primary_linux_fork_end(cookie, false);
+	return pid;
+}
+
+EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
+{
+	bool copies = armed() && !(flags & CLONE_VM);
+	void *cookie, *tls, *parent_tid, *child_tid;
+	va_list ap;
+	int r;
+
+	va_start(ap, arg);
+	parent_tid = va_arg(ap, void *);
+	tls = va_arg(ap, void *);
+	child_tid = va_arg(ap, void *);
+	va_end(ap);
+	cookie = copies ? primary_linux_fork_begin() : NULL;
+	r = REAL(clone)(fn, stack, flags, arg, parent_tid, tls, child_tid);
+	if (copies)
+		primary_linux_fork_end(cookie, false);
+	return r;
+}
+
+/* ------------------------------------------------------------------ exec */
+
+/* Evaluates to envp with this library in LD_PRELOAD; lives as long as the calling function. */
+#define WITH_US(envp)                                                                              \
+	({                                                                                         \
+		char *const *e_ = (envp);                                                          \
+		size_t room_ = environment_room(e_);                                               \
+		room_ ? environment_with_us(e_, alloca(room_)) : (char **)e_;                      \
+	})
+
+static int exec_failed(int r)
+{
+	if (armed())
+		dispositions_after_failed_exec();
+	return r;
+}
+
+static int exec_path(const char *path, char *const argv[], char *const envp[])
+{
+	char **env = WITH_US(envp);
+
+	if (armed())
+		dispositions_before_exec();
+	return exec_failed(REAL(execve)(path, argv, env));
+}
+
+static int exec_search(const char *file, char *const argv[], char *const envp[])
+{
+	char **env = WITH_US(envp);
+
+	if (armed())
+		dispositions_before_exec();
+	return exec_failed(REAL(execvpe)(file, argv, env));
+}
+
+EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+	return exec_path(path, argv, envp);
+}
+
+EXPORT int execv(const char *path, char *const argv[])
+{
+	return exec_path(path, argv, environ);
+}
+
+EXPORT int execvp(const char *file, char *const argv[])
+{
+	return exec_search(file, argv, environ);
+}
+
+EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	return exec_search(file, argv, envp);
+}
+
+EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
+{
+	char **env = WITH_US(envp);
+
+	if (armed())
+		dispositions_before_exec();
+	return exec_failed(REAL(fexecve)(fd, argv, env));
+}
+
+EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	char **env = WITH_US(envp);
+
+	if (armed())
+		dispositions_before_exec();
+	return exec_failed((int)raw_errno(raw5(SYS_execveat, dirfd, path, argv, env, flags)));
+}
+
+/* The arguments of execl() and its kin, as a vector on the caller's stack. */
+static size_t count_arguments(const char *first, va_list ap)
+{
+	size_t n = 0;
+
+	for (const char *a = first; a; a = va_arg(ap, const char *))
+		n++;
+	return n;
+}
+
+static char *const *fill_arguments(char **argv, const char *first, va_list *ap)
+{
+	size_t n = 0;
+
+	for (const char *a = first; a; a = va_arg(*ap, const char *))
+		argv[n++] = (char *)a;
+	argv[n] = NULL;
+	return argv;
+}
+
+#define ARGUMENTS(first, ap, argv)                                                                 \
+	do {                                                                                       \
+		va_list count_;                                                                    \
+                                                                                                   \
+		va_start(ap, first);                                                               \
+		va_copy(count_, ap);                                                               \
+		argv = alloca((count_arguments(first, count_) + 1) * sizeof(char *));              \
+		va_end(count_);                                                                    \
+		fill_arguments(argv, first, &ap);                                                  \
+	} while (0)
+
+EXPORT int execl(const char *path, const char *first, ...)
+{
+	va_list ap;
+	char **argv;
+
+	ARGUMENTS(first, ap, argv);
+	va_end(ap);
+	return exec_path(path, argv, environ);
+}
+
+EXPORT int execlp(const char *file, const char *first, ...)
+{
+	va_list ap;
+	char **argv;
+
+	ARGUMENTS(first, ap, argv);
+	va_end(ap);
+	return exec_search(file, argv, environ);
+}
+
+EXPORT int execle(const char *path, const char *first, ...)
+{
+	va_list ap;
+	char **argv, **envp;
+
+	ARGUMENTS(first, ap, argv);
+	envp = va_arg(ap, char **); /* stands behind the null pointer that ends the arguments */
+	va_end(ap);
+	return exec_path(path, argv, envp);
+}
+
+EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	return REAL(posix_spawn)(pid, path, actions, attr, argv, WITH_US(envp));
+}
+
+EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+			const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	return REAL(posix_spawnp)(pid, file, actions, attr, argv, WITH_US(envp));
+}

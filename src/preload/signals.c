@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * preload/signals.c: the libc names behind which sigaction() stands, and the few calls that could
+ * show the VMM our kick signal.
+ */
+#include <signal.h>
+#include <sys/signalfd.h>
+#include "preload/preload.h"
+#include "preload/real.h"
+#include "vm/signals.h"
+
+int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
+sighandler_t bsd_signal(int sig, sighandler_t handler);
+sighandler_t __sysv_signal(int sig, sighandler_t handler);
+int __libc_current_sigrtmax(void);
+
+static int action(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	if (!armed())
+		return REAL(sigaction)(sig, act, old);
+	return (int)raw_errno(dispositions_set(sig, act, old));
+}
+
+EXPORT int sigaction(int sig, const struct sigaction *restrict act, struct sigaction *restrict old)
+{
+	return action(sig, act, old);
+}
+
+EXPORT int __sigaction(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	return action(sig, act, old);
+}
+
+/* ------------------------------------------------------------------ signal() in its flavours */
+
+static u64 interrupting; /* siginterrupt(): these do not get SA_RESTART from signal() */
+
+static sighandler_t set_handler(int sig, sighandler_t handler, int flags, bool mask_self)
+{
+	struct sigaction act = {.sa_handler = handler, .sa_flags = flags}, old;
+
+	if (handler == SIG_ERR || sig < 1 || sig > 64) {
+		errno = EINVAL;
+		return SIG_ERR;
+	}
+	sigemptyset(&act.sa_mask);
+	if (mask_self)
+		sigaddset(&act.sa_mask, sig);
+	return action(sig, &act, &old) ? SIG_ERR : old.sa_handler;
+}
+
+static sighandler_t bsd_flavour(int sig, sighandler_t handler)
+{
+	bool interrupts = sig >= 1 && sig <= 64 && (interrupting & sig_bit(sig));
+
+	return set_handler(sig, handler, interrupts ? 0 : SA_RESTART, true);
+}
+
+EXPORT sighandler_t signal(int sig, sighandler_t handler)
+{
+	return bsd_flavour(sig, handler);
+}
+
+EXPORT sighandler_t bsd_signal(int sig, sighandler_t handler)
+{
+	return bsd_flavour(sig, handler);
+}
+
+EXPORT sighandler_t ssignal(int sig, sighandler_t handler)
+{
+	return bsd_flavour(sig, handler);
+}
+
+EXPORT sighandler_t sysv_signal(int sig, sighandler_t handler)
+{
+	return set_handler(sig, handler, (int)(SA_RESETHAND | SA_NODEFER | SA_INTERRUPT), false);
+}
+
+EXPORT sighandler_t __sysv_signal(int sig, sighandler_t handler)
+{
+	return set_handler(sig, handler, (int)(SA_RESETHAND | SA_NODEFER | SA_INTERRUPT), false);
+}
+
+EXPORT int siginterrupt(int sig, int interrupt)
+{
+	struct sigaction act;
+
+	if (action(sig, NULL, &act))
+		return -1;
+	if (interrupt) {
+		__atomic_fetch_or(&interrupting, sig_bit(sig), __ATOMIC_RELAXED);
+		act.sa_flags &= ~SA_RESTART;
+	} else {
+		__atomic_fetch_and(&interrupting, ~sig_bit(sig), __ATOMIC_RELAXED);
+		act.sa_flags |= SA_RESTART;
+	}
+	return action(sig, &act, NULL);
+}
+
+/* X/Open: SIG_HOLD blocks and leaves the disposition; anything else sets it and unblocks. */
+EXPORT sighandler_t sigset(int sig, sighandler_t disposition)
+{
+	struct sigaction old;
+	u64 set, before = 0;
+
+	if (sig < 1 || sig > 64 || disposition == SIG_ERR) {
+		errno = EINVAL;
+		return SIG_ERR;
+	}
+	set = sig_bit(sig);
+	if (disposition == SIG_HOLD) {
+		if (action(sig, NULL, &old))
+			return SIG_ERR;
+		raw4(SYS_rt_sigprocmask, SIG_BLOCK, &set, &before, 8);
+	} else {
+		old.sa_handler = set_handler(sig, disposition, 0, false);
+		if (old.sa_handler == SIG_ERR)
+			return SIG_ERR;
+		raw4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, &before, 8);
+	}
+	return (before & set) ? SIG_HOLD : old.sa_handler;
+}
+
+EXPORT int sigignore(int sig)
+{
+	return set_handler(sig, SIG_IGN, 0, false) == SIG_ERR ? -1 : 0;
+}
+
+/* ------------------------------------------------------------------ the kick stays out of sight */
+
+/* The range the VMM may use ends below the kick, whenever it asks. */
+EXPORT int __libc_current_sigrtmax(void)
+{
+	int max = REAL(__libc_current_sigrtmax)();
+
+	return max == signals_kick_number() ? max - 1 : max;
+}
+
+static const sigset_t *without_kick(const sigset_t *set, sigset_t *copy)
+{
+	if (!armed() || !set)
+		return set;
+	*copy = *set;
+	sigdelset(copy, signals_kick_number());
+	return copy;
+}
+
+EXPORT int sigtimedwait(const sigset_t *restrict set, siginfo_t *restrict info,
+			const struct timespec *restrict timeout)
+{
+	sigset_t s;
+
+	return REAL(sigtimedwait)(without_kick(set, &s), info, timeout);
+}
+
+EXPORT int sigwaitinfo(const sigset_t *restrict set, siginfo_t *restrict info)
+{
+	sigset_t s;
+
+	return REAL(sigtimedwait)(without_kick(set, &s), info, NULL);
+}
+
+EXPORT int sigwait(const sigset_t *restrict set, int *restrict sig)
+{
+	sigset_t s;
+	int r;
+
+	/* sigwait() is not broken off by handlers, sigtimedwait() is */
+	do {
+		r = REAL(sigtimedwait)(without_kick(set, &s), NULL, NULL);
+	} while (r < 0 && errno == EINTR);
+	if (r < 0)
+		return errno;
+	*sig = r;
+	return 0;
+}
+
+EXPORT int signalfd(int fd, const sigset_t *set, int flags)
+{
+	sigset_t s;
+
+	return REAL(signalfd)(fd, without_kick(set, &s), flags);
+}

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * preload/stat.c: the ways to look at a path or a descriptor without opening it.
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "abi/abi.h"
+#include "preload/preload.h"
+#include "preload/real.h"
+
+/* struct stat64 is struct stat on x86-64, and so is what the kernel fills in. */
+_Static_assert(sizeof(struct stat) == sizeof(struct stat64), "one layout");
+
+static bool ours_fstat(int fd, struct stat *st)
+{
+	return maybe_ours(fd) && abi_fstat(fd, st);
+}
+
+static int stat_at(int dirfd, const char *path, void *st, int flags)
+{
+	if (path_is_kvm(dirfd, path)) {
+		abi_stat_device(st);
+		return 0;
+	}
+	if ((flags & AT_EMPTY_PATH) && maybe_ours(dirfd) && path && !*path && ours_fstat(dirfd, st))
+		return 0;
+	return (int)raw_errno(raw4(SYS_newfstatat, dirfd, path, st, flags));
+}
+
+static int stat_fd(int fd, void *st)
+{
+	if (ours_fstat(fd, st))
+		return 0;
+	return (int)raw_errno(raw2(SYS_fstat, fd, st));
+}
+
+EXPORT int stat(const char *restrict path, struct stat *restrict st)
+{
+	return stat_at(AT_FDCWD, path, st, 0);
+}
+
+EXPORT int stat64(const char *restrict path, struct stat64 *restrict st)
+{
+	return stat_at(AT_FDCWD, path, st, 0);
+}
+
+EXPORT int lstat(const char *restrict path, struct stat *restrict st)
+{
+	return stat_at(AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW);
+}
+
+EXPORT int lstat64(const char *restrict path, struct stat64 *restrict st)
+{
+	return stat_at(AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW);
+}
+
+EXPORT int fstat(int fd, struct stat *st)
+{
+	return stat_fd(fd, st);
+}
+
+EXPORT int fstat64(int fd, struct stat64 *st)
+{
+	return stat_fd(fd, st);
+}
+
+EXPORT int fstatat(int dirfd, const char *restrict path, struct stat *restrict st, int flags)
+{
+	return stat_at(dirfd, path, st, flags);
+}
+
+EXPORT int fstatat64(int dirfd, const char *restrict path, struct stat64 *restrict st, int flags)
+{
+	return stat_at(dirfd, path, st, flags);
+}
+
+/*
+ * Programs built against glibc before 2.33 call these. `version` is _STAT_VER_LINUX (1) or the
+ * kernel's own (0), one layout on x86-64.
+ */
+#define OLD_STAT(suffix, type)                                                                     \
+	int __xstat##suffix(int version, const char *path, type *st);                              \
+	int __lxstat##suffix(int version, const char *path, type *st);                             \
+	int __fxstat##suffix(int version, int fd, type *st);                                       \
+	int __fxstatat##suffix(int version, int dirfd, const char *path, type *st, int flags);     \
+	EXPORT int __xstat##suffix(int version, const char *path, type *st)                        \
+	{                                                                                          \
+		return old_version(version) ? stat_at(AT_FDCWD, path, st, 0) : -1;                 \
+	}                                                                                          \
+	EXPORT int __lxstat##suffix(int version, const char *path, type *st)                       \
+	{                                                                                          \
+		return old_version(version) ? stat_at(AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW)     \
+					    : -1;                                                  \
+	}                                                                                          \
+	EXPORT int __fxstat##suffix(int version, int fd, type *st)                                 \
+	{                                                                                          \
+		return old_version(version) ? stat_fd(fd, st) : -1;                                \
+	}                                                                                          \
+	EXPORT int __fxstatat##suffix(int version, int dirfd, const char *path, type *st,          \
+				      int flags)                                                   \
+	{                                                                                          \
+		return old_version(version) ? stat_at(dirfd, path, st, flags) : -1;                \
+	}
+
+static bool old_version(int version)
+{
+	if (version == 0 || version == 1)
+		return true;
+	errno = EINVAL;
+	return false;
+}
+
+OLD_STAT(, struct stat)
+OLD_STAT(64, struct stat64)
+
+static void statx_time(struct statx_timestamp *out, const struct timespec *t)
+{
+	out->tv_sec = t->tv_sec;
+	out->tv_nsec = (u32)t->tv_nsec;
+}
+
+static void statx_from(const struct stat *st, struct statx *x)
+{
+	memset(x, 0, sizeof(*x));
+	x->stx_mask = STATX_BASIC_STATS;
+	x->stx_blksize = (u32)st->st_blksize;
+	x->stx_nlink = (u32)st->st_nlink;
+	x->stx_uid = st->st_uid;
+	x->stx_gid = st->st_gid;
+	x->stx_mode = (u16)st->st_mode;
+	x->stx_ino = st->st_ino;
+	x->stx_size = (u64)st->st_size;
+	x->stx_blocks = (u64)st->st_blocks;
+	x->stx_rdev_major = major(st->st_rdev);
+	x->stx_rdev_minor = minor(st->st_rdev);
+	x->stx_dev_major = major(st->st_dev);
+	x->stx_dev_minor = minor(st->st_dev);
+	statx_time(&x->stx_atime, &st->st_atim);
+	statx_time(&x->stx_mtime, &st->st_mtim);
+	statx_time(&x->stx_ctime, &st->st_ctim);
+}
+
+EXPORT int statx(int dirfd, const char *restrict path, int flags, unsigned int mask,
+		 struct statx *restrict out)
+{
+	struct stat st;
+
+	if (path_is_kvm(dirfd, path)) {
+		abi_stat_device(&st);
+		statx_from(&st, out);
+		return 0;
+	}
+	if ((flags & AT_EMPTY_PATH) && maybe_ours(dirfd) && (!path || !*path) &&
+	    ours_fstat(dirfd, &st)) {
+		statx_from(&st, out);
+		return 0;
+	}
+	return (int)raw_errno(raw5(SYS_statx, dirfd, path, flags, mask, out));
+}
+
+/* ------------------------------------------------------------------ access */
+
+/* Everyone may read and write it; nobody, not even root, may execute it. */
+static int access_kvm(int mode)
+{
+	if (mode & ~(R_OK | W_OK | X_OK))
+		return (int)raw_errno(-EINVAL);
+	return (mode & X_OK) ? (int)raw_errno(-EACCES) : 0;
+}
+
+EXPORT int access(const char *path, int mode)
+{
+	if (path_is_kvm(AT_FDCWD, path))
+		return access_kvm(mode);
+	return (int)raw_errno(raw2(SYS_access, path, mode));
+}
+
+EXPORT int faccessat(int dirfd, const char *path, int mode, int flags)
+{
+	if (path_is_kvm(dirfd, path))
+		return access_kvm(mode);
+	return REAL(faccessat)(dirfd, path, mode, flags);
+}
+
+EXPORT int euidaccess(const char *path, int mode)
+{
+	return faccessat(AT_FDCWD, path, mode, AT_EACCESS);
+}
+
+EXPORT int eaccess(const char *path, int mode)
+{
+	return faccessat(AT_FDCWD, path, mode, AT_EACCESS);
+}
+
+/* ------------------------------------------------------------------ names */
+
+EXPORT ssize_t readlink(const char *restrict path, char *restrict buf, size_t size)
+{
+	if (path_is_kvm(AT_FDCWD, path))
+		return raw_errno(-EINVAL); /* not a symbolic link */
+	return raw_errno(raw3(SYS_readlink, path, buf, size));
+}
+
+EXPORT ssize_t readlinkat(int dirfd, const char *restrict path, char *restrict buf, size_t size)
+{
+	if (path_is_kvm(dirfd, path))
+		return raw_errno(-EINVAL);
+	return raw_errno(raw4(SYS_readlinkat, dirfd, path, buf, size));
+}
+
+static char *real_path(const char *path, char *resolved)
+{
+	static const char kvm[] = "/dev/kvm";
+
+	if (!path_is_kvm(AT_FDCWD, path))
+		return REAL(realpath)(path, resolved);
+	return resolved ? memcpy(resolved, kvm, sizeof(kvm)) : strdup(kvm);
+}
+
+EXPORT char *realpath(const char *restrict path, char *restrict resolved)
+{
+	return real_path(path, resolved);
+}
+
+EXPORT char *canonicalize_file_name(const char *path)
+{
+	return real_path(path, NULL);
+}
+
+char *__realpath_chk(const char *path, char *resolved, size_t size);
+EXPORT char *__realpath_chk(const char *path, char *resolved, size_t size)
+{
+	if (size < 4096) /* PATH_MAX, as glibc checks */
+		abort();
+	return real_path(path, resolved);
+}
