@@ -29,6 +29,11 @@ bool abi_owns(int fd);
 bool abi_ioctl(int fd, unsigned long request, void *arg, long *ret);
 /* mmap of a descriptor of ours: 0: let the kernel do it; -errno: refused. */
 int abi_mmap_check(int fd, size_t len, int prot, int flags, off_t off);
+/*
+ * The kernel did such a mmap at addr: puts the VM's one coalesced ring (KVM_CAP_COALESCED_MMIO)
+ * where this vCPU's own page of it would be.
+ */
+void abi_mapped(int fd, void *addr, size_t len, int prot, off_t off);
 /* read, write, pread, ftruncate ... that a KVM descriptor refuses. True: ours, *ret is -errno. */
 bool abi_refuses(int fd, const char *call, long *ret);
 /* fallocate() reaches guest_memfd. True: ours, *ret is the result. */
@@ -43,6 +48,8 @@ bool abi_fallocate(int fd, int mode, off_t off, off_t len, long *ret);
 bool abi_before_close(int fd);
 void abi_after_close(void);
 void abi_duplicated(int oldfd, int newfd);
+/* fd is sent over a socket: it may be in flight with no number here, so its object stays. */
+void abi_sent(int fd);
 void abi_forked_child(void);
 
 #endif

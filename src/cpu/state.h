@@ -216,9 +216,11 @@ struct cpu_exit {
 			u32 index;
 			u64 data;
 			u32 reason;	/* KVM_MSR_EXIT_REASON_* */
+			bool error;	/* the VMM's answer: raise #GP */
 		} msr;
 		struct {
 			u64 nr, args[6], longmode;
+			u64 ret;	/* the VMM's answer */
 		} hypercall;
 		u64 fail_entry_reason;
 	};

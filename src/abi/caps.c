@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/caps.c: KVM_CHECK_EXTENSION and KVM_ENABLE_CAP (api.rst, chapters 4.4, 4.37, 6 and 7). */
+#include <linux/kvm_para.h>
+#include <unistd.h>
+#include "abi/internal.h"
+
+#define SYNC_REGS_FIELDS KVM_SYNC_X86_VALID_FIELDS
+#define X2APIC_API_FLAGS (KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
+#define DISABLE_EXITS_VALID                                                                    \
+	(KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE | KVM_X86_DISABLE_EXITS_CSTATE)
+#define EXIT_HYPERCALL_VALID BIT(KVM_HC_MAP_GPA_RANGE)
+#define GUEST_DEBUG_VALID                                                                      \
+	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_SW_BP |              \
+	 KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP |            \
+	 KVM_GUESTDBG_BLOCKIRQ)
+#define QUIRKS_VALID                                                                           \
+	(KVM_X86_QUIRK_LINT0_REENABLED | KVM_X86_QUIRK_CD_NW_CLEARED |                         \
+	 KVM_X86_QUIRK_LAPIC_MMIO_HOLE | KVM_X86_QUIRK_OUT_7E_INC_RIP |                        \
+	 KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT | KVM_X86_QUIRK_FIX_HYPERCALL_INSN |               \
+	 KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS)
+#define MSR_EXIT_VALID                                                                         \
+	(KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER)
+#define MAX_RESERVED_ROUTES 256 /* GSIs a split irqchip may set aside for the VMM's I/O APIC   \
+				 */
+
+static long online_cpus(void)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return MIN(n, VM_MAX_VCPUS);
+}
+
+static long xsave2_size(void)
+{
+	return MAX(cpu_xsave_size(), (u32)sizeof(struct kvm_xsave));
+}
+
+long cap_check(struct vm *vm, u64 cap)
+{
+	switch (cap) {
+#define CAP(n, value, note)                                                                    \
+	case n:                                                                                \
+		return value;
+#define ENABLE_VM(n, fn)
+#define ENABLE_VCPU(n, fn)
+#include "abi/caps.def"
+#undef CAP
+#undef ENABLE_VM
+#undef ENABLE_VCPU
+	default:
+		return 0;
+	}
+}
+
+/* ---- KVM_ENABLE_CAP on a VM. The flags word is 0 already. */
+
+static long enable_quirks(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	vm->disabled_quirks |= args[0] & QUIRKS_VALID;
+	return 0;
+}
+
+static long enable_quirks2(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	return args[0] & ~(u64)QUIRKS_VALID ? -EINVAL : enable_quirks(avm, vm, args);
+}
+
+static long enable_split_irqchip(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	if (args[0] > MAX_RESERVED_ROUTES)
+		return -EINVAL;
+	return vm_create_irqchip(vm, IRQCHIP_SPLIT, (u32)args[0]);
+}
+
+static long enable_x2apic_api(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	if (args[0] & ~(u64)X2APIC_API_FLAGS)
+		return -EINVAL;
+	if (args[0] & KVM_X2APIC_API_USE_32BIT_IDS)
+		vm->x2apic_format_32bit = true;
+	return 0;
+}
+
+static long enable_disable_exits(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	if (args[0] & ~(u64)DISABLE_EXITS_VALID)
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	vm->disabled_exits |= args[0];
+	mutex_unlock(&vm->lock);
+	return 0;
+}
+
+static long enable_exception_payload(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	vm->exception_payload = args[0];
+	return 0;
+}
+
+static long enable_manual_protect(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	u64 valid = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE;
+
+	/* "Initially set" means something only with manual protection. */
+	if (args[0] & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE)
+		valid |= KVM_DIRTY_LOG_INITIALLY_SET;
+	if (args[0] & ~valid)
+		return -EINVAL;
+	return mmu_set_manual_protect(vm->mmu, args[0]);
+}
+
+static long enable_halt_poll(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	return args[0] > UINT32_MAX ? -EINVAL : 0; /* nanoseconds, 32 bits */
+}
+
+static long enable_user_space_msr(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	if (args[0] & ~(u64)MSR_EXIT_VALID)
+		return -EINVAL;
+	vm->user_space_msr = (u32)args[0];
+	return 0;
+}
+
+static long enable_exit_hypercall(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	if (args[0] & ~EXIT_HYPERCALL_VALID)
+		return -EINVAL;
+	vm->exits_on_hypercall = args[0];
+	return 0;
+}
+
+static long enable_emulation_failure(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	return args[0] & ~1ULL ? -EINVAL : 0;
+}
+
+static long enable_triple_fault_event(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	vm->triple_fault_event = args[0];
+	return 0;
+}
+
+static long enable_max_vcpu_id(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	long r = -EINVAL;
+
+	if (args[0] > VM_MAX_VCPU_ID)
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	if (avm->max_vcpu_id_set ? vm->max_vcpu_id == args[0] : args[0] != 0 && !vm->nvcpus) {
+		vm->max_vcpu_id = (u32)args[0];
+		avm->max_vcpu_id_set = true;
+		r = 0;
+	}
+	mutex_unlock(&vm->lock);
+	return r;
+}
+
+long vm_ioctl_enable_cap(struct call *c)
+{
+	const struct kvm_enable_cap *e = (void *)c->buf;
+
+	if (e->flags)
+		return -EINVAL;
+	switch (e->cap) {
+#define CAP(n, value, note)
+#define ENABLE_VM(n, fn)                                                                       \
+	case n:                                                                                \
+		return fn(c->avm, c->vm, (const u64 *)e->args);
+#define ENABLE_VCPU(n, fn)
+#include "abi/caps.def"
+#undef CAP
+#undef ENABLE_VM
+#undef ENABLE_VCPU
+	default:
+		return -EINVAL;
+	}
+}
+
+long vcpu_ioctl_enable_cap(struct call *c)
+{
+	return -EINVAL; /* no capability is enabled by vCPU */
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/cpuid.c: the calls that carry lists: CPUID and MSRs. */
+#include "abi/cpuid.h"
+#include <stdlib.h>
+#include "base/guard.h"
+
+long cpuid_copy_out(void *user, const struct cpuid_leaf *l, u32 n)
+{
+	u8 *to = (u8 *)user + sizeof(struct kvm_cpuid2);
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		struct kvm_cpuid_entry2 e = {
+			.function = l[i].function,
+			.index = l[i].index,
+			.flags = l[i].flags,
+			.eax = l[i].eax,
+			.ebx = l[i].ebx,
+			.ecx = l[i].ecx,
+			.edx = l[i].edx,
+		};
+
+		if (guard_copy_to(to + i * sizeof(e), &e, sizeof(e)))
+			return -EFAULT;
+	}
+	return guard_copy_to(user, &n, sizeof(n));
+}
+
+long msrs_each(void *user, bool out, int (*one)(void *ctx, struct kvm_msr_entry *e), void *ctx)
+{
+	struct kvm_msr_entry *e;
+	void *list = (u8 *)user + sizeof(struct kvm_msrs);
+	struct kvm_msrs head;
+	u32 i;
+	long r;
+
+	if (guard_copy_from(&head, user, sizeof(head)))
+		return -EFAULT;
+	if (head.nmsrs >= UAPI_MAX_MSRS)
+		return -E2BIG;
+	r = call_copy_array(list, head.nmsrs, sizeof(*e), (void **)&e);
+	if (r)
+		return r;
+	for (i = 0; i < head.nmsrs; i++)
+		if (one(ctx, &e[i]))
+			break;
+	r = i;
+	if (out && guard_copy_to(list, e, head.nmsrs * sizeof(*e)))
+		r = -EFAULT;
+	free(e);
+	return r;
+}
+
+static int get_one(void *ctx, struct kvm_msr_entry *e)
+{
+	u64 value;
+	int r = cpu_msr_get(ctx, e->index, true, &value);
+
+	if (!r)
+		e->data = value;
+	return r;
+}
+
+static int set_one(void *ctx, struct kvm_msr_entry *e)
+{
+	return cpu_msr_set(ctx, e->index, true, e->data);
+}
+
+long vcpu_ioctl_get_msrs(struct call *c)
+{
+	return msrs_each(c->user, true, get_one, c->v->cpu);
+}
+
+long vcpu_ioctl_set_msrs(struct call *c)
+{
+	return msrs_each(c->user, false, set_one, c->v->cpu);
+}
+
+/* After the first KVM_RUN, CPUID may only be set to what it is (api.rst, KVM_SET_CPUID). */
+static bool same_cpuid(struct cpu *cpu, const struct cpuid_leaf *l, u32 n)
+{
+	u32 i, now[4];
+
+	if (n != cpu->ncpuid)
+		return false;
+	for (i = 0; i < n; i++) {
+		const struct cpuid_leaf *o = &cpu->cpuid[i];
+
+		if (l[i].function != o->function || l[i].index != o->index ||
+		    l[i].flags != o->flags)
+			return false;
+		/* What KVM_GET_CPUID2 gave out has the bits that follow the guest's state. */
+		cpu_cpuid(cpu, o->function, o->index, now);
+		if ((l[i].eax != o->eax && l[i].eax != now[0]) ||
+		    (l[i].ebx != o->ebx && l[i].ebx != now[1]) ||
+		    (l[i].ecx != o->ecx && l[i].ecx != now[2]) ||
+		    (l[i].edx != o->edx && l[i].edx != now[3]))
+			return false;
+	}
+	return true;
+}
+
+static long set_leaves(struct vcpu *v, const struct cpuid_leaf *l, u32 n)
+{
+	struct abi_vcpu *av = v->abi;
+	long r;
+
+	if (av->has_run)
+		return same_cpuid(v->cpu, l, n) ? 0 : -EINVAL;
+	r = cpu_set_cpuid(v->cpu, l, n);
+	if (!r)
+		vcpu_cpuid_changed(v);
+	return r;
+}
+
+long vcpu_ioctl_set_cpuid2(struct call *c)
+{
+	struct kvm_cpuid_entry2 *e;
+	struct cpuid_leaf *l;
+	u32 i, n;
+	long r;
+
+	if (guard_copy_from(&n, c->user, sizeof(n)))
+		return -EFAULT;
+	if (n > UAPI_MAX_CPUID_ENTRIES)
+		return -E2BIG;
+	r = call_copy_array((u8 *)c->user + sizeof(struct kvm_cpuid2), n, sizeof(*e),
+			    (void **)&e);
+	if (r)
+		return r;
+	l = calloc(n + 1, sizeof(*l));
+	if (!l) {
+		free(e);
+		return -ENOMEM;
+	}
+	for (i = 0; i < n; i++)
+		l[i] = (struct cpuid_leaf){e[i].function, e[i].index, e[i].flags, e[i].eax,
+					   e[i].ebx,	  e[i].ecx,   e[i].edx};
+	r = set_leaves(c->v, l, n);
+	free(l);
+	free(e);
+	return r;
+}
+
+long vcpu_ioctl_set_cpuid(struct call *c)
+{
+	struct kvm_cpuid_entry *e;
+	struct cpuid_leaf *l;
+	u32 i, n;
+	long r;
+
+	if (guard_copy_from(&n, c->user, sizeof(n)))
+		return -EFAULT;
+	if (n > UAPI_MAX_CPUID_ENTRIES)
+		return -E2BIG;
+	r = call_copy_array((u8 *)c->user + sizeof(struct kvm_cpuid), n, sizeof(*e),
+			    (void **)&e);
+	if (r)
+		return r;
+	l = calloc(n + 1, sizeof(*l));
+	if (!l) {
+		free(e);
+		return -ENOMEM;
+	}
+	for (i = 0; i < n; i++)
+		l[i] = (struct cpuid_leaf){e[i].function, 0,	    0,	     e[i].eax,
+					   e[i].ebx,	  e[i].ecx, e[i].edx};
+	r = set_leaves(c->v, l, n);
+	free(l);
+	free(e);
+	return r;
+}
+
+long vcpu_ioctl_get_cpuid2(struct call *c)
+{
+	struct cpu *cpu = c->v->cpu;
+	struct cpuid_leaf *l;
+	u32 i, n, now[4];
+	long r;
+
+	if (guard_copy_from(&n, c->user, sizeof(n)))
+		return -EFAULT;
+	if (n < cpu->ncpuid)
+		return -E2BIG;
+	l = calloc(cpu->ncpuid + 1, sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	for (i = 0; i < cpu->ncpuid; i++) {
+		l[i] = cpu->cpuid[i];
+		cpu_cpuid(cpu, l[i].function, l[i].index, now);
+		l[i].eax = now[0];
+		l[i].ebx = now[1];
+		l[i].ecx = now[2];
+		l[i].edx = now[3];
+	}
+	r = cpuid_copy_out(c->user, l, cpu->ncpuid);
+	free(l);
+	return r;
+}

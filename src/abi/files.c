@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/files.c: the descriptor table.
+ *
+ * A descriptor is a sealed memfd and is told by its inode, so that dup, fork and SCM_RIGHTS
+ * work as the kernel does them. An object leaves the table when a number of its was closed and
+ * none in this process refers to it any more; a number seen last is remembered, so that most
+ * closes need no look at every open descriptor.
+ *
+ * Readers of a chain hold table_lock. Chains are whole at every instant, so a forked child may
+ * go on with its copy of the table after abi_forked_child() made the lock anew.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "abi/internal.h"
+#include "sync/atomic.h"
+
+#define TABLE_BUCKETS 256
+#define NAME_PREFIX   "userkvm:"
+#define NAME_SYSTEM   NAME_PREFIX "kvm"
+
+static struct mutex table_lock = {.m = PTHREAD_MUTEX_INITIALIZER};
+static struct abi_file *table[TABLE_BUCKETS]; /* guarded by table_lock */
+
+/* libc's names may lead back to the preload: these go straight to the kernel. */
+static long raw_fstat(int fd, struct stat *st)
+{
+	return syscall(SYS_fstat, fd, st);
+}
+
+static long raw_close(int fd)
+{
+	return syscall(SYS_close, fd);
+}
+
+int file_pid(void)
+{
+	return (int)syscall(SYS_getpid);
+}
+
+static struct abi_file **bucket(ino_t ino)
+{
+	return &table[(ino ^ (ino >> 8)) % TABLE_BUCKETS];
+}
+
+static struct abi_file *table_find(dev_t dev, ino_t ino)
+{
+	struct abi_file *f;
+
+	for (f = *bucket(ino); f; f = f->next)
+		if (f->ino == ino && f->dev == dev)
+			return f;
+	return NULL;
+}
+
+static void table_insert(struct abi_file *f)
+{
+	struct abi_file **b = bucket(f->ino);
+
+	f->next = *b;
+	sync_store_release(b, f);
+}
+
+static void table_remove(struct abi_file *f)
+{
+	struct abi_file **p;
+
+	for (p = bucket(f->ino); *p != f; p = &(*p)->next)
+		;
+	*p = f->next;
+}
+
+static void note_number(struct abi_file *f, int fd)
+{
+	unsigned i;
+
+	for (i = 0; i < FILE_MAX_NUMBERS; i++) {
+		if (f->number[i] == fd)
+			return;
+		if (f->number[i] < 0) {
+			f->number[i] = fd;
+			return;
+		}
+	}
+}
+
+void avm_get(struct abi_vm *avm)
+{
+	sync_add(&avm->refs, 1);
+}
+
+/* The last descriptor of a VM is gone: vm/ has dropped its vCPUs, so nobody uses the pages. */
+void avm_put(struct abi_vm *avm)
+{
+	struct run_pages *p, *next;
+
+	if (sync_sub(&avm->refs, 1) != 1)
+		return;
+	vm_put(avm->vm);
+	for (p = avm->pages; p; p = next) {
+		next = p->next;
+		syscall(SYS_munmap, p->map, p->len);
+		free(p);
+	}
+	mutex_destroy(&avm->lock);
+	free(avm);
+}
+
+void file_put(struct abi_file *f)
+{
+	if (sync_sub(&f->refs, 1) != 1)
+		return;
+	if (f->map)
+		syscall(SYS_munmap, f->map, f->map_len);
+	if (f->kind == FILE_VCPU && f->avm)
+		vm_put(f->avm->vm); /* vm_create_vcpu() took it for the descriptor */
+	if (f->avm)
+		avm_put(f->avm);
+	free(f);
+}
+
+int file_create(enum file_kind kind, const char *name, size_t size, int flags,
+		struct abi_file **out)
+{
+	struct abi_file *f = calloc(1, sizeof(*f));
+	struct stat st;
+	int fd, err;
+
+	if (!f)
+		return -ENOMEM;
+	fd = (int)syscall(SYS_memfd_create, name,
+			  MFD_ALLOW_SEALING | (flags & O_CLOEXEC ? MFD_CLOEXEC : 0));
+	if (fd < 0) {
+		err = -errno;
+		free(f);
+		return err;
+	}
+	f->kind = kind;
+	f->pid = file_pid();
+	f->refs = 1;
+	memset(f->number, 0xff, sizeof(f->number));
+	if ((size && syscall(SYS_ftruncate, fd, size) < 0) ||
+	    syscall(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) <
+		    0 ||
+	    raw_fstat(fd, &st) < 0)
+		goto fail;
+	if (size) {
+		f->map = (void *)syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE,
+					 MAP_SHARED, fd, 0);
+		if (f->map == MAP_FAILED) {
+			f->map = NULL;
+			goto fail;
+		}
+		f->map_len = size;
+	}
+	f->dev = st.st_dev;
+	f->ino = st.st_ino;
+	*out = f;
+	return fd;
+fail:
+	err = -errno;
+	file_abandon(f, fd);
+	return err;
+}
+
+void file_publish(struct abi_file *f, int fd)
+{
+	mutex_lock(&table_lock);
+	note_number(f, fd);
+	table_insert(f);
+	mutex_unlock(&table_lock);
+}
+
+void file_abandon(struct abi_file *f, int fd)
+{
+	raw_close(fd);
+	file_put(f);
+}
+
+/*
+ * A descriptor this process has no object for: inherited across exec, or received from another
+ * process. /dev/kvm works like a new one; what belongs to another process's VM gives EIO.
+ */
+static struct abi_file *adopt(int fd, const struct stat *st)
+{
+	char link[40], name[sizeof("/memfd:" NAME_PREFIX) + 16];
+	struct abi_file *f, *other;
+	ssize_t n;
+
+	if (!S_ISREG(st->st_mode) || st->st_nlink)
+		return NULL;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = syscall(SYS_readlink, link, name, sizeof(name) - 1);
+	if (n < 0)
+		return NULL;
+	name[n] = 0;
+	if (strncmp(name, "/memfd:" NAME_PREFIX, strlen("/memfd:" NAME_PREFIX)) != 0)
+		return NULL;
+	f = calloc(1, sizeof(*f));
+	if (!f)
+		return NULL;
+	n = (ssize_t)strlen("/memfd:" NAME_SYSTEM);
+	f->kind = FILE_FOREIGN;
+	if (!strncmp(name, "/memfd:" NAME_SYSTEM, n) && (name[n] == ' ' || !name[n]))
+		f->kind = FILE_SYSTEM;
+	f->dev = st->st_dev;
+	f->ino = st->st_ino;
+	f->pid = file_pid();
+	f->refs = 1;
+	memset(f->number, 0xff, sizeof(f->number));
+	mutex_lock(&table_lock);
+	other = table_find(f->dev, f->ino);
+	if (other) {
+		free(f);
+		f = other;
+	} else {
+		table_insert(f);
+	}
+	note_number(f, fd);
+	sync_add(&f->refs, 1);
+	mutex_unlock(&table_lock);
+	return f;
+}
+
+struct abi_file *file_get(int fd)
+{
+	struct abi_file *f;
+	struct stat st;
+
+	if (raw_fstat(fd, &st) < 0)
+		return NULL;
+	mutex_lock(&table_lock);
+	f = table_find(st.st_dev, st.st_ino);
+	if (f)
+		sync_add(&f->refs, 1);
+	mutex_unlock(&table_lock);
+	return f ? f : adopt(fd, &st);
+}
+
+bool abi_owns(int fd)
+{
+	struct abi_file *f = file_get(fd);
+
+	if (!f)
+		return false;
+	file_put(f);
+	return true;
+}
+
+int abi_open(int flags)
+{
+	struct abi_file *f;
+	int fd;
+
+	if (flags & O_DIRECTORY)
+		return -ENOTDIR;
+	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+		return -EEXIST;
+	fd = file_create(FILE_SYSTEM, NAME_SYSTEM, 0, flags, &f);
+	if (fd >= 0)
+		file_publish(f, fd);
+	return fd;
+}
+
+/* ---- closing */
+
+bool abi_before_close(int fd)
+{
+	struct abi_file *f = file_get(fd);
+	bool ours = f && f->pid == file_pid();
+	unsigned i;
+
+	if (!f)
+		return false;
+	if (ours) {
+		mutex_lock(&table_lock);
+		for (i = 0; i < FILE_MAX_NUMBERS; i++)
+			if (f->number[i] == fd)
+				f->number[i] = -1;
+		mutex_unlock(&table_lock);
+	}
+	file_put(f);
+	return ours;
+}
+
+void abi_duplicated(int oldfd, int newfd)
+{
+	struct abi_file *f = file_get(newfd);
+
+	if (!f)
+		return;
+	mutex_lock(&table_lock);
+	note_number(f, newfd);
+	mutex_unlock(&table_lock);
+	file_put(f);
+}
+
+void abi_sent(int fd)
+{
+	struct abi_file *f = file_get(fd);
+
+	if (!f)
+		return;
+	f->pinned = true;
+	file_put(f);
+}
+
+static bool number_is(int fd, const struct abi_file *f)
+{
+	struct stat st;
+
+	return !raw_fstat(fd, &st) && st.st_ino == f->ino && st.st_dev == f->dev;
+}
+
+/* Does a number seen before still refer to f? table_lock is held. */
+static bool known_number(struct abi_file *f)
+{
+	unsigned i;
+
+	for (i = 0; i < FILE_MAX_NUMBERS; i++) {
+		if (f->number[i] < 0)
+			continue;
+		if (number_is(f->number[i], f))
+			return true;
+		f->number[i] = -1;
+	}
+	return false;
+}
+
+struct linux_dirent64 {
+	u64 d_ino;
+	s64 d_off;
+	u16 d_reclen;
+	u8 d_type;
+	char d_name[];
+};
+
+/* Every open number of this process: note those of table entries. table_lock is held. */
+static bool scan_numbers(void)
+{
+	char buf[2048] __attribute__((aligned(8)));
+	struct linux_dirent64 *d;
+	struct abi_file *f;
+	struct stat st;
+	long n, off;
+	int dir, fd;
+
+	dir = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd",
+			   O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir < 0)
+		return false;
+	while ((n = syscall(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
+		for (off = 0; off < n; off += d->d_reclen) {
+			d = (void *)(buf + off);
+			if (d->d_name[0] < '0' || d->d_name[0] > '9')
+				continue;
+			fd = atoi(d->d_name);
+			if (raw_fstat(fd, &st) < 0)
+				continue;
+			f = table_find(st.st_dev, st.st_ino);
+			if (f)
+				note_number(f, fd);
+		}
+	}
+	raw_close(dir);
+	return n == 0;
+}
+
+/* Unlink what no number refers to; a list through ->next. table_lock is held. */
+static struct abi_file *collect_dead(bool scanned)
+{
+	struct abi_file *f, *next, *dead = NULL;
+	int pid = file_pid();
+	unsigned i;
+
+	for (i = 0; i < TABLE_BUCKETS; i++) {
+		for (f = table[i]; f; f = next) {
+			next = f->next;
+			if (f->pid != pid || f->pinned || known_number(f) || !scanned)
+				continue;
+			table_remove(f);
+			f->next = dead;
+			dead = f;
+		}
+	}
+	return dead;
+}
+
+/* Is there an object of this process's without a known number? table_lock is held. */
+static bool any_suspect(void)
+{
+	struct abi_file *f;
+	int pid = file_pid();
+	unsigned i;
+
+	for (i = 0; i < TABLE_BUCKETS; i++)
+		for (f = table[i]; f; f = f->next)
+			if (f->pid == pid && !f->pinned && !known_number(f))
+				return true;
+	return false;
+}
+
+void abi_after_close(void)
+{
+	struct abi_file *f, *dead = NULL;
+
+	mutex_lock(&table_lock);
+	if (any_suspect())
+		dead = collect_dead(scan_numbers());
+	mutex_unlock(&table_lock);
+	while (dead) {
+		f = dead;
+		dead = f->next;
+		file_put(f);
+	}
+}
+
+void abi_forked_child(void)
+{
+	mutex_init(&table_lock);
+}

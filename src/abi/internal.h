@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/internal.h: what the files of abi/ share: descriptors, the call being carried out, the
+ * dispatch table.
+ *
+ * Lock order: the descriptor table's lock and abi_vm.lock are leaves: nothing is called under
+ * them but libc. A vCPU call holds vcpu->mutex throughout, a VM call what vm/ takes itself.
+ */
+#ifndef ABI_INTERNAL_H
+#define ABI_INTERNAL_H
+
+#include "abi/abi.h"
+#include "abi/uapi.h"
+#include "sync/lock.h"
+#include "vm/vm.h"
+
+enum file_kind {
+	FILE_SYSTEM, /* /dev/kvm */
+	FILE_VM,
+	FILE_VCPU,
+	FILE_VM_STATS,
+	FILE_VCPU_STATS,
+	FILE_FOREIGN, /* another process's: every call is EIO */
+};
+
+/* One vCPU's pages, mapped by us from its descriptor's memory. They live as long as the VM. */
+struct run_pages {
+	struct run_pages *next;
+	void *map;
+	size_t len;
+};
+
+/* A VM as abi/ knows it. */
+struct abi_vm {
+	u32 refs; /* atomic: table entries of the VM, its vCPUs and their statistics */
+	struct vm *vm;
+	struct mutex lock;
+	struct run_pages *pages; /* guarded by lock */
+	u8 *ring;		 /* the coalesced ring: first vCPU's page; guarded by lock */
+	u32 host_tsc_khz;	 /* what vm_create() found */
+	bool max_vcpu_id_set;	 /* guarded by vm->lock */
+};
+
+/* What abi/ keeps of a vCPU; vcpu->abi points here. Under vcpu->mutex. */
+struct abi_vcpu {
+	struct abi_vm *avm;
+	struct kvm_run *run;
+	bool has_run; /* entered at least once: CPUID is fixed (KVM_SET_CPUID2) */
+	u32 awaiting; /* KVM_EXIT_* whose answer the next KVM_RUN takes, or 0 */
+	u64 signal_exits;
+	bool tpr_reporting;
+	gpa_t vapic;
+};
+
+#define FILE_MAX_NUMBERS 8
+
+struct abi_file {
+	struct abi_file *next; /* hash chain */
+	dev_t dev;
+	ino_t ino;
+	enum file_kind kind;
+	int pid;     /* of the process it belongs to */
+	u32 refs;    /* atomic: one for being in the table, one per call in progress */
+	bool pinned; /* sent over a socket: may be in flight with no number here */
+	struct abi_vm *avm;
+	struct vcpu *vcpu;
+	void *map; /* statistics: our mapping */
+	size_t map_len;
+	int number[FILE_MAX_NUMBERS]; /* where it was seen last, -1: free; a hint, verified */
+};
+
+/* Make a descriptor: a sealed memfd of `size` bytes. The number, or -errno. *out is for
+ * file_publish(), which makes it known, or file_abandon(). *map: its pages, if size. */
+int file_create(enum file_kind kind, const char *name, size_t size, int flags,
+		struct abi_file **out);
+void file_publish(struct abi_file *f, int fd);
+void file_abandon(struct abi_file *f, int fd);
+/* The object fd refers to, with a reference, or NULL. */
+struct abi_file *file_get(int fd);
+void file_put(struct abi_file *f);
+/* The id of this process, from the kernel: right in a vforked child too. */
+int file_pid(void);
+void avm_get(struct abi_vm *avm);
+void avm_put(struct abi_vm *avm);
+
+/* ---- calls */
+enum level { LEVEL_SYSTEM = 1, LEVEL_VM = 2, LEVEL_VCPU = 4 };
+
+enum arg_kind {
+	ARG_NONE,  /* ignored */
+	ARG_VALUE, /* the argument itself */
+	ARG_IN,	   /* a struct of the request's size, copied in before */
+	ARG_OUT,   /* copied out after success */
+	ARG_INOUT,
+	ARG_RAW, /* the handler copies */
+};
+
+#define CALL_BUF 4096
+
+struct call {
+	struct abi_file *f;
+	struct abi_vm *avm; /* NULL on the system descriptor */
+	struct vm *vm;
+	struct vcpu *v; /* vCPU calls; its mutex is held */
+	u64 arg;
+	void *user; /* the same as a pointer */
+	union {
+		u8 buf[CALL_BUF];
+		u32 u32;
+		u64 u64;
+	} __attribute__((aligned(64)));
+};
+
+typedef long call_fn(struct call *c);
+
+struct ioctl_entry {
+	unsigned long request;
+	const char *name;
+	u8 level;
+	u8 arg;
+	call_fn *fn;
+	const char *status; /* "present", "partial", "absent" */
+	const char *note;
+};
+
+#define IOCTL(req, level, arg, fn, status, note) call_fn fn;
+#define ABSENT(req, level, note)
+#include "abi/ioctls.def"
+#undef IOCTL
+#undef ABSENT
+
+/* caps.c */
+long cap_check(struct vm *vm, u64 cap);
+
+/* Copy an array whose length the VMM gave, in or out. 0 or -EFAULT, -ENOMEM. */
+int call_copy_array(const void *user, size_t n, size_t size, void **out);
+
+#endif

@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/memory.c: VM calls on guest memory and on what a VM is made of. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <x86intrin.h>
+#include "abi/internal.h"
+#include "base/guard.h"
+
+/* The highest address of a three-page TSS (Intel VMX: real mode in a task). */
+#define TSS_MAX_ADDR 0xffffd000ULL
+#define CLOCK_FLAGS  (KVM_CLOCK_TSC_STABLE | KVM_CLOCK_REALTIME | KVM_CLOCK_HOST_TSC)
+
+long vm_ioctl_check_extension(struct call *c)
+{
+	return cap_check(c->vm, c->arg);
+}
+
+static long set_region(struct call *c, u32 slot, u32 flags, u64 gpa, u64 size, u64 hva)
+{
+	struct mmu_region r = {
+		.slot = slot, .flags = flags, .gpa = gpa, .size = size, .hva = hva};
+
+	if (flags & ~(u32)(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY))
+		return -EINVAL;
+	if (slot >> 16) /* one address space */
+		return -EINVAL;
+	return mmu_set_region(c->vm->mmu, &r);
+}
+
+long vm_ioctl_set_region(struct call *c)
+{
+	const struct kvm_userspace_memory_region *m = (void *)c->buf;
+
+	return set_region(c, m->slot, m->flags, m->guest_phys_addr, m->memory_size,
+			  m->userspace_addr);
+}
+
+long vm_ioctl_set_region2(struct call *c)
+{
+	const struct kvm_userspace_memory_region2 *m = (void *)c->buf;
+
+	return set_region(c, m->slot, m->flags, m->guest_phys_addr, m->memory_size,
+			  m->userspace_addr);
+}
+
+/* A slot id as the dirty log calls check it. */
+static bool bad_slot(u32 slot)
+{
+	return slot >> 16 || (slot & 0xffff) >= MMU_USER_SLOTS;
+}
+
+long vm_ioctl_get_dirty_log(struct call *c)
+{
+	const struct kvm_dirty_log *l = (void *)c->buf;
+
+	if (bad_slot(l->slot))
+		return -EINVAL;
+	return mmu_dirty_get(c->vm->mmu, l->slot, l->dirty_bitmap);
+}
+
+long vm_ioctl_clear_dirty_log(struct call *c)
+{
+	const struct kvm_clear_dirty_log *l = (void *)c->buf;
+
+	if (bad_slot(l->slot) || l->first_page & 63)
+		return -EINVAL;
+	return mmu_dirty_clear(c->vm->mmu, l->slot, l->first_page, l->num_pages,
+			       l->dirty_bitmap);
+}
+
+long vm_ioctl_set_tss_addr(struct call *c)
+{
+	return c->arg > TSS_MAX_ADDR ? -EINVAL : 0;
+}
+
+long vm_ioctl_set_identity_map(struct call *c)
+{
+	return __atomic_load_n(&c->vm->nvcpus, __ATOMIC_ACQUIRE) ? -EINVAL : 0;
+}
+
+long vm_ioctl_set_boot_cpu(struct call *c)
+{
+	long r = 0;
+
+	mutex_lock(&c->vm->lock);
+	if (c->vm->nvcpus)
+		r = -EBUSY;
+	else
+		c->vm->bsp_id = (u32)c->arg;
+	mutex_unlock(&c->vm->lock);
+	return r;
+}
+
+static u64 clock_ns(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
+}
+
+long vm_ioctl_get_clock(struct call *c)
+{
+	struct kvm_clock_data *d = (void *)c->buf;
+
+	mutex_lock(&c->vm->lock);
+	d->clock = clock_ns(CLOCK_MONOTONIC_RAW) + (u64)c->vm->clock_offset;
+	mutex_unlock(&c->vm->lock);
+	d->realtime = clock_ns(CLOCK_REALTIME);
+	d->host_tsc = __rdtsc();
+	d->flags = CLOCK_FLAGS;
+	return 0;
+}
+
+long vm_ioctl_set_clock(struct call *c)
+{
+	const struct kvm_clock_data *d = (void *)c->buf;
+	u64 clock = d->clock, now = clock_ns(CLOCK_REALTIME);
+
+	if (d->flags & ~(u32)CLOCK_FLAGS)
+		return -EINVAL;
+	/* The time since the clock was read elsewhere; one in the future counts as none. */
+	if ((d->flags & KVM_CLOCK_REALTIME) && now > d->realtime)
+		clock += now - d->realtime;
+	mutex_lock(&c->vm->lock);
+	c->vm->clock_offset = (s64)(clock - clock_ns(CLOCK_MONOTONIC_RAW));
+	mutex_unlock(&c->vm->lock);
+	mmu_request_all(c->vm->mmu, VCPU_REQ_CLOCK);
+	return 0;
+}
+
+long vm_ioctl_get_tsc_khz(struct call *c)
+{
+	return c->vm->tsc_khz;
+}
+
+long vm_ioctl_set_tsc_khz(struct call *c)
+{
+	/* Without hardware scaling any rate is taken here; the vCPU's own call is the check. */
+	c->vm->tsc_khz = (u32)c->arg ? (u32)c->arg : c->avm->host_tsc_khz;
+	return 0;
+}
+
+long vm_ioctl_set_msr_filter(struct call *c)
+{
+	return vm_set_msr_filter(c->vm, (void *)c->buf);
+}
+
+long vm_ioctl_create_device(struct call *c)
+{
+	return -ENODEV;
+}
+
+/* The first vCPU's third page is the VM's ring: KVM has one per VM. */
+static void set_pages(struct abi_vm *avm, struct vcpu *v, struct run_pages *p)
+{
+	struct abi_vcpu *av = v->abi;
+
+	mutex_lock(&avm->lock);
+	p->next = avm->pages;
+	avm->pages = p;
+	if (!avm->ring)
+		avm->ring = (u8 *)p->map + UAPI_COALESCED_PAGE * PAGE_SIZE;
+	mutex_unlock(&avm->lock);
+	av->avm = avm;
+	av->run = p->map;
+	v->run_page = p->map;
+	v->immediate_exit = &av->run->immediate_exit;
+	v->coalesced_ring = avm->ring;
+}
+
+struct vcpu_alloc {
+	struct run_pages pages;
+	struct abi_vcpu vcpu;
+};
+
+long vm_ioctl_create_vcpu(struct call *c)
+{
+	struct vcpu_alloc *a;
+	struct abi_file *f;
+	char name[32];
+	int fd, r;
+
+	if (c->arg > UINT32_MAX)
+		return -EINVAL;
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	snprintf(name, sizeof(name), "userkvm:vcpu:%u", (u32)c->arg);
+	fd = file_create(FILE_VCPU, name, UAPI_RUN_PAGES * PAGE_SIZE, O_CLOEXEC, &f);
+	if (fd < 0) {
+		free(a);
+		return fd;
+	}
+	r = vm_create_vcpu(c->vm, (u32)c->arg, &f->vcpu);
+	if (r) {
+		file_abandon(f, fd);
+		free(a);
+		return r;
+	}
+	/* The pages and abi/'s part stay while the VM does: vm/ never drops a vCPU before. */
+	a->pages.map = f->map;
+	a->pages.len = f->map_len;
+	f->map = NULL;
+	f->vcpu->abi = &a->vcpu;
+	set_pages(c->avm, f->vcpu, &a->pages);
+	avm_get(c->avm);
+	f->avm = c->avm;
+	file_publish(f, fd);
+	return fd;
+}

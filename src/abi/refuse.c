@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/refuse.c: calls on our descriptors that are no ioctl: what a real KVM descriptor refuses
+ * is refused with its errno, though a memfd would take it.
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+#include "abi/internal.h"
+#include "abi/stats.h"
+
+/* misc major, KVM's minor. */
+#define KVM_RDEV makedev(10, 232)
+
+void abi_stat_device(struct stat *st)
+{
+	memset(st, 0, sizeof(*st));
+	st->st_mode = S_IFCHR | 0666;
+	st->st_nlink = 1;
+	st->st_rdev = KVM_RDEV;
+	st->st_blksize = PAGE_SIZE;
+}
+
+bool abi_fstat(int fd, struct stat *st)
+{
+	struct abi_file *f = file_get(fd);
+	struct stat own = *st;
+
+	if (!f)
+		return false;
+	if (f->kind == FILE_SYSTEM) {
+		abi_stat_device(st);
+		st->st_dev = own.st_dev;
+		st->st_ino = own.st_ino;
+	} else {
+		/* An anonymous inode: no type, no size. */
+		st->st_mode = 0600;
+		st->st_size = 0;
+		st->st_blocks = 0;
+		st->st_nlink = 1;
+		st->st_blksize = PAGE_SIZE;
+	}
+	file_put(f);
+	return true;
+}
+
+int abi_mmap_check(int fd, size_t len, int prot, int flags, off_t off)
+{
+	struct abi_file *f = file_get(fd);
+	int r = 0;
+
+	if (!f)
+		return 0;
+	if (f->kind != FILE_VCPU)
+		r = f->kind == FILE_FOREIGN ? 0 : -ENODEV;
+	else if (prot & PROT_EXEC)
+		r = -EINVAL;
+	file_put(f);
+	return r;
+}
+
+void abi_mapped(int fd, void *addr, size_t len, int prot, off_t off)
+{
+	off_t ring_at = UAPI_COALESCED_PAGE * PAGE_SIZE;
+	struct abi_file *f = file_get(fd);
+	struct run_pages *p;
+	void *to;
+	u8 *ring;
+
+	if (!f)
+		return;
+	if (f->kind != FILE_VCPU || off > ring_at || off + (off_t)len <= ring_at)
+		goto out;
+	mutex_lock(&f->avm->lock);
+	ring = f->avm->ring;
+	for (p = f->avm->pages; p; p = p->next)
+		if (p->map == f->vcpu->run_page)
+			break;
+	mutex_unlock(&f->avm->lock);
+	if (!p || ring == (u8 *)p->map + ring_at)
+		goto out;
+	/* Old size 0 makes a second mapping of a shared one's pages. */
+	to = (u8 *)addr + (ring_at - off);
+	if ((void *)syscall(SYS_mremap, ring, 0, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+			    to) == to)
+		syscall(SYS_mprotect, to, PAGE_SIZE, prot);
+out:
+	file_put(f);
+}
+
+static const struct {
+	const char *call;
+	int err;
+} refused[] = {
+	/* As seen on /dev/kvm, VM and vCPU descriptors; pread64, writev and such by prefix. */
+	{"read", EINVAL},      {"readv", EINVAL},  {"pread", EINVAL},
+	{"write", EINVAL},     {"writev", EINVAL}, {"pwrite", EINVAL},
+	{"ftruncate", EINVAL}, {"fsync", EINVAL},  {"fdatasync", EINVAL},
+};
+
+bool abi_refuses(int fd, const char *call, long *ret)
+{
+	struct abi_file *f = file_get(fd);
+	bool stats, reads = call[0] == 'r' || !strncmp(call, "pr", 2);
+	bool r = false;
+	size_t i;
+
+	if (!f)
+		return false;
+	stats = f->kind == FILE_VM_STATS || f->kind == FILE_VCPU_STATS;
+	if (stats && reads) {
+		stats_refresh(f);
+		goto out;
+	}
+	if (stats && (!strncmp(call, "write", 5) || !strncmp(call, "pw", 2))) {
+		*ret = -EBADF; /* opened for reading only */
+		r = true;
+		goto out;
+	}
+	if (!stats && !strcmp(call, "lseek")) {
+		*ret = 0; /* there is no position to move */
+		r = true;
+		goto out;
+	}
+	for (i = 0; i < ARRAY_SIZE(refused) && !r; i++) {
+		if (strncmp(call, refused[i].call, strlen(refused[i].call)) != 0)
+			continue;
+		/* Anonymous inodes have no position to read or write at. */
+		*ret = call[0] == 'p' && f->kind != FILE_SYSTEM ? -ESPIPE : -refused[i].err;
+		r = true;
+	}
+out:
+	file_put(f);
+	return r;
+}
+
+bool abi_fallocate(int fd, int mode, off_t off, off_t len, long *ret)
+{
+	if (!abi_owns(fd))
+		return false;
+	*ret = -ENODEV;
+	return true;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/uapi.h: KVM's interface, and what of it is newer than the headers of Linux 6.1. Values
+ * and layouts are those of KVM's API.
+ */
+#ifndef ABI_UAPI_H
+#define ABI_UAPI_H
+
+#include <linux/kvm.h>
+#include "base/types.h"
+
+#define UAPI_RUN_PAGES	       3  /* kvm_run, port data, coalesced ring */
+#define UAPI_PIO_PAGE	       1  /* KVM_PIO_PAGE_OFFSET */
+#define UAPI_COALESCED_PAGE    2  /* KVM_COALESCED_MMIO_PAGE_OFFSET */
+#define UAPI_RING_PAGE	       64 /* KVM_DIRTY_LOG_PAGE_OFFSET */
+#define UAPI_MAX_CPUID_ENTRIES 256
+#define UAPI_MAX_MSRS	       256 /* entries in one KVM_GET_MSRS or KVM_SET_MSRS */
+#define UAPI_MAX_ROUTES	       4096
+
+#ifndef KVM_CAP_USER_MEMORY2
+#define KVM_CAP_USER_MEMORY2	  231
+#define KVM_CAP_MEMORY_FAULT_INFO 232
+#define KVM_CAP_MEMORY_ATTRIBUTES 233
+#define KVM_CAP_GUEST_MEMFD	  234
+#define KVM_CAP_VM_TYPES	  235
+#define KVM_CAP_PRE_FAULT_MEMORY  236
+
+struct kvm_userspace_memory_region2 {
+	u32 slot;
+	u32 flags;
+	u64 guest_phys_addr;
+	u64 memory_size;
+	u64 userspace_addr;
+	u64 guest_memfd_offset;
+	u32 guest_memfd;
+	u32 pad1;
+	u64 pad2[14];
+};
+#define KVM_SET_USER_MEMORY_REGION2 _IOW(KVMIO, 0x49, struct kvm_userspace_memory_region2)
+
+struct kvm_pre_fault_memory {
+	u64 gpa;
+	u64 size;
+	u64 flags;
+	u64 padding[5];
+};
+#define KVM_PRE_FAULT_MEMORY _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
+
+#define KVM_EXIT_MEMORY_FAULT 39
+#endif
+
+struct uapi_memory_fault {
+	u64 flags;
+	u64 gpa;
+	u64 size;
+};
+
+#ifndef KVM_CAP_GUEST_MEMFD_FLAGS
+#define KVM_CAP_GUEST_MEMFD_FLAGS 244
+#endif
+struct uapi_memory_attributes {
+	u64 address, size, attributes, flags;
+};
+#define UAPI_SET_MEMORY_ATTRIBUTES _IOW(KVMIO, 0xd2, struct uapi_memory_attributes)
+struct uapi_create_guest_memfd {
+	u64 size, flags, reserved[6];
+};
+#define UAPI_CREATE_GUEST_MEMFD _IOWR(KVMIO, 0xd4, struct uapi_create_guest_memfd)
+
+#endif

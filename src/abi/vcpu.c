@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+/* abi/vcpu.c: calls on a vCPU that carry its registers (KVM's api.rst, "vcpu ioctl"). */
+#include <stdlib.h>
+#include "abi/internal.h"
+#include "abi/sregs.h"
+#include "base/guard.h"
+
+long vcpu_ioctl_get_regs(struct call *c)
+{
+	cpu_get_regs(c->v->cpu, (void *)c->buf);
+	return 0;
+}
+
+long vcpu_ioctl_set_regs(struct call *c)
+{
+	cpu_set_regs(c->v->cpu, (void *)c->buf);
+	return 0;
+}
+
+/* ---- special registers: the APIC base and CR8 are the VM's, the rest the processor's */
+
+u64 sregs_cr8(struct vcpu *v)
+{
+	return v->lapic ? lapic_get_cr8(v->lapic) : v->cr8;
+}
+
+u64 sregs_apic_base(struct vcpu *v)
+{
+	return v->lapic ? lapic_get_base(v->lapic) : v->apic_base;
+}
+
+/* 0, or -EINVAL. */
+static int set_apic_base(struct vcpu *v, u64 base)
+{
+	if (v->lapic)
+		return lapic_set_base(v->lapic, base, true);
+	/* Bits 0 to 7 and 9 are reserved (SDM vol. 3, 11.4.4). */
+	if (base & (0x2ff | v->cpu->reserved_gpa))
+		return -EINVAL;
+	v->apic_base = base;
+	return 0;
+}
+
+static void set_cr8(struct vcpu *v, u64 cr8)
+{
+	if (cr8 & ~0xfULL)
+		return;
+	if (v->lapic)
+		lapic_set_cr8(v->lapic, cr8);
+	else
+		v->cr8 = cr8;
+}
+
+/* The APIC base is set first, since it may refuse, and put back when the processor refuses. */
+static int begin_set(struct vcpu *v, u64 base, u64 *old)
+{
+	*old = sregs_apic_base(v);
+	return base == *old ? 0 : set_apic_base(v, base);
+}
+
+void sregs_get(struct vcpu *v, struct kvm_sregs *s)
+{
+	int vector = -1;
+
+	cpu_get_sregs(v->cpu, s);
+	s->cr8 = sregs_cr8(v);
+	s->apic_base = sregs_apic_base(v);
+	memset(s->interrupt_bitmap, 0, sizeof(s->interrupt_bitmap));
+	if (v->cpu->interrupt.injected && !v->cpu->interrupt.soft)
+		vector = v->cpu->interrupt.vector;
+	else if (!v->lapic)
+		vector = v->irq_queued;
+	if (vector >= 0 && !v->lapic)
+		s->interrupt_bitmap[vector / 64] |= BIT(vector % 64);
+}
+
+int sregs_set(struct vcpu *v, const struct kvm_sregs *s)
+{
+	unsigned i;
+	u64 old;
+	int r = begin_set(v, s->apic_base, &old);
+
+	if (r)
+		return r;
+	r = cpu_set_sregs(v->cpu, s);
+	if (r) {
+		set_apic_base(v, old);
+		return r;
+	}
+	set_cr8(v, s->cr8);
+	for (i = 0; i < KVM_NR_INTERRUPTS && !v->lapic; i++) {
+		if (!(s->interrupt_bitmap[i / 64] & BIT(i % 64)))
+			continue;
+		vcpu_interrupt(v, i);
+		break;
+	}
+	return 0;
+}
+
+long vcpu_ioctl_get_sregs(struct call *c)
+{
+	sregs_get(c->v, (void *)c->buf);
+	return 0;
+}
+
+long vcpu_ioctl_set_sregs(struct call *c)
+{
+	return sregs_set(c->v, (void *)c->buf);
+}
+
+long vcpu_ioctl_get_sregs2(struct call *c)
+{
+	struct kvm_sregs2 *s = (void *)c->buf;
+
+	cpu_get_sregs2(c->v->cpu, s);
+	s->cr8 = sregs_cr8(c->v);
+	s->apic_base = sregs_apic_base(c->v);
+	return 0;
+}
+
+long vcpu_ioctl_set_sregs2(struct call *c)
+{
+	const struct kvm_sregs2 *s = (void *)c->buf;
+	u64 old;
+	int r;
+
+	if (s->flags & ~(u64)KVM_SREGS2_FLAGS_PDPTRS_VALID)
+		return -EINVAL;
+	r = begin_set(c->v, s->apic_base, &old);
+	if (r)
+		return r;
+	r = cpu_set_sregs2(c->v->cpu, s);
+	if (r) {
+		set_apic_base(c->v, old);
+		return r;
+	}
+	set_cr8(c->v, s->cr8);
+	return 0;
+}
+
+/* ---- vector state */
+
+long vcpu_ioctl_get_fpu(struct call *c)
+{
+	cpu_get_fpu(c->v->cpu, (void *)c->buf);
+	return 0;
+}
+
+long vcpu_ioctl_set_fpu(struct call *c)
+{
+	return cpu_set_fpu(c->v->cpu, (void *)c->buf);
+}
+
+static u32 xsave_bytes(void)
+{
+	return MAX(cpu_xsave_size(), (u32)sizeof(struct kvm_xsave));
+}
+
+static long get_xsave(struct call *c, u32 size)
+{
+	u8 *area = aligned_alloc(64, ALIGN_UP(size, 64));
+	long r;
+
+	if (!area)
+		return -ENOMEM;
+	memset(area, 0, size);
+	cpu_get_xsave(c->v->cpu, area, size);
+	r = guard_copy_to(c->user, area, size);
+	free(area);
+	return r;
+}
+
+long vcpu_ioctl_get_xsave(struct call *c)
+{
+	/* The old form has 4 KiB: what needs more is refused (api.rst, KVM_GET_XSAVE2). */
+	if (xsave_bytes() > sizeof(struct kvm_xsave))
+		return -EINVAL;
+	return get_xsave(c, sizeof(struct kvm_xsave));
+}
+
+long vcpu_ioctl_get_xsave2(struct call *c)
+{
+	return get_xsave(c, xsave_bytes());
+}
+
+long vcpu_ioctl_set_xsave(struct call *c)
+{
+	u32 size = xsave_bytes();
+	u8 *area = aligned_alloc(64, ALIGN_UP(size, 64));
+	long r;
+
+	if (!area)
+		return -ENOMEM;
+	r = guard_copy_from(area, c->user, size);
+	if (!r)
+		r = cpu_set_xsave(c->v->cpu, area, size);
+	free(area);
+	return r;
+}
+
+long vcpu_ioctl_get_xcrs(struct call *c)
+{
+	cpu_get_xcrs(c->v->cpu, (void *)c->buf);
+	return 0;
+}
+
+long vcpu_ioctl_set_xcrs(struct call *c)
+{
+	return cpu_set_xcrs(c->v->cpu, (void *)c->buf);
+}
+
+/* ---- debugging */
+
+long vcpu_ioctl_get_debugregs(struct call *c)
+{
+	cpu_get_debugregs(c->v->cpu, (void *)c->buf);
+	return 0;
+}
+
+long vcpu_ioctl_set_debugregs(struct call *c)
+{
+	const struct kvm_debugregs *d = (void *)c->buf;
+
+	return d->flags ? -EINVAL : cpu_set_debugregs(c->v->cpu, d);
+}
+
+long vcpu_ioctl_set_guest_debug(struct call *c)
+{
+	return cpu_set_guest_debug(c->v->cpu, (void *)c->buf);
+}
+
+long vcpu_ioctl_translate(struct call *c)
+{
+	cpu_translate(c->v->cpu, (void *)c->buf);
+	return 0;
+}
