@@ -247,6 +247,23 @@ static void irqchip_acked(void *vm, u32 gsi)
 	vm_irq_acked(vm, gsi);
 }
 
+static bool irqchip_is_bsp(void *vcpu)
+{
+	const struct vcpu *v = vcpu;
+
+	return v->id == v->vm->bsp_id;
+}
+
+static u32 irqchip_vm_flags(void *p)
+{
+	const struct vm *vm = p;
+	u32 flags = vm->x2apic_format_32bit ? IRQCHIP_FLAG_X2APIC_32BIT : 0;
+
+	if (vm->disabled_quirks & KVM_X86_QUIRK_LINT0_REENABLED)
+		flags |= IRQCHIP_FLAG_NO_LINT0_QUIRK;
+	return flags;
+}
+
 const struct irqchip_ops vcpu_irqchip_ops = {
 	.kick = irqchip_kick,
 	.nmi = irqchip_nmi,
@@ -257,4 +274,6 @@ const struct irqchip_ops vcpu_irqchip_ops = {
 	.guest_tsc = irqchip_tsc,
 	.tsc_khz = irqchip_tsc_khz,
 	.gsi_acked = irqchip_acked,
+	.is_bsp = irqchip_is_bsp,
+	.flags = irqchip_vm_flags,
 };
