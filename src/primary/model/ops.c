@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT */
+/* The primary MMU of primary.h over the model. */
+#include "primary/model/internal.h"
+
+static int fault_in(void *primary, hva_t hva, unsigned flags, bool (*interrupted)(void *arg),
+		    void *arg, struct frame *out)
+{
+	struct model *m = primary;
+	struct vma *v;
+	int r = -EFAULT;
+
+	memset(out, 0, sizeof(*out));
+	rwlock_read_lock(&m->mmap_lock);
+	v = model_vma(m, hva);
+	if (v) {
+		mutex_lock(&m->pt_lock);
+		r = model_pte_fault(m, v, hva, flags & FAULT_WRITE);
+		if (!r) {
+			struct pte *pte = model_pte(m, hva);
+			struct page *p = pte->page;
+
+			out->host = page_word(m, p);
+			out->pfn = page_number(m, p);
+			out->writable = pte->writable;
+			out->dirties = p->counted;
+			out->max_level = LEVEL_4K;
+			out->page = p->counted ? p : NULL;
+			if (out->page)
+				model_page_get(p);
+		}
+		mutex_unlock(&m->pt_lock);
+	}
+	rwlock_read_unlock(&m->mmap_lock);
+	sched_point("faulted in", (void *)hva);
+	return r;
+}
+
+/* Callable under mmu_lock: pt_lock is never held over a call of the notifier. */
+static void release(void *primary, struct frame *f, bool accessed, bool dirty)
+{
+	struct model *m = primary;
+	struct page *p = f->page;
+
+	if (!p)
+		return;
+	mutex_lock(&m->pt_lock);
+	p->accessed |= accessed;
+	p->dirty |= dirty;
+	model_page_put(m, p);
+	mutex_unlock(&m->pt_lock);
+	f->page = NULL;
+}
+
+static void zapped(void *primary, u64 pfn, bool page_backed, bool accessed, bool dirty)
+{
+	struct model *m = primary;
+	struct page *p = &m->page[pfn];
+
+	if (!page_backed)
+		return;
+	mutex_lock(&m->pt_lock);
+	/* The SPTE is live and begin has not returned: the frame cannot have been given away. */
+	SCHED_CHECK(p->refs && p->counted, "a zap touches frame %llu, which is free",
+		    (unsigned long long)pfn);
+	p->accessed |= accessed;
+	p->dirty |= dirty;
+	mutex_unlock(&m->pt_lock);
+}
+
+struct pin {
+	struct page *page[MODEL_VA_PAGES];
+	u64 n;
+};
+
+static void unpin(void *primary, void *cookie)
+{
+	struct model *m = primary;
+	struct pin *pin = cookie;
+
+	mutex_lock(&m->pt_lock);
+	for (u64 i = 0; i < pin->n; i++) {
+		pin->page[i]->pins--;
+		pin->page[i]->dirty = true;
+		model_page_put(m, pin->page[i]);
+	}
+	mutex_unlock(&m->pt_lock);
+	sched_free(pin);
+}
+
+static int pin(void *primary, hva_t hva, u64 len, void **cookie)
+{
+	struct pin *pin = sched_calloc(1, sizeof(*pin));
+	struct frame f;
+	int r = 0;
+
+	for (u64 off = 0; off < len && !r; off += PAGE_SIZE) {
+		r = fault_in(primary, hva + off, FAULT_WRITE, NULL, NULL, &f);
+		if (!r && !f.page)
+			r = -EFAULT; /* what has no reference count cannot be pinned */
+		if (!r) {
+			f.page->pins++;
+			pin->page[pin->n++] = f.page;
+		}
+	}
+	*cookie = pin;
+	if (r)
+		unpin(primary, pin);
+	return r;
+}
+
+static int level(void *primary, hva_t hva)
+{
+	return model_vma(primary, hva) ? LEVEL_4K : -EFAULT;
+}
+
+static int range_add(void *primary, hva_t start, u64 len)
+{
+	return 0;
+}
+
+static void range_remove(void *primary, hva_t start, u64 len)
+{
+}
+
+static int set_notifier(void *primary, const struct primary_notifier *n)
+{
+	((struct model *)primary)->notifier = n;
+	return 0;
+}
+
+static int copy(struct model *m, hva_t hva, void *buf, u64 len, bool write)
+{
+	struct frame f;
+	u8 *p = buf;
+
+	while (len) {
+		u64 off = hva & ~PAGE_MASK, n = MIN(len, PAGE_SIZE - off);
+		int r = fault_in(m, hva & PAGE_MASK, write ? FAULT_WRITE : 0, NULL, NULL, &f);
+
+		if (r)
+			return r;
+		if (write)
+			memcpy((u8 *)f.host + off, p, n);
+		else
+			memcpy(p, (u8 *)f.host + off, n);
+		release(m, &f, true, write);
+		hva += n;
+		p += n;
+		len -= n;
+	}
+	return 0;
+}
+
+static int copy_from(void *primary, hva_t src, void *dst, u64 len)
+{
+	return copy(primary, src, dst, len, false);
+}
+
+static int copy_to(void *primary, hva_t dst, const void *src, u64 len)
+{
+	return copy(primary, dst, (void *)src, len, true);
+}
+
+static void destroy(void *primary)
+{
+	((struct model *)primary)->notifier = NULL;
+}
+
+const struct primary_ops primary_model_ops = {
+	.fault_in = fault_in,
+	.release = release,
+	.zapped = zapped,
+	.pin = pin,
+	.unpin = unpin,
+	.level = level,
+	.range_add = range_add,
+	.range_remove = range_remove,
+	.set_notifier = set_notifier,
+	.copy_from = copy_from,
+	.copy_to = copy_to,
+	.destroy = destroy,
+};
