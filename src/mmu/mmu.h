@@ -18,9 +18,11 @@
 #include "base/types.h"
 #include "primary/primary.h"
 #include "mmu/tlb.h"
+#include "sync/atomic.h"
 
 struct mmu;
 struct memslot;
+struct mmu_vcpu_ops;
 
 /* ------------------------------------------------------------------ the vCPU's side */
 
@@ -37,6 +39,7 @@ enum mmu_mode {
 enum mmu_request {
 	MMU_REQ_FLUSH = 1 << 0, /* drop every TLB entry */
 	MMU_REQ_CODE = 1 << 1,	/* bytes of code changed: drop execute entries, compare before use */
+	MMU_REQ_WRITES = 1 << 2, /* drop every write entry of the TLB */
 	MMU_REQ_MASK = 0xff,
 	MMU_REQ_OWNER_SHIFT = 8, /* first bit of the owner's requests */
 };
@@ -53,6 +56,13 @@ struct mmu_vcpu {
 	u32 index;
 	void *ring;    /* dirty ring, or NULL */
 	u64 stat_faults, stat_mmio_cached; /* statistics, this thread only */
+	const struct mmu_vcpu_ops *ops;
+	struct mmu_vcpu *next; /* in mmu->vcpus */
+	u64 answers_before;    /* the flusher's */
+	u32 journal_n;	       /* TLB entries filled since the last flush; by number over all modes */
+	bool journal_full;     /* there were more */
+	u16 journal[TLB_JOURNAL];
+	struct tlb_large large[2]; /* lower and upper half of the canonical space */
 	struct tlb tlb[TLB_MODES];
 };
 
@@ -78,12 +88,16 @@ void mmu_vcpu_safe_point(struct mmu_vcpu *v);
 /* Post owner requests (bits from MMU_REQ_OWNER_SHIFT up), without a kick. Any thread. */
 static inline void mmu_vcpu_request(struct mmu_vcpu *v, u32 bits)
 {
-	__atomic_fetch_or(&v->requests, bits, __ATOMIC_SEQ_CST);
+	sync_or(&v->requests, bits);
 }
 
 /* Guest TLB maintenance, by the vCPU's own thread in guest mode. */
 void mmu_tlb_flush(struct mmu_vcpu *v);			  /* everything */
+void mmu_tlb_flush_nonglobal(struct mmu_vcpu *v);	  /* all but global pages: a CR3 write */
 void mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear);  /* the page that holds `linear` */
+/* The next fill at `linear` comes from a guest page of `size` > 4 KiB bytes: flush_page() of any
+ * address in it must drop every entry of it. */
+void mmu_tlb_note_large(struct mmu_vcpu *v, u64 linear, u64 size);
 
 enum mmu_access {
 	MMU_READ = 1 << 0,

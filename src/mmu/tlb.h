@@ -19,6 +19,8 @@
 #define TLB_BITS    9
 #define TLB_ENTRIES (1u << TLB_BITS)
 #define TLB_NEVER   (1ULL << 62)
+#define TLB_GLOBAL  1ULL /* in tlb_entry.gpa */
+#define TLB_JOURNAL 256  /* entries filled since the last flush that are listed one by one */
 
 /* Which accesses an entry is for; the guest's privilege and SMAP decide (cpu/ picks). */
 enum tlb_mode {
@@ -37,6 +39,11 @@ struct tlb_entry {
 
 struct tlb {
 	struct tlb_entry e[TLB_ENTRIES];
+};
+
+/* Hull of the linear ranges of guest pages larger than 4 KiB that entries came from; last 0: none. */
+struct tlb_large {
+	u64 start, last;
 };
 
 static inline struct tlb_entry *tlb_slot(struct tlb *t, u64 la)

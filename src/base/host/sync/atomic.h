@@ -25,5 +25,8 @@
 #define sync_cmpxchg(p, oldp, v)                                                                   \
 	__atomic_compare_exchange_n((p), (oldp), (v), 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)
 #define sync_mb() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+/* In a loop that looks for another thread's store, SYNC_SPINS times before it sleeps. */
+#define sync_relax() __builtin_ia32_pause()
+#define SYNC_SPINS   300
 
 #endif

@@ -140,6 +140,15 @@ static inline void waitq_wait(struct waitq *q, struct mutex *l)
 	mutex_note_held(l, true);
 }
 
+/* The clock of waitq_wait_until(): CLOCK_MONOTONIC, in nanoseconds. */
+static inline u64 sync_now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
+}
+
 /* As waitq_wait() until a CLOCK_MONOTONIC time in nanoseconds; false when that time came first. */
 static inline bool waitq_wait_until(struct waitq *q, struct mutex *l, u64 ns)
 {

@@ -27,5 +27,7 @@ void sched_point(const char *what, const void *obj);
 					      __ATOMIC_SEQ_CST))
 /* Interleavings are sequentially consistent: a fence orders nothing that is not ordered already. */
 #define sync_mb() ((void)0)
+#define sync_relax() ((void)0)
+#define SYNC_SPINS 1
 
 #endif

@@ -38,7 +38,12 @@ void rwlock_write_unlock(struct rwlock *l);
 void waitq_init(struct waitq *q);
 void waitq_destroy(struct waitq *q);
 void waitq_wait(struct waitq *q, struct mutex *l);
-/* Time does not pass here: returns true on a wake, and false at once when nothing else can run. */
+/* Time does not pass here. */
+static inline u64 sync_now_ns(void)
+{
+	return 0;
+}
+/* Returns true on a wake, and false at once when nothing else can run. */
 bool waitq_wait_until(struct waitq *q, struct mutex *l, u64 ns);
 void waitq_wake_all(struct waitq *q);
 

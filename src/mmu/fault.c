@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Translating and faulting: the life of a guest access from the TLB's miss on.
+ */
+#include "mmu/internal.h"
+
+/* ------------------------------------------------------------------ the lock-free walk */
+
+/* A leaf serves an access when it allows it; accessed and dirty are set on the way. */
+static bool leaf_use(struct mmu *mmu, struct memslot *slot, gfn_t gfn, u64 *sptep, u64 *s,
+		     unsigned access)
+{
+	bool write = access & MMU_WRITE;
+	u64 want = SPTE_ACCESSED | (write ? SPTE_DIRTY : 0);
+
+	for (;;) {
+		u64 old = *s;
+
+		if (!spte_leaf(old) || (write && !(old & SPTE_WRITABLE)))
+			return false;
+		if ((old & want) == want)
+			return true;
+		if (!tree_set_atomic(mmu, sptep, spte_level(old), s, old | want))
+			continue;
+		*s = old | want;
+		/*
+		 * Dirty is set before the log's bit: a harvest that clears the bit first will clear
+		 * dirty after, and wait for this vCPU. The other way round a write could slip
+		 * between the two harvests.
+		 */
+		if (want & ~old & SPTE_DIRTY)
+			memslot_mark_dirty(slot, gfn);
+		return true;
+	}
+}
+
+/* In guest mode. 0; -ENOENT as mmu_translate(); -EAGAIN: needs a fault. */
+static int translate_fast(struct mmu_vcpu *v, gfn_t gfn, unsigned access, struct mmu_xlat *out)
+{
+	struct memslot *slot;
+	u64 *sptep, s;
+	int r = -EAGAIN;
+
+	sync_rcu_read_lock();
+	slot = memslot_find(v->mmu, gfn);
+	if (!slot || ((access & MMU_WRITE) && (slot->flags & MMU_SLOT_READONLY))) {
+		r = -ENOENT;
+		goto out;
+	}
+	s = tree_lookup(v->mmu, gfn, &sptep);
+	if (s && leaf_use(v->mmu, slot, gfn, sptep, &s, access)) {
+		gfn_t off = gfn & (LEVEL_PAGES(spte_level(s)) - 1);
+
+		out->host = (u8 *)(spte_host(s) + (off << PAGE_SHIFT));
+		out->writable = (s & SPTE_WRITABLE) && (s & SPTE_DIRTY);
+		out->code = code_marked(slot, gfn);
+		r = 0;
+	}
+out:
+	sync_rcu_read_unlock();
+	return r;
+}
+
+int mmu_translate(struct mmu_vcpu *v, gpa_t gpa, unsigned access, struct mmu_xlat *out)
+{
+	gfn_t gfn = gpa >> PAGE_SHIFT;
+	int r;
+
+	assert(v->mode == MMU_IN_GUEST);
+	while ((r = translate_fast(v, gfn, access, out)) == -EAGAIN) {
+		mmu_vcpu_leave(v);
+		r = mmu_fault(v, gfn, access, NULL);
+		mmu_vcpu_enter(v);
+		if (r)
+			break;
+	}
+	return r;
+}
+
+/* ------------------------------------------------------------------ the fault */
+
+/* What a fault knows of its slot without holding on to it. */
+struct fault {
+	struct mmu_vcpu *v;
+	gfn_t gfn;
+	unsigned access;
+	u64 serial;
+	u32 slot_flags;
+	gfn_t base_gfn;
+	u64 npages;
+	hva_t slot_hva, hva;
+	u64 seq; /* of invalidations, before the primary MMU was asked */
+	struct frame frame;
+};
+
+static int fault_find_slot(struct fault *f)
+{
+	struct memslot *s;
+	int r = -ENOENT;
+
+	sync_rcu_read_lock();
+	s = memslot_find(f->v->mmu, f->gfn);
+	if (s && !((f->access & MMU_WRITE) && (s->flags & MMU_SLOT_READONLY))) {
+		f->serial = s->serial;
+		f->slot_flags = s->flags;
+		f->base_gfn = s->base_gfn;
+		f->npages = s->npages;
+		f->slot_hva = s->hva;
+		f->hva = memslot_gfn_to_hva(s, f->gfn);
+		r = 0;
+	}
+	sync_rcu_read_unlock();
+	return r;
+}
+
+/*
+ * The largest level that the slot and the primary mapping allow: the block lies in the slot, its
+ * guest and host addresses are congruent, nobody logs at 4 KiB.
+ */
+static int fault_max_level(const struct fault *f)
+{
+	int level = f->frame.max_level;
+
+	if (f->slot_flags & MMU_SLOT_LOG_DIRTY)
+		return LEVEL_4K;
+	for (; level > LEVEL_4K; level--) {
+		u64 pages = LEVEL_PAGES(level);
+		gfn_t first = ALIGN_DOWN(f->gfn, pages);
+
+		if (first >= f->base_gfn && first + pages <= f->base_gfn + f->npages &&
+		    !((f->slot_hva ^ (f->base_gfn << PAGE_SHIFT)) & (LEVEL_SIZE(level) - 1)))
+			break;
+	}
+	return level;
+}
+
+/* mmu_lock held for read, the slot and the sequence checked. */
+static int fault_install(struct fault *f, struct memslot *slot, int *level, struct tree_cache *c)
+{
+	struct mmu *mmu = f->v->mmu;
+	bool write = f->access & MMU_WRITE;
+	int r;
+
+	for (;;) {
+		u64 off = (f->gfn & (LEVEL_PAGES(*level) - 1)) << PAGE_SHIFT;
+		u64 leaf = spte_make_leaf(&f->frame, (u64)f->frame.host - off, *level,
+					  !(f->slot_flags & MMU_SLOT_READONLY));
+
+		leaf |= SPTE_ACCESSED | (write ? SPTE_DIRTY : 0);
+		r = tree_install(mmu, f->gfn, *level, leaf, c);
+		if (r != -EEXIST)
+			break;
+		--*level;
+	}
+	if (!r && write)
+		memslot_mark_dirty(slot, f->gfn);
+	return r;
+}
+
+/* A leaf of another frame or size is in the way: remove it, flush, and let the fault run again. */
+static void fault_clear_way(struct fault *f)
+{
+	struct mmu *mmu = f->v->mmu;
+	struct tree_free fr = {NULL};
+	u64 mark;
+
+	mmu_lock_write(mmu);
+	mark = mmu_zap_mark(mmu, tree_zap(mmu, f->gfn, f->gfn + 1, &fr));
+	mmu_unlock_write(mmu);
+	mmu_flush_zapped(mmu, mark, 0);
+	tree_free_flush(mmu, &fr);
+}
+
+/* The frame is in: put it into stage 2. -EAGAIN: something changed meanwhile. */
+static int fault_finish(struct fault *f, struct tree_cache *c, int *plevel)
+{
+	struct mmu *mmu = f->v->mmu;
+	int level = fault_max_level(f);
+	hva_t block = f->hva - ((f->gfn & (LEVEL_PAGES(level) - 1)) << PAGE_SHIFT);
+	struct memslot *slot;
+	int r = -EAGAIN;
+
+	mmu_lock_read(mmu);
+	slot = memslot_find(mmu, f->gfn);
+	if (slot && slot->serial == f->serial &&
+	    !mmu_invalidate_retry(mmu, f->seq, block, block + LEVEL_SIZE(level)))
+		r = fault_install(f, slot, &level, c);
+	mmu_unlock_read(mmu);
+	if (plevel)
+		*plevel = level;
+	return r;
+}
+
+static int fault_try(struct fault *f, int *plevel)
+{
+	struct mmu *mmu = f->v->mmu;
+	bool write = f->access & MMU_WRITE;
+	struct tree_cache c = {NULL};
+	int r = fault_find_slot(f);
+
+	if (r)
+		return r;
+	f->seq = sync_load_acquire(&mmu->invalidate_seq);
+	if (mmu_invalidate_wait(mmu, f->hva, f->hva + PAGE_SIZE))
+		return -EAGAIN;
+	r = mmu->ops->fault_in(mmu->primary, f->hva, write ? FAULT_WRITE : 0,
+			       f->v->ops->interrupted, f->v->owner, &f->frame);
+	if (r)
+		return r;
+	assert(f->frame.pfn == (u64)f->frame.host >> PAGE_SHIFT);
+	assert(!write || f->frame.writable);
+	r = tree_cache_fill(mmu, &c, TREE_ROOT_LEVEL - LEVEL_4K);
+	if (!r)
+		r = fault_finish(f, &c, plevel);
+	mmu->ops->release(mmu->primary, &f->frame, r == 0, r == 0 && write);
+	tree_cache_drop(mmu, &c);
+	if (r == -EBUSY) {
+		fault_clear_way(f);
+		r = -EAGAIN;
+	}
+	return r;
+}
+
+int mmu_fault(struct mmu_vcpu *v, gfn_t gfn, unsigned access, int *level)
+{
+	struct fault f = {.v = v, .gfn = gfn, .access = access};
+	int r;
+
+	assert(v->mode == MMU_OUTSIDE);
+	v->stat_faults++;
+	do {
+		if (v->ops->interrupted(v->owner))
+			return -EINTR;
+		r = fault_try(&f, level);
+	} while (r == -EAGAIN);
+	return r;
+}
+
+int mmu_refault(struct mmu_vcpu *v, gpa_t gpa, unsigned access, int error)
+{
+	struct fault f = {.v = v, .gfn = gpa >> PAGE_SHIFT, .access = access};
+	int r;
+
+	assert(v->mode == MMU_IN_GUEST);
+	mmu_vcpu_leave(v);
+	fault_clear_way(&f);
+	r = mmu_fault(v, f.gfn, access, NULL);
+	mmu_vcpu_enter(v);
+	return r;
+}
+
+int mmu_prefault(struct mmu_vcpu *v, gpa_t gpa, u64 size, u64 *done)
+{
+	*done = 0;
+	while (*done < size) {
+		gpa_t at = gpa + *done;
+		int level = LEVEL_4K, r;
+		u64 step;
+
+		r = mmu_fault(v, at >> PAGE_SHIFT, MMU_READ, &level);
+		if (r)
+			return r;
+		step = LEVEL_SIZE(level) - (at & (LEVEL_SIZE(level) - 1));
+		*done += MIN(step, size - *done);
+	}
+	return 0;
+}

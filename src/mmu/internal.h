@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmu/internal.h: what the files of this room share. Nobody else includes it.
+ *
+ * Lock order (outer first): slots_lock, code_lock, mmu_lock | flush_lock, vcpus_lock, wait_lock. Nobody waits
+ * for a vCPU under mmu_lock; whoever waits under slots_lock or code_lock is outside guest mode,
+ * and so is every vCPU thread that wants one of them.
+ */
+#ifndef MMU_INTERNAL_H
+#define MMU_INTERNAL_H
+
+#include <assert.h>
+#include "base/interval.h"
+#include "mmu/mmu.h"
+#include "mmu/spte.h"
+#include "sync/atomic.h"
+#include "sync/lock.h"
+#include "sync/rcu.h"
+
+/* ------------------------------------------------------------------ memslots.c */
+
+/* Dirty bitmap of a slot; handed on when the slot's other flags change. */
+struct slot_log {
+	u64 nwords;
+	u64 word[]; /* atomic; bit n of word w: page w * 64 + n */
+};
+
+/* Which 64-byte lines of which pages are cached as code (code.c). */
+#define CODE_CHUNK_PAGES 128
+struct code_page {
+	u64 marked; /* atomic: stores to these lines are intercepted */
+	u64 ready;  /* atomic, subset of marked: no vCPU still has a write entry from before */
+};
+struct slot_code {
+	u32 refs; /* slots_lock */
+	u32 any;  /* atomic: a mark was ever set */
+	u64 nchunks;
+	struct code_page *chunk[]; /* atomic; allocated at the first mark, never freed before the slot */
+};
+
+/* Immutable once published, but for what its pointers lead to. Freed after a grace period. */
+struct memslot {
+	u32 id;
+	u32 flags;
+	gfn_t base_gfn;
+	u64 npages; /* 4 KiB pages */
+	hva_t hva;
+	u64 serial; /* unlike that of any other slot this VM ever had */
+	struct slot_log *log; /* NULL without logging */
+	struct slot_code *code;
+	struct interval by_hva; /* in mmu->hva_tree; mmu_lock */
+	sync_rcu_head rcu;
+	bool free_log, free_code; /* nobody took them over */
+};
+
+struct memslots; /* sorted by gfn; published by RCU */
+
+static inline bool memslot_has(const struct memslot *s, gfn_t gfn)
+{
+	return gfn - s->base_gfn < s->npages;
+}
+
+static inline hva_t memslot_gfn_to_hva(const struct memslot *s, gfn_t gfn)
+{
+	return s->hva + ((gfn - s->base_gfn) << PAGE_SHIFT);
+}
+
+/* Lookup by gfn, O(log n). In an RCU read side, or with slots_lock or mmu_lock held. */
+struct memslot *memslot_find(struct mmu *mmu, gfn_t gfn);
+/* By id; slots_lock held. */
+struct memslot *memslot_by_id(struct mmu *mmu, u32 id);
+int memslots_init(struct mmu *mmu);
+void memslots_fini(struct mmu *mmu);
+
+/* Set a page's bit in the dirty log, if its slot has one. In an RCU read side or under mmu_lock,
+ * after the store to the SPTE that lets writes through. */
+void memslot_mark_dirty(struct memslot *s, gfn_t gfn);
+
+/* ------------------------------------------------------------------ tree.c */
+
+#define TREE_ROOT_LEVEL 4
+#define TREE_ENTRIES	512
+/* Guest frames a four-level tree reaches: 48 bits of guest-physical address. */
+#define TREE_MAX_GFN (1ULL << 36)
+
+struct table {
+	u64 spte[TREE_ENTRIES];
+	sync_rcu_head rcu;
+	struct table *next; /* in a tree_free list or a cache */
+} __attribute__((aligned(64)));
+
+/* Tables taken out of the tree: filled under mmu_lock, given back after it is dropped. */
+struct tree_free {
+	struct table *head;
+};
+
+/* Tables allocated before mmu_lock is taken. */
+struct tree_cache {
+	struct table *head;
+	u32 n;
+};
+
+int tree_init(struct mmu *mmu);
+void tree_fini(struct mmu *mmu);
+int tree_cache_fill(struct mmu *mmu, struct tree_cache *c, u32 n);
+void tree_cache_drop(struct mmu *mmu, struct tree_cache *c);
+void tree_free_flush(struct mmu *mmu, struct tree_free *f);
+
+/*
+ * A walk of the entries that cover [start, end), each before those below it. The caller holds
+ * mmu_lock. `old` is the entry as it was read; after a change the caller stores the new value
+ * there, so that the walk goes on from what the tree holds.
+ */
+struct tree_iter {
+	gfn_t gfn, end; /* of this entry; of the walk */
+	int level;
+	struct table *table[TREE_ROOT_LEVEL + 1];
+	u64 *sptep; /* NULL: the walk is over */
+	u64 old;
+};
+void tree_iter_start(struct tree_iter *it, struct mmu *mmu, gfn_t start, gfn_t end);
+void tree_iter_next(struct tree_iter *it);
+#define tree_for_each(it, mmu, start, end)                                                         \
+	for (tree_iter_start((it), (mmu), (start), (end)); (it)->sptep; tree_iter_next(it))
+
+/* The leaf that maps gfn, without a lock, in an RCU read side; 0 when there is none. */
+u64 tree_lookup(struct mmu *mmu, gfn_t gfn, u64 **sptep);
+
+/*
+ * The two places where an SPTE changes. Atomic: under mmu_lock held for read, or in an RCU read
+ * side when only accessed and dirty are set; false when the entry no longer is *old, which then
+ * holds what was found. Exclusive: under mmu_lock held for write; returns what was there.
+ */
+bool tree_set_atomic(struct mmu *mmu, u64 *sptep, int level, u64 *old, u64 new_);
+u64 tree_set(struct mmu *mmu, u64 *sptep, int level, u64 new_);
+
+/*
+ * Remove every leaf that overlaps [start, end); tables wholly inside go too. mmu_lock held for
+ * write. True when something was removed: a flush is due.
+ */
+bool tree_zap(struct mmu *mmu, gfn_t start, gfn_t end, struct tree_free *f);
+
+/*
+ * Put a leaf of `level` at gfn, or add its permissions to the one that stands there. mmu_lock held
+ * for read; the cache holds TREE_ROOT_LEVEL - level tables. 0; -EEXIST: a table stands there, try
+ * a lower level; -EBUSY: a leaf of another frame or level stands there and must be zapped first.
+ */
+int tree_install(struct mmu *mmu, gfn_t gfn, int level, u64 leaf, struct tree_cache *c);
+
+/* ------------------------------------------------------------------ vcpu.c */
+
+/*
+ * Post `req` to every vCPU but `self` (or NULL) and return when each has answered or was outside.
+ * The calling thread's own vCPU, if any, is outside guest mode.
+ */
+void mmu_flush_vcpus(struct mmu *mmu, struct mmu_vcpu *self, u32 req);
+
+/* Under mmu_lock held for write, after a zap or a clearing of dirty: what must be flushed. */
+u64 mmu_zap_mark(struct mmu *mmu, bool zapped);
+/* Flush unless someone did since that mark. */
+void mmu_flush_zapped(struct mmu *mmu, u64 mark, u32 extra_req);
+
+void tlb_drop_all(struct mmu_vcpu *v);
+void tlb_drop_writes(struct mmu_vcpu *v);
+void tlb_drop_writes_to(struct mmu_vcpu *v, gpa_t page);
+
+/* ------------------------------------------------------------------ fault.c, invalidate.c */
+
+/* Bring gfn into stage 2. Outside guest mode, no lock held. 0 or as mmu_translate(). */
+int mmu_fault(struct mmu_vcpu *v, gfn_t gfn, unsigned access, int *level);
+
+/* Completed invalidations whose ranges are remembered, so that others make no fault retry. */
+#define MMU_RECENT 32
+
+struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end);
+void mmu_invalidate_end(struct mmu_token *t);
+/* mmu_lock held (either way): must a fault of [start, end) that read `seq` try again? */
+bool mmu_invalidate_retry(struct mmu *mmu, u64 seq, hva_t start, hva_t end);
+/* Is an invalidation of [start, end) in progress? Then sleep until one ends, or a short while. */
+bool mmu_invalidate_wait(struct mmu *mmu, hva_t start, hva_t end);
+
+/* ------------------------------------------------------------------ code.c, dirty.c */
+
+/* Is any line of gfn marked as code? RCU read side or mmu_lock. */
+bool code_marked(struct memslot *s, gfn_t gfn);
+struct slot_code *slot_code_alloc(u64 npages);
+void slot_code_free(struct slot_code *c);
+struct slot_log *slot_log_alloc(u64 npages, bool set);
+
+/* ------------------------------------------------------------------ the VM's memory */
+
+struct mmu {
+	u32 refs; /* atomic: the VM's, and one per token */
+	const struct primary_ops *ops;
+	void *primary;
+
+	struct mutex slots_lock;
+	struct memslots *slots;	 /* published under mmu_lock held for write */
+	struct memslot **by_id;	 /* MMU_USER_SLOTS pointers; slots_lock */
+	u64 serial;		 /* last given; slots_lock */
+	u64 manual_protect;	 /* slots_lock */
+
+	struct rwlock lock;	 /* mmu_lock */
+	bool exclusive;		 /* mmu_lock is held for write */
+	struct interval_tree hva_tree; /* slots by hva; mmu_lock */
+	struct table *root;
+	u64 pages[LEVEL_1G + 1]; /* leaves per level; atomic */
+	u64 ntables;		 /* atomic */
+
+	/* Written under mmu_lock held for write, read under it either way. */
+	struct mmu_token *tokens;   /* invalidations in progress */
+	u64 nr_tokens;		    /* atomic for a look without the lock */
+	u64 invalidate_seq;	    /* completed invalidations; atomic */
+	struct {
+		hva_t start, end;
+	} recent[MMU_RECENT];	    /* of those, the last ones */
+	u64 zap_seq;		    /* atomic: zaps so far */
+	u64 flushed_seq;	    /* atomic: the last of them known flushed */
+
+	struct mutex flush_lock;    /* one flush at a time; outside vcpus_lock */
+	struct rwlock vcpus_lock;
+	struct mmu_vcpu *vcpus;
+	struct mutex wait_lock;
+	struct waitq waitq;	    /* answers, and ends of invalidations */
+	u32 nr_waiters;		    /* atomic: threads that sleep on waitq or are about to */
+
+	struct mutex code_lock;
+	u64 stat_flushes, stat_invalidations; /* atomic */
+};
+
+static inline void mmu_lock_write(struct mmu *mmu)
+{
+	rwlock_write_lock(&mmu->lock);
+	mmu->exclusive = true;
+}
+
+static inline void mmu_unlock_write(struct mmu *mmu)
+{
+	mmu->exclusive = false;
+	rwlock_write_unlock(&mmu->lock);
+}
+
+static inline void mmu_lock_read(struct mmu *mmu)
+{
+	rwlock_read_lock(&mmu->lock);
+}
+
+static inline void mmu_unlock_read(struct mmu *mmu)
+{
+	rwlock_read_unlock(&mmu->lock);
+}
+
+/* Wake whoever waits for an answer or an end. The change is stored, a full fence stands between. */
+void mmu_wake_waiters(struct mmu *mmu);
+
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Invalidation: the primary MMU takes pages away, and stage 2 forgets them first.
+ *
+ * A token stands for one begin on one VM. It holds a reference on the VM's memory and remembers
+ * its range, so its end needs to look nothing up: whatever was bound, unbound, created or torn down
+ * in between, the end meets what the begin did.
+ *
+ * A fault reads invalidate_seq before it asks the primary MMU for a frame, and under mmu_lock
+ * checks the tokens in progress and the ranges completed since. A memslot update has no
+ * need to wait for tokens at all, older or younger: a token's range is host addresses, which a
+ * fault through any slot, old or new, is checked against.
+ */
+#include <stdlib.h>
+#include "mmu/internal.h"
+
+#define WAIT_NS 1000000 /* how long a fault sleeps before it looks at its signals again */
+
+struct mmu_token {
+	struct mmu *mmu; /* a reference */
+	hva_t start, end;
+	bool ended;
+	struct mmu_token *next, **prev; /* in mmu->tokens */
+};
+
+/* What a begin gets on a VM that is already being torn down: nothing was begun. */
+static struct mmu_token token_gone;
+
+static bool mmu_get_unless_gone(struct mmu *mmu)
+{
+	u32 refs = sync_load(&mmu->refs);
+
+	while (refs) {
+		if (sync_cmpxchg(&mmu->refs, &refs, refs + 1))
+			return true;
+	}
+	return false;
+}
+
+struct zap_hva {
+	struct mmu *mmu;
+	hva_t start, end;
+	struct tree_free *f;
+	bool zapped, code;
+};
+
+static bool zap_slot(struct interval *n, void *arg)
+{
+	struct memslot *s = container_of(n, struct memslot, by_hva);
+	struct zap_hva *z = arg;
+	hva_t start = MAX(z->start, s->hva);
+	hva_t end = MIN(z->end, s->hva + (s->npages << PAGE_SHIFT));
+
+	if (tree_zap(z->mmu, s->base_gfn + ((start - s->hva) >> PAGE_SHIFT),
+		     s->base_gfn + ((end - s->hva + PAGE_SIZE - 1) >> PAGE_SHIFT), z->f)) {
+		z->zapped = true;
+		z->code |= sync_load(&s->code->any);
+	}
+	return true;
+}
+
+static void token_link(struct mmu_token *t)
+{
+	struct mmu *mmu = t->mmu;
+
+	assert(mmu->exclusive);
+	t->next = mmu->tokens;
+	t->prev = &mmu->tokens;
+	if (t->next)
+		t->next->prev = &t->next;
+	mmu->tokens = t;
+	sync_store(&mmu->nr_tokens, mmu->nr_tokens + 1);
+}
+
+struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end)
+{
+	struct mmu_token *t = calloc(1, sizeof(*t));
+	struct tree_free f = {NULL};
+	struct zap_hva z = {.mmu = mmu, .start = start, .end = end, .f = &f};
+	u64 mark;
+
+	if (!t)
+		return NULL;
+	if (!mmu_get_unless_gone(mmu)) {
+		free(t);
+		return &token_gone;
+	}
+	t->mmu = mmu;
+	t->start = start;
+	t->end = end;
+	mmu_lock_write(mmu);
+	token_link(t);
+	interval_each(&mmu->hva_tree, start, end - 1, zap_slot, &z);
+	mark = mmu_zap_mark(mmu, z.zapped);
+	mmu_unlock_write(mmu);
+
+	mmu_flush_zapped(mmu, mark, z.code ? MMU_REQ_CODE : 0);
+	tree_free_flush(mmu, &f);
+	sync_add(&mmu->stat_invalidations, 1);
+	return t;
+}
+
+void mmu_invalidate_end(struct mmu_token *t)
+{
+	struct mmu *mmu = t->mmu;
+	u64 n;
+
+	if (t == &token_gone)
+		return;
+	mmu_lock_write(mmu);
+	assert(!t->ended && mmu->nr_tokens);
+	t->ended = true;
+	*t->prev = t->next;
+	if (t->next)
+		t->next->prev = t->prev;
+	sync_store(&mmu->nr_tokens, mmu->nr_tokens - 1);
+	n = mmu->invalidate_seq;
+	mmu->recent[n % MMU_RECENT].start = t->start;
+	mmu->recent[n % MMU_RECENT].end = t->end;
+	sync_store_release(&mmu->invalidate_seq, n + 1);
+	mmu_unlock_write(mmu);
+
+	sync_mb();
+	mmu_wake_waiters(mmu);
+	free(t);
+	mmu_put(mmu);
+}
+
+static bool in_progress(struct mmu *mmu, hva_t start, hva_t end)
+{
+	for (const struct mmu_token *t = mmu->tokens; t; t = t->next) {
+		if (t->start < end && start < t->end)
+			return true;
+	}
+	return false;
+}
+
+bool mmu_invalidate_retry(struct mmu *mmu, u64 seq, hva_t start, hva_t end)
+{
+	u64 now = mmu->invalidate_seq;
+
+	if (in_progress(mmu, start, end))
+		return true;
+	if (now - seq > MMU_RECENT)
+		return true;
+	for (u64 i = seq; i < now; i++) {
+		if (mmu->recent[i % MMU_RECENT].start < end &&
+		    start < mmu->recent[i % MMU_RECENT].end)
+			return true;
+	}
+	return false;
+}
+
+bool mmu_invalidate_wait(struct mmu *mmu, hva_t start, hva_t end)
+{
+	bool busy;
+
+	if (!sync_load(&mmu->nr_tokens))
+		return false;
+	sync_add(&mmu->nr_waiters, 1);
+	mutex_lock(&mmu->wait_lock);
+	mmu_lock_read(mmu);
+	busy = in_progress(mmu, start, end);
+	mmu_unlock_read(mmu);
+	if (busy)
+		waitq_wait_until(&mmu->waitq, &mmu->wait_lock, sync_now_ns() + WAIT_NS);
+	mutex_unlock(&mmu->wait_lock);
+	sync_sub(&mmu->nr_waiters, 1);
+	return busy;
+}

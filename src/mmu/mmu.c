@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/* The life of a VM's memory, its statistics, and host-side copies. */
+#include <stdlib.h>
+#include "mmu/internal.h"
+
+static struct mmu_token *notify_begin(void *ctx, hva_t start, hva_t end)
+{
+	return mmu_invalidate_begin(ctx, start, end);
+}
+
+static void notify_end(void *ctx, struct mmu_token *token)
+{
+	mmu_invalidate_end(token);
+}
+
+static void locks_init(struct mmu *mmu)
+{
+	mutex_init(&mmu->slots_lock);
+	mutex_init(&mmu->code_lock);
+	mutex_init(&mmu->flush_lock);
+	mutex_init(&mmu->wait_lock);
+	rwlock_init(&mmu->lock);
+	rwlock_init(&mmu->vcpus_lock);
+	waitq_init(&mmu->waitq);
+}
+
+static void locks_fini(struct mmu *mmu)
+{
+	waitq_destroy(&mmu->waitq);
+	rwlock_destroy(&mmu->vcpus_lock);
+	rwlock_destroy(&mmu->lock);
+	mutex_destroy(&mmu->wait_lock);
+	mutex_destroy(&mmu->flush_lock);
+	mutex_destroy(&mmu->code_lock);
+	mutex_destroy(&mmu->slots_lock);
+}
+
+int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
+{
+	struct mmu *mmu = calloc(1, sizeof(*mmu));
+	struct primary_notifier n = {notify_begin, notify_end, mmu};
+	int r = -ENOMEM;
+
+	if (!mmu)
+		return r;
+	mmu->refs = 1;
+	mmu->ops = ops;
+	mmu->primary = primary;
+	locks_init(mmu);
+	r = tree_init(mmu);
+	if (r)
+		goto no_tree;
+	r = memslots_init(mmu);
+	if (r)
+		goto no_slots;
+	r = ops->set_notifier(primary, &n);
+	if (r)
+		goto no_notifier;
+	*out = mmu;
+	return 0;
+no_notifier:
+	memslots_fini(mmu);
+no_slots:
+	tree_fini(mmu);
+no_tree:
+	locks_fini(mmu);
+	free(mmu);
+	return r;
+}
+
+void mmu_get(struct mmu *mmu)
+{
+	sync_add(&mmu->refs, 1);
+}
+
+static void mmu_destroy(struct mmu *mmu)
+{
+	struct tree_free f = {NULL};
+
+	/*
+	 * A token holds a reference, so an invalidation that began before the VM went ended before
+	 * this: what is in progress now is an end that was lost.
+	 */
+	assert(!mmu->tokens && !mmu->nr_tokens);
+	assert(!mmu->vcpus);
+	mmu_lock_write(mmu);
+	tree_zap(mmu, 0, TREE_MAX_GFN, &f);
+	mmu_unlock_write(mmu);
+	tree_free_flush(mmu, &f);
+	memslots_fini(mmu);
+	mmu->ops->destroy(mmu->primary); /* returns when no notifier call is running */
+	tree_fini(mmu);
+	locks_fini(mmu);
+	free(mmu);
+}
+
+void mmu_put(struct mmu *mmu)
+{
+	if (sync_sub(&mmu->refs, 1) == 1)
+		mmu_destroy(mmu);
+}
+
+void mmu_get_stats(struct mmu *mmu, struct mmu_stats *out)
+{
+	out->pages_4k = sync_load(&mmu->pages[LEVEL_4K]);
+	out->pages_2m = sync_load(&mmu->pages[LEVEL_2M]);
+	out->pages_1g = sync_load(&mmu->pages[LEVEL_1G]);
+	out->remote_flushes = sync_load(&mmu->stat_flushes);
+	out->invalidations = sync_load(&mmu->stat_invalidations);
+	out->table_bytes = sync_load(&mmu->ntables) * sizeof(struct table);
+}
+
+/* ------------------------------------------------------------------ copies */
+
+int mmu_read_guest(struct mmu *mmu, gpa_t gpa, void *buf, u64 len)
+{
+	while (len) {
+		u64 n = MIN(len, PAGE_SIZE - (gpa & ~PAGE_MASK));
+		hva_t hva = mmu_gfn_to_hva(mmu, gpa >> PAGE_SHIFT, NULL);
+
+		if (!hva || mmu->ops->copy_from(mmu->primary, hva + (gpa & ~PAGE_MASK), buf, n))
+			return -EFAULT;
+		gpa += n;
+		buf = (u8 *)buf + n;
+		len -= n;
+	}
+	return 0;
+}
+
+/* A host-side write to gfn was done: log it, and tell vCPUs if they run code from there. */
+static void wrote_gfn(struct mmu *mmu, gfn_t gfn)
+{
+	struct memslot *s;
+	bool code = false;
+
+	sync_rcu_read_lock();
+	s = memslot_find(mmu, gfn);
+	if (s) {
+		memslot_mark_dirty(s, gfn);
+		code = code_marked(s, gfn);
+	}
+	sync_rcu_read_unlock();
+	if (code)
+		mmu_request_all(mmu, MMU_REQ_CODE);
+}
+
+int mmu_write_guest(struct mmu *mmu, gpa_t gpa, const void *buf, u64 len)
+{
+	while (len) {
+		u64 n = MIN(len, PAGE_SIZE - (gpa & ~PAGE_MASK));
+		bool readonly = false;
+		hva_t hva = mmu_gfn_to_hva(mmu, gpa >> PAGE_SHIFT, &readonly);
+
+		if (!hva || readonly ||
+		    mmu->ops->copy_to(mmu->primary, hva + (gpa & ~PAGE_MASK), buf, n))
+			return -EFAULT;
+		wrote_gfn(mmu, gpa >> PAGE_SHIFT);
+		gpa += n;
+		buf = (const u8 *)buf + n;
+		len -= n;
+	}
+	return 0;
+}

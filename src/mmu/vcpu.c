@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The handshake between vCPUs and whoever takes translations away.
+ *
+ * A vCPU entering guest mode stores its mode, fences, and looks at its requests. A flush zaps,
+ * fences (the request is an atomic or), reads the mode. Of the two one sees the other: either
+ * the vCPU finds the request before it uses a translation, or the flush finds it in guest mode and
+ * waits for its answer. An answer counted after the zap is an answer to it: the vCPU held no
+ * translation at that moment, and what it fills in later comes from the zapped tree.
+ */
+#include <stdlib.h>
+#include "mmu/internal.h"
+
+/* A waiter looks again after this long even if nobody woke it, and kicks again. */
+#define FLUSH_REKICK_NS 2000000
+
+void mmu_wake_waiters(struct mmu *mmu)
+{
+	if (!sync_load(&mmu->nr_waiters))
+		return;
+	mutex_lock(&mmu->wait_lock);
+	waitq_wake_all(&mmu->waitq);
+	mutex_unlock(&mmu->wait_lock);
+}
+
+/* Drop what the requests ask for. The vCPU's thread, holding no translation. */
+static void answer(struct mmu_vcpu *v)
+{
+	u32 req = sync_and(&v->requests, ~(u32)MMU_REQ_MASK) & MMU_REQ_MASK;
+
+	if (!req)
+		return;
+	if (req & MMU_REQ_FLUSH)
+		tlb_drop_all(v);
+	else if (req & MMU_REQ_WRITES)
+		tlb_drop_writes(v);
+	if (req & MMU_REQ_CODE)
+		v->code_epoch++;
+	v->epoch++;
+	sync_add(&v->nr_answers, 1); /* full fence: after it the tree is read anew */
+	mmu_wake_waiters(v->mmu);
+}
+
+void mmu_vcpu_enter(struct mmu_vcpu *v)
+{
+	assert(v->mode == MMU_OUTSIDE);
+	sync_store(&v->mode, MMU_IN_GUEST);
+	sync_mb();
+	answer(v);
+}
+
+void mmu_vcpu_leave(struct mmu_vcpu *v)
+{
+	assert(v->mode == MMU_IN_GUEST);
+	/* Guest accesses before, a flusher's look at the mode after. */
+	sync_store_release(&v->mode, MMU_OUTSIDE);
+	sync_mb();
+	mmu_wake_waiters(v->mmu);
+}
+
+void mmu_vcpu_safe_point(struct mmu_vcpu *v)
+{
+	if (sync_load(&v->requests) & MMU_REQ_MASK)
+		answer(v);
+}
+
+int mmu_vcpu_init(struct mmu *mmu, struct mmu_vcpu *v, u32 index, void *owner,
+		  const struct mmu_vcpu_ops *ops)
+{
+	memset(v, 0, offsetof(struct mmu_vcpu, tlb));
+	v->mmu = mmu;
+	v->owner = owner;
+	v->ops = ops;
+	v->index = index;
+	v->journal_full = true;
+	tlb_drop_all(v);
+	mmu_get(mmu);
+	rwlock_write_lock(&mmu->vcpus_lock);
+	v->next = mmu->vcpus;
+	mmu->vcpus = v;
+	rwlock_write_unlock(&mmu->vcpus_lock);
+	return 0;
+}
+
+void mmu_vcpu_fini(struct mmu_vcpu *v)
+{
+	struct mmu_vcpu **p;
+
+	assert(v->mode == MMU_OUTSIDE);
+	rwlock_write_lock(&v->mmu->vcpus_lock);
+	for (p = &v->mmu->vcpus; *p != v; p = &(*p)->next)
+		;
+	*p = v->next;
+	rwlock_write_unlock(&v->mmu->vcpus_lock);
+	mmu_put(v->mmu);
+}
+
+/* ------------------------------------------------------------------ flushing */
+
+static bool answered(struct mmu_vcpu *v)
+{
+	return sync_load_acquire(&v->mode) == MMU_OUTSIDE ||
+	       sync_load_acquire(&v->nr_answers) != v->answers_before;
+}
+
+static void wait_for_answer(struct mmu *mmu, struct mmu_vcpu *v)
+{
+	/* One that runs answers within a block of guest code: look before kicking. */
+	for (int i = 0; i < SYNC_SPINS; i++) {
+		if (answered(v))
+			return;
+		sync_relax();
+	}
+	sync_add(&mmu->nr_waiters, 1);
+	while (!answered(v)) {
+		v->ops->kick(v->owner);
+		mutex_lock(&mmu->wait_lock);
+		if (!answered(v))
+			waitq_wait_until(&mmu->waitq, &mmu->wait_lock,
+					 sync_now_ns() + FLUSH_REKICK_NS);
+		mutex_unlock(&mmu->wait_lock);
+	}
+	sync_sub(&mmu->nr_waiters, 1);
+}
+
+void mmu_flush_vcpus(struct mmu *mmu, struct mmu_vcpu *self, u32 req)
+{
+	/*
+	 * One flush at a time: answers_before is the flusher's. A vCPU thread that waits here is
+	 * outside guest mode, so no flush waits for it.
+	 */
+	mutex_lock(&mmu->flush_lock);
+	rwlock_read_lock(&mmu->vcpus_lock);
+	sync_mb();
+	for (struct mmu_vcpu *v = mmu->vcpus; v; v = v->next) {
+		if (v == self)
+			continue;
+		v->answers_before = sync_load(&v->nr_answers);
+		sync_or(&v->requests, req);
+	}
+	for (struct mmu_vcpu *v = mmu->vcpus; v; v = v->next) {
+		if (v != self)
+			wait_for_answer(mmu, v);
+	}
+	rwlock_read_unlock(&mmu->vcpus_lock);
+	mutex_unlock(&mmu->flush_lock);
+	sync_add(&mmu->stat_flushes, 1);
+}
+
+u64 mmu_zap_mark(struct mmu *mmu, bool zapped)
+{
+	assert(mmu->exclusive);
+	return sync_add(&mmu->zap_seq, zapped ? 1 : 0) + (zapped ? 1 : 0);
+}
+
+/*
+ * Somebody else's zap counts too: a range found empty may have been emptied by a thread that is
+ * still on its way to the flush.
+ */
+void mmu_flush_zapped(struct mmu *mmu, u64 mark, u32 extra_req)
+{
+	u64 upto = sync_load(&mmu->zap_seq);
+	u64 done = sync_load(&mmu->flushed_seq);
+
+	if (done >= mark && !extra_req)
+		return;
+	mmu_flush_vcpus(mmu, NULL, MMU_REQ_FLUSH | extra_req);
+	while (done < upto && !sync_cmpxchg(&mmu->flushed_seq, &done, upto))
+		;
+}
+
+void mmu_request_all(struct mmu *mmu, u32 bits)
+{
+	rwlock_read_lock(&mmu->vcpus_lock);
+	for (struct mmu_vcpu *v = mmu->vcpus; v; v = v->next) {
+		sync_or(&v->requests, bits);
+		v->ops->kick(v->owner);
+	}
+	rwlock_read_unlock(&mmu->vcpus_lock);
+}
