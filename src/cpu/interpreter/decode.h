@@ -20,7 +20,9 @@ struct decoder {
 	u8 bytes[15];
 	ZydisDecodedInstruction i;
 	ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
-	bool ends_block; /* set by the decode function: nothing may follow in this block */
+	bool ends_block; /* set by the decode function: nothing may follow in this block. Needed for
+			    what changes c->key, the mapping of code or c->shadow, and for
+			    control transfers */
 };
 
 typedef bool decode_fn(struct decoder *d, struct op *op);
@@ -29,6 +31,15 @@ typedef bool decode_fn(struct decoder *d, struct op *op);
 u8 decode_gpr(ZydisRegister r);
 /* Fill op's memory fields from a memory operand: base, index, scale, seg, disp, flags. */
 void decode_mem(struct decoder *d, const ZydisDecodedOperand *o, struct op *op);
+/*
+ * For x87, MMX and vector instructions: the exception they raise in this block's mode instead of
+ * being carried out, VEC_NM or VEC_UD, or -1 (SDM vol. 3, 2.5 and 13.3). decode_raise() makes op
+ * raise it.
+ */
+int decode_vector_trap(const struct decoder *d);
+bool decode_raise(struct decoder *d, struct op *op, u8 vector);
+/* The last of the F2 and F3 prefixes, or 0: Zydis hides those it thinks meaningless. */
+u8 decode_rep(const struct decoder *d);
 /* log2 of an operand's size in bytes: 0 for 8 bits ... 3 for 64. */
 static inline unsigned decode_size(const ZydisDecodedOperand *o)
 {

@@ -22,7 +22,13 @@ void code_cache_clear(struct cpu *c);
 
 /*
  * Execute from c->rip until a request is pending, a handler asks for the run loop, or an
- * exception unwinds past it (c->unwind). c->rip is exact on return.
+ * exception unwinds past it (c->unwind). c->rip is exact on return and c->op is NULL; after an
+ * unwinding cpu_rip() is exact, until the next interpreter_run() or code_cache_*().
+ *
+ * With BLOCK_KEY_STEP in c->key exactly one instruction (one iteration of a repeated string
+ * instruction) is executed. With c->shadow set on entry one instruction is executed and the
+ * shadow cleared after it has completed, then the run loop gets its chance to inject; STI and
+ * MOV SS end their block and this function goes on to the shadowed instruction by itself.
  */
 void interpreter_run(struct cpu *c);
 

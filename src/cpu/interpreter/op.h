@@ -28,8 +28,9 @@ enum op_flags {
 /* 32 bytes. Register operands are byte offsets from the cpu (AH is 1). */
 struct op {
 	op_fn *fn;
-	s64 disp;   /* displacement; RIP-relative ones are absolute already; moffs; imm64 */
-	s32 imm;    /* immediate, sign-extended; relative branches: target minus block's rip */
+	s64 disp;   /* displacement; RIP-relative ones are absolute already; moffs; imm64; the rip a
+		       relative branch goes to (a block's key has its rip) */
+	s32 imm;    /* immediate, sign-extended */
 	u8 len;	    /* bytes of this instruction */
 	u8 r0, r1;  /* register operands: destination first */
 	u8 base, index; /* REG_ZERO's offset when absent */
@@ -62,6 +63,8 @@ struct block {
 	u16 nops;
 	u16 bytes;
 	struct block *next;	   /* in the page's list */
+	struct block *next2;	   /* in page2's list */
+	struct block *hash_next;
 	struct code_page *page;	   /* pages it was decoded from; the second for a straddler */
 	struct code_page *page2;
 	struct block *link[2];	   /* direct successors on the same page: fall through, taken */
@@ -83,6 +86,50 @@ static inline u64 op_next_rip(const struct cpu *c, const struct op *o)
 #define R16(c, o) (*(u16 *)((char *)(c) + (o)))
 #define R32(c, o) (*(u32 *)((char *)(c) + (o)))
 #define R64(c, o) (*(u64 *)((char *)(c) + (o)))
+#define REG_OFF(r) ((u8)((r) * 8)) /* byte offset of reg[r] */
+
+/* Write a register operand: 32 bits clear the upper half (SDM vol. 1, 3.4.1.1). */
+static inline void set_r8(struct cpu *c, u8 off, u8 v)
+{
+	R8(c, off) = v;
+}
+
+static inline void set_r16(struct cpu *c, u8 off, u16 v)
+{
+	R16(c, off) = v;
+}
+
+static inline void set_r32(struct cpu *c, u8 off, u32 v)
+{
+	R64(c, off) = v;
+}
+
+static inline void set_r64(struct cpu *c, u8 off, u64 v)
+{
+	R64(c, off) = v;
+}
+
+/* Rip of the instruction at hand, in or out of a block: what an exception saves. */
+static inline u64 cpu_rip(const struct cpu *c)
+{
+	return c->op ? op_rip(c, c->op) : c->rip;
+}
+
+/*
+ * End of a handler: on to the next op. A tail call, so a block runs without coming back to the
+ * loop of interpreter_run(); returning `o + 1` means the same.
+ */
+#define OP_NEXT(c, o) return (o)[1].fn((c), (o) + 1)
+
+/*
+ * What a store that missed the TLB returns instead of OP_NEXT: it may have hit code, this very
+ * block's included, and then the bytes after it must be looked at again (SDM vol. 3, 12.6).
+ */
+const struct op *op_after_slow_store(struct cpu *c, const struct op *o);
+
+/* Leave to the run loop with the next instruction (or any rip) to be executed. */
+const struct op *op_leave_next(struct cpu *c, const struct op *o);
+const struct op *op_leave(struct cpu *c, u64 rip);
 
 /* Linear address of the memory operand for an access of `size` bytes; legacy segmentation may
  * raise #GP or #SS. Sets c->op. */
@@ -95,7 +142,7 @@ static inline u64 op_offset(const struct cpu *c, const struct op *o)
 
 static inline u64 op_ea(struct cpu *c, const struct op *o, u32 size, bool write)
 {
-	u64 ea = op_offset(c, o);
+	u64 ea = op_offset(c, o) & c->ea_mask;
 
 	c->op = o;
 	if (unlikely(o->flags & OP_EA_SLOW))

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * From bytes to a block of ops.
+ *
+ * A block ends at a control transfer, at an op that asks for it, at the page's end and at
+ * BLOCK_MAX_OPS. An instruction that straddles two pages is a block of its own, so that a fault
+ * of fetching its second half is exact: the second page is looked at only when the instruction
+ * is known to need it.
+ */
+#include "cpu/interpreter/decode.h"
+
+#include <pthread.h>
+
+#include "cpu/interpreter/ends.h"
+#include "cpu/interpreter/flow.h"
+
+#define INSN_MAX 15
+
+static ZydisDecoder decoders[MODE_LONG + 1];
+
+static void make_decoders(void)
+{
+	static const struct {
+		ZydisMachineMode mode;
+		ZydisStackWidth stack;
+	} m[] = {
+		[MODE_REAL] = {ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16},
+		[MODE_V86] = {ZYDIS_MACHINE_MODE_REAL_16, ZYDIS_STACK_WIDTH_16},
+		[MODE_PROT16] = {ZYDIS_MACHINE_MODE_LEGACY_16, ZYDIS_STACK_WIDTH_16},
+		[MODE_PROT32] = {ZYDIS_MACHINE_MODE_LEGACY_32, ZYDIS_STACK_WIDTH_32},
+		[MODE_COMPAT16] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_STACK_WIDTH_16},
+		[MODE_COMPAT32] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32},
+		[MODE_LONG] = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(m); i++) {
+		ZydisDecoderInit(&decoders[i], m[i].mode, m[i].stack);
+		/* MPX and CET are not announced, and without them these bytes are NOPs. */
+		ZydisDecoderEnableMode(&decoders[i], ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&decoders[i], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+	}
+}
+
+static const ZydisDecoder *decoder_of(u32 key)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, make_decoders);
+	return &decoders[key & BLOCK_KEY_MODE];
+}
+
+u8 decode_gpr(ZydisRegister r)
+{
+	if (r >= ZYDIS_REGISTER_AL && r <= ZYDIS_REGISTER_R15B) {
+		unsigned n = r - ZYDIS_REGISTER_AL; /* AL CL DL BL AH CH DH BH SPL ... R15B */
+
+		if (n < 4)
+			return REG_OFF(n);
+		return n < 8 ? (u8)(REG_OFF(n - 4) + 1) : REG_OFF(n - 4);
+	}
+	if (r >= ZYDIS_REGISTER_AX && r <= ZYDIS_REGISTER_R15W)
+		return REG_OFF(r - ZYDIS_REGISTER_AX);
+	if (r >= ZYDIS_REGISTER_EAX && r <= ZYDIS_REGISTER_R15D)
+		return REG_OFF(r - ZYDIS_REGISTER_EAX);
+	if (r >= ZYDIS_REGISTER_RAX && r <= ZYDIS_REGISTER_R15)
+		return REG_OFF(r - ZYDIS_REGISTER_RAX);
+	return REG_OFF(REG_ZERO);
+}
+
+static enum segreg segreg_of(ZydisRegister r)
+{
+	switch (r) {
+	case ZYDIS_REGISTER_ES:
+		return SEG_ES;
+	case ZYDIS_REGISTER_CS:
+		return SEG_CS;
+	case ZYDIS_REGISTER_SS:
+		return SEG_SS;
+	case ZYDIS_REGISTER_FS:
+		return SEG_FS;
+	case ZYDIS_REGISTER_GS:
+		return SEG_GS;
+	default:
+		return SEG_DS;
+	}
+}
+
+/* Does the plain sum, cut by c->ea_mask, not yet give the linear address? */
+static bool ea_is_slow(const struct decoder *d, const struct op *op)
+{
+	if ((d->key & BLOCK_KEY_MODE) == MODE_LONG)
+		return op->seg >= SEG_FS || (op->flags & OP_ADDR32);
+	return !(d->key & BLOCK_KEY_FLAT) || op->seg >= SEG_FS || op->seg == SEG_CS ||
+	       (op->flags & OP_ADDR16);
+}
+
+void decode_mem(struct decoder *d, const ZydisDecodedOperand *o, struct op *op)
+{
+	op->seg = (u8)segreg_of(o->mem.segment);
+	op->base = decode_gpr(o->mem.base);
+	op->index = decode_gpr(o->mem.index);
+	op->scale = o->mem.scale ? (u8)__builtin_ctz(o->mem.scale) : 0;
+	op->disp = o->mem.disp.has_displacement ? o->mem.disp.value : 0;
+	if (o->mem.base == ZYDIS_REGISTER_RIP || o->mem.base == ZYDIS_REGISTER_EIP) {
+		op->disp += (s64)(d->rip + d->i.length);
+		op->flags |= OP_RIPREL;
+	}
+	if (ea_is_slow(d, op))
+		op->flags |= OP_EA_SLOW;
+}
+
+u8 decode_rep(const struct decoder *d)
+{
+	u8 last = 0;
+
+	for (unsigned i = 0; i < d->i.raw.prefix_count; i++) {
+		u8 v = d->i.raw.prefixes[i].value;
+
+		if (v == 0xf2 || v == 0xf3)
+			last = v;
+	}
+	return last;
+}
+
+bool decode_raise(struct decoder *d, struct op *op, u8 vector)
+{
+	op->fn = op_raise;
+	op->imm = vector;
+	d->ends_block = true;
+	return true;
+}
+
+int decode_vector_trap(const struct decoder *d)
+{
+	bool evex = d->i.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
+	bool vex = d->i.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
+	bool opmask = d->i.meta.isa_set >= ZYDIS_ISA_SET_AVX512BW_KOP &&
+		      (d->i.meta.isa_set == ZYDIS_ISA_SET_AVX512BW_KOP ||
+		       d->i.meta.isa_set == ZYDIS_ISA_SET_AVX512DQ_KOP ||
+		       d->i.meta.isa_set == ZYDIS_ISA_SET_AVX512F_KOP);
+	bool x87 = d->i.meta.isa_set == ZYDIS_ISA_SET_X87 || d->i.meta.isa_set == ZYDIS_ISA_SET_FCMOV ||
+		   (d->i.meta.isa_set == ZYDIS_ISA_SET_SSE3 &&
+		    d->i.meta.isa_ext == ZYDIS_ISA_EXT_X87) ||
+		   d->i.meta.isa_ext == ZYDIS_ISA_EXT_X87;
+	bool mmx = d->i.meta.isa_ext == ZYDIS_ISA_EXT_MMX || d->i.meta.isa_set == ZYDIS_ISA_SET_SSE2MMX;
+
+	/* FWAIT looks at MP and TS together; its own decode function asks, not this one. */
+	if (x87)
+		return d->key & BLOCK_KEY_NM ? VEC_NM : -1;
+	if (d->key & BLOCK_KEY_EM)
+		return VEC_UD;
+	if (evex || opmask) {
+		if (!(d->key & BLOCK_KEY_AVX512))
+			return VEC_UD;
+	} else if (vex) {
+		if (!(d->key & BLOCK_KEY_AVX))
+			return VEC_UD;
+	} else if (!mmx && !(d->key & BLOCK_KEY_SSE)) {
+		return VEC_UD;
+	}
+	return d->key & BLOCK_KEY_NM ? VEC_NM : -1;
+}
+
+static void op_init(const struct decoder *d, struct op *op)
+{
+	u8 rep = decode_rep(d);
+
+	op->flags = rep == 0xf3 ? OP_REP : rep == 0xf2 ? OP_REPNE : 0;
+	if (d->i.attributes & ZYDIS_ATTRIB_HAS_LOCK)
+		op->flags |= OP_LOCK;
+	if (d->i.address_width == 16)
+		op->flags |= OP_ADDR16;
+	else if (d->i.address_width == 32)
+		op->flags |= OP_ADDR32;
+}
+
+/* One instruction from d->bytes; Zydis's verdict on them is `st`. */
+static void decode_one(struct decoder *d, ZyanStatus st, struct op *op)
+{
+	const struct table_line *line;
+
+	memset(op, 0, sizeof(*op));
+	op->base = op->index = REG_OFF(REG_ZERO);
+	if (!ZYAN_SUCCESS(st)) {
+		/* SDM vol. 3, 6.15: more than 15 bytes is #GP(0), what is no instruction #UD. */
+		decode_raise(d, op, st == ZYDIS_STATUS_INSTRUCTION_TOO_LONG ? VEC_GP : VEC_UD);
+		d->i.length = 0;
+		return;
+	}
+	op_init(d, op);
+	line = table_find(d->i.mnemonic);
+	if (!line || !line->decode(d, op)) {
+		op->flags = 0;
+		decode_raise(d, op, VEC_UD);
+	}
+}
+
+static ZyanStatus zydis(struct decoder *d, u32 len)
+{
+	return ZydisDecoderDecodeFull(decoder_of(d->key), d->bytes, len, &d->i, d->o);
+}
+
+/* The first instruction runs over the page's end: fetch the rest. False: find again. */
+static bool straddle(struct cpu *c, struct decoder *d, struct block *b, u64 la, u32 avail,
+		     ZyanStatus *st)
+{
+	u64 la2 = ALIGN_DOWN(la, PAGE_SIZE) + PAGE_SIZE;
+	struct code_page *page2;
+
+	if ((d->key & BLOCK_KEY_MODE) != MODE_LONG)
+		la2 = (u32)la2;
+	page2 = flow_exec_page(c, la2);
+	if (page2->verified != c->code->trust ||
+	    !flow_page_bytes(c, la2, page2, 0, INSN_MAX - avail) ||
+	    c->code->seen != c->mmu.epoch + c->mmu.code_epoch)
+		return false;
+	memcpy(d->bytes + avail, page2->copy, INSN_MAX - avail);
+	*st = zydis(d, INSN_MAX);
+	b->page2 = page2;
+	d->ends_block = true;
+	return true;
+}
+
+static void finish(struct block *b, const struct decoder *d)
+{
+	struct op *end = &b->op[b->nops];
+
+	memset(end, 0, sizeof(*end));
+	end->base = end->index = REG_OFF(REG_ZERO);
+	end->fn = d->ends_block ? op_end_sync : op_end;
+	end->off = b->bytes;
+	end->disp = (s64)(b->rip + b->bytes);
+	if ((b->key & BLOCK_KEY_MODE) != MODE_LONG)
+		end->disp = (u32)end->disp;
+}
+
+bool decode_block(struct cpu *c, struct block *b, u64 la, u64 rip, u32 key,
+		  struct code_page *page)
+{
+	struct decoder d = {.c = c, .key = key};
+	u32 max = key & BLOCK_KEY_STEP ? 1 : BLOCK_MAX_OPS;
+	u32 off = (u32)(la & ~PAGE_MASK);
+
+	memset(b, 0, sizeof(*b));
+	b->rip = rip;
+	b->gpa = page->gpa | off;
+	b->key = key;
+	b->page = page;
+	while (b->nops < max && off < PAGE_SIZE && !d.ends_block) {
+		struct op *op = &b->op[b->nops];
+		u32 avail = MIN(INSN_MAX, (u32)PAGE_SIZE - off);
+		ZyanStatus st;
+
+		if (!flow_page_bytes(c, la, page, off, avail))
+			return false;
+		d.rip = rip + b->bytes;
+		memcpy(d.bytes, page->copy + off, avail);
+		st = zydis(&d, avail);
+		if (st == ZYDIS_STATUS_NO_MORE_DATA && avail < INSN_MAX) {
+			if (b->nops)
+				break;
+			if (!straddle(c, &d, b, la, avail, &st))
+				return false;
+		}
+		decode_one(&d, st, op);
+		op->len = d.i.length;
+		op->off = b->bytes;
+		b->bytes += d.i.length;
+		b->nops++;
+		off += d.i.length;
+	}
+	finish(b, &d);
+	return true;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * interpreter/flow.h: the code cache's own structures, and the way from block to block that
+ * branch handlers inline.
+ *
+ * Three ways lead to a block, fastest first: a link of the block before (same page, same key,
+ * so it is good as long as that page is), the jump cache (by linear address, good for one
+ * generation), and the hash of all blocks (by guest-physical address, rip and key), which asks
+ * the execute-TLB for the page and, when the bytes are not trusted any more, compares them.
+ */
+#ifndef CPU_INTERPRETER_FLOW_H
+#define CPU_INTERPRETER_FLOW_H
+
+#include "cpu/interpreter/interpreter.h"
+
+#define FLOW_JUMPS     4096u /* jump cache entries */
+#define FLOW_EXEC      256u  /* execute-TLB entries */
+#define FLOW_HASH      65536u
+#define FLOW_PAGE_HASH 4096u
+#define FLOW_ARENA     (64u << 20) /* bytes of blocks and page copies per vCPU */
+#define BLOCK_MAX_OPS  64u
+
+/* A page of guest memory that blocks were made from. */
+struct code_page {
+	gpa_t gpa;
+	u64 lines;    /* 64-byte lines that are tracked and copied */
+	u64 verified; /* code_cache.trust when the copy was last seen to be the memory */
+	struct block *blocks;	 /* that begin here */
+	struct block *straddlers; /* that end here */
+	struct code_page *hash_next;
+	u8 copy[PAGE_SIZE];
+};
+
+struct flow_jump {
+	u64 la;
+	u64 tag; /* generation and key */
+	struct block *b;
+	u64 unused;
+};
+
+struct flow_exec {
+	u64 la;	 /* linear page | 1; 0: empty */
+	u64 map; /* code_cache.map when it was filled */
+	struct code_page *page;
+};
+
+struct code_cache {
+	u64 seen;  /* mmu.epoch + mmu.code_epoch as last taken note of */
+	u64 gen;   /* jump cache generation, shifted left by FLOW_KEY_BITS */
+	u64 map;   /* counts changes of what linear addresses mean */
+	u64 trust; /* counts reasons to compare code bytes */
+	u64 epoch; /* mmu.epoch as last taken note of */
+	struct cpu *cpu;
+	struct code_cache *next; /* of all; lock.c */
+	struct op scratch[2];	 /* lock.c: the unlocked form of an op, and a stop */
+	u8 *arena;
+	size_t used;
+	struct flow_jump jump[FLOW_JUMPS];
+	struct flow_exec exec[FLOW_EXEC];
+	struct block *hash[FLOW_HASH];
+	struct code_page *pages[FLOW_PAGE_HASH];
+};
+
+#define FLOW_KEY_BITS 16
+
+/* blocks.c: the block at rip (c->rip is set to it); may raise. In guest mode, between blocks. */
+struct block *flow_find(struct cpu *c, u64 rip, u32 key);
+/* decode.c: decode the block at `la` into room at `b`; false: the mapping moved, find again. */
+bool decode_block(struct cpu *c, struct block *b, u64 la, u64 rip, u32 key,
+		  struct code_page *page);
+/* blocks.c, for decode.c: make [off, off + len) of the page's copy valid and tracked; false as
+ * above. flow_exec_page() gives the verified page that la is fetched from. */
+bool flow_page_bytes(struct cpu *c, u64 la, struct code_page *page, u32 off, u32 len);
+struct code_page *flow_exec_page(struct cpu *c, u64 la);
+
+const struct op *flow_link_slow(struct cpu *c, unsigned which, u64 target);
+const struct op *flow_jump_slow(struct cpu *c, u64 target);
+
+/* lock.c */
+void lock_register(struct code_cache *cc);
+void lock_unregister(struct code_cache *cc);
+/* Wait outside guest mode while another vCPU has stopped the world. */
+void lock_gate(struct cpu *c);
+
+static inline struct flow_jump *flow_jump_slot(struct code_cache *cc, u64 la)
+{
+	return &cc->jump[(la ^ la >> 12) & (FLOW_JUMPS - 1)];
+}
+
+/* Is there a reason to go back to the run loop, or to distrust what is linked? */
+static inline bool flow_pending(const struct cpu *c)
+{
+	return c->mmu.requests | (c->mmu.epoch + c->mmu.code_epoch - c->code->seen);
+}
+
+static inline const struct op *flow_enter(struct cpu *c, struct block *b)
+{
+	c->block = b;
+	c->stat_insns += b->nops;
+	return b->op;
+}
+
+/* Leave the block for a target on a fixed rip; `which`: 0 fall through, 1 taken. */
+static inline const struct op *flow_link(struct cpu *c, unsigned which, u64 target)
+{
+	struct block *b = c->block->link[which];
+
+	if (likely(b) && likely(!flow_pending(c)))
+		return flow_enter(c, b);
+	return flow_link_slow(c, which, target);
+}
+
+/* Leave the block for a target known only now. */
+static inline const struct op *flow_jump(struct cpu *c, u64 target)
+{
+	struct flow_jump *j = flow_jump_slot(c->code, target);
+
+	if (likely(j->la == target) && likely(j->tag == (c->code->gen | c->key)) &&
+	    likely(c->block->key == c->key) && likely(j->b->rip == target) &&
+	    likely((c->key & BLOCK_KEY_MODE) == MODE_LONG) && likely(!flow_pending(c)))
+		return flow_enter(c, j->b);
+	return flow_jump_slow(c, target);
+}
+
+#endif

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The loop, and the ways out of a block.
+ */
+#include "cpu/interpreter/interpreter.h"
+
+#include "cpu/fault.h"
+#include "cpu/interpreter/ends.h"
+#include "cpu/interpreter/flow.h"
+
+const struct op *op_leave(struct cpu *c, u64 rip)
+{
+	c->rip = rip;
+	c->op = NULL;
+	return NULL;
+}
+
+const struct op *op_leave_next(struct cpu *c, const struct op *o)
+{
+	return op_leave(c, op_next_rip(c, o));
+}
+
+const struct op *op_after_slow_store(struct cpu *c, const struct op *o)
+{
+	if (unlikely(flow_pending(c)))
+		return op_leave_next(c, o);
+	return o + 1;
+}
+
+static bool links_allowed(u32 key)
+{
+	/* Elsewhere CS's base and limit, which no block knows, have to be looked at. */
+	return !(key & BLOCK_KEY_STEP) &&
+	       ((key & BLOCK_KEY_MODE) == MODE_LONG || (key & BLOCK_KEY_FLAT));
+}
+
+const struct op *flow_link_slow(struct cpu *c, unsigned which, u64 target)
+{
+	struct block *from = c->block, *to;
+	u64 gen = c->code->gen;
+
+	if ((from->key & BLOCK_KEY_STEP) || flow_pending(c))
+		return op_leave(c, target);
+	to = flow_find(c, target, c->key);
+	/* A new generation may mean that `from` is gone. */
+	if (gen == c->code->gen && links_allowed(to->key) && from->key == to->key &&
+	    from->page == to->page && !from->page2 && !to->page2 &&
+	    to->gpa - from->gpa == to->rip - from->rip)
+		from->link[which] = to;
+	return flow_enter(c, to);
+}
+
+const struct op *flow_jump_slow(struct cpu *c, u64 target)
+{
+	if ((c->block->key & BLOCK_KEY_STEP) || flow_pending(c))
+		return op_leave(c, target);
+	return flow_enter(c, flow_find(c, target, c->key));
+}
+
+const struct op *op_end(struct cpu *c, const struct op *o)
+{
+	return flow_link(c, 0, o->disp);
+}
+
+const struct op *op_end_sync(struct cpu *c, const struct op *o)
+{
+	u64 next = (u64)o->disp;
+
+	if (c->shadow)
+		return op_leave(c, next);
+	return flow_jump_slow(c, next);
+}
+
+const struct op *op_raise(struct cpu *c, const struct op *o)
+{
+	c->op = o;
+	if (o->imm == VEC_GP)
+		cpu_raise_error(c, VEC_GP, 0);
+	cpu_raise(c, (u8)o->imm);
+}
+
+static void run_from(struct cpu *c, u32 key)
+{
+	const struct op *o = flow_enter(c, flow_find(c, c->rip, key));
+
+	do {
+		o = o->fn(c, o);
+	} while (o);
+	c->op = NULL;
+}
+
+void interpreter_run(struct cpu *c)
+{
+	u8 shadow = c->shadow;
+
+	lock_gate(c);
+	if (!shadow) {
+		run_from(c, c->key);
+		shadow = c->shadow;
+		if (!shadow || flow_pending(c) || (c->key & BLOCK_KEY_STEP))
+			return;
+	}
+	/* An instruction in an interrupt shadow: alone, so that the shadow ends right after it.
+	 * Were it to fault or to be restarted, this line is not reached and the shadow stays. */
+	run_from(c, c->key | BLOCK_KEY_STEP);
+	if (c->shadow == shadow)
+		c->shadow = 0;
+}

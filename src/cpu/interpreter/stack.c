@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * PUSH, POP, PUSHA, POPA, ENTER, LEAVE. o->aux is the operand's size in bytes.
+ */
+#include "cpu/interpreter/value.h"
+
+#include "cpu/interpreter/families.h"
+#include "cpu/system/decode.h"
+
+static HANDLER(push_r64)
+{
+	u64 sp = c->reg[RSP] - 8;
+	bool fast;
+
+	c->op = o;
+	fast = store64(c, sp, R64(c, o->r0));
+	c->reg[RSP] = sp;
+	OP_NEXT_STORED(c, o, fast);
+}
+
+static HANDLER(pop_r64)
+{
+	u64 sp = c->reg[RSP], v;
+
+	c->op = o;
+	v = ld64(c, sp);
+	c->reg[RSP] = sp + 8;
+	R64(c, o->r0) = v; /* last: POP RSP gets what was popped */
+	OP_NEXT(c, o);
+}
+
+static inline const struct op *push_value(struct cpu *c, const struct op *o, u64 v)
+{
+	u64 sp = c->reg[RSP] - o->aux;
+
+	c->op = o;
+	ea_store(c, stack_la(c, sp, o->aux, true), o->aux, v);
+	stack_set(c, sp);
+	return op_after_slow_store(c, o);
+}
+
+static HANDLER(push_r)
+{
+	return push_value(c, o, R64(c, o->r0));
+}
+
+static HANDLER(push_i)
+{
+	return push_value(c, o, (u64)(s64)o->imm);
+}
+
+static HANDLER(push_m)
+{
+	return push_value(c, o, ea_load(c, op_ea(c, o, o->aux, false), o->aux));
+}
+
+static void set_sized(struct cpu *c, u8 reg, u32 size, u64 v)
+{
+	if (size == 8)
+		set_r64(c, reg, v);
+	else if (size == 4)
+		set_r32(c, reg, (u32)v);
+	else
+		set_r16(c, reg, (u16)v);
+}
+
+static HANDLER(pop_r)
+{
+	u64 sp = c->reg[RSP], v;
+
+	c->op = o;
+	v = ea_load(c, stack_la(c, sp, o->aux, false), o->aux);
+	stack_set(c, sp + o->aux);
+	set_sized(c, o->r0, o->aux, v);
+	OP_NEXT(c, o);
+}
+
+/* An address based on rSP is computed with rSP already raised (SDM vol. 2, POP). */
+static HANDLER(pop_m)
+{
+	u64 sp = c->reg[RSP], v, la;
+
+	c->op = o;
+	v = ea_load(c, stack_la(c, sp, o->aux, false), o->aux);
+	la = op_ea_at(c, o, o->base == REG_OFF(RSP) ? o->aux : 0, o->aux, true);
+	ea_store(c, la, o->aux, v);
+	stack_set(c, sp + o->aux);
+	return op_after_slow_store(c, o);
+}
+
+static bool is_segment(const ZydisDecodedOperand *o)
+{
+	return o->type == ZYDIS_OPERAND_TYPE_REGISTER &&
+	       ZydisRegisterGetClass(o->reg.value) == ZYDIS_REGCLASS_SEGMENT;
+}
+
+bool decode_push(struct decoder *d, struct op *op)
+{
+	if (is_segment(&d->o[0]))
+		return system_decode_push_seg(d, op);
+	op->aux = d->i.operand_width / 8;
+	op->seg = SEG_SS;
+	if (d->o[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
+		op->imm = (s32)d->o[0].imm.value.s;
+		op->fn = push_i;
+	} else if (decode_rm(d, &d->o[0], op)) {
+		op->fn = push_m;
+	} else {
+		op->fn = op->aux == 8 ? push_r64 : push_r;
+	}
+	return true;
+}
+
+bool decode_pop(struct decoder *d, struct op *op)
+{
+	if (is_segment(&d->o[0]))
+		return system_decode_pop_seg(d, op);
+	op->aux = d->i.operand_width / 8;
+	op->seg = SEG_SS;
+	if (decode_rm(d, &d->o[0], op))
+		op->fn = pop_m;
+	else
+		op->fn = op->aux == 8 ? pop_r64 : pop_r;
+	return true;
+}
+
+/* AX, CX, DX, BX, SP as it was, BP, SI, DI downwards. */
+static HANDLER(pusha)
+{
+	u64 sp = c->reg[RSP];
+
+	c->op = o;
+	for (unsigned pass = 0; pass < 2; pass++) {
+		for (unsigned i = 0; i < 8; i++) {
+			u64 la = stack_la(c, sp - (i + 1) * o->aux, o->aux, true);
+
+			/* All eight are looked at before the first is written. */
+			if (!pass)
+				access_probe(c, la, o->aux, true);
+			else
+				ea_store(c, la, o->aux, c->reg[i]);
+		}
+	}
+	stack_set(c, sp - 8u * o->aux);
+	return op_after_slow_store(c, o);
+}
+
+static HANDLER(popa)
+{
+	u64 sp = c->reg[RSP], v[8];
+
+	c->op = o;
+	for (unsigned i = 0; i < 8; i++)
+		v[7 - i] = ea_load(c, stack_la(c, sp + i * o->aux, o->aux, false), o->aux);
+	for (unsigned i = 0; i < 8; i++) {
+		if (i != RSP) /* the value in its place is thrown away */
+			set_sized(c, REG_OFF(i), o->aux, v[i]);
+	}
+	stack_set(c, sp + 8u * o->aux);
+	OP_NEXT(c, o);
+}
+
+bool decode_pusha(struct decoder *d, struct op *op)
+{
+	op->aux = d->i.mnemonic == ZYDIS_MNEMONIC_PUSHA || d->i.mnemonic == ZYDIS_MNEMONIC_POPA ? 2 : 4;
+	op->seg = SEG_SS;
+	op->fn = d->i.mnemonic == ZYDIS_MNEMONIC_PUSHA || d->i.mnemonic == ZYDIS_MNEMONIC_PUSHAD
+			 ? pusha
+			 : popa;
+	return true;
+}
+
+/* SDM vol. 2, ENTER: o->imm bytes of frame, o->r1 levels. */
+static HANDLER(enter)
+{
+	u32 size = o->aux, level = o->r1;
+	u64 sp = c->reg[RSP], bp = c->reg[RBP], frame = sp - size;
+	u64 mask = stack_mask(c), top = frame;
+
+	c->op = o;
+	ea_store(c, stack_la(c, frame, size, true), size, bp);
+	for (u32 i = 1; i < level; i++) {
+		u64 from = stack_la(c, bp - i * size, size, false);
+
+		top -= size;
+		ea_store(c, stack_la(c, top, size, true), size, ea_load(c, from, size));
+	}
+	if (level) {
+		top -= size;
+		ea_store(c, stack_la(c, top, size, true), size, frame & mask);
+	}
+	top -= (u32)o->imm;
+	access_probe(c, stack_la(c, top, 1, true), 1, true);
+	set_sized(c, REG_OFF(RBP), size, mask == 0xffff && size != 2 ? (bp & ~mask) | (frame & mask) : frame);
+	stack_set(c, top);
+	return op_after_slow_store(c, o);
+}
+
+bool decode_enter(struct decoder *d, struct op *op)
+{
+	op->aux = d->i.operand_width / 8;
+	op->seg = SEG_SS;
+	op->imm = (s32)(u16)d->o[0].imm.value.u;
+	op->r1 = d->o[1].imm.value.u & 31;
+	op->fn = enter;
+	return true;
+}
+
+static HANDLER(leave)
+{
+	u64 bp = c->reg[RBP], v;
+
+	c->op = o;
+	v = ea_load(c, stack_la(c, bp, o->aux, false), o->aux);
+	stack_set(c, (bp & stack_mask(c)) + o->aux);
+	set_sized(c, REG_OFF(RBP), o->aux, v);
+	OP_NEXT(c, o);
+}
+
+bool decode_leave(struct decoder *d, struct op *op)
+{
+	op->aux = d->i.operand_width / 8;
+	op->seg = SEG_SS;
+	op->fn = leave;
+	return true;
+}

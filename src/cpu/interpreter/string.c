@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * MOVS, STOS, LODS, SCAS, CMPS, INS and OUTS.
+ *
+ * An element is the unit of progress: rCX, rSI and rDI are written back after each one, or after
+ * a run of them. Repeated MOVS and STOS upwards go in runs that one host pointer reaches, by the
+ * host's own string instruction of the same element size, which gives overlapping operands their
+ * meaning and, at a fault, says how far it came. Everything else goes element by element. DF
+ * never reaches the host.
+ */
+#include "cpu/interpreter/value.h"
+
+#include "cpu/interpreter/families.h"
+#include "cpu/interpreter/flow.h"
+#include "cpu/native/native.h"
+#include "cpu/replay.h"
+#include "cpu/system/decode.h"
+
+enum kind { MOVS, STOS, LODS, SCAS, CMPS, INS, OUTS };
+
+/* o->aux: kind, o->imm: bytes of an element, o->seg: of the source; the destination's is ES. */
+
+static u64 address_mask(const struct op *o)
+{
+	return ea_cut(o, ~0ULL);
+}
+
+static void advance(struct cpu *c, const struct op *o, u8 reg, s64 by)
+{
+	if (o->flags & OP_ADDR16)
+		R16(c, reg) = (u16)(R16(c, reg) + by);
+	else
+		R64(c, reg) = ea_cut(o, R64(c, reg) + (u64)by);
+}
+
+static u64 string_la(struct cpu *c, enum segreg s, u64 off, u32 size, bool write)
+{
+	if (c->mode == MODE_LONG)
+		return s >= SEG_FS ? off + c->seg[s].base : off;
+	return ea_linear(c, s, off, size, write);
+}
+
+static u64 src_la(struct cpu *c, const struct op *o)
+{
+	return string_la(c, o->seg, ea_cut(o, c->reg[RSI]), (u32)o->imm, false);
+}
+
+static u64 dst_la(struct cpu *c, const struct op *o, bool write)
+{
+	return string_la(c, SEG_ES, ea_cut(o, c->reg[RDI]), (u32)o->imm, write);
+}
+
+static u16 compare(u64 a, u64 b, u32 size)
+{
+	u16 f;
+
+	switch (size) {
+	case 1:
+		asm("cmpb %b2, %b1" FLAGS_OUT : "=&a"(f) : "r"(a), "r"(b) : "cc");
+		break;
+	case 2:
+		asm("cmpw %w2, %w1" FLAGS_OUT : "=&a"(f) : "r"(a), "r"(b) : "cc");
+		break;
+	case 4:
+		asm("cmpl %k2, %k1" FLAGS_OUT : "=&a"(f) : "r"(a), "r"(b) : "cc");
+		break;
+	default:
+		asm("cmpq %2, %1" FLAGS_OUT : "=&a"(f) : "r"(a), "r"(b) : "cc");
+		break;
+	}
+	return f;
+}
+
+static void set_acc(struct cpu *c, u32 size, u64 v)
+{
+	if (size == 8)
+		set_r64(c, REG_OFF(RAX), v);
+	else if (size == 4)
+		set_r32(c, REG_OFF(RAX), (u32)v);
+	else if (size == 2)
+		set_r16(c, REG_OFF(RAX), (u16)v);
+	else
+		set_r8(c, REG_OFF(RAX), (u8)v);
+}
+
+static void port_in(struct cpu *c, const struct op *o, u32 size)
+{
+	u16 port = R16(c, REG_OFF(RDX));
+	u64 la;
+
+	io_check(c, port, size);
+	la = dst_la(c, o, true);
+	access_probe(c, la, size, true);
+	ea_store(c, la, size, access_port_in(c, port, size));
+}
+
+static void port_out(struct cpu *c, const struct op *o, u32 size)
+{
+	u16 port = R16(c, REG_OFF(RDX));
+
+	io_check(c, port, size);
+	access_port_out(c, port, size, (u32)ea_load(c, src_la(c, o), size));
+}
+
+/* One element: accesses, then registers but rCX. */
+static void element(struct cpu *c, const struct op *o)
+{
+	u32 size = (u32)o->imm;
+	s64 by = c->flags & FL_DF ? -(s64)size : (s64)size;
+	bool src = o->aux == MOVS || o->aux == LODS || o->aux == CMPS || o->aux == OUTS;
+	bool dst = o->aux != LODS && o->aux != OUTS;
+	u64 v;
+
+	switch ((enum kind)o->aux) {
+	case MOVS:
+		v = ea_load(c, src_la(c, o), size);
+		ea_store(c, dst_la(c, o, true), size, v);
+		break;
+	case STOS:
+		ea_store(c, dst_la(c, o, true), size, c->reg[RAX]);
+		break;
+	case LODS:
+		set_acc(c, size, ea_load(c, src_la(c, o), size));
+		break;
+	case SCAS:
+		c->af = compare(c->reg[RAX], ea_load(c, dst_la(c, o, false), size), size);
+		break;
+	case CMPS:
+		v = ea_load(c, src_la(c, o), size);
+		c->af = compare(v, ea_load(c, dst_la(c, o, false), size), size);
+		break;
+	case INS:
+		port_in(c, o, size);
+		break;
+	case OUTS:
+		port_out(c, o, size);
+		break;
+	}
+	if (src)
+		advance(c, o, REG_OFF(RSI), by);
+	if (dst)
+		advance(c, o, REG_OFF(RDI), by);
+	replay_forget(c); /* this element's device accesses, if any, are done for good */
+}
+
+/* -- runs */
+
+/* Bytes from `off` on that neither leave the segment nor wrap the address size. */
+static u64 room(struct cpu *c, const struct op *o, enum segreg s, u64 off)
+{
+	const struct seg *g = &c->seg[s];
+	u64 to_wrap = address_mask(o) - off;
+
+	if (c->mode == MODE_LONG)
+		return to_wrap;
+	if ((g->attr & 0xc) == 4 || off > g->limit) /* expand-down data */
+		return 0;
+	return MIN(to_wrap, (u64)g->limit - off);
+}
+
+/* Up to n elements; how many were left undone: not 0 when a host access died. */
+#define RUN(suffix)                                                                                \
+	static u64 run_movs##suffix(void **d, void **s, u64 n)                                     \
+	{                                                                                          \
+		asm volatile goto("1: rep movs" #suffix "\n" GUARD_ENTRY(1b, %l[fault])            \
+				  : "+D"(*d), "+S"(*s), "+c"(n)                                    \
+				  :                                                                \
+				  : "memory"                                                       \
+				  : fault);                                                        \
+fault:                                                                                             \
+		asm("");                                                                           \
+		return n;                                                                          \
+	}                                                                                          \
+	static u64 run_stos##suffix(void **d, u64 v, u64 n)                                        \
+	{                                                                                          \
+		asm volatile goto("1: rep stos" #suffix "\n" GUARD_ENTRY(1b, %l[fault])            \
+				  : "+D"(*d), "+c"(n)                                              \
+				  : "a"(v)                                                         \
+				  : "memory"                                                       \
+				  : fault);                                                        \
+fault:                                                                                             \
+		asm("");                                                                           \
+		return n;                                                                          \
+	}
+RUN(b)
+RUN(w)
+RUN(l)
+RUN(q)
+
+static u64 run(struct cpu *c, const struct op *o, void *d, void *s, u64 n)
+{
+	bool movs = o->aux == MOVS;
+	u64 v = c->reg[RAX];
+
+	switch (o->imm) {
+	case 1:
+		return movs ? run_movsb(&d, &s, n) : run_stosb(&d, v, n);
+	case 2:
+		return movs ? run_movsw(&d, &s, n) : run_stosw(&d, v, n);
+	case 4:
+		return movs ? run_movsl(&d, &s, n) : run_stosl(&d, v, n);
+	default:
+		return movs ? run_movsq(&d, &s, n) : run_stosq(&d, v, n);
+	}
+}
+
+/* Elements done in a run, 0: one has to be done singly. */
+static u64 run_of(struct cpu *c, const struct op *o, u64 count)
+{
+	u32 size = (u32)o->imm, dlen, slen = PAGE_SIZE;
+	bool movs = o->aux == MOVS;
+	u64 epoch, dla, sla = 0, bytes, n, left;
+	u8 *d, *s = NULL;
+
+	bytes = MIN(count * size, PAGE_SIZE);
+	bytes = MIN(bytes, room(c, o, SEG_ES, ea_cut(o, c->reg[RDI])));
+	if (movs)
+		bytes = MIN(bytes, room(c, o, o->seg, ea_cut(o, c->reg[RSI])));
+	if (bytes < 2 * size)
+		return 0;
+	/* In the order of an element's accesses, so that the right one of two faults is raised. */
+	if (movs)
+		sla = src_la(c, o);
+	dla = dst_la(c, o, true);
+	do {
+		epoch = c->mmu.epoch;
+		if (movs)
+			s = access_span(c, sla, (u32)bytes, false, &slen);
+		if (movs && (!s || slen < size))
+			return 0;
+		d = access_span(c, dla, (u32)bytes, true, &dlen);
+		if (!d || dlen < size)
+			return 0;
+	} while (epoch != c->mmu.epoch);
+	n = MIN(dlen, slen) / size;
+	left = run(c, o, d, s, n);
+	n -= left;
+	if (movs)
+		advance(c, o, REG_OFF(RSI), (s64)(n * size));
+	advance(c, o, REG_OFF(RDI), (s64)(n * size));
+	if (left) {
+		u64 at = (u64)guard_fault.addr;
+		bool read = movs && at - (u64)s < slen;
+
+		advance(c, o, REG_OFF(RCX), -(s64)n);
+		access_died(c, (read ? sla : dla) + n * size, !read);
+	}
+	return n;
+}
+
+/* -- handlers */
+
+static HANDLER(string_once)
+{
+	c->op = o;
+	element(c, o);
+	return op_after_slow_store(c, o);
+}
+
+static bool goes_on(const struct cpu *c, const struct op *o)
+{
+	if (o->aux != SCAS && o->aux != CMPS)
+		return true;
+	return !(c->af & AF_ZF) == !(o->flags & OP_REP);
+}
+
+static HANDLER(string_rep)
+{
+	bool runs = (o->aux == MOVS || o->aux == STOS) && !(c->flags & FL_DF) &&
+		    !(c->block->key & BLOCK_KEY_STEP);
+	u64 count;
+
+	c->op = o;
+	while ((count = ea_cut(o, c->reg[RCX]))) {
+		u64 n = runs && count > 1 ? run_of(c, o, count) : 0;
+
+		if (!n) {
+			element(c, o);
+			n = 1;
+		}
+		advance(c, o, REG_OFF(RCX), -(s64)n);
+		if (n == count || !goes_on(c, o))
+			break;
+		if (flow_pending(c) || (c->block->key & BLOCK_KEY_STEP))
+			return op_leave(c, op_rip(c, o));
+	}
+	return op_after_slow_store(c, o);
+}
+
+static const struct {
+	ZydisMnemonic m;
+	u8 kind, size;
+} strings[] = {
+	{ZYDIS_MNEMONIC_MOVSB, MOVS, 1}, {ZYDIS_MNEMONIC_MOVSW, MOVS, 2},
+	{ZYDIS_MNEMONIC_MOVSD, MOVS, 4}, {ZYDIS_MNEMONIC_MOVSQ, MOVS, 8},
+	{ZYDIS_MNEMONIC_STOSB, STOS, 1}, {ZYDIS_MNEMONIC_STOSW, STOS, 2},
+	{ZYDIS_MNEMONIC_STOSD, STOS, 4}, {ZYDIS_MNEMONIC_STOSQ, STOS, 8},
+	{ZYDIS_MNEMONIC_LODSB, LODS, 1}, {ZYDIS_MNEMONIC_LODSW, LODS, 2},
+	{ZYDIS_MNEMONIC_LODSD, LODS, 4}, {ZYDIS_MNEMONIC_LODSQ, LODS, 8},
+	{ZYDIS_MNEMONIC_SCASB, SCAS, 1}, {ZYDIS_MNEMONIC_SCASW, SCAS, 2},
+	{ZYDIS_MNEMONIC_SCASD, SCAS, 4}, {ZYDIS_MNEMONIC_SCASQ, SCAS, 8},
+	{ZYDIS_MNEMONIC_CMPSB, CMPS, 1}, {ZYDIS_MNEMONIC_CMPSW, CMPS, 2},
+	{ZYDIS_MNEMONIC_CMPSD, CMPS, 4}, {ZYDIS_MNEMONIC_CMPSQ, CMPS, 8},
+	{ZYDIS_MNEMONIC_INSB, INS, 1},	 {ZYDIS_MNEMONIC_INSW, INS, 2},
+	{ZYDIS_MNEMONIC_INSD, INS, 4},	 {ZYDIS_MNEMONIC_OUTSB, OUTS, 1},
+	{ZYDIS_MNEMONIC_OUTSW, OUTS, 2}, {ZYDIS_MNEMONIC_OUTSD, OUTS, 4},
+};
+
+/* The source operand's segment may be overridden: DS unless Zydis says otherwise. */
+static enum segreg source_segment(struct decoder *d)
+{
+	for (unsigned i = 0; i < d->i.operand_count; i++) {
+		const ZydisDecodedOperand *o = &d->o[i];
+		struct op scratch = {.base = 0};
+
+		if (o->type != ZYDIS_OPERAND_TYPE_MEMORY || decode_gpr(o->mem.base) != REG_OFF(RSI))
+			continue;
+		decode_mem(d, o, &scratch);
+		return scratch.seg;
+	}
+	return SEG_DS;
+}
+
+bool decode_string(struct decoder *d, struct op *op)
+{
+	/* MOVSD and CMPSD name SSE2 instructions too. */
+	if (d->i.meta.category != ZYDIS_CATEGORY_STRINGOP &&
+	    d->i.meta.category != ZYDIS_CATEGORY_IOSTRINGOP)
+		return native_decode(d, op);
+	for (unsigned i = 0; i < ARRAY_SIZE(strings); i++) {
+		if (strings[i].m != d->i.mnemonic)
+			continue;
+		op->aux = strings[i].kind;
+		op->imm = strings[i].size;
+		op->seg = (u8)source_segment(d);
+		op->fn = op->flags & (OP_REP | OP_REPNE) ? string_rep : string_once;
+		return true;
+	}
+	return false;
+}
