@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* preload/absent.c: rooms that have not landed yet; each definition goes as its room comes. */
 #include "abi/abi.h"
-#include "primary/linux/linux.h"
 #include "vm/signals.h"
 
 #define WEAK __attribute__((weak))
@@ -48,25 +47,13 @@ WEAK void abi_after_close(void)
 WEAK void abi_duplicated(int oldfd, int newfd)
 {
 }
+WEAK void abi_sent(int fd)
+{
+}
+WEAK void abi_mapped(int fd, void *addr, size_t len, int prot, off_t off)
+{
+}
 WEAK void abi_forked_child(void)
-{
-}
-WEAK void *primary_linux_change_begin(hva_t start, u64 len, enum primary_change kind, int *err)
-{
-	return NULL;
-}
-WEAK void primary_linux_change_end(void *cookie)
-{
-}
-WEAK void *primary_linux_file_change_begin(int fd, u64 off, u64 len, int *err)
-{
-	return NULL;
-}
-WEAK void *primary_linux_fork_begin(void)
-{
-	return NULL;
-}
-WEAK void primary_linux_fork_end(void *cookie, bool child)
 {
 }
 WEAK int signals_kick_number(void)
@@ -74,6 +61,10 @@ WEAK int signals_kick_number(void)
 	return 64;
 }
 WEAK bool signals_defer(int sig, siginfo_t *info, void *uc)
+{
+	return false;
+}
+WEAK bool signals_in_run(void)
 {
 	return false;
 }

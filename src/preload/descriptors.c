@@ -5,6 +5,7 @@
 #include <linux/userfaultfd.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include "abi/abi.h"
 #include "base/guard.h"
 #include "preload/preload.h"
@@ -223,4 +224,45 @@ EXPORT int fcntl64(int fd, int cmd, ...)
 	arg = va_arg(ap, long);
 	va_end(ap);
 	return fcntl_of(fd, cmd, arg);
+}
+
+/* ------------------------------------------------------------------ sent over a socket */
+
+/* The message was sent, so the kernel could read all of it. */
+static void tell_sent(const struct msghdr *m)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
+		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < n; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
+			abi_sent(fd);
+		}
+	}
+}
+
+EXPORT ssize_t sendmsg(int socket, const struct msghdr *m, int flags)
+{
+	ssize_t r = REAL(sendmsg)(socket, m, flags);
+	int e = errno;
+
+	if (r >= 0 && armed())
+		tell_sent(m);
+	errno = e;
+	return r;
+}
+
+EXPORT int sendmmsg(int socket, struct mmsghdr *m, unsigned int n, int flags)
+{
+	int r = REAL(sendmmsg)(socket, m, n, flags);
+	int e = errno;
+
+	for (int i = 0; i < r && armed(); i++)
+		tell_sent(&m[i].msg_hdr);
+	errno = e;
+	return r;
 }

@@ -145,16 +145,23 @@ static void call_handler(sighandler_t handler, int sig, siginfo_t *info, void *u
 		raw4(SYS_rt_sigprocmask, SIG_UNBLOCK, &opened, 0, 8);
 }
 
-static bool put_off(int sig, siginfo_t *info, void *uc)
+/* Our window opened what the VMM takes to be blocked: it stays pending until the window closes. */
+static bool is_blocked_in_view(int sig, void *uc)
 {
-	u64 outer;
+	u64 mask;
 
-	if (mask_is_synchronous(sig) && mask_outer(interrupted_sp(uc), &outer) &&
-	    (outer & sig_bit(sig))) {
+	return mask_is_synchronous(sig) && mask_view(interrupted_sp(uc), &mask) &&
+	       (mask & sig_bit(sig));
+}
+
+/* True: nothing is to be done now. */
+static bool deliver_sent(int sig, siginfo_t *info, void *uc, sighandler_t handler)
+{
+	if (is_blocked_in_view(sig, uc)) {
 		mask_stash(sig, info);
 		return true;
 	}
-	return signals_defer(sig, info, uc);
+	return handler == SIG_IGN || signals_defer(sig, info, uc);
 }
 
 static void deliver(int sig, siginfo_t *info, void *uc)
@@ -165,25 +172,23 @@ static void deliver(int sig, siginfo_t *info, void *uc)
 	if (mask_is_synchronous(sig) && guard_handle(sig, info, uc))
 		return;
 	load_view(sig, &handler, &flags);
-	if (is_asynchronous(sig, info)) {
+	if (!is_asynchronous(sig, info)) {
 		if (handler == SIG_IGN)
-			return;
-		if (put_off(sig, info, uc)) {
-			errno = e;
-			return;
-		}
-	} else if (handler == SIG_IGN) {
-		handler = SIG_DFL; /* a fault cannot be ignored: the kernel kills */
+			handler = SIG_DFL; /* a fault cannot be ignored: the kernel kills */
+	} else if (deliver_sent(sig, info, uc, handler)) {
+		errno = e;
+		return;
 	}
 	if (handler == SIG_DFL) {
 		default_action(sig, info);
-	} else {
-		if (flags & (int)SA_RESETHAND)
-			reset_handler(sig);
 		errno = e;
-		call_handler(handler, sig, info, uc);
+		return;
 	}
-	/* The VMM's handler may have meant to change errno: it is not restored after it. */
+	if (flags & (int)SA_RESETHAND)
+		reset_handler(sig);
+	/* The VMM's handler may mean to change errno: it is not restored after it. */
+	errno = e;
+	call_handler(handler, sig, info, uc);
 }
 
 static void kicked(int sig, siginfo_t *info, void *uc)
@@ -247,6 +252,7 @@ static void let_in(const sigset_t *inner)
 	u64 outer = 0, in, stops, lock_mask;
 
 	memcpy(&in, inner, sizeof(in));
+	mask_set_inner(in);
 	if (!mask_outer(0, &outer))
 		raw4(SYS_rt_sigprocmask, SIG_BLOCK, 0, &outer, 8);
 	stops = sig_bit(SIGKILL) | sig_bit(SIGSTOP) | sig_bit(SIGTSTP) | sig_bit(SIGTTIN) |
@@ -267,9 +273,11 @@ void dispositions_adopt(void)
 	struct sigaction kick = {.sa_sigaction = kicked, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
 	u64 mask = lock_table();
 
+	for (int sig = 1; sig <= NSIGNALS; sig++)
+		REAL(sigaction)(sig, NULL, &table[sig].view); /* glibc's own two are refused */
+	guard_install(); /* for its table; its handlers are replaced at once */
 	for (int sig = 1; sig <= NSIGNALS; sig++) {
-		if (!is_kick(sig) && REAL(sigaction)(sig, NULL, &table[sig].view) == 0 &&
-		    (has_handler(&table[sig].view) || mask_is_synchronous(sig)))
+		if (!is_kick(sig) && (has_handler(&table[sig].view) || mask_is_synchronous(sig)))
 			install(sig, false);
 	}
 	sigfillset(&kick.sa_mask);

@@ -5,7 +5,6 @@
 #include <pthread.h>
 #include <unistd.h>
 #include "abi/abi.h"
-#include "base/guard.h"
 #include "preload/preload.h"
 #include "preload/real.h"
 #include "primary/linux/linux.h"
@@ -50,7 +49,6 @@ static void after_fork_child(void)
 static void arm(void)
 {
 	own_pid = raw0(SYS_getpid);
-	guard_install(); /* its table; its handlers are replaced at once */
 	dispositions_adopt();
 	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 	__atomic_store_n(&preload_armed, 1, __ATOMIC_RELEASE);

@@ -56,17 +56,18 @@ static long end(void *cookie, long r)
 
 static void *map(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
+	bool file = !(flags & MAP_ANONYMOUS) && fd >= 0 && armed();
 	void *cookie = NULL;
+	long r = file ? abi_mmap_check(fd, len, prot, flags, off) : 0;
 
-	if (!(flags & MAP_ANONYMOUS) && fd >= 0 && armed()) {
-		int r = abi_mmap_check(fd, len, prot, flags, off);
-
-		if (r < 0)
-			return (void *)raw_errno(r);
-	}
+	if (r < 0)
+		return (void *)raw_errno(r);
 	if ((flags & MAP_FIXED) && !begin(&cookie, addr, len, CHANGE_UNMAP))
 		return MAP_FAILED;
-	return (void *)end(cookie, raw6(SYS_mmap, (long)addr, (long)len, prot, flags, fd, off));
+	r = raw6(SYS_mmap, (long)addr, (long)len, prot, flags, fd, off);
+	if (file && (r >= 0 || r < -4095))
+		abi_mapped(fd, (void *)r, len, prot, off);
+	return (void *)end(cookie, r);
 }
 
 EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)

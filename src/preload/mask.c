@@ -21,6 +21,8 @@
 static __thread struct {
 	bool open;
 	u64 outer;
+	u64 inner; /* KVM_SET_SIGNAL_MASK's for the run that goes on in it */
+	bool has_inner;
 	u64 frame; /* stack address of the window: what runs in it has a lower stack pointer */
 	int stashed;
 	siginfo_t stash[STASH_SIZE];
@@ -42,6 +44,10 @@ static u64 opened_signals(void)
 	return synchronous() | sig_bit(signals_kick_number());
 }
 
+/*
+ * The window stands before the call that opens it: a signal in between finds an outer mask of
+ * nothing, which is right, since what the VMM blocks is still really blocked.
+ */
 void mask_enter(struct mask_window *w)
 {
 	u64 set = opened_signals();
@@ -49,9 +55,12 @@ void mask_enter(struct mask_window *w)
 	w->nested = window.open;
 	w->outer = window.outer;
 	w->frame = window.frame;
+	window.outer = 0;
+	window.has_inner = false;
 	window.frame = (u64)w;
-	raw4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, &window.outer, 8);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	window.open = true;
+	raw4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, &window.outer, 8);
 }
 
 /* Back to where it was sent: to the thread, or to whichever thread of the process takes it. */
@@ -75,6 +84,7 @@ void mask_leave(struct mask_window *w)
 	window.open = w->nested;
 	window.outer = w->outer;
 	window.frame = w->frame;
+	window.has_inner = false;
 	while (unlikely(window.stashed))
 		queue_again(&window.stash[--window.stashed]);
 }
@@ -84,6 +94,21 @@ bool mask_outer(u64 sp, u64 *mask)
 	if (!window.open || sp > window.frame)
 		return false;
 	*mask = window.outer;
+	return true;
+}
+
+void mask_set_inner(u64 mask)
+{
+	window.inner = mask;
+	window.has_inner = true;
+}
+
+bool mask_view(u64 sp, u64 *mask)
+{
+	if (!mask_outer(sp, mask))
+		return false;
+	if (window.has_inner && signals_in_run())
+		*mask = window.inner;
 	return true;
 }
 

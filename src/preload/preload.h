@@ -49,6 +49,9 @@ void mask_leave(struct mask_window *w);
  * the caller) runs in none.
  */
 bool mask_outer(u64 sp, u64 *mask);
+/* The same, or the run's own mask while one goes on: what the VMM takes to be in force now. */
+bool mask_view(u64 sp, u64 *mask);
+void mask_set_inner(u64 mask);
 bool mask_is_synchronous(int sig);
 /* From a handler: keep this signal and queue it again when the window closes. */
 void mask_stash(int sig, const siginfo_t *info);
@@ -59,6 +62,7 @@ static inline u64 sig_bit(int sig)
 }
 
 /* ---- dispositions.c */
+/* Put deliver() under what the VMM has installed so far, and our own handlers in place. */
 void dispositions_adopt(void);
 void dispositions_fork(int phase); /* 0: about to, 1: parent, 2: child */
 /* sigaction() as the VMM sees it. 0 or -errno. */

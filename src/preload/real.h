@@ -15,6 +15,7 @@
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include "base/types.h"
@@ -32,6 +33,8 @@
 	X(ssize_t, pwrite, (int, const void *, size_t, off_t))                                     \
 	X(ssize_t, readv, (int, const struct iovec *, int))                                        \
 	X(ssize_t, writev, (int, const struct iovec *, int))                                       \
+	X(ssize_t, sendmsg, (int, const struct msghdr *, int))                                     \
+	X(int, sendmmsg, (int, struct mmsghdr *, unsigned, int))                                   \
 	X(int, brk, (void *))                                                                      \
 	X(void *, sbrk, (intptr_t))                                                                \
 	X(int, fallocate, (int, int, off_t, off_t))                                                \

@@ -13,9 +13,18 @@
 /* struct stat64 is struct stat on x86-64, and so is what the kernel fills in. */
 _Static_assert(sizeof(struct stat) == sizeof(struct stat64), "one layout");
 
-static bool ours_fstat(int fd, struct stat *st)
+static int stat_fd(int fd, void *st)
 {
-	return maybe_ours(fd) && abi_fstat(fd, st);
+	long r = raw2(SYS_fstat, fd, st);
+
+	if (r == 0 && maybe_ours(fd))
+		abi_fstat(fd, st);
+	return (int)raw_errno(r);
+}
+
+static bool means_descriptor(int fd, const char *path, int flags)
+{
+	return (flags & AT_EMPTY_PATH) && maybe_ours(fd) && (!path || !*path);
 }
 
 static int stat_at(int dirfd, const char *path, void *st, int flags)
@@ -24,16 +33,9 @@ static int stat_at(int dirfd, const char *path, void *st, int flags)
 		abi_stat_device(st);
 		return 0;
 	}
-	if ((flags & AT_EMPTY_PATH) && maybe_ours(dirfd) && path && !*path && ours_fstat(dirfd, st))
-		return 0;
+	if (means_descriptor(dirfd, path, flags))
+		return stat_fd(dirfd, st);
 	return (int)raw_errno(raw4(SYS_newfstatat, dirfd, path, st, flags));
-}
-
-static int stat_fd(int fd, void *st)
-{
-	if (ours_fstat(fd, st))
-		return 0;
-	return (int)raw_errno(raw2(SYS_fstat, fd, st));
 }
 
 EXPORT int stat(const char *restrict path, struct stat *restrict st)
@@ -152,8 +154,7 @@ EXPORT int statx(int dirfd, const char *restrict path, int flags, unsigned int m
 		statx_from(&st, out);
 		return 0;
 	}
-	if ((flags & AT_EMPTY_PATH) && maybe_ours(dirfd) && (!path || !*path) &&
-	    ours_fstat(dirfd, &st)) {
+	if (means_descriptor(dirfd, path, flags) && abi_owns(dirfd) && stat_fd(dirfd, &st) == 0) {
 		statx_from(&st, out);
 		return 0;
 	}

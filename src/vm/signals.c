@@ -46,7 +46,7 @@ void signals_run_begin(struct vcpu *v, const sigset_t *mask)
 				sigdelset(&set, s);
 		}
 		if (signals_let_in)
-			signals_let_in(&set);
+			signals_let_in(mask);
 		signals_raw_mask(SIG_SETMASK, &set, &run.before);
 	}
 }
@@ -89,6 +89,11 @@ void signals_run_end(struct vcpu *v)
 		memcpy(&set, &again, sizeof(again));
 		signals_raw_mask(SIG_UNBLOCK, &set, NULL);
 	}
+}
+
+bool signals_in_run(void)
+{
+	return run.vcpu != NULL;
 }
 
 bool signals_pending(void)

@@ -26,6 +26,8 @@ int signals_kick_number(void);
 /* Edge of KVM_RUN. `mask`: KVM_SET_SIGNAL_MASK's, or NULL. Not nested. */
 void signals_run_begin(struct vcpu *v, const sigset_t *mask);
 void signals_run_end(struct vcpu *v);
+/* Is this thread between the two? */
+bool signals_in_run(void);
 /* Has a signal been deferred in this run? The vCPU's thread. */
 bool signals_pending(void);
 
@@ -34,8 +36,8 @@ bool signals_defer(int sig, siginfo_t *info, void *uc);
 /* The kick signal's handler body. */
 void signals_kicked(int sig, siginfo_t *info, void *uc);
 
-/* Told by signals_run_begin() which signals `mask` lets in, so that the preload can put its
- * handler under those the VMM left at their default. NULL without a preload. Set once. */
+/* Told by signals_run_begin() what mask the VMM asked for, so that the preload can put its handler
+ * under signals it lets in that the VMM left at their default. NULL without a preload. Set once. */
 extern void (*signals_let_in)(const sigset_t *mask);
 /* Raw mask change that no interposition sees. */
 int signals_raw_mask(int how, const sigset_t *set, sigset_t *old);
