@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* native/run.c: running a stub, with the operand in place where the TLB knows it. */
+#include <signal.h>
+#include "base/guard.h"
+#include "cpu/access.h"
+#include "cpu/fault.h"
+#include "cpu/native/run.h"
+
+void native_died(struct cpu *c, const struct op *o, u64 la, bool write)
+{
+	c->op = o;
+	switch (guard_fault.sig) {
+	case SIGILL: /* a host that lacks the instruction */
+		cpu_raise(c, VEC_UD);
+	case SIGFPE: /* SDM vol. 3, 6.15, interrupt 19 */
+		cpu_raise(c, c->cr4 & CR4_OSXMMEXCPT ? VEC_XM : VEC_UD);
+	case GUARD_BROKEN_OFF:
+		cpu_restart(c);
+	default:
+		access_died(c, la, write);
+	}
+}
+
+static inline __attribute__((always_inline)) u64 call(struct cpu *c, const struct op *o, void *mem,
+						      bool fp)
+{
+	native_stub_fn *f = native_stub(o->imm);
+
+	return fp ? native_call_fp(c, f, mem) : f(c, mem);
+}
+
+static inline __attribute__((always_inline)) const struct op *run_reg(struct cpu *c,
+								      const struct op *o, bool fp)
+{
+	if (unlikely(call(c, o, NULL, fp)))
+		native_died(c, o, 0, false);
+	return o + 1;
+}
+
+/* An operand that no TLB entry reaches: other page, device, or not there. */
+static COLD const struct op *run_slow(struct cpu *c, const struct op *o, u64 la, bool fp, bool write)
+{
+	bool direct;
+	void *p = access_ptr(c, la, o->r0, write, &direct);
+
+	if (call(c, o, p, fp))
+		native_died(c, o, la, write);
+	access_ptr_done(c, direct);
+	return o + 1;
+}
+
+static inline __attribute__((always_inline)) const struct op *
+run_mem(struct cpu *c, const struct op *o, bool fp, bool write)
+{
+	u64 la = op_ea(c, o, o->r0, write);
+	void *p;
+
+	if (unlikely(la & o->r1))
+		cpu_raise_error(c, VEC_GP, 0);
+	p = write ? tlb_write(c->tlb, la, o->r0) : tlb_read(c->tlb, la, o->r0);
+	if (unlikely(!p))
+		return run_slow(c, o, la, fp, write);
+	if (unlikely(call(c, o, p, fp)))
+		native_died(c, o, la, write);
+	return o + 1;
+}
+
+const struct op *native_run_reg(struct cpu *c, const struct op *o)
+{
+	return run_reg(c, o, false);
+}
+
+const struct op *native_run_reg_fp(struct cpu *c, const struct op *o)
+{
+	return run_reg(c, o, true);
+}
+
+const struct op *native_run_load(struct cpu *c, const struct op *o)
+{
+	return run_mem(c, o, false, false);
+}
+
+const struct op *native_run_load_fp(struct cpu *c, const struct op *o)
+{
+	return run_mem(c, o, true, false);
+}
+
+const struct op *native_run_store(struct cpu *c, const struct op *o)
+{
+	return run_mem(c, o, false, true);
+}
+
+const struct op *native_run_store_fp(struct cpu *c, const struct op *o)
+{
+	return run_mem(c, o, true, true);
+}

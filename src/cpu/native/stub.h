@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * native/stub.h: from a decoded instruction to generated code, for the files of native/.
+ *
+ * native_recode() makes of a guest instruction the bytes the host is to run: 64-bit code, memory
+ * operand [rsi], general registers moved to fixed scratch ones, and the lists of registers to
+ * load before and store after. native_stub_get() turns that into code, once per process.
+ *
+ * A stub is a leaf without a frame: rdi is the cpu, rsi the operand. Registers are stored back
+ * after the instruction, so a fault in it leaves the guest's state alone; it returns 1 then
+ * (guard_fault says why), else 0.
+ */
+#ifndef CPU_NATIVE_STUB_H
+#define CPU_NATIVE_STUB_H
+
+#include "cpu/interpreter/decode.h"
+
+/* What this host's processor has; decides how registers are loaded. */
+struct native_host {
+	u8 avx, avx512f, avx512bw;
+	u32 mxcsr_mask;
+	/* CPUID.7:EBX[6], [13]: FDP only on exceptions; FCS and FDS are not kept. */
+	bool fdp_excptn_only, no_fcs_fds;
+};
+extern struct native_host native_host;
+
+typedef u64 native_stub_fn(struct cpu *c, void *mem);
+
+extern u8 *native_code; /* where the code cache runs; stubs are offsets from it */
+
+enum native_unit { UNIT_SSE, UNIT_VEX, UNIT_EVEX, UNIT_MMX, UNIT_X87 };
+
+#define NO_GPR 0xff
+
+/* General registers of the host that stand for the guest's: ModRM.reg, ModRM.rm, VEX.vvvv. */
+enum native_slot { SLOT_REG, SLOT_RM, SLOT_VVVV, NR_SLOTS };
+
+/* All bytes count in the lookup: make it from zeroes. */
+struct native_insn {
+	u8 bytes[16];
+	u8 len;
+	u8 unit; /* enum native_unit */
+	u8 width; /* bytes of a vector register that are loaded: 16, 32, 64 */
+	bool mem, flags_in, flags_out;
+	u8 slot[NR_SLOTS]; /* enum gpr, or NO_GPR */
+	u8 slot_in, slot_out; /* bit per slot */
+	u8 implicit_in, implicit_out; /* bit per enum gpr: RAX, RCX, RDX */
+	u8 k_in, k_out;
+	u8 mm_in, mm_out;
+	u32 vec_in, vec_out;
+};
+
+/* False: a form that is not carried out natively. */
+bool native_recode(const struct decoder *d, struct native_insn *n);
+
+/* Offset of the stub from native_code, or -ENOMEM, -ENOSPC. */
+s64 native_stub_get(const struct native_insn *n);
+
+/* The code of a stub, and where in it the instruction itself stands. */
+struct native_asm {
+	u8 bytes[1024];
+	u32 len;
+	u32 insn;
+};
+void native_assemble(const struct native_insn *n, struct native_asm *a);
+
+static inline native_stub_fn *native_stub(s32 offset)
+{
+	return (native_stub_fn *)(native_code + offset);
+}
+
+/* Run a stub under the guest's MXCSR; the flags an unmasked exception sets are kept too. */
+static inline u64 native_call_fp(struct cpu *c, native_stub_fn *f, void *mem)
+{
+	u32 host;
+	u64 died;
+
+	asm volatile("stmxcsr %0" : "=m"(host));
+	asm volatile("ldmxcsr %0" : : "m"(c->mxcsr));
+	died = f(c, mem);
+	asm volatile("stmxcsr %0" : "=m"(c->mxcsr));
+	asm volatile("ldmxcsr %0" : : "m"(host));
+	return died;
+}
+
+/* A stub returned 1: raise what the host's processor raised. la, write: the memory operand. */
+void native_died(struct cpu *c, const struct op *o, u64 la, bool write) NORETURN;
+
+#endif

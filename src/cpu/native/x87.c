@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * native/x87.c: x87 instructions on the host's own unit. The stub loads the whole state with
+ * FXRSTOR and saves it with FXSAVE, neither of which reports a pending exception; before, the
+ * guest's status says whether a waiting instruction must report one; after, the host's unit is
+ * empty. So the host never meets a deferred exception of the guest.
+ */
+#include "cpu/access.h"
+#include "cpu/fault.h"
+#include "cpu/native/forms.h"
+#include "cpu/native/run.h"
+
+/* op->aux: FOP, the low 11 bits of the opcode (SDM vol. 1, 8.1.9). */
+#define FOP_REG 0x738 /* of a memory form: all but the addressing */
+
+struct pointers {
+	u64 fip, fdp;
+};
+
+static struct pointers get_pointers(const struct cpu *c)
+{
+	struct pointers p;
+
+	memcpy(&p.fip, c->fx + FX_FIP, 8);
+	memcpy(&p.fdp, c->fx + FX_FDP, 8);
+	return p;
+}
+
+/* Where the host recorded its own addresses, record the guest's. Selectors are recorded as 0, as
+ * processors do that announce it in CPUID.(7,0):EBX[13]. */
+static void fix_pointers(struct cpu *c, const struct op *o, const struct pointers *old, bool mem)
+{
+	struct pointers now = get_pointers(c);
+	u64 rip = op_rip(c, o), ea = op_offset(c, o);
+	u16 host_fop = mem ? (u16)((o->aux & FOP_REG) | RSI) : o->aux;
+
+	if (!cpu_long(c))
+		rip = (u32)rip;
+	if (o->flags & OP_ADDR16)
+		ea = (u16)ea;
+	else if (o->flags & OP_ADDR32)
+		ea = (u32)ea;
+	if (now.fip != old->fip) {
+		memcpy(c->fx + FX_FIP, &rip, 8);
+		if (*native_fx16(c, FX_FOP) == host_fop)
+			*native_fx16(c, FX_FOP) = o->aux;
+	}
+	if (now.fdp != old->fdp)
+		memcpy(c->fx + FX_FDP, mem ? &ea : &now.fdp, 8);
+}
+
+static void run_stub(struct cpu *c, const struct op *o, void *p, u64 la, bool mem, bool write)
+{
+	struct pointers old = get_pointers(c);
+	u32 mxcsr;
+	u16 fcw;
+	u64 died;
+
+	asm volatile("stmxcsr %0" : "=m"(mxcsr));
+	asm volatile("fnstcw %0" : "=m"(fcw));
+	died = native_stub(o->imm)(c, p);
+	asm volatile("fninit");
+	asm volatile("fldcw %0" : : "m"(fcw));
+	asm volatile("ldmxcsr %0" : : "m"(mxcsr));
+	if (unlikely(died))
+		native_died(c, o, la, write);
+	fix_pointers(c, o, &old, mem);
+}
+
+static const struct op *run_reg(struct cpu *c, const struct op *o)
+{
+	native_check_mf(c, o);
+	run_stub(c, o, NULL, 0, false, false);
+	return o + 1;
+}
+
+static const struct op *run_load(struct cpu *c, const struct op *o)
+{
+	bool direct;
+	u64 la;
+	void *p;
+
+	native_check_mf(c, o);
+	la = op_ea(c, o, o->r0, false);
+	p = access_ptr(c, la, o->r0, false, &direct);
+	run_stub(c, o, p, la, true, false);
+	access_ptr_done(c, direct);
+	return o + 1;
+}
+
+static const struct op *run_store(struct cpu *c, const struct op *o)
+{
+	u8 old[FX_ST + 128], new_[FX_ST + 128];
+	bool direct;
+	u64 la;
+	void *p;
+
+	native_check_mf(c, o);
+	la = op_ea(c, o, o->r0, true);
+	p = access_ptr(c, la, o->r0, true, &direct);
+	if (likely(direct)) {
+		run_stub(c, o, p, la, true, true);
+		return o + 1;
+	}
+	/* The write back may leave and run the instruction again: it must find the old stack. */
+	memcpy(old, c->fx, sizeof(old));
+	run_stub(c, o, p, la, true, true);
+	memcpy(new_, c->fx, sizeof(new_));
+	memcpy(c->fx, old, sizeof(old));
+	access_ptr_done(c, direct);
+	memcpy(c->fx, new_, sizeof(new_));
+	return o + 1;
+}
+
+bool native_decode_x87(struct decoder *d, struct op *op)
+{
+	const ZydisDecodedOperand *mem;
+	struct native_insn n;
+	s64 stub;
+
+	if (!native_recode(d, &n) || n.unit != UNIT_X87)
+		return false;
+	op->fn = native_trap(d, UNIT_X87, false);
+	if (op->fn)
+		return true;
+	stub = native_stub_get(&n);
+	if (stub < 0)
+		return false;
+	op->imm = (s32)stub;
+	mem = native_memory(d, op);
+	op->aux = (u16)((d->i.opcode & 7) << 8 | d->i.raw.modrm.mod << 6 | d->i.raw.modrm.reg << 3 |
+			d->i.raw.modrm.rm);
+	if (!mem)
+		op->fn = run_reg;
+	else if (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
+		op->fn = run_store;
+	else
+		op->fn = run_load;
+	return true;
+}

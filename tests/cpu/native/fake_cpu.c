@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+#include "fake_cpu.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include "base/guard.h"
+#include "cpu/access.h"
+#include "cpu/fault.h"
+#include "cpu/system/system.h"
+
+u8 fake_vector;
+u32 fake_error;
+bool fake_bounce;
+u64 fake_last_la;
+static bool bounce_write;
+static jmp_buf end;
+static struct tlb tlb;
+static struct {
+	struct block b;
+	struct op op[2];
+} block;
+
+struct cpu *fake_cpu_create(void)
+{
+	struct cpu *c = aligned_alloc(64, ALIGN_UP(sizeof(*c), 64));
+
+	if (!c)
+		abort();
+	memset(c, 0, sizeof(*c));
+	c->tlb = &tlb;
+	c->mode = MODE_LONG;
+	c->ea_mask = ~0ULL;
+	c->mxcsr = 0x1f80;
+	c->cr0 = CR0_PE | CR0_PG | CR0_NE | CR0_ET;
+	c->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_PAE;
+	c->efer = EFER_LMA | EFER_LME;
+	c->xcr0 = c->xcr0_allowed = 0xe7;
+	c->key = MODE_LONG | BLOCK_KEY_SSE | BLOCK_KEY_AVX | BLOCK_KEY_AVX512;
+	fake_tlb_clear(c);
+	return c;
+}
+
+void fake_tlb_clear(struct cpu *c)
+{
+	for (unsigned i = 0; i < TLB_ENTRIES; i++)
+		tlb.e[i].neg_read = tlb.e[i].neg_write = TLB_NEVER;
+}
+
+void fake_tlb_fill(struct cpu *c, const void *p, size_t len)
+{
+	for (u64 la = (u64)p & PAGE_MASK; la < (u64)p + len; la += PAGE_SIZE) {
+		struct tlb_entry *e = tlb_slot(&tlb, la);
+
+		e->neg_read = e->neg_write = -la;
+		e->delta = 0;
+	}
+}
+
+const struct table_line *fake_table(unsigned mnemonic)
+{
+	static const struct table_line *index[ZYDIS_MNEMONIC_MAX_VALUE + 1];
+
+	if (!index[table_native[0].mnemonic]) {
+		for (unsigned i = 0; i < table_native_lines; i++)
+			index[table_native[i].mnemonic] = &table_native[i];
+	}
+	return mnemonic <= ZYDIS_MNEMONIC_MAX_VALUE ? index[mnemonic] : NULL;
+}
+
+bool fake_decode(struct cpu *c, struct decoder *d, struct op *op, ZydisMachineMode mode,
+		 const u8 *bytes, u64 rip)
+{
+	const struct table_line *t;
+	ZydisDecoder z;
+
+	memset(d, 0, sizeof(*d));
+	memset(op, 0, sizeof(*op));
+	ZydisDecoderInit(&z, mode,
+			 mode == ZYDIS_MACHINE_MODE_LONG_64 ? ZYDIS_STACK_WIDTH_64 :
+							      ZYDIS_STACK_WIDTH_32);
+	memcpy(d->bytes, bytes, 15);
+	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&z, d->bytes, 15, &d->i, d->o)))
+		return false;
+	t = fake_table(d->i.mnemonic);
+	if (!t)
+		return false;
+	d->c = c;
+	d->rip = rip;
+	d->key = c->key;
+	op->len = d->i.length;
+	return t->decode(d, op) && op->fn;
+}
+
+enum fake_end fake_execute(struct cpu *c, struct op *op, u64 rip)
+{
+	const struct op *next;
+	int r = setjmp(end);
+
+	if (r)
+		return (enum fake_end)r;
+	block.b.rip = rip;
+	block.b.nops = 1;
+	block.op[0] = *op;
+	c->block = &block.b;
+	c->op = NULL;
+	next = block.op[0].fn(c, &block.op[0]);
+	if (next && next != &block.op[1])
+		abort();
+	return FAKE_DONE;
+}
+
+/* ---- what the rooms beside native/ provide */
+
+u8 decode_gpr(ZydisRegister r)
+{
+	return (u8)(8 * ZydisRegisterGetId(r));
+}
+
+void decode_mem(struct decoder *d, const ZydisDecodedOperand *o, struct op *op)
+{
+	op->base = op->index = REG_ZERO * 8;
+	if (o->mem.base != ZYDIS_REGISTER_NONE)
+		op->base = decode_gpr(o->mem.base);
+	if (o->mem.index != ZYDIS_REGISTER_NONE)
+		op->index = decode_gpr(o->mem.index);
+	op->scale = o->mem.scale ? (u8)__builtin_ctz(o->mem.scale) : 0;
+	op->disp = o->mem.disp.value;
+	op->seg = SEG_DS;
+	if (d->i.machine_mode != ZYDIS_MACHINE_MODE_LONG_64)
+		op->flags |= OP_EA_SLOW | OP_ADDR32;
+}
+
+u64 op_ea_slow(struct cpu *c, const struct op *o, u64 ea, u32 size, bool write)
+{
+	c->op = o;
+	return (u32)ea + c->seg[o->seg].base;
+}
+
+static void NORETURN finish(enum fake_end e)
+{
+	longjmp(end, e);
+}
+
+void cpu_raise(struct cpu *c, u8 vector)
+{
+	fake_vector = vector;
+	finish(FAKE_RAISED);
+}
+
+void cpu_raise_error(struct cpu *c, u8 vector, u32 error)
+{
+	fake_error = error;
+	cpu_raise(c, vector);
+}
+
+void cpu_restart(struct cpu *c)
+{
+	finish(FAKE_RESTART);
+}
+
+void cpu_cannot(struct cpu *c)
+{
+	finish(FAKE_CANNOT);
+}
+
+void access_died(struct cpu *c, u64 la, bool write)
+{
+	fake_last_la = la;
+	finish(FAKE_DIED);
+}
+
+void cpu_update_mode(struct cpu *c)
+{
+}
+
+void *access_ptr(struct cpu *c, u64 la, u32 size, bool write, bool *direct)
+{
+	bounce_write = write;
+	*direct = !fake_bounce;
+	if (!fake_bounce)
+		return (void *)la;
+	access_read(c, la, c->bounce.buf, size);
+	c->bounce.la = la;
+	c->bounce.size = size;
+	return c->bounce.buf;
+}
+
+void access_ptr_done(struct cpu *c, bool direct)
+{
+	if (!direct && bounce_write)
+		memcpy((void *)c->bounce.la, c->bounce.buf, c->bounce.size);
+}
+
+void access_read(struct cpu *c, u64 la, void *buf, u32 size)
+{
+	if (guard_copy_from(buf, (void *)la, size))
+		access_died(c, la, false);
+}
+
+void access_write(struct cpu *c, u64 la, const void *buf, u32 size)
+{
+	if (guard_copy_to((void *)la, buf, size))
+		access_died(c, la, true);
+}
+
+void access_probe(struct cpu *c, u64 la, u32 size, bool write)
+{
+	if (guard_touch_write((void *)la) || guard_touch_write((void *)(la + size - 1)))
+		access_died(c, la, true);
+}
+
+u64 access_load_slow(struct cpu *c, u64 la, u32 size)
+{
+	u64 v = 0;
+
+	access_read(c, la, &v, size);
+	return v;
+}
+
+void access_store_slow(struct cpu *c, u64 la, u32 size, u64 value)
+{
+	access_write(c, la, &value, size);
+}

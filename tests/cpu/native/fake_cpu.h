@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/cpu/native/fake_cpu.h: the least of a vCPU that native/ needs: guest memory is the
+ * process's own, at the same addresses; exceptions come back as a return value.
+ */
+#ifndef TESTS_CPU_NATIVE_FAKE_CPU_H
+#define TESTS_CPU_NATIVE_FAKE_CPU_H
+
+#include "cpu/interpreter/decode.h"
+
+enum fake_end {
+	FAKE_DONE = 0,
+	FAKE_RAISED = 1, /* fake_vector, fake_error */
+	FAKE_DIED,	 /* access_died() */
+	FAKE_RESTART,
+	FAKE_CANNOT,
+};
+
+extern u8 fake_vector;
+extern u32 fake_error;
+extern bool fake_bounce; /* access_ptr() gives a copy */
+extern bool fake_count_only;
+extern u64 fake_last_la;
+
+struct cpu *fake_cpu_create(void);
+/* The TLB knows [p, p + len), or nothing. */
+void fake_tlb_fill(struct cpu *c, const void *p, size_t len);
+void fake_tlb_clear(struct cpu *c);
+
+/* Decode `bytes` at rip; false: denied. */
+bool fake_decode(struct cpu *c, struct decoder *d, struct op *op, ZydisMachineMode mode,
+		 const u8 *bytes, u64 rip);
+enum fake_end fake_execute(struct cpu *c, struct op *op, u64 rip);
+const struct table_line *fake_table(unsigned mnemonic);
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/cpu/native/host_run.h: one instruction on the host itself, with every register given and
+ * every register taken back: what native/ must agree with.
+ */
+#ifndef TESTS_CPU_NATIVE_HOST_RUN_H
+#define TESTS_CPU_NATIVE_HOST_RUN_H
+
+#include "base/types.h"
+
+#define HOST_XMASK 0xe7ULL /* x87, SSE, AVX, AVX-512 */
+
+struct host_state {
+	u64 gpr[16]; /* RSP is not used */
+	u64 flags;
+	u64 xmask;
+	u8 xsave[4096] __attribute__((aligned(64)));
+};
+
+/* 0, or -errno. */
+int host_run_init(void);
+/* Where the instruction will stand when it runs. */
+u64 host_run_address(void);
+/* 0, or the signal it raised (the state is then what it was). */
+int host_run(struct host_state *s, const u8 *insn, unsigned len);
+
+#endif

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/cpu/native/vs_host.c: every encoding that decodes to a mnemonic of table_native, with
+ * random registers and memory, through native/ and on the host itself: all registers, flags, MXCSR,
+ * x87 state and memory must agree, and so must the exceptions.
+ *
+ * Usage: vs_host [instances per encoding [seed]]
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include "cpu/cpu.h"
+#include "cpu/native/native.h"
+#include "cpu/native/xstate.h"
+#include "fake_cpu.h"
+#include "host_run.h"
+
+#define MAX_SHOWN 20
+
+static u64 seed = 1;
+static u8 *mem; /* two pages, then one that is not there */
+static struct cpu *c;
+static unsigned ran[ZYDIS_MNEMONIC_MAX_VALUE + 1];
+static unsigned long total, raised, failed, refused;
+
+static u64 rnd(void)
+{
+	/* xorshift64* */
+	seed ^= seed >> 12;
+	seed ^= seed << 25;
+	seed ^= seed >> 27;
+	return seed * 2685821657736338717ULL;
+}
+
+/* Values at which arithmetic is interesting, else anything. */
+static u64 rnd_value(void)
+{
+	static const u64 edge[] = {
+		0, 1, ~0ULL, 0x8000000000000000, 0x7fffffffffffffff, 0x3ff0000000000000,
+		0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000001, 0x7ff0000000000001,
+		0x0000000000000001, 0x000fffffffffffff, 0x3f8000003f800000, 0x7f8000007fc00000,
+		0x7f80000100000001, 0x80000000807fffff, 0x4b00000042c80000, 0x3c003c007c00fc00,
+		0x7e017c0103ff0001, 0x43e0000000000000, 0x0102030405060708, 0x41dfffffffc00000,
+	};
+
+	switch (rnd() % 4) {
+	case 0:
+		return edge[rnd() % ARRAY_SIZE(edge)];
+	case 1:
+		return rnd() & 0xff00ff00ff00ffULL;
+	default:
+		return rnd();
+	}
+}
+
+static void random_bytes(void *p, size_t n)
+{
+	for (size_t i = 0; i + 8 <= n; i += 8) {
+		u64 v = rnd_value();
+
+		memcpy((u8 *)p + i, &v, 8);
+	}
+}
+
+static void random_x87(u8 *fx)
+{
+	u16 fcw = (u16)(0x40 | (rnd() & 0xf00) | (rnd() % 8 ? 0x3f : rnd() & 0x3f));
+	u16 fsw = (u16)(rnd() & 0x7f7f);
+
+	if (rnd() % 16) /* pending exceptions are the exception */
+		fsw &= (u16)~0x3f | (fcw & 0x3f);
+	memcpy(fx, &fcw, 2);
+	memcpy(fx + 2, &fsw, 2);
+	fx[4] = rnd() % 3 ? (u8)rnd() : 0xff;
+	for (unsigned i = 0; i < 8; i++) {
+		u64 v = rnd_value();
+		u16 e = (u16)rnd();
+
+		if (rnd() % 2) { /* a number near one */
+			e = (u16)(0x3fff - 40 + rnd() % 80);
+			v |= 1ULL << 63;
+		}
+		memcpy(fx + 32 + 16 * i, &v, 8);
+		memcpy(fx + 32 + 16 * i + 8, &e, 2);
+	}
+}
+
+/* A random state, in the vCPU and for the host. */
+static void random_state(struct host_state *s)
+{
+	u8 area[4096] __attribute__((aligned(64))) = {0};
+	u64 bv = HOST_XMASK;
+	u32 mxcsr = 0x1f80;
+
+	random_x87(area);
+	if (rnd() % 2)
+		mxcsr = (u32)((rnd() & 0xe07f) | (rnd() % 8 ? 0x1f80 : rnd() & 0x1f80));
+	memcpy(area + 24, &mxcsr, 4);
+	random_bytes(area + 160, 256);
+	random_bytes(area + xcomp_offset(XC_AVX), 256);
+	random_bytes(area + xcomp_offset(XC_OPMASK), 64);
+	random_bytes(area + xcomp_offset(XC_ZMM_HI256), 512);
+	random_bytes(area + xcomp_offset(XC_HI16_ZMM), 1024);
+	memcpy(area + 512, &bv, 8);
+	if (cpu_set_xsave(c, area, sizeof(area)))
+		abort();
+	cpu_get_xsave(c, area, sizeof(area));
+	memcpy(area + 512, &bv, 8);
+	memcpy(s->xsave, area, sizeof(area));
+	for (unsigned i = 0; i < 16; i++)
+		s->gpr[i] = c->reg[i] = rnd_value();
+	s->flags = (rnd() & FL_STATUS) | FL_FIXED | FL_IF;
+	c->af = af_from_rflags(s->flags);
+}
+
+static bool same_state(const struct host_state *s, const char **what)
+{
+	u8 area[4096];
+
+	cpu_get_xsave(c, area, sizeof(area));
+	for (unsigned i = 0; i < 16; i++) {
+		if (i != RSP && s->gpr[i] != c->reg[i]) {
+			*what = "general register";
+			return false;
+		}
+	}
+	*what = "flags";
+	if ((cpu_rflags(c) ^ s->flags) & FL_STATUS)
+		return false;
+	*what = "x87";
+	if (memcmp(area, s->xsave, 24) || memcmp(area + 32, s->xsave + 32, 128))
+		return false;
+	*what = "mxcsr";
+	if (memcmp(area + 24, s->xsave + 24, 4))
+		return false;
+	*what = "xmm";
+	if (memcmp(area + 160, s->xsave + 160, 256))
+		return false;
+	*what = "ymm, zmm, k";
+	return !memcmp(area + 576, s->xsave + 576, cpu_xsave_size() - 576);
+}
+
+static void show(const char *what, const struct decoder *d)
+{
+	ZydisFormatter f;
+	char text[128];
+
+	if (failed++ >= MAX_SHOWN)
+		return;
+	ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL);
+	ZydisFormatterFormatInstruction(&f, &d->i, d->o, d->i.operand_count_visible, text,
+					sizeof(text), 0, NULL);
+	printf("differs (%s):", what);
+	for (unsigned i = 0; i < d->i.length; i++)
+		printf(" %02x", d->bytes[i]);
+	printf("  %s\n", text);
+}
+
+static bool uses_rsp(const struct decoder *d)
+{
+	for (unsigned i = 0; i < d->i.operand_count; i++) {
+		if (d->o[i].type == ZYDIS_OPERAND_TYPE_REGISTER &&
+		    (ZydisRegisterGetClass(d->o[i].reg.value) == ZYDIS_REGCLASS_GPR32 ||
+		     ZydisRegisterGetClass(d->o[i].reg.value) == ZYDIS_REGCLASS_GPR64) &&
+		    ZydisRegisterGetId(d->o[i].reg.value) == RSP)
+			return true;
+	}
+	return false;
+}
+
+/* What a host signal means to a guest. */
+static bool same_exception(int sig, enum fake_end e)
+{
+	switch (sig) {
+	case SIGILL:
+		return e == FAKE_RAISED && fake_vector == VEC_UD;
+	case SIGFPE:
+		return e == FAKE_RAISED && (fake_vector == VEC_XM || fake_vector == VEC_MF);
+	case SIGSEGV:
+		return e == FAKE_DIED || (e == FAKE_RAISED && fake_vector == VEC_GP);
+	default:
+		return false;
+	}
+}
+
+/* RBX points at the operand: anywhere, aligned, or so that it ends at the end of memory. */
+static void place_operand(struct host_state *s, const struct decoder *d)
+{
+	u64 at = (u64)mem + PAGE_SIZE - 256 + rnd() % 256;
+
+	switch (rnd() % 8) {
+	case 0:
+		at = (u64)mem + PAGE_SIZE - 256 + rnd() % 320;
+		break;
+	case 1: /* masked elements may lie beyond */
+		at = (u64)mem + 2 * PAGE_SIZE - 1 - rnd() % 64;
+		if (rnd() % 2)
+			at &= ~3ULL;
+		break;
+	default:
+		at &= ~63ULL;
+		break;
+	}
+	s->gpr[RBX] = c->reg[RBX] = at;
+}
+
+static void place_tlb(void)
+{
+	fake_tlb_clear(c);
+	fake_bounce = false;
+	switch (rnd() % 4) {
+	case 0:
+		break;
+	case 1:
+		fake_bounce = true;
+		break;
+	default:
+		fake_tlb_fill(c, mem, 2 * PAGE_SIZE);
+		break;
+	}
+}
+
+static void try(const u8 *bytes)
+{
+	static u8 before[2 * PAGE_SIZE], after[2 * PAGE_SIZE];
+	struct host_state s __attribute__((aligned(64)));
+	u64 rip = host_run_address();
+	const char *what = "";
+	struct decoder d;
+	enum fake_end e;
+	struct op op;
+	int sig;
+
+	random_state(&s);
+	if (!fake_decode(c, &d, &op, ZYDIS_MACHINE_MODE_LONG_64, bytes, rip)) {
+		refused += d.i.mnemonic && fake_table(d.i.mnemonic);
+		return;
+	}
+	if (uses_rsp(&d))
+		return;
+	place_operand(&s, &d);
+	place_tlb();
+	random_bytes(mem + PAGE_SIZE - 512, 1024);
+	random_bytes(mem + 2 * PAGE_SIZE - 512, 512);
+	memcpy(before, mem, sizeof(before));
+	sig = host_run(&s, d.bytes, d.i.length);
+	memcpy(after, mem, sizeof(after));
+	memcpy(mem, before, sizeof(before));
+	e = fake_execute(c, &op, rip);
+	total++;
+	/* Of a #PF and a #XM of one instruction either may come first. */
+	if (sig == SIGFPE && e == FAKE_DIED)
+		return;
+	if (sig) {
+		raised++;
+		if (!same_exception(sig, e))
+			show(sig == SIGSEGV ? "SIGSEGV" : sig == SIGILL ? "SIGILL" : "SIGFPE", &d);
+		return;
+	}
+	ran[d.i.mnemonic]++;
+	if (e == FAKE_DIED && (s.xsave[2] & 0x80))
+		return; /* an x87 store that ended in an unmasked exception touches no memory */
+	if (e != FAKE_DONE)
+		show(e == FAKE_DIED ? "died" : "raised", &d);
+	else if (memcmp(mem, after, sizeof(after)))
+		show("memory", &d);
+	else if (!same_state(&s, &what))
+		show(what, &d);
+}
+
+/* ModRM (and what follows): registers, or [rbx + small]. */
+static void put_tail(u8 *b, unsigned at, bool memory)
+{
+	u8 modrm = (u8)rnd();
+
+	if (memory)
+		modrm = (modrm & 0x38) | 3 | (rnd() % 2 ? 0x40 : 0);
+	else
+		modrm |= 0xc0;
+	b[at++] = modrm;
+	if ((modrm >> 6) == 1)
+		b[at++] = 0;
+	while (at < 15)
+		b[at++] = (u8)rnd();
+}
+
+static void try_legacy(u8 opcode, unsigned map, unsigned prefix, unsigned w, bool memory)
+{
+	static const u8 prefixes[] = {0, 0x66, 0xf2, 0xf3};
+	u8 b[15];
+	unsigned n = 0;
+
+	if (!map && (opcode == 0x38 || opcode == 0x3a)) /* the way into the other maps */
+		return;
+	if (prefix)
+		b[n++] = prefixes[prefix];
+	/* REX.B stays 0 with memory so that the base is RBX. */
+	if (w || rnd() % 2)
+		b[n++] = (u8)(0x40 | w << 3 | (rnd() & (memory ? 4 : 7)));
+	b[n++] = 0x0f;
+	if (map)
+		b[n++] = map == 1 ? 0x38 : 0x3a;
+	b[n++] = opcode;
+	put_tail(b, n, memory);
+	try(b);
+}
+
+static void try_x87(u8 opcode, u8 modrm)
+{
+	u8 b[15] = {opcode, modrm};
+
+	if (modrm < 0xc0)
+		b[1] = (modrm & 0x38) | 3;
+	try(b);
+}
+
+static void try_vex(u8 opcode, unsigned map, unsigned pp, unsigned w, unsigned l, bool memory)
+{
+	u8 b[15] = {0xc4};
+
+	b[1] = (u8)((rnd() & (memory ? 0x80 : 0xe0)) | (memory ? 0x60 : 0) | map);
+	b[2] = (u8)(w << 7 | (rnd() % 2 ? 15 : rnd() & 15) << 3 | l << 2 | pp);
+	b[3] = opcode;
+	put_tail(b, 4, memory);
+	try(b);
+}
+
+static void try_evex(u8 opcode, unsigned map, unsigned pp, unsigned w, unsigned lb, bool memory)
+{
+	u8 b[15] = {0x62};
+
+	b[1] = (u8)((rnd() & (memory ? 0x90 : 0xf0)) | (memory ? 0x60 : 0) | map);
+	b[2] = (u8)(w << 7 | (rnd() % 2 ? 15 : rnd() & 15) << 3 | 4 | pp);
+	b[3] = (u8)((rnd() & 0x80) | lb << 4 | (rnd() % 4 ? 8 : 0) | (rnd() % 2 ? rnd() & 7 : 0));
+	if (!(b[3] & 7))
+		b[3] &= 0x7f;
+	b[4] = opcode;
+	put_tail(b, 5, memory);
+	try(b);
+}
+
+static void round_of_all(void)
+{
+	static const u8 evex_maps[] = {1, 2, 3, 5, 6};
+
+	for (unsigned op = 0; op < 256; op++) {
+		for (unsigned v = 0; v < 3 * 4 * 2 * 2; v++)
+			try_legacy((u8)op, v % 3, v / 3 % 4, v / 12 % 2, v / 24);
+		for (unsigned v = 0; v < 3 * 4 * 2 * 2 * 2; v++)
+			try_vex((u8)op, 1 + v % 3, v / 3 % 4, v / 12 % 2, v / 24 % 2, v / 48);
+		for (unsigned v = 0; v < 5 * 4 * 2 * 8 * 2; v++)
+			try_evex((u8)op, evex_maps[v % 5], v / 5 % 4, v / 20 % 2, v / 40 % 8,
+				 v / 320);
+		for (unsigned esc = 0xd8; esc <= 0xdf; esc++) {
+			for (unsigned i = 0; i < 4; i++)
+				try_x87((u8)esc, (u8)op);
+		}
+	}
+}
+
+/* Mnemonics of the table that were never executed: a hole in the test, unless listed by name. */
+static unsigned show_holes(void)
+{
+	unsigned holes = 0;
+
+	for (unsigned i = 0; i < table_native_lines; i++) {
+		if (ran[table_native[i].mnemonic])
+			continue;
+		printf(" %s", ZydisMnemonicGetString(table_native[i].mnemonic));
+		holes++;
+	}
+	return holes;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
+	unsigned holes;
+
+	if (argc > 2)
+		seed = strtoull(argv[2], NULL, 0) | 1;
+	if ((xstate_host_components() & HOST_XMASK) != HOST_XMASK) {
+		printf("skip: the host lacks AVX-512\n");
+		return 77;
+	}
+	if (host_run_init() || native_init())
+		return 1;
+	mem = mmap(NULL, 3 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (mem == MAP_FAILED || mprotect(mem + 2 * PAGE_SIZE, PAGE_SIZE, PROT_NONE))
+		return 1;
+	c = fake_cpu_create();
+	for (unsigned i = 0; i < rounds; i++)
+		round_of_all();
+	printf("never executed:");
+	holes = show_holes();
+	printf("\n%lu instructions, %lu raised, %lu refused, %u mnemonics never executed, "
+	       "%lu differ\n", total, raised, refused, holes, failed);
+	return failed != 0;
+}
