@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "cpu/replay.h"
+#include "cpu/system/system.h"
 
 #include "cpu/cpu.h"
 #include "cpu/fault.h"
@@ -80,6 +81,17 @@ void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data)
 
 void cpu_complete_exit(struct cpu *c)
 {
+	switch (c->exit.reason) {
+	case CPU_EXIT_MSR_READ:
+	case CPU_EXIT_MSR_WRITE:
+		msr_complete(c);
+		return;
+	case CPU_EXIT_HYPERCALL:
+		c->reg[RAX] = c->exit.hypercall.ret;
+		return;
+	default:
+		break;
+	}
 	if (!c->replay.waiting)
 		return;
 	c->replay.waiting = false;

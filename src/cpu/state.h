@@ -217,6 +217,7 @@ struct cpu_exit {
 			u64 data;
 			u32 reason;	/* KVM_MSR_EXIT_REASON_* */
 			bool error;	/* the VMM's answer: raise #GP */
+			u64 next_rip;	/* after the instruction */
 		} msr;
 		struct {
 			u64 nr, args[6], longmode;
@@ -245,6 +246,9 @@ struct cpu_env {
 	int (*msr_write)(void *owner, u32 msr, bool host, u64 value);
 	/* KVM_X86_SET_MSR_FILTER: may the guest? */
 	bool (*msr_allowed)(void *owner, u32 msr, bool write);
+	/* An access failed for this reason (KVM_MSR_EXIT_REASON_*): does the VMM want to see it
+	 * (KVM_CAP_X86_USER_SPACE_MSR)? May be NULL: never. */
+	bool (*msr_exits)(void *owner, u32 reason);
 	/* VMCALL/VMMCALL: registers are in the cpu. 0 done, CPU_TO_VMM. */
 	int (*hypercall)(void *owner, struct cpu *c);
 	/* The owner's requests (bits above MMU_REQ_MASK) are pending: look at them. True: cpu_run()

@@ -128,6 +128,13 @@ static bool env_msr_allowed(void *owner, u32 msr, bool write)
 	return vm_msr_allowed(v->vm, msr, write);
 }
 
+static bool env_msr_exits(void *owner, u32 reason)
+{
+	const struct vcpu *v = owner;
+
+	return v->vm->user_space_msr & reason;
+}
+
 /* -- hypercalls (KVM's hypercalls.rst); none is announced in CPUID */
 
 static int env_hypercall(void *owner, struct cpu *c)
@@ -172,6 +179,7 @@ const struct cpu_env vcpu_cpu_env = {
 	.msr_read = env_msr_read,
 	.msr_write = env_msr_write,
 	.msr_allowed = env_msr_allowed,
+	.msr_exits = env_msr_exits,
 	.hypercall = env_hypercall,
 	.requests = env_requests,
 	.interrupted = env_interrupted,

@@ -33,7 +33,7 @@ enum walk_flags {
 };
 /*
  * Walk for one access (MMU_READ, MMU_WRITE or MMU_EXEC). 0; 1: page fault, *error is its code;
- * <0: the tables themselves cannot be read (-ENOENT: no memory there). Sets accessed and dirty.
+ * <0: the tables themselves cannot be read (-ENOENT: no memory there), w->gpa says which. Sets accessed and dirty.
  * `perm` says for which accesses a TLB entry may be made.
  */
 int walk_linear(struct cpu *c, u64 la, unsigned access, unsigned flags, struct walk *w, u32 *error);
@@ -67,6 +67,9 @@ void event_deliver(struct cpu *c, u8 vector, enum event_kind kind, bool has_erro
 bool event_exception(struct cpu *c);
 bool event_interrupt(struct cpu *c);
 bool event_nmi(struct cpu *c);
+
+/* The VMM answered c->exit.msr: finish the RDMSR or WRMSR, or raise its #GP. */
+void msr_complete(struct cpu *c);
 
 /* Control registers from MOV, LMSW, CLTS; raise #GP. */
 void cr_write(struct cpu *c, unsigned n, u64 value);

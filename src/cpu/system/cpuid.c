@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * system/cpuid.c: what a guest is told it has: the host's CPUID less what is not carried out, and
+ * the VMM's table looked up with KVM's rules.
+ */
+#include <cpuid.h>
+#include "cpu/system/internal.h"
+
+#define LEAF_INDEXED  1u /* KVM_CPUID_FLAG_SIGNIFCANT_INDEX */
+#define MAX_BASIC     0x1fu
+#define MAX_EXTENDED  0x80000008u
+#define KVM_SIGNATURE 0x40000000u
+#define KVM_FEATURES  0x40000001u
+/* KVM_FEATURE_NOP_IO_DELAY: no device here needs a pause between port accesses. */
+#define KVM_FEATURE_BITS BIT(1)
+#define XCR0_SUPPORTED 0xe7ULL /* x87, SSE, AVX, opmask, ZMM_Hi256, Hi16_ZMM */
+#define DEFAULT_MAXPHYADDR 36  /* without leaf 0x80000008 (SDM vol. 3, 4.1.4) */
+#define CR4_ALWAYS                                                                            \
+	(CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE |        \
+	 CR4_PCE | CR4_OSFXSR | CR4_OSXMMEXCPT)
+
+#define B(n) (1u << (n))
+
+/* SSE3 PCLMUL SSSE3 FMA CX16 SSE4.1 SSE4.2 MOVBE POPCNT AES XSAVE AVX F16C RDRAND */
+#define LEAF1_ECX                                                                             \
+	(B(0) | B(1) | B(9) | B(12) | B(13) | B(19) | B(20) | B(22) | B(23) | B(25) | B(26) | \
+	 B(28) | B(29) | B(30))
+/* x2APIC, TSC deadline, hypervisor: made here whatever the host has */
+#define LEAF1_ECX_ALWAYS (B(21) | B(24) | B(31))
+#define LEAF1_EDX	 0x078bfbffu /* FPU to SSE2, without PSN, DS, ACPI */
+/* FSGSBASE BMI1 AVX2 FDP_EXCPTN_ONLY SMEP BMI2 ERMS INVPCID ZERO_FCS AVX512F DQ RDSEED ADX SMAP
+ * IFMA CLFLUSHOPT CLWB CD SHA BW VL */
+#define LEAF7_EBX                                                                             \
+	(B(0) | B(3) | B(5) | B(6) | B(8) | B(9) | B(13) | B(16) | B(17) | B(18) | B(19) |     \
+	 B(21) | B(23) | B(24) | B(28) | B(29) | B(30) | B(31))
+/* TSC_ADJUST SMEP INVPCID SMAP: the system architecture is ours */
+#define LEAF7_EBX_ALWAYS (B(1) | B(7) | B(10) | B(20))
+/* VBMI VBMI2 GFNI VAES VPCLMULQDQ VNNI BITALG VPOPCNTDQ CLDEMOTE */
+#define LEAF7_ECX                                                                             \
+	(B(1) | B(6) | B(8) | B(9) | B(10) | B(11) | B(12) | B(14) | B(25))
+#define LEAF7_ECX_ALWAYS (B(2) | B(22)) /* UMIP RDPID */
+#define LEAF7_EDX	 (B(4) | B(8) | B(23)) /* FSRM VP2INTERSECT AVX512_FP16 */
+#define LEAF7_EDX_ALWAYS (B(14) | B(29)) /* SERIALIZE ARCH_CAPABILITIES */
+#define LEAF7_1_EAX	 (B(4) | B(5) | B(10) | B(11) | B(12)) /* AVX_VNNI BF16 FZRM FSRS FSRC */
+#define EXT1_ECX	 (B(0) | B(5) | B(8)) /* LAHF ABM PREFETCHW */
+#define EXT1_EDX	 B(26)		      /* 1 GiB pages: as the host, like KVM */
+#define EXT1_EDX_ALWAYS	 (B(11) | B(20) | B(27) | B(29)) /* SYSCALL NX RDTSCP LM */
+#define EXT7_EDX	 B(8)		      /* invariant TSC */
+#define EXT8_EBX	 B(9)		      /* WBNOINVD */
+
+/* ---- what is supported */
+
+struct list {
+	struct cpuid_leaf *out;
+	u32 room, n;
+};
+
+static struct cpuid_leaf host_leaf(u32 function, u32 index)
+{
+	struct cpuid_leaf l = {.function = function, .index = index};
+
+	__cpuid_count(function, index, l.eax, l.ebx, l.ecx, l.edx);
+	return l;
+}
+
+static void add(struct list *s, struct cpuid_leaf l, u32 flags)
+{
+	l.flags = flags;
+	if (s->n < s->room)
+		s->out[s->n] = l;
+	s->n++;
+}
+
+static u64 host_xcr0_supported(void)
+{
+	struct cpuid_leaf l = host_leaf(0xd, 0);
+	u64 x = (l.eax | (u64)l.edx << 32) & XCR0_SUPPORTED;
+
+	/* The three AVX-512 components come together or not at all. */
+	if ((x & 0xe0) != 0xe0)
+		x &= ~0xe0ULL;
+	return x | 3;
+}
+
+/* Bytes of a standard-format XSAVE area that holds `xcr0`. */
+static u32 xsave_size(u64 xcr0)
+{
+	u32 size = 512 + 64;
+
+	for (u32 n = 2; n < 63; n++) {
+		struct cpuid_leaf l;
+
+		if (!(xcr0 & BIT(n)))
+			continue;
+		l = host_leaf(0xd, n);
+		size = MAX(size, l.eax + l.ebx);
+	}
+	return size;
+}
+
+static void add_leaf1(struct list *s)
+{
+	struct cpuid_leaf l = host_leaf(1, 0);
+
+	l.ebx &= 0x00ffffff; /* no initial APIC id */
+	l.ecx = (l.ecx & LEAF1_ECX) | LEAF1_ECX_ALWAYS;
+	l.edx &= LEAF1_EDX;
+	add(s, l, 0);
+}
+
+static void add_cache_leaves(struct list *s)
+{
+	for (u32 n = 0;; n++) {
+		struct cpuid_leaf l = host_leaf(4, n);
+
+		add(s, l, LEAF_INDEXED);
+		if (!(l.eax & 0x1f) || n >= 8)
+			return;
+	}
+}
+
+static void add_leaf7(struct list *s)
+{
+	struct cpuid_leaf l = host_leaf(7, 0);
+	bool more = l.eax >= 1;
+
+	l.eax = more ? 1 : 0;
+	l.ebx = (l.ebx & LEAF7_EBX) | LEAF7_EBX_ALWAYS;
+	l.ecx = (l.ecx & LEAF7_ECX) | LEAF7_ECX_ALWAYS;
+	l.edx = (l.edx & LEAF7_EDX) | LEAF7_EDX_ALWAYS;
+	add(s, l, LEAF_INDEXED);
+	if (!more)
+		return;
+	l = host_leaf(7, 1);
+	l.eax &= LEAF7_1_EAX;
+	l.ebx = l.ecx = l.edx = 0;
+	add(s, l, LEAF_INDEXED);
+}
+
+static void add_xsave_leaves(struct list *s)
+{
+	u64 xcr0 = host_xcr0_supported();
+	struct cpuid_leaf l = {.function = 0xd};
+
+	l.eax = (u32)xcr0;
+	l.edx = (u32)(xcr0 >> 32);
+	l.ebx = l.ecx = xsave_size(xcr0);
+	add(s, l, LEAF_INDEXED);
+	/* XSAVEOPT, XSAVEC, XGETBV with ECX 1, XSAVES: none. */
+	add(s, (struct cpuid_leaf){.function = 0xd, .index = 1}, LEAF_INDEXED);
+	for (u32 n = 2; n < 63; n++) {
+		if (!(xcr0 & BIT(n)))
+			continue;
+		l = host_leaf(0xd, n);
+		l.ecx = l.edx = 0;
+		add(s, l, LEAF_INDEXED);
+	}
+}
+
+static void add_zero(struct list *s, u32 function)
+{
+	/* Leaves with subleaves keep their flag, as KVM gives them. */
+	bool indexed = function == 0xb || function == 0xf || function == 0x10 ||
+		       function == 0x12 || function == 0x14 || function == 0x17 ||
+		       function == 0x18 || function == 0x1d || function == 0x1e ||
+		       function == 0x1f;
+
+	add(s, (struct cpuid_leaf){.function = function}, indexed ? LEAF_INDEXED : 0);
+}
+
+static void add_basic(struct list *s)
+{
+	struct cpuid_leaf l = host_leaf(0, 0);
+
+	l.eax = MAX(0xdu, MIN(l.eax, MAX_BASIC));
+	add(s, l, 0);
+	for (u32 f = 1; f <= l.eax; f++) {
+		switch (f) {
+		case 1:
+			add_leaf1(s);
+			break;
+		case 2:
+			add(s, host_leaf(2, 0), 0);
+			break;
+		case 4:
+			add_cache_leaves(s);
+			break;
+		case 6: /* the APIC timer never stops */
+			add(s, (struct cpuid_leaf){.function = 6, .eax = B(2)}, 0);
+			break;
+		case 7:
+			add_leaf7(s);
+			break;
+		case 0xd:
+			add_xsave_leaves(s);
+			break;
+		default:
+			add_zero(s, f);
+		}
+	}
+}
+
+static void add_extended(struct list *s)
+{
+	struct cpuid_leaf l = host_leaf(0x80000000, 0);
+
+	l.eax = MAX_EXTENDED;
+	add(s, l, 0);
+	l = host_leaf(0x80000001, 0);
+	l.ecx &= EXT1_ECX;
+	l.edx = (l.edx & EXT1_EDX) | EXT1_EDX_ALWAYS;
+	add(s, l, 0);
+	for (u32 f = 0x80000002; f <= 0x80000006; f++)
+		add(s, host_leaf(f, 0), 0);
+	l = host_leaf(0x80000007, 0);
+	l.eax = l.ebx = l.ecx = 0;
+	l.edx &= EXT7_EDX;
+	add(s, l, 0);
+	l = host_leaf(0x80000008, 0);
+	l.eax = 48u << 8 | (l.eax & 0xff);
+	l.ebx &= EXT8_EBX;
+	l.ecx = l.edx = 0;
+	add(s, l, 0);
+}
+
+static void add_kvm(struct list *s)
+{
+	struct cpuid_leaf l = {.function = KVM_SIGNATURE, .eax = KVM_FEATURES};
+
+	memcpy(&l.ebx, "KVMK", 4);
+	memcpy(&l.ecx, "VMKV", 4);
+	memcpy(&l.edx, "M\0\0\0", 4);
+	add(s, l, 0);
+	add(s, (struct cpuid_leaf){.function = KVM_FEATURES, .eax = KVM_FEATURE_BITS}, 0);
+}
+
+int cpuid_supported(struct cpuid_leaf *out, u32 *n)
+{
+	struct list s = {.out = out, .room = *n};
+
+	add_basic(&s);
+	add_extended(&s);
+	add_kvm(&s);
+	if (s.n > *n)
+		return -E2BIG;
+	*n = s.n;
+	return 0;
+}
+
+/* ---- what a vCPU was given */
+
+const struct cpuid_leaf *cpuid_find(const struct cpu *c, u32 function, u32 index)
+{
+	for (u32 n = 0; n < c->ncpuid; n++) {
+		const struct cpuid_leaf *l = &c->cpuid[n];
+
+		if (l->function == function &&
+		    (!(l->flags & LEAF_INDEXED) || l->index == index))
+			return l;
+	}
+	return NULL;
+}
+
+bool cpuid_has(const struct cpu *c, u32 function, enum cpuid_reg reg, unsigned bit)
+{
+	const struct cpuid_leaf *l = cpuid_find(c, function, 0);
+
+	return l && ((&l->eax)[reg] & B(bit));
+}
+
+void cpuid_derive(struct cpu *c)
+{
+	const struct cpuid_leaf *l = cpuid_find(c, 0x80000000, 0);
+	u8 bits = DEFAULT_MAXPHYADDR;
+
+	if (l && l->eax >= 0x80000008) {
+		l = cpuid_find(c, 0x80000008, 0);
+		if (l)
+			bits = (u8)l->eax;
+	}
+	c->maxphyaddr = MIN(bits, 52);
+	c->reserved_gpa = ~(BIT(c->maxphyaddr) - 1);
+
+	c->cr4_allowed = CR4_ALWAYS;
+	if (cpuid_has(c, 1, ECX, 26))
+		c->cr4_allowed |= CR4_OSXSAVE;
+	if (cpuid_has(c, 7, EBX, 0))
+		c->cr4_allowed |= CR4_FSGSBASE;
+	if (cpuid_has(c, 7, EBX, 7))
+		c->cr4_allowed |= CR4_SMEP;
+	if (cpuid_has(c, 7, EBX, 20))
+		c->cr4_allowed |= CR4_SMAP;
+	if (cpuid_has(c, 7, ECX, 2))
+		c->cr4_allowed |= CR4_UMIP;
+	if (cpuid_has(c, 7, ECX, 16))
+		c->cr4_allowed |= CR4_LA57;
+	if (cpuid_has(c, 1, ECX, 17))
+		c->cr4_allowed |= CR4_PCIDE;
+
+	l = cpuid_find(c, 0xd, 0);
+	c->xcr0_allowed = l ? (l->eax | (u64)l->edx << 32) & host_xcr0_supported() : 0;
+	c->xcr0_allowed |= 1;
+}
+
+int cpu_set_cpuid(struct cpu *c, const struct cpuid_leaf *e, u32 n)
+{
+	if (n > MAX_CPUID)
+		return -E2BIG;
+	for (u32 i = 0; i < n; i++) {
+		u32 vaddr = (e[i].eax >> 8) & 0xff;
+
+		/* Linear address widths that exist. */
+		if (e[i].function == 0x80000008 && vaddr != 0 && vaddr != 48 && vaddr != 57)
+			return -EINVAL;
+	}
+	memcpy(c->cpuid, e, n * sizeof(*e));
+	c->ncpuid = n;
+	cpuid_derive(c);
+	return 0;
+}
+
+static bool vendor_is_amd(const struct cpu *c)
+{
+	const struct cpuid_leaf *l = cpuid_find(c, 0, 0);
+
+	/* "Auth" of AuthenticAMD, "Hygo" of HygonGenuine */
+	return l && (l->ebx == 0x68747541 || l->ebx == 0x6f677948);
+}
+
+/* Intel answers a leaf beyond its class's last with the last basic leaf (SDM vol. 2, CPUID). */
+static const struct cpuid_leaf *beyond(const struct cpu *c, u32 function, u32 index)
+{
+	const struct cpuid_leaf *basic = cpuid_find(c, 0, 0), *class;
+
+	if (!basic || vendor_is_amd(c))
+		return NULL;
+	if (function >= 0x40000000 && function <= 0x4fffffff)
+		class = cpuid_find(c, function & 0xffffff00, 0);
+	else
+		class = cpuid_find(c, function & 0x80000000, 0);
+	if (class && function <= class->eax)
+		return NULL;
+	return cpuid_find(c, basic->eax, index);
+}
+
+/* Bits that follow the vCPU's state. */
+static void adjust(const struct cpu *c, u32 function, u32 index, u32 out[4])
+{
+	if (function == 1) {
+		out[ECX] &= ~B(27);
+		if (c->cr4 & CR4_OSXSAVE)
+			out[ECX] |= B(27);
+	}
+	if (function == 0xd && index == 0 && out[EAX])
+		out[EBX] = xsave_size(c->xcr0);
+}
+
+void cpu_cpuid(struct cpu *c, u32 function, u32 index, u32 out[4])
+{
+	const struct cpuid_leaf *l = cpuid_find(c, function, index);
+
+	if (!l)
+		l = beyond(c, function, index);
+	memset(out, 0, 4 * sizeof(*out));
+	if (l) {
+		out[EAX] = l->eax;
+		out[EBX] = l->ebx;
+		out[ECX] = l->ecx;
+		out[EDX] = l->edx;
+		adjust(c, l->function, index, out);
+		return;
+	}
+	/* A topology subleaf that is not there still gives its number and the x2APIC id. */
+	if (function == 0xb || function == 0x1f) {
+		l = cpuid_find(c, function, 1);
+		if (l) {
+			out[ECX] = index & 0xff;
+			out[EDX] = l->edx;
+		}
+	}
+}

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * system/msr.c: the model-specific registers a vCPU keeps (SDM vol. 4), with the rules KVM applies
+ * to them. What is not here is asked of the owner (APIC, paravirtual MSRs).
+ */
+#include "cpu/system/internal.h"
+#include "cpu/system/msr.h"
+
+#define DEBUGCTL_BITS 0x3ULL /* LBR and BTF are taken; neither has an effect here */
+#define SPEC_CTRL_BITS 0x7ULL
+#define MTRR_DEF_BITS 0xcffULL
+#define MCG_CTL_P     BIT(8)
+#define MCE_COUNT(cap) ((cap) & 0xff)
+
+/* Registers that are a plain u64 of struct cpu. */
+struct msr_line {
+	u32 msr;
+	u32 offset;
+	u64 reserved;	/* a guest's write of these bits is #GP */
+	bool canonical; /* a guest's write must be a canonical address */
+	bool read_only; /* to the guest; the VMM sets it */
+};
+
+#define LINE(m, field, ...) {.msr = (m), .offset = offsetof(struct cpu, field), __VA_ARGS__}
+
+static const struct msr_line lines[] = {
+	LINE(MSR_SYSENTER_CS, sysenter_cs),
+	LINE(MSR_SYSENTER_ESP, sysenter_esp, .canonical = true),
+	LINE(MSR_SYSENTER_EIP, sysenter_eip, .canonical = true),
+	LINE(MSR_STAR, star),
+	LINE(MSR_LSTAR, lstar, .canonical = true),
+	LINE(MSR_CSTAR, cstar, .canonical = true),
+	LINE(MSR_SFMASK, sfmask),
+	LINE(MSR_KERNEL_GS_BASE, kernel_gs_base, .canonical = true),
+	LINE(MSR_FS_BASE, seg[SEG_FS].base, .canonical = true),
+	LINE(MSR_GS_BASE, seg[SEG_GS].base, .canonical = true),
+	LINE(MSR_TSC_AUX, tsc_aux, .reserved = 0xffffffff00000000ULL),
+	LINE(MSR_MISC_ENABLE, misc_enable),
+	LINE(MSR_FEATURE_CONTROL, feature_control, .reserved = ~0x100007ULL),
+	LINE(MSR_DEBUGCTL, debugctl, .reserved = ~DEBUGCTL_BITS),
+	LINE(MSR_SPEC_CTRL, spec_ctrl, .reserved = ~SPEC_CTRL_BITS),
+	LINE(MSR_SMBASE, smbase, .read_only = true),
+	LINE(MSR_ARCH_CAPABILITIES, arch_capabilities, .read_only = true),
+	LINE(MSR_PLATFORM_INFO, platform_info, .read_only = true),
+	LINE(MSR_MISC_FEATURES, misc_features, .reserved = ~1ULL),
+	LINE(MSR_PERF_CAPABILITIES, perf_capabilities, .read_only = true),
+	LINE(MSR_MCG_CAP, mcg_cap, .read_only = true),
+	LINE(MSR_MCG_STATUS, mcg_status, .reserved = ~0x7ULL),
+	LINE(MSR_XSS, xss, .reserved = ~0ULL),
+};
+
+static const struct msr_line *find_line(u32 msr)
+{
+	for (unsigned n = 0; n < ARRAY_SIZE(lines); n++)
+		if (lines[n].msr == msr)
+			return &lines[n];
+	return NULL;
+}
+
+static u64 *field(struct cpu *c, const struct msr_line *l)
+{
+	return (u64 *)((char *)c + l->offset);
+}
+
+/* Registers that read as zero and take zero (or, from the VMM, anything): KVM keeps them for
+ * guests that probe. */
+static bool is_inert(u32 msr)
+{
+	switch (msr) {
+	case MSR_LBR_FROM:
+	case MSR_LBR_TO:
+	case MSR_INT_FROM:
+	case MSR_INT_TO:
+	case MSR_SMI_COUNT:
+	case MSR_POWER_CTL:
+	case MSR_VM_HSAVE_PA:
+	case MSR_VIRT_SSBD:
+	case MSR_HWCR:
+	case MSR_K8_SYSCFG:
+	case MSR_BBL_CR_CTL3:
+	case MSR_PLATFORM_ID:
+	case MSR_EBL_CR_POWERON:
+	case MSR_PRED_CMD:
+	case MSR_FLUSH_CMD:
+		return true;
+	}
+	return false;
+}
+
+/* ---- PAT and MTRRs: memory types have no effect here, but are kept and checked */
+
+static bool pat_valid(u64 v)
+{
+	/* Types 0, 1, 4 to 7 exist (SDM vol. 3, 12.12.2). */
+	for (unsigned n = 0; n < 8; n++) {
+		u8 t = (v >> (8 * n)) & 0xff;
+
+		if (t > 7 || t == 2 || t == 3)
+			return false;
+	}
+	return true;
+}
+
+static bool mtrr_type_valid(u8 t)
+{
+	return t < 7 && t != 2 && t != 3;
+}
+
+static u64 *mtrr_field(struct cpu *c, u32 msr)
+{
+	static const u32 fixed[] = {0x250, 0x258, 0x259, 0x268, 0x269, 0x26a,
+				    0x26b, 0x26c, 0x26d, 0x26e, 0x26f};
+
+	if (msr == MSR_MTRR_DEF)
+		return &c->mtrr_def;
+	if (msr >= MSR_MTRR_BASE0 && msr < MSR_MTRR_BASE0 + 2 * NR_MTRR_VAR) {
+		unsigned n = (msr - MSR_MTRR_BASE0) / 2;
+
+		return msr & 1 ? &c->mtrr_mask[n] : &c->mtrr_base[n];
+	}
+	for (unsigned n = 0; n < ARRAY_SIZE(fixed); n++)
+		if (msr == fixed[n])
+			return &c->mtrr_fixed[n];
+	return NULL;
+}
+
+static bool mtrr_valid(const struct cpu *c, u32 msr, u64 v)
+{
+	if (msr == MSR_MTRR_DEF)
+		return !(v & ~MTRR_DEF_BITS) && mtrr_type_valid(v & 0xff);
+	if (msr >= 0x250) {
+		for (unsigned n = 0; n < 8; n++)
+			if (!mtrr_type_valid((v >> (8 * n)) & 0xff))
+				return false;
+		return true;
+	}
+	if (v & (c->reserved_gpa & ~0xfffULL))
+		return false;
+	return msr & 1 ? !(v & 0x7ff) : !(v & 0xf00) && mtrr_type_valid(v & 0xff);
+}
+
+/* ---- machine check */
+
+static u64 *mce_field(struct cpu *c, u32 msr)
+{
+	u32 n = msr - MSR_MC0_CTL;
+
+	return msr >= MSR_MC0_CTL && n < 4 * MCE_COUNT(c->mcg_cap) && n < ARRAY_SIZE(c->mce)
+		       ? &c->mce[n]
+		       : NULL;
+}
+
+/* MCi_CTL takes all ones, zero, or (for the bank-0 quirks of old kernels) bit 10 clear; a guest
+ * clears MCi_STATUS and sets nothing there. */
+static bool mce_valid(u32 msr, u64 v, bool host)
+{
+	if ((msr & 3) == 0)
+		return v == 0 || (v | BIT(10) | 1) == ~0ULL;
+	return host || (msr & 3) != 1 || v == 0;
+}
+
+/* ---- the time-stamp counter */
+
+u64 cpu_tsc(const struct cpu *c)
+{
+	return __builtin_ia32_rdtsc() + c->tsc_offset;
+}
+
+static void tsc_set(struct cpu *c, u64 v, bool host)
+{
+	u64 old = c->tsc_offset;
+
+	c->tsc_offset = v - __builtin_ia32_rdtsc();
+	/* A guest's write shows in IA32_TSC_ADJUST (SDM vol. 3, 17.17.3). */
+	if (!host)
+		c->tsc_adjust += c->tsc_offset - old;
+}
+
+static void tsc_adjust_set(struct cpu *c, u64 v, bool host)
+{
+	if (!host)
+		c->tsc_offset += v - c->tsc_adjust;
+	c->tsc_adjust = v;
+}
+
+/* ---- what the owner keeps */
+
+/* VMMs save and restore KVM's own MSRs without looking at CPUID: nothing is there, which zero
+ * says. */
+static bool is_kvm_msr(u32 msr)
+{
+	return msr == MSR_KVM_WALL_CLOCK || msr == MSR_KVM_SYSTEM_TIME ||
+	       (msr >= MSR_KVM_FIRST && msr <= MSR_KVM_LAST);
+}
+
+static int owner_get(struct cpu *c, u32 msr, bool host, u64 *value)
+{
+	int r = c->env->msr_read(c->owner, msr, host, value);
+
+	if (r != -ENOENT || !host || !is_kvm_msr(msr))
+		return r;
+	*value = 0;
+	return 0;
+}
+
+static int owner_set(struct cpu *c, u32 msr, bool host, u64 value)
+{
+	int r = c->env->msr_write(c->owner, msr, host, value);
+
+	return r == -ENOENT && host && is_kvm_msr(msr) && !value ? 0 : r;
+}
+
+int cpu_msr_get(struct cpu *c, u32 msr, bool host, u64 *value)
+{
+	const struct msr_line *l = find_line(msr);
+	u64 *p;
+
+	if (l) {
+		if (msr == MSR_SMBASE && !host)
+			return -EINVAL;
+		if (msr == MSR_ARCH_CAPABILITIES && !host && !cpuid_has(c, 7, EDX, 29))
+			return -EINVAL;
+		*value = *field(c, l);
+		return 0;
+	}
+	p = mtrr_field(c, msr);
+	if (!p)
+		p = mce_field(c, msr);
+	if (p) {
+		*value = *p;
+		return 0;
+	}
+	if (is_inert(msr)) {
+		*value = 0;
+		return 0;
+	}
+	switch (msr) {
+	case MSR_EFER:
+		*value = c->efer;
+		return 0;
+	case MSR_TSC:
+		*value = cpu_tsc(c);
+		return 0;
+	case MSR_TSC_ADJUST:
+		*value = c->tsc_adjust;
+		return 0;
+	case MSR_PAT:
+		*value = c->pat;
+		return 0;
+	case MSR_MTRR_CAP:
+		*value = 0x500 | NR_MTRR_VAR; /* fixed ranges and write combining */
+		return 0;
+	case MSR_MCG_CTL:
+		if (!(c->mcg_cap & MCG_CTL_P) && !host)
+			return -EINVAL;
+		*value = c->mcg_ctl;
+		return 0;
+	case MSR_UCODE_REV:
+		*value = c->ucode_rev;
+		return 0;
+	}
+	return owner_get(c, msr, host, value);
+}
+
+static int line_set(struct cpu *c, const struct msr_line *l, u64 v, bool host)
+{
+	if (!host && (l->read_only || (v & l->reserved)))
+		return -EINVAL;
+	if (l->canonical && !la_canonical(c, v))
+		return -EINVAL;
+	if (l->msr == MSR_MISC_FEATURES && (v & 1) && !(c->platform_info & BIT(31)))
+		return -EINVAL;
+	if (l->msr == MSR_TSC_AUX && host)
+		v = (u32)v;
+	*field(c, l) = v;
+	return 0;
+}
+
+static int special_set(struct cpu *c, u32 msr, u64 v, bool host)
+{
+	switch (msr) {
+	case MSR_EFER:
+		return efer_write(c, v, host);
+	case MSR_TSC:
+		tsc_set(c, v, host);
+		return 0;
+	case MSR_TSC_ADJUST:
+		tsc_adjust_set(c, v, host);
+		return 0;
+	case MSR_PAT:
+		if (!pat_valid(v))
+			return -EINVAL;
+		c->pat = v;
+		return 0;
+	case MSR_MTRR_CAP:
+		return -EINVAL;
+	case MSR_MCG_CTL:
+		if (!host && (!(c->mcg_cap & MCG_CTL_P) || (v && v != ~0ULL)))
+			return -EINVAL;
+		c->mcg_ctl = v;
+		return 0;
+	case MSR_UCODE_REV:
+		if (host)
+			c->ucode_rev = v;
+		return 0; /* a guest's write is the request to read it, and ignored */
+	}
+	return owner_set(c, msr, host, v);
+}
+
+int cpu_msr_set(struct cpu *c, u32 msr, bool host, u64 value)
+{
+	const struct msr_line *l = find_line(msr);
+	u64 *p;
+
+	if (l)
+		return line_set(c, l, value, host);
+	p = mtrr_field(c, msr);
+	if (p) {
+		if (!mtrr_valid(c, msr, value))
+			return -EINVAL;
+		*p = value;
+		return 0;
+	}
+	p = mce_field(c, msr);
+	if (p) {
+		if (!mce_valid(msr, value, host))
+			return -EINVAL;
+		*p = value;
+		return 0;
+	}
+	if (is_inert(msr))
+		return 0;
+	return special_set(c, msr, value, host);
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * system/ops_syscall.c: SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS and the FS/GS base instructions.
+ */
+#include "cpu/system/ops.h"
+
+/* Flat segments as these instructions load them, without looking at a descriptor. */
+#define ATTR_CODE (SEG_ATTR_P | SEG_ATTR_S | SEG_ATTR_G | 0xb)
+#define ATTR_DATA (SEG_ATTR_P | SEG_ATTR_S | SEG_ATTR_G | SEG_ATTR_DB | 0x3)
+/* RFLAGS that SYSRET takes from R11 (SDM vol. 2, SYSRET). */
+#define SYSRET_FLAGS 0x3c7fd7ULL
+
+static void load_flat(struct cpu *c, u16 cs, u16 ss, u8 cpl, bool code64)
+{
+	u16 dpl = (u16)(cpl << 5);
+
+	c->seg[SEG_CS] = (struct seg){
+		.limit = 0xffffffff,
+		.sel = cs,
+		.attr = ATTR_CODE | dpl | (code64 ? SEG_ATTR_L : SEG_ATTR_DB),
+	};
+	c->seg[SEG_SS] = (struct seg){.limit = 0xffffffff, .sel = ss, .attr = ATTR_DATA | dpl};
+}
+
+static const struct op *run_syscall(struct cpu *c, const struct op *o)
+{
+	u16 cs = (c->star >> 32) & 0xfffc;
+	u64 flags;
+
+	op_begin(c, o);
+	if (!(c->efer & EFER_SCE))
+		cpu_raise(c, VEC_UD);
+	flags = cpu_rflags(c);
+	c->reg[RCX] = op_next_rip(c, o);
+	c->reg[R11] = flags & ~FL_RF;
+	load_flat(c, cs, cs + 8, 0, true);
+	c->rip = c->lstar;
+	cpu_load_rflags(c, flags & ~(c->sfmask | FL_RF));
+	cpu_update_mode(c);
+	return op_moved(c);
+}
+
+static const struct op *run_sysret(struct cpu *c, const struct op *o)
+{
+	bool to_long = op_size(o) == 8;
+	u16 base = (u16)(c->star >> 48);
+
+	op_begin(c, o);
+	if (!(c->efer & EFER_SCE))
+		cpu_raise(c, VEC_UD);
+	need_cpl0(c);
+	if (to_long && !la_canonical(c, c->reg[RCX]))
+		raise_gp0(c);
+	load_flat(c, (base + (to_long ? 16 : 0)) | 3, (base + 8) | 3, 3, to_long);
+	c->rip = to_long ? c->reg[RCX] : (u32)c->reg[RCX];
+	cpu_load_rflags(c, c->reg[R11] & SYSRET_FLAGS);
+	cpu_update_mode(c);
+	return op_moved(c);
+}
+
+/* On Intel both exist in 64-bit mode only. */
+bool decode_syscall(struct decoder *d, struct op *op)
+{
+	d->ends_block = true;
+	return cpu_long(d->c) && op_plain(op, run_syscall);
+}
+
+bool decode_sysret(struct decoder *d, struct op *op)
+{
+	d->ends_block = true;
+	op->aux = d->i.attributes & ZYDIS_ATTRIB_HAS_REX && d->i.raw.rex.W ? 8 : 4;
+	return cpu_long(d->c) && op_plain(op, run_sysret);
+}
+
+static const struct op *run_sysenter(struct cpu *c, const struct op *o)
+{
+	u16 cs = c->sysenter_cs & 0xfffc;
+	bool lma = c->efer & EFER_LMA;
+
+	op_begin(c, o);
+	if (c->mode == MODE_REAL || !cs)
+		raise_gp0(c);
+	load_flat(c, cs, cs + 8, 0, lma);
+	c->rip = lma ? c->sysenter_eip : (u32)c->sysenter_eip;
+	c->reg[RSP] = lma ? c->sysenter_esp : (u32)c->sysenter_esp;
+	c->flags &= ~(FL_VM | FL_IF);
+	cpu_update_mode(c);
+	return op_moved(c);
+}
+
+static const struct op *run_sysexit(struct cpu *c, const struct op *o)
+{
+	bool to_long = op_size(o) == 8;
+	u16 base = c->sysenter_cs & 0xfffc;
+	u16 cs = base + (to_long ? 32 : 16);
+
+	op_begin(c, o);
+	if (c->mode == MODE_REAL || c->cpl || !base)
+		raise_gp0(c);
+	if (to_long && (!la_canonical(c, c->reg[RDX]) || !la_canonical(c, c->reg[RCX])))
+		raise_gp0(c);
+	load_flat(c, cs | 3, (cs + 8) | 3, 3, to_long);
+	c->rip = to_long ? c->reg[RDX] : (u32)c->reg[RDX];
+	c->reg[RSP] = to_long ? c->reg[RCX] : (u32)c->reg[RCX];
+	cpu_update_mode(c);
+	return op_moved(c);
+}
+
+bool decode_sysenter(struct decoder *d, struct op *op)
+{
+	d->ends_block = true;
+	return op_plain(op, run_sysenter);
+}
+
+bool decode_sysexit(struct decoder *d, struct op *op)
+{
+	d->ends_block = true;
+	op->aux = cpu_long(d->c) && d->i.raw.rex.W ? 8 : 4;
+	return op_plain(op, run_sysexit);
+}
+
+static const struct op *run_swapgs(struct cpu *c, const struct op *o)
+{
+	u64 base = c->seg[SEG_GS].base;
+
+	op_begin(c, o);
+	need_cpl0(c);
+	c->seg[SEG_GS].base = c->kernel_gs_base;
+	c->kernel_gs_base = base;
+	return op_continue(o);
+}
+
+bool decode_swapgs(struct decoder *d, struct op *op)
+{
+	return cpu_long(d->c) && op_plain(op, run_swapgs);
+}
+
+/* aux: operand size, and the segment register above AUX_N */
+static const struct op *run_rdbase(struct cpu *c, const struct op *o)
+{
+	op_begin(c, o);
+	if (!(c->cr4 & CR4_FSGSBASE))
+		cpu_raise(c, VEC_UD);
+	put_reg(c, o->r0, op_size(o), c->seg[o->aux >> AUX_N].base);
+	return op_continue(o);
+}
+
+static const struct op *run_wrbase(struct cpu *c, const struct op *o)
+{
+	u64 v = op_size(o) == 8 ? R64(c, o->r0) : R32(c, o->r0);
+
+	op_begin(c, o);
+	if (!(c->cr4 & CR4_FSGSBASE))
+		cpu_raise(c, VEC_UD);
+	if (!la_canonical(c, v))
+		raise_gp0(c);
+	c->seg[o->aux >> AUX_N].base = v;
+	return op_continue(o);
+}
+
+static bool decode_base(struct decoder *d, struct op *op, op_fn *fn, unsigned seg)
+{
+	op->r0 = decode_gpr(d->o[0].reg.value);
+	op->aux = (u16)(d->i.operand_width / 8 | seg << AUX_N);
+	return cpu_long(d->c) && op_plain(op, fn);
+}
+
+bool decode_rdfsbase(struct decoder *d, struct op *op)
+{
+	return decode_base(d, op, run_rdbase, SEG_FS);
+}
+
+bool decode_rdgsbase(struct decoder *d, struct op *op)
+{
+	return decode_base(d, op, run_rdbase, SEG_GS);
+}
+
+bool decode_wrfsbase(struct decoder *d, struct op *op)
+{
+	return decode_base(d, op, run_wrbase, SEG_FS);
+}
+
+bool decode_wrgsbase(struct decoder *d, struct op *op)
+{
+	return decode_base(d, op, run_wrbase, SEG_GS);
+}

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * system/walk.c: the guest's own page tables (SDM vol. 3, chapter 4).
+ *
+ * One loop serves all four formats; struct format says what differs. Rights accumulate over the
+ * levels and are judged once the leaf is known, so an absent entry below wins over a right refused
+ * above, as on a processor.
+ */
+#include "cpu/system/internal.h"
+
+#define PTE_P	BIT(0)
+#define PTE_RW	BIT(1)
+#define PTE_US	BIT(2)
+#define PTE_A	BIT(5)
+#define PTE_D	BIT(6)
+#define PTE_PS	BIT(7)
+#define PTE_G	BIT(8)
+#define PTE_NX	BIT(63)
+#define PTE_ADDR 0x000ffffffffff000ULL
+
+#define MAX_LEVELS 5
+#define CR3_PAE_BASE 0xffffffe0ULL
+
+/* One entry passed on the way down. */
+struct step {
+	gpa_t gpa;
+	u64 entry;
+};
+
+struct state {
+	struct cpu *c;
+	u64 la;
+	unsigned access, flags;
+	u32 size;      /* bytes of an entry */
+	unsigned bits; /* index bits of a level */
+	int levels;
+	struct step step[MAX_LEVELS]; /* [level - 1] */
+	u64 rights;    /* PTE_RW and PTE_US where every level has it */
+	bool nx;
+	gpa_t failed; /* entry that could not be read or written */
+};
+
+static bool nx_enabled(const struct cpu *c)
+{
+	return (c->efer & EFER_NX) && (c->cr4 & CR4_PAE);
+}
+
+static int fault(const struct state *s, u32 why, u32 *error)
+{
+	u32 e = why;
+
+	if (s->access & MMU_WRITE)
+		e |= PF_W;
+	if (s->flags & WALK_USER)
+		e |= PF_U;
+	if ((s->access & MMU_EXEC) && (nx_enabled(s->c) || (s->c->cr4 & CR4_SMEP)))
+		e |= PF_I;
+	*error = e;
+	return 1;
+}
+
+/* Reserved bits of an 8-byte entry; `leaf` tells a large page from a table. */
+static u64 reserved64(const struct state *s, int level, bool leaf)
+{
+	const struct cpu *c = s->c;
+	u64 r = c->reserved_gpa & PTE_ADDR;
+
+	if (!(c->efer & EFER_NX))
+		r |= PTE_NX;
+	if (!(c->efer & EFER_LMA))
+		r |= 0x7ff0000000000000ULL;
+	if (level >= 4)
+		r |= PTE_PS;
+	if (level == 3 && leaf && !cpuid_has(c, 0x80000001, EDX, 26))
+		r |= PTE_PS;
+	if (leaf && level > 1)
+		r |= (BIT(12 + 9 * (level - 1)) - 1) & ~0x1fffULL;
+	return r;
+}
+
+/* A 4 MiB page: bits 20:13 are address bits 39:32 as far as MAXPHYADDR goes (PSE-36). */
+static u64 reserved32(const struct state *s, int level, bool leaf)
+{
+	u64 high;
+
+	if (level != 2 || !leaf)
+		return 0;
+	high = (s->c->reserved_gpa >> 32) & 0xff;
+	return BIT(21) | high << 13;
+}
+
+static bool is_leaf(const struct state *s, int level, u64 entry)
+{
+	if (level == 1)
+		return true;
+	if (!(entry & PTE_PS) || level > 3)
+		return false;
+	return s->size == 8 || (s->c->cr4 & CR4_PSE);
+}
+
+static gpa_t table_of(const struct state *s, u64 entry)
+{
+	return s->size == 8 ? entry & PTE_ADDR : entry & 0xfffff000;
+}
+
+static u64 leaf_gpa(const struct state *s, int level, u64 entry)
+{
+	u64 offset_mask = BIT(12 + s->bits * (level - 1)) - 1;
+
+	if (s->size == 4 && level == 2)
+		return (entry & 0xffc00000) | (entry & 0x1fe000) << 19 | (s->la & offset_mask);
+	return (table_of(s, entry) & ~offset_mask) | (s->la & offset_mask);
+}
+
+/* Where the walk starts; 1: the PDPTE is absent. */
+static int start(struct state *s, gpa_t *table, u32 *error)
+{
+	struct cpu *c = s->c;
+
+	s->size = c->cr4 & CR4_PAE ? 8 : 4;
+	s->bits = s->size == 8 ? 9 : 10;
+	s->rights = PTE_RW | PTE_US;
+	s->nx = false;
+	if (c->efer & EFER_LMA) {
+		s->levels = c->cr4 & CR4_LA57 ? 5 : 4;
+		*table = c->cr3 & PTE_ADDR;
+		return 0;
+	}
+	s->la &= 0xffffffff;
+	s->levels = 2;
+	if (s->size == 4) {
+		*table = c->cr3 & 0xfffff000;
+		return 0;
+	}
+	/* PAE: the PDPTEs were loaded with CR3 and carry no rights (SDM vol. 3, 4.4.1). */
+	if (!(c->pdptr[s->la >> 30] & PTE_P))
+		return fault(s, 0, error);
+	*table = c->pdptr[s->la >> 30] & PTE_ADDR;
+	return 0;
+}
+
+/* Down to the leaf: its level, 0 for a page fault, or -errno. */
+static int descend(struct state *s, u32 *error)
+{
+	gpa_t table = 0;
+
+	if (start(s, &table, error))
+		return 0;
+	for (int level = s->levels;; level--) {
+		struct step *st = &s->step[level - 1];
+		u64 index = (s->la >> (12 + s->bits * (level - 1))) & (BIT(s->bits) - 1);
+		bool leaf;
+		int r;
+
+		st->gpa = table + index * s->size;
+		r = access_phys_load(s->c, st->gpa, s->size, &st->entry);
+		if (r) {
+			s->failed = st->gpa;
+			return r;
+		}
+		if (!(st->entry & PTE_P)) {
+			fault(s, 0, error);
+			return 0;
+		}
+		leaf = is_leaf(s, level, st->entry);
+		if (st->entry &
+		    (s->size == 8 ? reserved64(s, level, leaf) : reserved32(s, level, leaf))) {
+			fault(s, PF_P | PF_RSVD, error);
+			return 0;
+		}
+		s->rights &= st->entry;
+		s->nx |= s->size == 8 && (st->entry & PTE_NX);
+		if (leaf)
+			return level;
+		table = table_of(s, st->entry);
+	}
+}
+
+/* What the accumulated rights allow to this kind of access (SDM vol. 3, 4.6.1). */
+static unsigned allowed(const struct state *s)
+{
+	const struct cpu *c = s->c;
+	bool user_page = s->rights & PTE_US, rw = s->rights & PTE_RW;
+	unsigned perm = 0;
+
+	if (s->flags & WALK_USER) {
+		if (!user_page)
+			return 0;
+		perm = MMU_READ | (rw ? MMU_WRITE : 0);
+	} else {
+		bool refused = user_page && (c->cr4 & CR4_SMAP) &&
+			       ((s->flags & WALK_IMPLICIT) || !(s->flags & WALK_AC));
+
+		if (!refused)
+			perm = MMU_READ | (rw || !(c->cr0 & CR0_WP) ? MMU_WRITE : 0);
+		if (user_page && (c->cr4 & CR4_SMEP))
+			return perm;
+	}
+	return perm | (s->nx ? 0 : MMU_EXEC);
+}
+
+/* Set accessed everywhere and dirty in the leaf. 1: an entry changed meanwhile, walk again. */
+static int mark(struct state *s, int leaf)
+{
+	for (int level = s->levels; level >= leaf; level--) {
+		struct step *st = &s->step[level - 1];
+		u64 want = st->entry | PTE_A;
+		bool done;
+		int r;
+
+		if (level == leaf && (s->access & MMU_WRITE))
+			want |= PTE_D;
+		if (want == st->entry)
+			continue;
+		r = access_phys_cmpxchg(s->c, st->gpa, s->size, st->entry, want, &done);
+		if (r) {
+			s->failed = st->gpa;
+			return r;
+		}
+		if (!done)
+			return 1;
+		st->entry = want;
+	}
+	return 0;
+}
+
+static int walk_unpaged(u64 la, struct walk *w)
+{
+	w->gpa = la & 0xffffffff;
+	w->perm = MMU_READ | MMU_WRITE | MMU_EXEC;
+	w->global = false;
+	w->level = LEVEL_4K;
+	return 0;
+}
+
+int walk_linear(struct cpu *c, u64 la, unsigned access, unsigned flags, struct walk *w,
+		u32 *error)
+{
+	struct state s = {.c = c, .access = access, .flags = flags};
+	int leaf, r;
+	u64 entry;
+
+	if (!(c->cr0 & CR0_PG))
+		return walk_unpaged(la, w);
+	/* Each further round means that another processor has changed an entry meanwhile. */
+	do {
+		s.la = la;
+		leaf = descend(&s, error);
+		w->gpa = s.failed;
+		if (leaf <= 0)
+			return leaf ? leaf : 1;
+		w->perm = allowed(&s);
+		if ((access & w->perm) != access)
+			return fault(&s, PF_P, error);
+		r = flags & WALK_NO_SET ? 0 : mark(&s, leaf);
+		w->gpa = s.failed;
+		if (r < 0)
+			return r;
+	} while (r);
+
+	entry = s.step[leaf - 1].entry;
+	w->gpa = leaf_gpa(&s, leaf, entry);
+	if (!(entry & PTE_D))
+		w->perm &= ~MMU_WRITE;
+	w->global = (entry & PTE_G) && (c->cr4 & CR4_PGE);
+	w->level = leaf;
+	return 0;
+}
+
+/*
+ * SDM vol. 3, 4.4.1: bits 2:1, 8:5 and everything from MAXPHYADDR up are reserved in a present
+ * PDPTE; one that has them set makes the load #GP.
+ */
+#define PDPTE_RESERVED 0x1e6ULL
+
+int pdptrs_load(struct cpu *c, u64 cr3)
+{
+	u64 pdptr[4];
+
+	for (unsigned n = 0; n < 4; n++) {
+		int r = access_phys_load(c, (cr3 & CR3_PAE_BASE) + n * 8, 8, &pdptr[n]);
+
+		if (r)
+			return r;
+		if ((pdptr[n] & PTE_P) && (pdptr[n] & (PDPTE_RESERVED | c->reserved_gpa)))
+			return -EINVAL;
+	}
+	memcpy(c->pdptr, pdptr, sizeof(pdptr));
+	return 0;
+}
+
+bool walk_load_pdptrs(struct cpu *c, u64 cr3)
+{
+	return !pdptrs_load(c, cr3);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * table/system.c: the system instructions. Every one is carried out in C: natively each would
+ * show or change the host's state, or fault. Forms that share a mnemonic with an integer
+ * instruction (MOV, PUSH, POP, JMP, CALL, RET) stand in the integer table.
+ */
+#include "cpu/system/ops.h"
+
+#define PRIVILEGED "privileged: faults on the host, and the state is the guest's"
+#define HOST_STATE "would show or change the host's state"
+#define TRANSFER   "changes segments, stack or privilege of the guest"
+
+#define C(m, fn, bit, why)                                                                    \
+	{.mnemonic = ZYDIS_MNEMONIC_##m, .cls = CLASS_C, .decode = (fn), .cpuid = (bit),       \
+	 .reason = (why)}
+
+const struct table_line table_system[] = {
+	C(ARPL, decode_arpl, "", HOST_STATE),
+	C(CLAC, decode_clac, "smap", PRIVILEGED),
+	C(CLI, decode_cli, "", PRIVILEGED),
+	C(CLTS, decode_clts, "", PRIVILEGED),
+	C(CPUID, decode_cpuid, "", "the guest's table, not the host's"),
+	C(HLT, decode_hlt, "", PRIVILEGED),
+	C(IN, decode_in, "", "ports are the VM's devices"),
+	C(INT, decode_int, "", TRANSFER),
+	C(INT1, decode_int1, "", TRANSFER),
+	C(INT3, decode_int3, "", TRANSFER),
+	C(INTO, decode_into, "", TRANSFER),
+	C(INVD, decode_cache, "", PRIVILEGED),
+	C(INVLPG, decode_invlpg, "", PRIVILEGED),
+	C(INVPCID, decode_invpcid, "invpcid", PRIVILEGED),
+	C(IRET, decode_iret, "", TRANSFER),
+	C(IRETD, decode_iret, "", TRANSFER),
+	C(IRETQ, decode_iret, "", TRANSFER),
+	C(LAR, decode_lar, "", HOST_STATE),
+	C(LDS, decode_lds, "", HOST_STATE),
+	C(LES, decode_les, "", HOST_STATE),
+	C(LFS, decode_lfs, "", HOST_STATE),
+	C(LGDT, decode_lgdt, "", PRIVILEGED),
+	C(LGS, decode_lgs, "", HOST_STATE),
+	C(LIDT, decode_lidt, "", PRIVILEGED),
+	C(LLDT, decode_lldt, "", PRIVILEGED),
+	C(LMSW, decode_lmsw, "", PRIVILEGED),
+	C(LSL, decode_lsl, "", HOST_STATE),
+	C(LSS, decode_lss, "", HOST_STATE),
+	C(LTR, decode_ltr, "", PRIVILEGED),
+	C(MONITOR, decode_nop_system, "", "KVM's quirk: does nothing"),
+	C(MWAIT, decode_nop_system, "", "KVM's quirk: does nothing"),
+	C(OUT, decode_out, "", "ports are the VM's devices"),
+	C(POPF, decode_popf, "", HOST_STATE),
+	C(POPFD, decode_popf, "", HOST_STATE),
+	C(POPFQ, decode_popf, "", HOST_STATE),
+	C(PUSHF, decode_pushf, "", HOST_STATE),
+	C(PUSHFD, decode_pushf, "", HOST_STATE),
+	C(PUSHFQ, decode_pushf, "", HOST_STATE),
+	C(RDFSBASE, decode_rdfsbase, "fsgsbase", HOST_STATE),
+	C(RDGSBASE, decode_rdgsbase, "fsgsbase", HOST_STATE),
+	C(RDMSR, decode_rdmsr, "", PRIVILEGED),
+	C(RDPID, decode_rdpid, "rdpid", HOST_STATE),
+	C(RDPMC, decode_rdpmc, "", PRIVILEGED),
+	C(RDTSC, decode_rdtsc, "", "the guest's counter has an offset"),
+	C(RDTSCP, decode_rdtscp, "rdtscp", "the guest's counter has an offset"),
+	C(SERIALIZE, decode_nop_system, "serialize", "instructions are carried out in order"),
+	C(SGDT, decode_sgdt, "", HOST_STATE),
+	C(SIDT, decode_sidt, "", HOST_STATE),
+	C(SLDT, decode_sldt, "", HOST_STATE),
+	C(SMSW, decode_smsw, "", HOST_STATE),
+	C(STAC, decode_stac, "smap", PRIVILEGED),
+	C(STI, decode_sti, "", PRIVILEGED),
+	C(STR, decode_str, "", HOST_STATE),
+	C(SWAPGS, decode_swapgs, "", PRIVILEGED),
+	C(SYSCALL, decode_syscall, "", TRANSFER),
+	C(SYSENTER, decode_sysenter, "", TRANSFER),
+	C(SYSEXIT, decode_sysexit, "", TRANSFER),
+	C(SYSRET, decode_sysret, "", TRANSFER),
+	C(VERR, decode_verr, "", HOST_STATE),
+	C(VERW, decode_verw, "", HOST_STATE),
+	C(VMCALL, decode_vmcall, "", "a call to the hypervisor, which is us"),
+	C(VMMCALL, decode_vmcall, "", "a call to the hypervisor, which is us"),
+	C(WBINVD, decode_cache, "", PRIVILEGED),
+	C(WRFSBASE, decode_wrfsbase, "fsgsbase", HOST_STATE),
+	C(WRGSBASE, decode_wrgsbase, "fsgsbase", HOST_STATE),
+	C(WRMSR, decode_wrmsr, "", PRIVILEGED),
+};
+
+const unsigned table_system_lines = ARRAY_SIZE(table_system);

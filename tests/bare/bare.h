@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/bare/bare.h: the frame of the bare-metal suite.
+ *
+ * The suite is a kernel of its own, booted by `qemu -kernel` through the PVH entry on any
+ * accelerator. A test is a function that checks what the processor did; its line on the serial
+ * port is `ok NAME`, `not ok NAME` or `skip NAME`. The last line counts them.
+ *
+ * The kernel runs in long mode at CPL 0, interrupts off, the first GiB mapped one to one for
+ * the supervisor; the second GiB is the window, whose page tables are the tests' own.
+ */
+#ifndef BARE_H
+#define BARE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef int64_t s64;
+
+#define BIT(n)	      (1ULL << (n))
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+/* ---- selectors of the GDT in boot.S; from SEL_FREE on the entries are the tests' */
+enum {
+	SEL_CODE64 = 0x08,
+	SEL_DATA = 0x10,
+	SEL_CODE32 = 0x18,
+	SEL_CODE16 = 0x20,
+	SEL_DATA16 = 0x28,
+	SEL_UDATA = 0x30 | 3,
+	SEL_UCODE64 = 0x38 | 3,
+	SEL_TSS = 0x40, /* two entries */
+	SEL_FREE = 0x50,
+	SEL_LAST = 0xf8,
+};
+
+enum { DE = 0, DB, NMI, BP, OF, BR, UD, NM, DF, TS = 10, NP, SS, GP, PF, MF = 16, AC, MC, XM };
+enum { VEC_DONE = 0x80, VEC_IPI = 0x90, VEC_FREE = 0xa0 };
+
+/* What the last TRY came to. vector -1: nothing happened. */
+struct caught {
+	s64 vector;
+	u64 error, cr2, rip, rsp, rflags, cs, ss, rax, rbx, rcx, rdx, rsi, rdi, dr6;
+};
+extern struct caught caught;
+extern volatile u64 catch_rip, catch_rsp;
+
+#define UNWRAP(...) __VA_ARGS__
+
+/*
+ * Run `text`; an exception or interrupt within it is noted in `caught` and ends it. Registers
+ * then are as they were at the exception, so operands show how far the instruction came.
+ */
+#define TRY(text, outs, ins, ...)                                                              \
+	asm volatile("movq $77f, catch_rip(%%rip)\n\tmovq %%rsp, catch_rsp(%%rip)\n\t"         \
+		     "movq $-1, caught(%%rip)\n\t" text "\n77:\tmovq $0, catch_rip(%%rip)\n\t" \
+		     : UNWRAP outs                                                             \
+		     : UNWRAP ins                                                              \
+		     : "memory", "cc", ##__VA_ARGS__)
+
+#define CHECK(condition, ...)                                                                  \
+	do {                                                                                   \
+		if (!(condition))                                                              \
+			check_failed(__FILE__, __LINE__, #condition, "" __VA_ARGS__);          \
+	} while (0)
+#define CHECK_FAULT(vec, err)                                                                  \
+	CHECK(caught.vector == (vec) && caught.error == (u64)(err),                            \
+	      "vector %d error %x, not %d %x", (int)caught.vector, (u32)caught.error,          \
+	      (int)(vec), (u32)(err))
+#define CHECK_NONE()                                                                           \
+	CHECK(caught.vector == -1, "vector %d error %x", (int)caught.vector, (u32)caught.error)
+
+struct test {
+	const char *name;
+	void (*run)(void);
+};
+#define TEST(name)                                                                             \
+	static void test_##name(void);                                                         \
+	static const struct test entry_##name                                                  \
+		__attribute__((section("tests"), used)) = {#name, test_##name};                \
+	static void test_##name(void)
+
+void check_failed(const char *file, int line, const char *what, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+void skip(const char *why); /* this test cannot be run here; return after it */
+void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ---- tables */
+extern u64 gdt[32];
+struct gate {
+	u16 offset0, selector, flags, offset1; /* flags: IST, type, DPL, P */
+	u32 offset2, zero;
+} __attribute__((packed));
+extern struct gate idt[256];
+struct tss {
+	u32 reserved0;
+	u64 rsp[3], reserved1, ist[7], reserved2;
+	u16 reserved3, iomap;
+	u8 io[64 + 1];
+} __attribute__((packed));
+extern struct tss tss;
+enum { GATE_INT = 0x8e00, GATE_TRAP = 0x8f00, GATE_CALL = 0x8c00, GATE_DPL3 = 0x6000 };
+void set_gate(struct gate *g, const void *target, u16 selector, u16 flags);
+/* A flat segment with this access byte (P, DPL, S, type) and these flags (G, D, L, AVL). */
+u64 descriptor(u32 base, u32 limit, u8 access, u8 flags);
+struct table_pointer {
+	u16 limit;
+	u64 base;
+} __attribute__((packed));
+
+/* Called instead of noting the vector in `caught`: true: return to what was interrupted. */
+struct frame {
+	u64 r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
+	u64 vector, error, rip, cs, rflags, rsp, ss;
+};
+extern bool (*interrupt_hook)(struct frame *f);
+
+/* ---- the window */
+#define WINDOW 0x40000000ULL
+enum { PTE_P = 1, PTE_W = 2, PTE_U = 4, PTE_A = 0x20, PTE_D = 0x40, PTE_PS = 0x80 };
+#define PTE_NX BIT(63)
+#define PAGE   4096
+extern volatile u64 window_pd[512], window_pt[4][512];
+extern u8 page_pool[16][PAGE]; /* physical pages for tests */
+/* The n'th page of the window. */
+static inline u8 *window(unsigned n)
+{
+	return (u8 *)(WINDOW + (u64)n * PAGE);
+}
+void window_map(unsigned n, const void *pa, u64 flags); /* and flush it */
+void window_reset(void);				/* nothing mapped, upper levels P|W|U */
+/* Copy a code sequence to a page and map it for the user; the address to run it at. */
+u64 user_code(unsigned n, unsigned pool, const void *start, const void *end);
+/* At CPL 3 with these in rax, rcx; ends by any exception, `int $VEC_DONE` being the good one.
+ */
+void run_user(u64 rip, u64 rax, u64 rcx, u64 rflags);
+#define USER_STACK_PAGE 1000 /* of the window; mapped by run_user from the pool's last page */
+
+/* ---- instructions */
+#define READ_REG(name)                                                                         \
+	static inline u64 read_##name(void)                                                    \
+	{                                                                                      \
+		u64 v;                                                                         \
+		asm volatile("mov %%" #name ", %0" : "=r"(v));                                 \
+		return v;                                                                      \
+	}                                                                                      \
+	static inline void write_##name(u64 v)                                                 \
+	{                                                                                      \
+		asm volatile("mov %0, %%" #name : : "r"(v) : "memory");                        \
+	}
+READ_REG(cr0)
+READ_REG(cr2)
+READ_REG(cr3)
+READ_REG(cr4)
+READ_REG(cr8)
+READ_REG(dr0)
+READ_REG(dr1)
+READ_REG(dr6)
+READ_REG(dr7)
+static inline u64 rdmsr(u32 n)
+{
+	u32 lo, hi;
+	asm volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(n));
+	return ((u64)hi << 32) | lo;
+}
+static inline void wrmsr(u32 n, u64 v)
+{
+	asm volatile("wrmsr" : : "c"(n), "a"((u32)v), "d"((u32)(v >> 32)) : "memory");
+}
+static inline void cpuid(u32 leaf, u32 sub, u32 out[4])
+{
+	asm volatile("cpuid"
+		     : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
+		     : "a"(leaf), "c"(sub));
+}
+static inline void invlpg(const void *p)
+{
+	asm volatile("invlpg %0" : : "m"(*(const u8 *)p) : "memory");
+}
+static inline void outb(u16 port, u8 v)
+{
+	asm volatile("outb %0, %1" : : "a"(v), "Nd"(port));
+}
+static inline u8 inb(u16 port)
+{
+	u8 v;
+	asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
+	return v;
+}
+void *memcpy(void *d, const void *s, size_t n);
+void *memset(void *d, int c, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+
+enum { CR0_WP = 1 << 16, CR0_AM = 1 << 18, CR0_TS = 8, CR0_EM = 4, CR0_MP = 2, CR0_NE = 32 };
+enum {
+	CR4_DE = 8,
+	CR4_TSD = 4,
+	CR4_OSFXSR = 0x200,
+	CR4_OSXMMEXCPT = 0x400,
+	CR4_UMIP = 0x800,
+	CR4_FSGSBASE = 1 << 16,
+	CR4_OSXSAVE = 1 << 18,
+	CR4_SMEP = 1 << 20,
+	CR4_SMAP = 1 << 21
+};
+enum {
+	FLAG_TF = 0x100,
+	FLAG_IF = 0x200,
+	FLAG_DF = 0x400,
+	FLAG_NT = 0x4000,
+	FLAG_RF = 0x10000,
+	FLAG_AC = 0x40000
+};
+
+struct features {
+	bool smep, smap, nx, umip, fsgsbase, pcid, page1g, rdtscp, xsave, intel;
+	unsigned maxphyaddr;
+};
+extern struct features has;
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/bare/main.c: tables, interrupts, the window, and the loop over the tests. */
+#include "bare.h"
+
+enum { DEBUG_EXIT = 0xf4 }; /* -device isa-debug-exit,iobase=0xf4 */
+
+extern const struct test tests_start[], tests_end[];
+extern const u8 stubs[256][16];
+int run_test(const struct test *t);
+
+struct gate idt[256] __attribute__((aligned(16)));
+struct tss tss;
+struct caught caught;
+volatile u64 catch_rip, catch_rsp;
+bool (*interrupt_hook)(struct frame *f);
+struct features has;
+static u8 kernel_stack[8192] __attribute__((aligned(16)));
+static u8 fault_stack[4096] __attribute__((aligned(16)));
+
+u64 descriptor(u32 base, u32 limit, u8 access, u8 flags)
+{
+	return (limit & 0xffff) | ((u64)(base & 0xffffff) << 16) | ((u64)access << 40) |
+	       ((u64)(limit >> 16 & 0xf) << 48) | ((u64)(flags & 0xf) << 52) |
+	       ((u64)(base >> 24) << 56);
+}
+
+void set_gate(struct gate *g, const void *target, u16 selector, u16 flags)
+{
+	u64 offset = (u64)target;
+
+	*g = (struct gate){offset, selector, flags, offset >> 16, offset >> 32, 0};
+}
+
+static void make_tables(void)
+{
+	struct table_pointer pointer = {sizeof(idt) - 1, (u64)idt};
+	u64 base = (u64)&tss;
+
+	for (unsigned i = 0; i < 256; i++)
+		set_gate(&idt[i], stubs[i], SEL_CODE64, GATE_INT);
+	idt[VEC_DONE].flags |= GATE_DPL3;
+	idt[BP].flags |= GATE_DPL3;
+	idt[DF].flags |= 1; /* IST 1: a double fault's cause may be the stack */
+	asm volatile("lidt %0" : : "m"(pointer));
+
+	tss.rsp[0] = (u64)kernel_stack + sizeof(kernel_stack);
+	tss.ist[0] = (u64)fault_stack + sizeof(fault_stack);
+	tss.iomap = sizeof(tss); /* no bitmap: no ports at CPL 3 */
+	gdt[SEL_TSS / 8] = descriptor(base, sizeof(tss) - 1, 0x89, 0);
+	gdt[SEL_TSS / 8 + 1] = base >> 32;
+	asm volatile("ltr %w0" : : "r"(SEL_TSS));
+}
+
+/* Called by the stubs. */
+void interrupt(struct frame *f)
+{
+	if (interrupt_hook && interrupt_hook(f))
+		return;
+	caught = (struct caught){f->vector, f->error, read_cr2(), f->rip, f->rsp,
+				 f->rflags, f->cs,    f->ss,	  f->rax, f->rbx,
+				 f->rcx,    f->rdx,   f->rsi,	  f->rdi, 0};
+	if (f->vector == DB)
+		caught.dr6 = read_dr6();
+	if (!catch_rip) {
+		print("# unexpected vector %d error %lx rip %lx cr2 %lx\n", (int)f->vector,
+		      f->error, f->rip, read_cr2());
+		print("not ok suite\n");
+		outb(DEBUG_EXIT, 2);
+	}
+	f->rip = catch_rip;
+	f->rsp = catch_rsp;
+	f->cs = SEL_CODE64;
+	f->ss = SEL_DATA;
+	f->rflags = 2;
+}
+
+void window_map(unsigned n, const void *pa, u64 flags)
+{
+	window_pt[n / 512][n % 512] = (u64)pa | flags;
+	invlpg(window(n));
+}
+
+void window_reset(void)
+{
+	memset((void *)window_pd, 0, PAGE);
+	memset((void *)window_pt, 0, sizeof(window_pt));
+	for (unsigned i = 0; i < 4; i++)
+		window_pd[i] = (u64)window_pt[i] | PTE_P | PTE_W | PTE_U;
+	write_cr3(read_cr3());
+}
+
+u64 user_code(unsigned n, unsigned pool, const void *start, const void *end)
+{
+	memcpy(page_pool[pool], start, (u64)end - (u64)start);
+	window_map(n, page_pool[pool], PTE_P | PTE_U);
+	return (u64)window(n);
+}
+
+void run_user(u64 rip, u64 rax, u64 rcx, u64 rflags)
+{
+	u64 rsp = (u64)window(USER_STACK_PAGE + 1) - 64;
+
+	window_map(USER_STACK_PAGE, page_pool[15], PTE_P | PTE_W | PTE_U);
+	TRY("pushq %[ss]\n pushq %[rsp]\n pushq %[flags]\n pushq %[cs]\n pushq %[rip]\n iretq",
+	    ("+a"(rax), "+c"(rcx)),
+	    ([ss] "i"(SEL_UDATA), [rsp] "r"(rsp), [flags] "r"(rflags | 2),
+	     [cs] "i"(SEL_UCODE64), [rip] "r"(rip)),
+	    "rbx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11");
+}
+
+static void find_features(void)
+{
+	u32 one[4], seven[4], ext[4], size[4], max[4];
+
+	cpuid(0, 0, max);
+	cpuid(1, 0, one);
+	cpuid(7, 0, seven);
+	cpuid(0x80000001, 0, ext);
+	cpuid(0x80000008, 0, size);
+	has.intel = max[1] == 0x756e6547; /* "Genu" */
+	has.pcid = one[2] & BIT(17);
+	has.xsave = one[2] & BIT(26);
+	has.nx = ext[3] & BIT(20);
+	has.page1g = ext[3] & BIT(26);
+	has.rdtscp = ext[3] & BIT(27);
+	if (max[0] >= 7) {
+		has.fsgsbase = seven[1] & BIT(0);
+		has.smep = seven[1] & BIT(7);
+		has.smap = seven[1] & BIT(20);
+		has.umip = seven[2] & BIT(2);
+	}
+	has.maxphyaddr = size[0] & 0xff;
+	if (has.nx)
+		wrmsr(0xc0000080, rdmsr(0xc0000080) | BIT(11));
+}
+
+int main(void)
+{
+	int passed = 0, bad = 0, skips = 0;
+
+	make_tables();
+	find_features();
+	print("\n# processor: nx %d smep %d smap %d umip %d, %u physical address bits\n",
+	      has.nx, has.smep, has.smap, has.umip, has.maxphyaddr);
+	for (const struct test *t = tests_start; t < tests_end; t++) {
+		u64 cr0 = read_cr0(), cr4 = read_cr4();
+		int result;
+
+		window_reset();
+		interrupt_hook = NULL;
+		result = run_test(t);
+		write_cr0(cr0);
+		write_cr4(cr4);
+		passed += result > 0;
+		skips += !result;
+		bad += result < 0;
+	}
+	print("# %d passed, %d failed, %d skipped\n", passed, bad, skips);
+	outb(DEBUG_EXIT, bad ? 1 : 0);
+	return 0;
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/bare/print.c: the serial port, and what little of libc the suite needs. */
+#include "bare.h"
+#include <stdarg.h>
+
+enum { COM1 = 0x3f8, COM1_STATUS = COM1 + 5, TRANSMIT_EMPTY = 0x20 };
+
+void *memcpy(void *d, const void *s, size_t n)
+{
+	void *start = d;
+
+	asm volatile("rep movsb" : "+D"(d), "+S"(s), "+c"(n) : : "memory");
+	return start;
+}
+
+void *memset(void *d, int c, size_t n)
+{
+	void *start = d;
+
+	asm volatile("rep stosb" : "+D"(d), "+c"(n) : "a"(c) : "memory");
+	return start;
+}
+
+int memcmp(const void *a, const void *b, size_t n)
+{
+	const u8 *x = a, *y = b;
+
+	for (size_t i = 0; i < n; i++)
+		if (x[i] != y[i])
+			return x[i] < y[i] ? -1 : 1;
+	return 0;
+}
+
+static void put_char(char c)
+{
+	while (!(inb(COM1_STATUS) & TRANSMIT_EMPTY))
+		;
+	outb(COM1, c);
+}
+
+static void put_string(const char *s)
+{
+	while (*s)
+		put_char(*s++);
+}
+
+static void put_number(u64 n, unsigned base)
+{
+	char digits[24];
+	unsigned i = sizeof(digits);
+
+	digits[--i] = 0;
+	do
+		digits[--i] = "0123456789abcdef"[n % base];
+	while (n /= base);
+	put_string(digits + i);
+}
+
+/* %s %d %u %x %lx and %%: enough. */
+static void vprint(const char *format, va_list args)
+{
+	for (; *format; format++) {
+		if (*format != '%') {
+			put_char(*format);
+			continue;
+		}
+		bool is_long = *++format == 'l';
+
+		format += is_long;
+		if (*format == 's') {
+			put_string(va_arg(args, const char *));
+		} else if (*format == 'd') {
+			int n = va_arg(args, int);
+
+			if (n < 0)
+				put_char('-');
+			put_number(n < 0 ? -(u64)n : (u64)n, 10);
+		} else {
+			u64 n = is_long ? va_arg(args, u64) : va_arg(args, u32);
+
+			put_number(n, *format == 'x' ? 16 : 10);
+		}
+	}
+}
+
+void print(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	vprint(format, args);
+	va_end(args);
+}
+
+static bool failed;
+static const char *skipped;
+
+void check_failed(const char *file, int line, const char *what, const char *format, ...)
+{
+	va_list args;
+
+	/* One line per test is enough to start with; a matrix would print thousands. */
+	if (!failed) {
+		print("# %s:%d: %s: ", file, line, what);
+		va_start(args, format);
+		vprint(format, args);
+		va_end(args);
+		print("\n");
+	}
+	failed = true;
+}
+
+void skip(const char *why)
+{
+	skipped = why;
+}
+
+/* Run one test; 1: passed, 0: skipped, -1: failed. */
+int run_test(const struct test *t)
+{
+	failed = false;
+	skipped = NULL;
+	t->run();
+	if (failed)
+		print("not ok %s\n", t->name);
+	else if (skipped)
+		print("skip %s: %s\n", t->name, skipped);
+	else
+		print("ok %s\n", t->name);
+	return failed ? -1 : !skipped;
+}
