@@ -13,7 +13,8 @@
 #include "sync/rcu.h"
 #include "vm/eventfd.h"
 
-#define MAX_ZONES 1000 /* KVM's bound on devices of a bus */
+#define MAX_DEVICES 1000 /* KVM's bound on a bus; ioeventfds do not count */
+#define PIC_DEVICES 3	 /* two controllers and their edge/level registers */
 
 enum bus { BUS_MMIO, BUS_PIO, BUS_CCW /* s390's; nothing on x86 accesses it */, NR_BUSES };
 
@@ -114,6 +115,19 @@ static void map_replace(struct vm_iobus *b, enum bus bus, struct bus_map *m)
 	map_free(old);
 }
 
+/* KVM's controllers are devices of its buses and count like zones. With b->lock held. */
+static bool bus_full(const struct vm *vm, enum bus bus)
+{
+	const struct bus_map *m = vm->iobus->map[bus];
+	u32 n = m ? m->nzones : 0;
+
+	if (vm->irqchip && irqchip_mode(vm->irqchip) == IRQCHIP_KERNEL) {
+		n += bus == BUS_PIO ? PIC_DEVICES : bus == BUS_MMIO;
+		n += bus == BUS_PIO && irqchip_has_pit(vm->irqchip);
+	}
+	return n >= MAX_DEVICES;
+}
+
 /* ---- KVM_IOEVENTFD */
 
 static enum bus bus_of(u32 flags)
@@ -143,8 +157,9 @@ static void insert_sorted(struct bus_map *m, const struct ioevent *e)
 	m->events[i] = *e;
 }
 
-static int ioeventfd_add(struct vm_iobus *b, enum bus bus, const struct ioevent *e)
+static int ioeventfd_add(struct vm *vm, enum bus bus, const struct ioevent *e)
 {
+	struct vm_iobus *b = vm->iobus;
 	struct bus_map *old, *m;
 	int r = 0;
 
@@ -152,6 +167,8 @@ static int ioeventfd_add(struct vm_iobus *b, enum bus bus, const struct ioevent 
 	old = b->map[bus];
 	for (u32 i = 0; old && i < old->nevents && !r; i++)
 		r = collides(&old->events[i], e) ? -EEXIST : 0;
+	if (!r && bus_full(vm, bus))
+		r = -ENOSPC;
 	if (!r) {
 		m = map_copy(old);
 		if (m) {
@@ -186,7 +203,7 @@ static int ioeventfd_assign(struct vm *vm, const struct kvm_ioeventfd *a)
 	e.fd = eventfd_hold(a->fd, &e.id);
 	if (e.fd < 0)
 		return e.fd;
-	r = ioeventfd_add(vm->iobus, bus_of(a->flags), &e);
+	r = ioeventfd_add(vm, bus_of(a->flags), &e);
 	if (r)
 		eventfd_release(e.fd);
 	return r;
@@ -252,11 +269,12 @@ static bool zone_holds(const struct zone *z, u64 addr, u64 len)
 	return addr + len >= addr && addr >= z->addr && addr + len <= z->addr + z->size;
 }
 
-static int zone_add(struct vm_iobus *b, enum bus bus, const struct kvm_coalesced_mmio_zone *z)
+static int zone_add(struct vm *vm, enum bus bus, const struct kvm_coalesced_mmio_zone *z)
 {
+	struct vm_iobus *b = vm->iobus;
 	struct bus_map *m;
 
-	if (b->map[bus] && b->map[bus]->nzones >= MAX_ZONES)
+	if (bus_full(vm, bus))
 		return -ENOSPC;
 	m = map_copy(b->map[bus]);
 	if (!m)
@@ -292,7 +310,7 @@ int vm_coalesced_zone(struct vm *vm, const struct kvm_coalesced_mmio_zone *z, bo
 	if (z->pio > 1)
 		return -EINVAL;
 	mutex_lock(&b->lock);
-	r = add ? zone_add(b, bus, z) : zone_remove(b, bus, z);
+	r = add ? zone_add(vm, bus, z) : zone_remove(b, bus, z);
 	mutex_unlock(&b->lock);
 	return r;
 }

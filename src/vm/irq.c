@@ -216,9 +216,7 @@ static int assign(struct vm *vm, const struct kvm_irqfd *a)
 	u64 unused;
 	int r;
 
-	if (!vm->irqchip)
-		return -EAGAIN;
-	if (resample && irqchip_mode(vm->irqchip) != IRQCHIP_KERNEL)
+	if (!vm->irqchip || (resample && irqchip_mode(vm->irqchip) != IRQCHIP_KERNEL))
 		return -EINVAL;
 	f = calloc(1, sizeof(*f));
 	if (!f)

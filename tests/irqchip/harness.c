@@ -41,6 +41,8 @@ static void gsi_acked(void *vm, u32 gsi)
 
 	if (gsi < ARRAY_SIZE(mm->acks))
 		mm->acks[gsi]++;
+	if (mm->on_ack)
+		mm->on_ack(gsi);
 }
 
 static u32 flags(void *vm)

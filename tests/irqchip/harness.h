@@ -24,6 +24,7 @@ struct machine {
 	struct fake_vcpu vcpu[MAX_FAKES];
 	u32 acks[32]; /* by gsi */
 	u32 flags;    /* IRQCHIP_FLAG_* */
+	void (*on_ack)(u32 gsi);
 };
 
 extern struct machine m;
