@@ -71,6 +71,7 @@ bool decode_cli(struct decoder *d, struct op *op)
 
 bool decode_sti(struct decoder *d, struct op *op)
 {
+	d->ends_block = true; /* the shadow is the next instruction's alone */
 	return op_plain(op, run_sti);
 }
 

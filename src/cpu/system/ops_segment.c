@@ -244,6 +244,7 @@ bool system_decode_mov(struct decoder *d, struct op *op)
 			return false;
 		op_rm(d, op, 1);
 		op->fn = run_mov_to_seg;
+		d->ends_block = s == SEG_SS;
 	} else if (is_segreg(&d->o[1])) {
 		s = segreg_of(d->o[1].reg.value);
 		op_rm(d, op, 0);
@@ -270,6 +271,7 @@ bool system_decode_push_seg(struct decoder *d, struct op *op)
 
 bool system_decode_pop_seg(struct decoder *d, struct op *op)
 {
+	d->ends_block = segreg_of(d->o[0].reg.value) == SEG_SS;
 	return decode_stack_seg(d, op, run_pop_seg);
 }
 
