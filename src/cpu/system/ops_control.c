@@ -239,7 +239,7 @@ bool decode_invpcid(struct decoder *d, struct op *op)
 	return op_plain(op, run_invpcid);
 }
 
-bool decode_cache(struct decoder *d, struct op *op)
+bool decode_cache_flush_all(struct decoder *d, struct op *op)
 {
 	return op_plain(op, run_cache);
 }
