@@ -43,7 +43,7 @@ static inline u64 get(u64 a, u32 size)
 #define RETURNS(call)                                                                         \
 	({                                                                                    \
 		jmp_buf env_;                                                                 \
-		bool back_ = false;                                                           \
+		volatile bool back_ = false;                                                           \
 		fake.c->exception.pending = false;                                            \
 		fake.c->unwind = &env_;                                                       \
 		if (!_setjmp(env_)) {                                                         \
