@@ -182,7 +182,8 @@ struct irqchip {
 struct ic_message {
 	u32 dest;
 	u8 vector;
-	bool logical, level_triggered, assert, lowest;
+	bool logical, level_triggered, assert;
+	bool redirect_hint; /* an MSI's: to the one with lowest priority */
 	u32 delivery; /* enum delivery_mode */
 };
 

@@ -22,7 +22,6 @@ static int service(struct irqchip *ic, u32 pin)
 		.level_triggered = e->level,
 		.assert = true,
 		.delivery = (u32)e->delivery_mode << 8,
-		.lowest = (u32)e->delivery_mode << 8 == DM_LOWEST,
 	};
 	int r;
 
@@ -31,7 +30,7 @@ static int service(struct irqchip *ic, u32 pin)
 	if (!e->level)
 		ic->ioapic.irr_delivered |= 1u << pin;
 	r = lapic_deliver(ic, &m);
-	if (r > 0 && e->level)
+	if (r && e->level) /* also when there is nobody: KVM's own answer */
 		e->remote_irr = 1;
 	return r;
 }

@@ -100,6 +100,11 @@ bool lapic_local_deliver(struct lapic *l, enum lapic_reg lvt)
 	return taken;
 }
 
+static bool is_broadcast(const struct ic_message *m)
+{
+	return m->dest == XAPIC_BROADCAST || m->dest == X2APIC_BROADCAST;
+}
+
 static bool match_physical(const struct lapic *l, u32 dest)
 {
 	if (l->base & APIC_BASE_X2)
@@ -164,12 +169,18 @@ static struct lapic *pick_lowest(struct irqchip *ic, const struct ic_message *m,
 	return NULL;
 }
 
+static bool to_lowest(const struct ic_message *m)
+{
+	return m->delivery == DM_LOWEST || m->redirect_hint;
+}
+
 static int deliver(struct irqchip *ic, const struct ic_message *m, bool ipi)
 {
 	struct lapic *l;
 	int r = -1;
 
-	if (m->lowest) {
+	/* A physical destination is one APIC, the lowest there is. */
+	if (to_lowest(m) && (m->logical || is_broadcast(m))) {
 		l = pick_lowest(ic, m, ipi);
 		return l ? lapic_accept(l, m->delivery, m->vector, m->assert, m->level_triggered)
 			 : -1;
@@ -178,16 +189,46 @@ static int deliver(struct irqchip *ic, const struct ic_message *m, bool ipi)
 		l = ic->lapics[i];
 		if (!l || !lapic_match(l, m, ipi))
 			continue;
-		if (r < 0)
-			r = 0;
-		r += lapic_accept(l, m->delivery, m->vector, m->assert, m->level_triggered);
+		r = MAX(r, 0) +
+		    lapic_accept(l, m->delivery, m->vector, m->assert, m->level_triggered);
 	}
 	return r;
 }
 
-int lapic_deliver(struct irqchip *ic, const struct ic_message *m)
+/* Do all APICs that software enabled and gave a logical id form it in one way? */
+static bool one_logical_mode(const struct irqchip *ic)
 {
-	return deliver(ic, m, false);
+	u32 seen = 0;
+
+	for (u32 i = 0; i < ic->nlapics; i++) {
+		const struct lapic *l = ic->lapics[i];
+
+		if (!l || !sw_enabled(l))
+			continue;
+		if (l->base & APIC_BASE_X2)
+			seen |= 1;
+		else if (l->regs[APIC_LDR / 4])
+			seen |= l->regs[APIC_DFR / 4] >> 28 == DFR_FLAT ? 2 : 4;
+	}
+	return !(seen & (seen - 1));
+}
+
+/*
+ * A message no APIC is addressed by: KVM answers 0 (lost), but -1 where it had to look at each
+ * APIC to know: broadcasts, and logical destinations while APICs form their ids differently.
+ */
+int lapic_deliver(struct irqchip *ic, const struct ic_message *msg)
+{
+	struct ic_message m = *msg;
+	int r;
+
+	/* Lowest priority to everyone by physical id is not defined; KVM sends it to everyone. */
+	if (is_broadcast(&m) && !m.logical && m.delivery == DM_LOWEST)
+		m.delivery = DM_FIXED;
+	r = deliver(ic, &m, false);
+	if (r < 0 && ic->nlapics && !is_broadcast(&m) && (!m.logical || one_logical_mode(ic)))
+		r = 0;
+	return r;
 }
 
 static void send_all(struct lapic *from, const struct ic_message *m, bool self)
@@ -215,7 +256,6 @@ void lapic_send_ipi(struct lapic *l, u32 icr_low, u32 icr_high)
 		.level_triggered = icr_low & ICR_LEVEL,
 	};
 
-	m.lowest = m.delivery == DM_LOWEST;
 	if (m.vector < FIRST_LEGAL_VECTOR && m.delivery <= DM_LOWEST)
 		lapic_error(l, ESR_SEND_VECTOR);
 	switch (icr_low & ICR_SHORTHAND) {

@@ -193,11 +193,11 @@ static struct ic_message decode_msi(const struct irqchip *ic, const struct kvm_m
 		.level_triggered = msi->data & MSI_LEVEL,
 		.assert = true,
 		.delivery = msi->data & DM_MASK,
+		.redirect_hint = msi->address_lo & MSI_REDIR_HINT,
 	};
 
 	if (irqchip_flags(ic) & IRQCHIP_FLAG_X2APIC_32BIT)
 		m.dest |= msi->address_hi & 0xffffff00;
-	m.lowest = m.delivery == DM_LOWEST || (msi->address_lo & MSI_REDIR_HINT);
 	return m;
 }
 
