@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+#include "fake.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "base/guard.h"
+#include "cpu/access.h"
+#include "cpu/fault.h"
+#include "cpu/interpreter/decode.h"
+#include "cpu/interpreter/interpreter.h"
+#include "cpu/native/native.h"
+#include "cpu/system/decode.h"
+#include "mmu/mmu.h"
+
+static int raised;
+static u64 code_lines[FAKE_SIZE / PAGE_SIZE];
+unsigned fake_nr_code_writes;
+
+static void tlb_clear(struct cpu *c)
+{
+	for (unsigned m = 0; m < TLB_MODES; m++) {
+		for (unsigned i = 0; i < TLB_ENTRIES; i++)
+			c->mmu.tlb[m].e[i] = (struct tlb_entry){TLB_NEVER, TLB_NEVER, 0, 0};
+	}
+}
+
+struct cpu *fake_create(void)
+{
+	struct cpu *c = aligned_alloc(64, ALIGN_UP(sizeof(*c), 64));
+	void *p = mmap((void *)FAKE_BASE, FAKE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+
+	if (!c || p == MAP_FAILED)
+		abort();
+	memset(c, 0, sizeof(*c));
+	c->tlb = &c->mmu.tlb[TLB_USER];
+	c->flags = FL_FIXED;
+	tlb_clear(c);
+	if (guard_install() || code_cache_create(c))
+		abort();
+	fake_set_mode(c, false);
+	return c;
+}
+
+void fake_set_mode(struct cpu *c, bool legacy32)
+{
+	c->mode = legacy32 ? MODE_COMPAT32 : MODE_LONG;
+	c->key = c->mode | (legacy32 ? BLOCK_KEY_SS32 | BLOCK_KEY_FLAT : 0);
+	c->ea_mask = legacy32 ? 0xffffffff : ~0ULL;
+	c->efer = EFER_LMA | EFER_LME;
+	for (unsigned i = 0; i < NR_SEG; i++) {
+		c->seg[i].limit = 0xffffffff;
+		c->seg[i].attr = 0xc093;
+	}
+	c->seg[SEG_CS].attr = 0xc09b;
+}
+
+int fake_run(struct cpu *c)
+{
+	jmp_buf env;
+
+	raised = -1;
+	c->unwind = &env;
+	if (!_setjmp(env)) {
+		for (;;)
+			interpreter_run(c);
+	}
+	return raised;
+}
+
+void fake_code_changed(struct cpu *c)
+{
+	code_cache_distrust(c);
+}
+
+static void NORETURN unwind(struct cpu *c, int vector)
+{
+	c->rip = c->op ? op_rip(c, c->op) : c->rip;
+	c->op = NULL;
+	raised = vector;
+	_longjmp(*c->unwind, 1);
+}
+
+void cpu_raise(struct cpu *c, u8 vector)
+{
+	unwind(c, vector);
+}
+
+void cpu_raise_error(struct cpu *c, u8 vector, u32 error)
+{
+	unwind(c, vector);
+}
+
+void cpu_leave(struct cpu *c, enum cpu_exit_reason reason)
+{
+	unwind(c, 1000 + (int)reason);
+}
+
+void cpu_restart(struct cpu *c)
+{
+	unwind(c, 2000);
+}
+
+void access_died(struct cpu *c, u64 la, bool write)
+{
+	unwind(c, VEC_PF);
+}
+
+/* -- memory */
+
+static bool inside(u64 la, u64 size)
+{
+	return la >= FAKE_BASE && la + size <= FAKE_BASE + FAKE_SIZE;
+}
+
+static void check(struct cpu *c, u64 la, u64 size)
+{
+	if (c->mode == MODE_LONG && (u64)((s64)(la << 16) >> 16) != la)
+		unwind(c, c->op && c->op->seg == SEG_SS ? VEC_SS : VEC_GP);
+	if (!inside(la, size))
+		unwind(c, VEC_PF);
+}
+
+static void fill(struct cpu *c, u64 la, bool write)
+{
+	struct tlb_entry *e = tlb_slot(c->tlb, la);
+	u64 page = la & PAGE_MASK;
+
+	e->neg_read = -page;
+	if (write && !code_lines[(la - FAKE_BASE) / PAGE_SIZE])
+		e->neg_write = -page;
+	e->delta = 0;
+}
+
+/* A store: code in it is dropped. False: keep to the slow path. */
+static void note_write(struct cpu *c, u64 la, u64 size)
+{
+	for (u64 at = la; at < la + size; at++) {
+		u64 *lines = &code_lines[(at - FAKE_BASE) / PAGE_SIZE];
+
+		if (*lines >> ((at & ~PAGE_MASK) / 64) & 1) {
+			*lines = 0;
+			fake_nr_code_writes++;
+			c->mmu.code_epoch++;
+			c->mmu.epoch++;
+		}
+	}
+}
+
+u64 access_load_slow(struct cpu *c, u64 la, u32 size)
+{
+	u64 v = 0;
+
+	check(c, la, size);
+	fill(c, la, false);
+	memcpy(&v, (void *)la, size);
+	return v;
+}
+
+void access_store_slow(struct cpu *c, u64 la, u32 size, u64 value)
+{
+	check(c, la, size);
+	note_write(c, la, size);
+	fill(c, la, true);
+	memcpy((void *)la, &value, size);
+}
+
+void access_read(struct cpu *c, u64 la, void *buf, u32 size)
+{
+	check(c, la, size);
+	memcpy(buf, (void *)la, size);
+}
+
+void access_write(struct cpu *c, u64 la, const void *buf, u32 size)
+{
+	check(c, la, size);
+	note_write(c, la, size);
+	memcpy((void *)la, buf, size);
+}
+
+void *access_ptr(struct cpu *c, u64 la, u32 size, bool write, bool *direct)
+{
+	check(c, la, size);
+	fill(c, la, write);
+	if (write)
+		note_write(c, la, size);
+	/* A page crossing goes through the bounce buffer, as the real one does it. */
+	*direct = (la & ~PAGE_MASK) + size <= PAGE_SIZE;
+	if (*direct)
+		return (void *)la;
+	c->bounce.la = la;
+	c->bounce.size = write ? size : 0;
+	memcpy(c->bounce.buf, (void *)la, size);
+	return c->bounce.buf;
+}
+
+void access_ptr_done(struct cpu *c, bool direct)
+{
+	if (!direct)
+		memcpy((void *)c->bounce.la, c->bounce.buf, c->bounce.size);
+}
+
+void access_probe(struct cpu *c, u64 la, u32 size, bool write)
+{
+	check(c, la, size);
+}
+
+void *access_span(struct cpu *c, u64 la, u32 max, bool write, u32 *len)
+{
+	*len = (u32)MIN((u64)max, PAGE_SIZE - (la & ~PAGE_MASK));
+	check(c, la, 1);
+	if (write && code_lines[(la - FAKE_BASE) / PAGE_SIZE])
+		return NULL;
+	return (void *)la;
+}
+
+void access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host)
+{
+	check(c, la, 1);
+	*gpa = la & PAGE_MASK;
+	*host = (u8 *)(la & PAGE_MASK);
+}
+
+u32 access_port_in(struct cpu *c, u16 port, u32 size)
+{
+	return port;
+}
+
+void access_port_out(struct cpu *c, u16 port, u32 size, u32 value)
+{
+}
+
+int mmu_code_track(struct mmu_vcpu *v, gpa_t gpa, u64 lines)
+{
+	struct cpu *c = container_of(v, struct cpu, mmu);
+	struct tlb_entry *e = tlb_slot(c->tlb, gpa);
+
+	code_lines[(gpa - FAKE_BASE) / PAGE_SIZE] |= lines;
+	e->neg_write = TLB_NEVER;
+	return 0;
+}
+
+void mmu_vcpu_enter(struct mmu_vcpu *v)
+{
+	v->mode = MMU_IN_GUEST;
+}
+
+void mmu_vcpu_leave(struct mmu_vcpu *v)
+{
+	v->mode = MMU_OUTSIDE;
+}
+
+void mmu_request_all(struct mmu *mmu, u32 bits)
+{
+}
+
+/* -- what other rooms decode */
+
+const struct table_line table_system[1], table_native[1];
+const unsigned table_system_lines, table_native_lines;
+
+bool native_decode(struct decoder *d, struct op *op)
+{
+	return false;
+}
+
+#define NOT_HERE(name)                                                                             \
+	bool name(struct decoder *d, struct op *op)                                                \
+	{                                                                                          \
+		return false;                                                                      \
+	}
+NOT_HERE(system_decode_mov)
+NOT_HERE(system_decode_push_seg)
+NOT_HERE(system_decode_pop_seg)
+NOT_HERE(system_decode_far_jump)
+NOT_HERE(system_decode_far_call)
+NOT_HERE(system_decode_far_return)
+
+void io_check(struct cpu *c, u16 port, u32 size)
+{
+}
