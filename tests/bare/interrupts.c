@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/bare/interrupts.c: when interrupts and NMIs are taken (SDM vol. 3, 6.8, 6.7; vol. 2,
+ * STI), with the local APIC as their source. */
+#include "bare.h"
+
+enum {
+	APIC_ID = 0x20,
+	APIC_EOI = 0xb0,
+	APIC_SPURIOUS = 0xf0,
+	APIC_ICR = 0x300,
+	APIC_ICR_HIGH = 0x310,
+	ICR_SELF = 1 << 18,
+	ICR_ASSERT = 1 << 14,
+	ICR_NMI = 4 << 8
+};
+
+static volatile u32 *apic(unsigned reg)
+{
+	return (volatile u32 *)(window(600) + reg);
+}
+
+static void apic_enable(void)
+{
+	window_map(600, (void *)0xfee00000, PTE_P | PTE_W | 0x18);
+	*apic(APIC_SPURIOUS) = 0x1ff;
+	write_cr8(0);
+}
+
+static void send_self(u8 vector)
+{
+	*apic(APIC_ICR) = ICR_SELF | ICR_ASSERT | vector;
+	while (*apic(APIC_ICR) & (1 << 12))
+		;
+}
+
+static void take_pending(void)
+{
+	do {
+		TRY("sti\n nop\n nop\n cli", (), ());
+		*apic(APIC_EOI) = 0;
+	} while (caught.vector != -1);
+}
+
+TEST(interrupt_shadow_of_sti)
+{
+	u64 at;
+
+	apic_enable();
+	send_self(VEC_IPI);
+	TRY("lea 1f(%%rip), %[l]\n sti\n nop\n 1: nop\n cli", ([l] "=&r"(at)), ());
+	*apic(APIC_EOI) = 0;
+	CHECK(caught.vector == VEC_IPI, "vector %d", (int)caught.vector);
+	CHECK(caught.rip == at, "rip %lx, not %lx", caught.rip, at);
+	/* STI, CLI: no interrupt in between. */
+	send_self(VEC_IPI);
+	TRY("sti\n cli\n nop", (), ());
+	CHECK_NONE();
+	take_pending();
+}
+
+TEST(interrupt_after_popf)
+{
+	u64 at;
+
+	apic_enable();
+	send_self(VEC_IPI);
+	TRY("lea 1f(%%rip), %[l]\n pushfq\n orl $0x200, (%%rsp)\n popfq\n 1: nop\n cli",
+	    ([l] "=&r"(at)), ());
+	*apic(APIC_EOI) = 0;
+	CHECK(caught.vector == VEC_IPI && caught.rip == at, "vector %d rip %lx, not %lx",
+	      (int)caught.vector, caught.rip, at);
+}
+
+TEST(interrupt_wakes_from_halt)
+{
+	u64 at;
+
+	apic_enable();
+	send_self(VEC_IPI);
+	TRY("lea 1f(%%rip), %[l]\n sti\n hlt\n 1: nop\n cli", ([l] "=&r"(at)), ());
+	*apic(APIC_EOI) = 0;
+	CHECK(caught.vector == VEC_IPI && caught.rip == at, "vector %d rip %lx, not %lx",
+	      (int)caught.vector, caught.rip, at);
+}
+
+TEST(task_priority)
+{
+	u64 at;
+
+	apic_enable();
+	write_cr8(15);
+	send_self(VEC_IPI);
+	TRY("sti\n nop\n nop\n cli", (), ());
+	CHECK_NONE();
+	TRY("xor %%eax, %%eax\n lea 1f(%%rip), %[l]\n sti\n nop\n mov %%rax, %%cr8\n 1: nop\n "
+	    "cli",
+	    ([l] "=&r"(at)), (), "rax");
+	*apic(APIC_EOI) = 0;
+	CHECK(caught.vector == VEC_IPI && caught.rip == at, "vector %d rip %lx, not %lx",
+	      (int)caught.vector, caught.rip, at);
+	TRY("mov $16, %%eax\n mov %%rax, %%cr8", (), (), "rax");
+	CHECK_FAULT(GP, 0);
+}
+
+TEST(interrupt_priority)
+{
+	apic_enable();
+	send_self(VEC_IPI);
+	send_self(VEC_IPI + 0x20);
+	TRY("sti\n nop\n nop\n cli", (), ());
+	CHECK(caught.vector == VEC_IPI + 0x20, "vector %d", (int)caught.vector);
+	/* Not acknowledged yet: the lower one has to wait. */
+	TRY("sti\n nop\n nop\n cli", (), ());
+	CHECK_NONE();
+	*apic(APIC_EOI) = 0;
+	TRY("sti\n nop\n nop\n cli", (), ());
+	CHECK(caught.vector == VEC_IPI, "vector %d", (int)caught.vector);
+	*apic(APIC_EOI) = 0;
+}
+
+static volatile unsigned nmis, nesting, deepest;
+
+static void send_nmi(void)
+{
+	*apic(APIC_ICR_HIGH) = *apic(APIC_ID);
+	*apic(APIC_ICR) = ICR_NMI | ICR_ASSERT;
+	for (volatile int i = 0; i < 1000; i++)
+		;
+}
+
+static bool take_nmi(struct frame *f)
+{
+	if (f->vector != NMI)
+		return false;
+	nesting++;
+	deepest = nesting > deepest ? nesting : deepest;
+	if (!nmis++)
+		send_nmi(); /* held until IRET */
+	nesting--;
+	return true;
+}
+
+TEST(nmi_blocking)
+{
+	apic_enable();
+	nmis = nesting = deepest = 0;
+	interrupt_hook = take_nmi;
+	send_nmi();
+	for (volatile int i = 0; i < 1000; i++)
+		;
+	interrupt_hook = NULL;
+	CHECK(nmis == 2, "%u NMIs", nmis);
+	CHECK(deepest == 1, "nested %u deep", deepest);
+}
+
+/* An exception's handler is entered with the shadow gone: the interrupt waits for IF only. */
+TEST(interrupt_after_exception_in_shadow)
+{
+	apic_enable();
+	send_self(VEC_IPI);
+	TRY("sti\n ud2", (), ());
+	CHECK(caught.vector == UD, "vector %d", (int)caught.vector);
+	take_pending();
+}
