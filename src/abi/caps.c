@@ -1,27 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* abi/caps.c: KVM_CHECK_EXTENSION and KVM_ENABLE_CAP (api.rst, chapters 4.4, 4.37, 6 and 7). */
-#include <linux/kvm_para.h>
 #include <unistd.h>
+#include "abi/caps.h"
 #include "abi/internal.h"
-
-#define SYNC_REGS_FIELDS KVM_SYNC_X86_VALID_FIELDS
-#define X2APIC_API_FLAGS (KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
-#define DISABLE_EXITS_VALID                                                                    \
-	(KVM_X86_DISABLE_EXITS_HLT | KVM_X86_DISABLE_EXITS_PAUSE | KVM_X86_DISABLE_EXITS_CSTATE)
-#define EXIT_HYPERCALL_VALID BIT(KVM_HC_MAP_GPA_RANGE)
-#define GUEST_DEBUG_VALID                                                                      \
-	(KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_SW_BP |              \
-	 KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP |            \
-	 KVM_GUESTDBG_BLOCKIRQ)
-#define QUIRKS_VALID                                                                           \
-	(KVM_X86_QUIRK_LINT0_REENABLED | KVM_X86_QUIRK_CD_NW_CLEARED |                         \
-	 KVM_X86_QUIRK_LAPIC_MMIO_HOLE | KVM_X86_QUIRK_OUT_7E_INC_RIP |                        \
-	 KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT | KVM_X86_QUIRK_FIX_HYPERCALL_INSN |               \
-	 KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS)
-#define MSR_EXIT_VALID                                                                         \
-	(KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER)
-#define MAX_RESERVED_ROUTES 256 /* GSIs a split irqchip may set aside for the VMM's I/O APIC   \
-				 */
 
 static long online_cpus(void)
 {
@@ -67,7 +48,7 @@ static long enable_quirks2(struct abi_vm *avm, struct vm *vm, const u64 *args)
 
 static long enable_split_irqchip(struct abi_vm *avm, struct vm *vm, const u64 *args)
 {
-	if (args[0] > MAX_RESERVED_ROUTES)
+	if (args[0] > UAPI_MAX_ROUTES)
 		return -EINVAL;
 	return vm_create_irqchip(vm, IRQCHIP_SPLIT, (u32)args[0]);
 }
@@ -148,7 +129,10 @@ static long enable_max_vcpu_id(struct abi_vm *avm, struct vm *vm, const u64 *arg
 	if (args[0] > VM_MAX_VCPU_ID)
 		return -EINVAL;
 	mutex_lock(&vm->lock);
-	if (avm->max_vcpu_id_set ? vm->max_vcpu_id == args[0] : args[0] != 0 && !vm->nvcpus) {
+	/* Once set it stays; not set is 0, which asks for nothing. */
+	if (args[0] == (avm->max_vcpu_id_set ? vm->max_vcpu_id : 0)) {
+		r = 0;
+	} else if (!avm->max_vcpu_id_set && vm->bsp_id <= args[0]) {
 		vm->max_vcpu_id = (u32)args[0];
 		avm->max_vcpu_id_set = true;
 		r = 0;

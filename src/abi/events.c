@@ -18,8 +18,10 @@
 void events_get(struct vcpu *v, struct kvm_vcpu_events *e)
 {
 	cpu_get_events(v->cpu, e);
-	/* KVM never reports SMM where it has none, nor a SIPI vector. */
-	e->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW;
+	/* The SMM fields are always there; a SIPI vector is never reported. */
+	e->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW |
+		   KVM_VCPUEVENT_VALID_SMM;
+	memset(&e->smi, 0, sizeof(e->smi));
 	e->sipi_vector = 0;
 	if (v->vm->exception_payload) {
 		e->flags |= KVM_VCPUEVENT_VALID_PAYLOAD;

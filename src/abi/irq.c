@@ -158,7 +158,14 @@ long vm_ioctl_set_routing(struct call *c)
 
 long vm_ioctl_irqfd(struct call *c)
 {
-	return vm_irqfd(c->vm, (void *)c->buf);
+	const struct kvm_irqfd *f = (void *)c->buf;
+	bool resample = f->flags & KVM_IRQFD_FLAG_RESAMPLE;
+
+	/* Something here has to take the interrupt, and to see its EOI. */
+	if (!(f->flags & KVM_IRQFD_FLAG_DEASSIGN) &&
+	    !(resample ? whole_irqchip(c->vm) : c->vm->irqchip != NULL))
+		return -EINVAL;
+	return vm_irqfd(c->vm, f);
 }
 
 long vm_ioctl_ioeventfd(struct call *c)

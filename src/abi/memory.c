@@ -7,6 +7,7 @@
 #include <x86intrin.h>
 #include "abi/internal.h"
 #include "base/guard.h"
+#include "sync/atomic.h"
 
 /* The highest address of a three-page TSS (Intel VMX: real mode in a task). */
 #define TSS_MAX_ADDR 0xffffd000ULL
@@ -75,9 +76,18 @@ long vm_ioctl_set_tss_addr(struct call *c)
 	return c->arg > TSS_MAX_ADDR ? -EINVAL : 0;
 }
 
+static bool has_vcpus(const struct vm *vm)
+{
+	return sync_load_acquire(&vm->nvcpus);
+}
+
 long vm_ioctl_set_identity_map(struct call *c)
 {
-	return __atomic_load_n(&c->vm->nvcpus, __ATOMIC_ACQUIRE) ? -EINVAL : 0;
+	u64 addr;
+
+	if (has_vcpus(c->vm))
+		return -EINVAL;
+	return guard_copy_from(&addr, c->user, sizeof(addr));
 }
 
 long vm_ioctl_set_boot_cpu(struct call *c)
@@ -108,6 +118,9 @@ long vm_ioctl_get_clock(struct call *c)
 	mutex_lock(&c->vm->lock);
 	d->clock = clock_ns(CLOCK_MONOTONIC_RAW) + (u64)c->vm->clock_offset;
 	mutex_unlock(&c->vm->lock);
+	/* Without a vCPU there is no TSC to relate the clock to. */
+	if (!has_vcpus(c->vm))
+		return 0;
 	d->realtime = clock_ns(CLOCK_REALTIME);
 	d->host_tsc = __rdtsc();
 	d->flags = CLOCK_FLAGS;

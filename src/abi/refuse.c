@@ -53,10 +53,11 @@ int abi_mmap_check(int fd, size_t len, int prot, int flags, off_t off)
 
 	if (!f)
 		return 0;
-	if (f->kind != FILE_VCPU)
-		r = f->kind == FILE_FOREIGN ? 0 : -ENODEV;
-	else if (prot & PROT_EXEC)
-		r = -EINVAL;
+	/* Anonymous inodes are not to be executed; the device's are refused as such. */
+	if ((prot & PROT_EXEC) && f->kind != FILE_SYSTEM)
+		r = -EPERM;
+	else if (f->kind != FILE_VCPU && f->kind != FILE_FOREIGN)
+		r = -ENODEV;
 	file_put(f);
 	return r;
 }

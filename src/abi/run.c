@@ -179,46 +179,26 @@ static void put_debug(struct vcpu *v, struct kvm_run *run)
 	run->debug.arch.dr7 = e->debug.dr7;
 }
 
-/* KVM_EXIT_* and its part of the union; see exits.def. */
+static void put_fail_entry(struct vcpu *v, struct kvm_run *run)
+{
+	run->fail_entry.hardware_entry_failure_reason = v->exit->fail_entry_reason;
+	run->fail_entry.cpu = 0;
+}
+
+static void put_nothing(struct vcpu *v, struct kvm_run *run) {}
+
+/* KVM_EXIT_* and its part of the union. */
 static u32 put_exit(struct vcpu *v, struct kvm_run *run)
 {
 	switch (v->exit->reason) {
-	case CPU_EXIT_IO:
-		put_io(v, run);
-		return KVM_EXIT_IO;
-	case CPU_EXIT_MMIO:
-		put_mmio(v, run);
-		return KVM_EXIT_MMIO;
-	case CPU_EXIT_HLT:
-		return KVM_EXIT_HLT;
-	case CPU_EXIT_SHUTDOWN:
-		return KVM_EXIT_SHUTDOWN;
-	case CPU_EXIT_IRQ_WINDOW:
-		return KVM_EXIT_IRQ_WINDOW_OPEN;
-	case CPU_EXIT_DEBUG:
-		put_debug(v, run);
-		return KVM_EXIT_DEBUG;
-	case CPU_EXIT_INTERNAL:
-		put_internal(v, run);
-		return KVM_EXIT_INTERNAL_ERROR;
-	case CPU_EXIT_FAIL_ENTRY:
-		run->fail_entry.hardware_entry_failure_reason = v->exit->fail_entry_reason;
-		run->fail_entry.cpu = 0;
-		return KVM_EXIT_FAIL_ENTRY;
-	case CPU_EXIT_MEMORY:
-		put_memory_fault(v, run);
-		return KVM_EXIT_MEMORY_FAULT;
-	case CPU_EXIT_MSR_READ:
-		put_msr(v, run);
-		return KVM_EXIT_X86_RDMSR;
-	case CPU_EXIT_MSR_WRITE:
-		put_msr(v, run);
-		return KVM_EXIT_X86_WRMSR;
-	case CPU_EXIT_HYPERCALL:
-		put_hypercall(v, run);
-		return KVM_EXIT_HYPERCALL;
-	case CPU_EXIT_SET_TPR:
-		return KVM_EXIT_SET_TPR;
+#define EXIT(cpu, kvm, fill, note)                                                             \
+	case cpu:                                                                              \
+		fill(v, run);                                                                  \
+		return kvm;
+#define ABSENT_EXIT(kvm, note)
+#include "abi/exits.def"
+#undef EXIT
+#undef ABSENT_EXIT
 	default:
 		return KVM_EXIT_UNKNOWN;
 	}

@@ -5,6 +5,9 @@
 #include "abi/sregs.h"
 #include "base/guard.h"
 
+#define APIC_BASE_X2APIC BIT(10)
+#define CPUID_X2APIC	 BIT(21) /* leaf 1, ECX */
+
 long vcpu_ioctl_get_regs(struct call *c)
 {
 	cpu_get_regs(c->v->cpu, (void *)c->buf);
@@ -32,10 +35,15 @@ u64 sregs_apic_base(struct vcpu *v)
 /* 0, or -EINVAL. */
 static int set_apic_base(struct vcpu *v, u64 base)
 {
+	u32 id[4];
+
 	if (v->lapic)
 		return lapic_set_base(v->lapic, base, true);
 	/* Bits 0 to 7 and 9 are reserved (SDM vol. 3, 11.4.4). */
 	if (base & (0x2ff | v->cpu->reserved_gpa))
+		return -EINVAL;
+	cpu_cpuid(v->cpu, 1, 0, id);
+	if ((base & APIC_BASE_X2APIC) && !(id[2] & CPUID_X2APIC))
 		return -EINVAL;
 	v->apic_base = base;
 	return 0;
@@ -142,13 +150,19 @@ long vcpu_ioctl_set_sregs2(struct call *c)
 
 long vcpu_ioctl_get_fpu(struct call *c)
 {
-	cpu_get_fpu(c->v->cpu, (void *)c->buf);
+	struct kvm_fpu *f = (void *)c->buf;
+
+	cpu_get_fpu(c->v->cpu, f);
+	f->mxcsr = 0; /* KVM's call does not carry it */
 	return 0;
 }
 
 long vcpu_ioctl_set_fpu(struct call *c)
 {
-	return cpu_set_fpu(c->v->cpu, (void *)c->buf);
+	struct kvm_fpu *f = (void *)c->buf;
+
+	f->mxcsr = c->v->cpu->mxcsr;
+	return cpu_set_fpu(c->v->cpu, f);
 }
 
 static u32 xsave_bytes(void)
