@@ -13,15 +13,15 @@
 #include "sync/atomic.h"
 #include "sync/lock.h"
 
-#define IOAPIC_PINS	   24
-#define IOAPIC_BASE	   0xfec00000ULL
-#define PIC_PINS	   16
-#define PIT_HZ		   1193182ULL
-#define PIT_CHANNELS	   3
-#define MAX_LAPICS	   1024 /* as KVM_CAP_MAX_VCPUS */
-#define MAX_ROUTES	   4096 /* KVM_CAP_IRQ_ROUTING; gsis are below it, too */
-#define NSEC_PER_SEC	   1000000000ULL
-#define MIN_TIMER_PERIOD   200000ULL /* ns; what KVM's min_timer_period_us allows a guest */
+#define IOAPIC_PINS	 24
+#define IOAPIC_BASE	 0xfec00000ULL
+#define PIC_PINS	 16
+#define PIT_HZ		 1193182ULL
+#define PIT_CHANNELS	 3
+#define MAX_LAPICS	 1024 /* as KVM_CAP_MAX_VCPUS */
+#define MAX_ROUTES	 4096 /* KVM_CAP_IRQ_ROUTING; gsis are below it, too */
+#define NSEC_PER_SEC	 1000000000ULL
+#define MIN_TIMER_PERIOD 200000ULL /* ns; what KVM's min_timer_period_us allows a guest */
 
 /* ---- timers (timer.c) */
 #define TIMER_IDLE UINT32_MAX
@@ -36,6 +36,7 @@ struct ic_timer {
 struct ic_timers {
 	struct ic_timer **heap; /* by deadline; room for `reserved` */
 	u32 n, reserved, room;
+	u64 sleeps_until; /* the thread; 0 while it is awake and will look anyway */
 	u64 (*now)(void);
 	bool manual; /* tests: time moves by timers_run() only, there is no thread */
 	bool started, stop;
@@ -45,12 +46,32 @@ struct ic_timers {
 
 /* ---- local APIC */
 enum lapic_reg {
-	APIC_ID = 0x20, APIC_LVR = 0x30, APIC_TPR = 0x80, APIC_APR = 0x90, APIC_PPR = 0xa0,
-	APIC_EOI = 0xb0, APIC_LDR = 0xd0, APIC_DFR = 0xe0, APIC_SPIV = 0xf0, APIC_ISR = 0x100,
-	APIC_TMR = 0x180, APIC_IRR = 0x200, APIC_ESR = 0x280, APIC_ICR = 0x300, APIC_ICR2 = 0x310,
-	APIC_LVTT = 0x320, APIC_LVTTHMR = 0x330, APIC_LVTPC = 0x340, APIC_LVT0 = 0x350,
-	APIC_LVT1 = 0x360, APIC_LVTERR = 0x370, APIC_TMICT = 0x380, APIC_TMCCT = 0x390,
-	APIC_TDCR = 0x3e0, APIC_SELF_IPI = 0x3f0, APIC_REGS_SIZE = 0x400,
+	APIC_ID = 0x20,
+	APIC_LVR = 0x30,
+	APIC_TPR = 0x80,
+	APIC_APR = 0x90,
+	APIC_PPR = 0xa0,
+	APIC_EOI = 0xb0,
+	APIC_LDR = 0xd0,
+	APIC_DFR = 0xe0,
+	APIC_SPIV = 0xf0,
+	APIC_ISR = 0x100,
+	APIC_TMR = 0x180,
+	APIC_IRR = 0x200,
+	APIC_ESR = 0x280,
+	APIC_ICR = 0x300,
+	APIC_ICR2 = 0x310,
+	APIC_LVTT = 0x320,
+	APIC_LVTTHMR = 0x330,
+	APIC_LVTPC = 0x340,
+	APIC_LVT0 = 0x350,
+	APIC_LVT1 = 0x360,
+	APIC_LVTERR = 0x370,
+	APIC_TMICT = 0x380,
+	APIC_TMCCT = 0x390,
+	APIC_TDCR = 0x3e0,
+	APIC_SELF_IPI = 0x3f0,
+	APIC_REGS_SIZE = 0x400,
 };
 
 #define APIC_BASE_BSP	   BIT(8)
@@ -71,16 +92,23 @@ enum lapic_reg {
 
 /* Delivery modes as they stand in bits 10..8 of ICR, LVT, redirection entries and MSI data. */
 enum delivery_mode {
-	DM_FIXED = 0x000, DM_LOWEST = 0x100, DM_SMI = 0x200, DM_REMOTE_READ = 0x300,
-	DM_NMI = 0x400, DM_INIT = 0x500, DM_STARTUP = 0x600, DM_EXTINT = 0x700, DM_MASK = 0x700,
+	DM_FIXED = 0x000,
+	DM_LOWEST = 0x100,
+	DM_SMI = 0x200,
+	DM_REMOTE_READ = 0x300,
+	DM_NMI = 0x400,
+	DM_INIT = 0x500,
+	DM_STARTUP = 0x600,
+	DM_EXTINT = 0x700,
+	DM_MASK = 0x700,
 };
 
 struct lapic {
 	struct irqchip *ic;
 	void *vcpu;
-	u32 id;	    /* initial APIC id */
-	u32 index;  /* in ic->lapics[] */
-	u64 base;   /* IA32_APIC_BASE; written under the lock, read atomically by anyone */
+	u32 id;	   /* initial APIC id */
+	u32 index; /* in ic->lapics[] */
+	u64 base;  /* IA32_APIC_BASE; written under the lock, read atomically by anyone */
 	bool feature_x2apic, feature_tsc_deadline;
 	u32 errors; /* collected until ESR is written */
 	/* Vector deliverable by priority now, or -1; atomic, so that looking costs no lock. */
@@ -184,7 +212,7 @@ struct ic_message {
 	u8 vector;
 	bool logical, level_triggered, assert;
 	bool redirect_hint; /* an MSI's: to the one with lowest priority */
-	u32 delivery; /* enum delivery_mode */
+	u32 delivery;	    /* enum delivery_mode */
 };
 
 /* timer.c */
@@ -227,7 +255,7 @@ void lapic_timer_write_lvt(struct lapic *l, u32 value);
 void lapic_timer_write_count(struct lapic *l, u32 value);
 void lapic_timer_write_divide(struct lapic *l, u32 value);
 u32 lapic_timer_count(const struct lapic *l);
-void lapic_timer_restore(struct lapic *l);
+void lapic_timer_restore(struct lapic *l, u64 tsc_deadline);
 void lapic_timer_stop(struct lapic *l);
 u64 lapic_timer_deadline(const struct lapic *l);
 void lapic_timer_set_deadline(struct lapic *l, u64 tsc);
@@ -244,7 +272,8 @@ void pic_set(struct irqchip *ic, u32 n, const struct kvm_pic_state *s);
 /* ioapic.c */
 void ioapic_reset(struct irqchip *ic);
 int ioapic_set_irq(struct irqchip *ic, u32 pin, bool level);
-void ioapic_eoi(struct irqchip *ic, struct lapic *l, u8 vector, bool level); /* drops the lock */
+void ioapic_eoi(struct irqchip *ic, struct lapic *l, u8 vector,
+		bool level); /* drops the lock */
 void ioapic_read(struct irqchip *ic, u32 off, u32 size, void *data);
 void ioapic_write(struct irqchip *ic, u32 off, u32 size, const void *data);
 void ioapic_get(struct irqchip *ic, struct kvm_ioapic_state *s);

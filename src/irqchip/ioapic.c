@@ -2,14 +2,14 @@
 /* irqchip/ioapic.c: the 24-pin I/O APIC (Intel 82093AA data sheet). */
 #include "irqchip/internal.h"
 
-#define IOREGSEL	 0x00
-#define IOWIN		 0x10
-#define REG_ID		 0x00
-#define REG_VERSION	 0x01
-#define REG_ARBITRATION	 0x02
-#define REG_REDIR	 0x10
-#define VERSION		 0x11u /* no EOI register */
-#define GSI_PIT		 0
+#define IOREGSEL	0x00
+#define IOWIN		0x10
+#define REG_ID		0x00
+#define REG_VERSION	0x01
+#define REG_ARBITRATION 0x02
+#define REG_REDIR	0x10
+#define VERSION		0x11u /* no EOI register */
+#define GSI_PIT		0
 
 /* Send what a pin has: -1 masked or waiting for its EOI, else as lapic_deliver(). */
 static int service(struct irqchip *ic, u32 pin)
@@ -36,8 +36,8 @@ static int service(struct irqchip *ic, u32 pin)
 }
 
 /*
- * `level`: true when active; as KVM, the redirection entry's polarity is kept but lines are always
- * active high here, since who raises a GSI says "active", not "high".
+ * `level`: true when active; as KVM, the redirection entry's polarity is kept but lines are
+ * always active high here, since who raises a GSI says "active", not "high".
  */
 int ioapic_set_irq(struct irqchip *ic, u32 pin, bool level)
 {
@@ -60,8 +60,8 @@ int ioapic_set_irq(struct irqchip *ic, u32 pin, bool level)
 
 /*
  * A local APIC ended service of a vector. Pins with that vector are told to whoever waits for
- * their acknowledgement, edge-triggered ones too (the 8254's ticks count on it); level-triggered
- * ones may interrupt again.
+ * their acknowledgement, edge-triggered ones too (the 8254's ticks count on it);
+ * level-triggered ones may interrupt again.
  */
 void ioapic_eoi(struct irqchip *ic, struct lapic *l, u8 vector, bool level)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* irqchip/irqchip.c: the whole: creation, the vCPU's question "what is next", device accesses. */
+/* irqchip/irqchip.c: the whole: creation, the vCPU's question "what is next", device accesses.
+ */
 #include "irqchip/internal.h"
 
 #include <stdlib.h>
@@ -7,8 +8,8 @@
 #define LAPIC_WINDOW  0x1000ULL
 #define IOAPIC_WINDOW 0x100ULL
 
-int irqchip_create(void *vm, enum irqchip_mode mode, u32 ioapic_pins, const struct irqchip_ops *ops,
-		   struct irqchip **out)
+int irqchip_create(void *vm, enum irqchip_mode mode, u32 ioapic_pins,
+		   const struct irqchip_ops *ops, struct irqchip **out)
 {
 	struct irqchip *ic = calloc(1, sizeof(*ic));
 	int r;
@@ -130,7 +131,8 @@ static bool lapic_mmio(struct irqchip *ic, struct lapic *l, gpa_t gpa, u32 size,
 	return true;
 }
 
-bool irqchip_mmio(struct irqchip *ic, struct lapic *l, gpa_t gpa, u32 size, bool write, void *data)
+bool irqchip_mmio(struct irqchip *ic, struct lapic *l, gpa_t gpa, u32 size, bool write,
+		  void *data)
 {
 	u64 off;
 

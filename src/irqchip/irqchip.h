@@ -31,7 +31,7 @@ struct irqchip_ops {
 	void (*smi)(void *vcpu);
 	void (*init)(void *vcpu);
 	void (*sipi)(void *vcpu, u8 vector);
-	/* Split irqchip: EOI of a vector the VMM asked to hear of. The vCPU's thread. */
+	/* Split irqchip: EOI of a vector the VMM asked to hear of. The vCPU's thread; lock held. */
 	void (*ioapic_eoi)(void *vcpu, u8 vector);
 	/* Guest TSC now, and its rate in kHz, for the TSC-deadline timer. */
 	u64 (*guest_tsc)(void *vcpu);

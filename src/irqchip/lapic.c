@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * irqchip/lapic.c: a local APIC's life: creation, reset, mode transitions, saved state, priority.
- * Registers are in lapic_regs.c, messages in lapic_delivery.c, the timer in lapic_timer.c.
+ * irqchip/lapic.c: a local APIC's life: creation, reset, mode transitions, saved state,
+ * priority. Registers are in lapic_regs.c, messages in lapic_delivery.c, the timer in
+ * lapic_timer.c.
  */
 #include "irqchip/internal.h"
 
 #include <stdlib.h>
 
-#define LVR_VERSION    0x14u /* integrated APIC */
+#define LVR_VERSION	0x14u /* integrated APIC */
 #define LVR_LVT_ENTRIES 6u
 
 /* Highest bit set among the 256 of IRR, ISR or TMR, or -1. */
@@ -28,7 +29,8 @@ void lapic_update(struct lapic *l)
 	int isr = lapic_highest(l, APIC_ISR), irr = lapic_highest(l, APIC_IRR);
 	u32 tpr = l->regs[APIC_TPR / 4], isr_class = isr < 0 ? 0 : (u32)isr & 0xf0;
 	u32 ppr = (tpr & 0xf0) >= isr_class ? tpr & 0xff : isr_class;
-	bool deliverable = (l->base & APIC_BASE_EN) && irr >= 0 && ((u32)irr & 0xf0) > (ppr & 0xf0);
+	bool deliverable =
+		(l->base & APIC_BASE_EN) && irr >= 0 && ((u32)irr & 0xf0) > (ppr & 0xf0);
 
 	l->regs[APIC_PPR / 4] = ppr;
 	sync_store_release(&l->hint, deliverable ? irr : -1);
@@ -255,18 +257,20 @@ int lapic_get_state(struct lapic *l, struct kvm_lapic_state *s)
 int lapic_set_state(struct lapic *l, const struct kvm_lapic_state *s)
 {
 	bool x2 = lapic_get_base(l) & APIC_BASE_X2;
+	u64 deadline;
 	u32 id;
 
 	memcpy(&id, s->regs + APIC_ID, 4);
 	if (x2 && !id_in_high_byte(l) && id != l->id)
 		return -EINVAL;
 	mutex_lock(&l->ic->lock);
+	deadline = lapic_timer_deadline(l);
 	lapic_timer_stop(l);
 	memcpy(l->regs, s->regs, sizeof(s->regs));
 	store_version(l);
 	if (x2)
 		lapic_store_id(l);
-	lapic_timer_restore(l);
+	lapic_timer_restore(l, deadline);
 	lapic_update(l);
 	lapic_kick(l);
 	mutex_unlock(&l->ic->lock);

@@ -5,16 +5,16 @@
  */
 #include "irqchip/internal.h"
 
-#define ICR_LOGICAL	 0x800u
-#define ICR_ASSERT	 0x4000u
-#define ICR_LEVEL	 0x8000u
-#define ICR_SHORTHAND	 0xc0000u
-#define ICR_SELF	 0x40000u
-#define ICR_ALL		 0x80000u
-#define ICR_ALL_BUT_SELF 0xc0000u
-#define XAPIC_BROADCAST	 0xffu
-#define X2APIC_BROADCAST 0xffffffffu
-#define DFR_FLAT	 0xfu /* bits 31..28 */
+#define ICR_LOGICAL	   0x800u
+#define ICR_ASSERT	   0x4000u
+#define ICR_LEVEL	   0x8000u
+#define ICR_SHORTHAND	   0xc0000u
+#define ICR_SELF	   0x40000u
+#define ICR_ALL		   0x80000u
+#define ICR_ALL_BUT_SELF   0xc0000u
+#define XAPIC_BROADCAST	   0xffu
+#define X2APIC_BROADCAST   0xffffffffu
+#define DFR_FLAT	   0xfu /* bits 31..28 */
 #define FIRST_LEGAL_VECTOR 16
 
 void lapic_kick(struct lapic *l)
@@ -129,8 +129,8 @@ static bool match_logical(const struct lapic *l, u32 dest)
 }
 
 /*
- * `ipi`: the message comes from an APIC. From a device, 0xff means everyone for an APIC in x2APIC
- * mode, too, unless the VMM disabled that quirk (api.rst, KVM_CAP_X2APIC_API).
+ * `ipi`: the message comes from an APIC. From a device, 0xff means everyone for an APIC in
+ * x2APIC mode, too, unless the VMM disabled that quirk (api.rst, KVM_CAP_X2APIC_API).
  */
 bool lapic_match(const struct lapic *l, const struct ic_message *m, bool ipi)
 {
@@ -182,7 +182,8 @@ static int deliver(struct irqchip *ic, const struct ic_message *m, bool ipi)
 	/* A physical destination is one APIC, the lowest there is. */
 	if (to_lowest(m) && (m->logical || is_broadcast(m))) {
 		l = pick_lowest(ic, m, ipi);
-		return l ? lapic_accept(l, m->delivery, m->vector, m->assert, m->level_triggered)
+		return l ? lapic_accept(l, m->delivery, m->vector, m->assert,
+					m->level_triggered)
 			 : -1;
 	}
 	for (u32 i = 0; i < ic->nlapics; i++) {
@@ -222,7 +223,8 @@ int lapic_deliver(struct irqchip *ic, const struct ic_message *msg)
 	struct ic_message m = *msg;
 	int r;
 
-	/* Lowest priority to everyone by physical id is not defined; KVM sends it to everyone. */
+	/* Lowest priority to everyone by physical id is not defined; KVM sends it to everyone.
+	 */
 	if (is_broadcast(&m) && !m.logical && m.delivery == DM_LOWEST)
 		m.delivery = DM_FIXED;
 	r = deliver(ic, &m, false);

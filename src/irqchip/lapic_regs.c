@@ -2,13 +2,13 @@
 /* irqchip/lapic_regs.c: the local APIC's registers, by memory (xAPIC) and by MSR (x2APIC). */
 #include "irqchip/internal.h"
 
-#define LVT_COMMON    0x110ffu /* vector, delivery status, mask */
-#define LVT_LINT      (LVT_COMMON | DM_MASK | 0x2000u | 0x4000u | LVT_LEVEL)
-#define X2_MSR_FIRST  0x800u
-#define X2_MSR_LAST   0x8ffu
+#define LVT_COMMON	 0x110ffu /* vector, delivery status, mask */
+#define LVT_LINT	 (LVT_COMMON | DM_MASK | 0x2000u | 0x4000u | LVT_LEVEL)
+#define X2_MSR_FIRST	 0x800u
+#define X2_MSR_LAST	 0x8ffu
 #define MSR_TSC_DEADLINE 0x6e0u
-#define ICR_BUSY      0x1000u
-#define ICR_X2_RESERVED 0xfff32000u /* SDM vol. 3, figure 11-28 */
+#define ICR_BUSY	 0x1000u
+#define ICR_X2_RESERVED	 0xfff32000u /* SDM vol. 3, figure 11-28 */
 
 static bool x2(const struct lapic *l)
 {
@@ -80,6 +80,8 @@ static void write_lvt(struct lapic *l, u32 reg, u32 value, u32 mask)
 		lapic_timer_write_lvt(l, value);
 	else
 		l->regs[reg / 4] = value;
+	if (reg == APIC_LVT0 && l->ic->pic_output && lapic_accepts_pic(l))
+		lapic_kick(l); /* the 8259 was waiting for this */
 }
 
 /* Registers only xAPIC mode can write. */
@@ -119,7 +121,7 @@ static bool write_lvt_or_timer(struct lapic *l, u32 reg, u32 value)
 	case APIC_LVTT:
 		write_lvt(l, reg, value,
 			  LVT_COMMON | (l->feature_tsc_deadline ? LVT_TIMER_MODE
-								 : LVT_TIMER_PERIODIC));
+								: LVT_TIMER_PERIODIC));
 		return true;
 	case APIC_LVTTHMR:
 	case APIC_LVTPC:
@@ -206,7 +208,8 @@ bool lapic_mmio_read(struct lapic *l, u32 off, u32 len, void *data)
 	return true;
 }
 
-/* Only aligned doublewords are written; others are undefined (SDM vol. 3, 11.4.1) and ignored. */
+/* Only aligned doublewords are written; others are undefined (SDM vol. 3, 11.4.1) and ignored.
+ */
 void lapic_mmio_write(struct lapic *l, u32 off, u32 len, const void *data)
 {
 	u32 value;

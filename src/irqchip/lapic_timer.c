@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * irqchip/lapic_timer.c: the local APIC's timer. The bus runs at 1 GHz, as KVM's does, so a count
- * with divisor 1 is a nanosecond. Ticks that come while one is pending coalesce in the IRR.
+ * irqchip/lapic_timer.c: the local APIC's timer. The bus runs at 1 GHz, as KVM's does, so a
+ * count with divisor 1 is a nanosecond. Ticks that come while one is pending coalesce in the
+ * IRR.
  */
 #include "irqchip/internal.h"
+
+#define NSEC_PER_MSEC 1000000 /* as a rate in kHz wants it */
 
 static u32 divisor(const struct lapic *l)
 {
@@ -98,13 +101,18 @@ void lapic_timer_write_divide(struct lapic *l, u32 value)
 	timer_arm(l->ic, &l->timer, now_ns(l) + (u64)left * divisor(l));
 }
 
-/* Saved registers were loaded: go on from the current count they hold. */
-void lapic_timer_restore(struct lapic *l)
+/*
+ * Saved registers were loaded: go on from the current count they hold. A TSC deadline that was
+ * set before (it is not among the registers) stays.
+ */
+void lapic_timer_restore(struct lapic *l, u64 tsc_deadline)
 {
 	u64 left = (u64)l->regs[APIC_TMCCT / 4] * divisor(l);
 
-	if (mode(l) & LVT_TIMER_TSC)
-		return; /* armed when IA32_TSC_DEADLINE is set */
+	if (mode(l) & LVT_TIMER_TSC) {
+		lapic_timer_set_deadline(l, tsc_deadline);
+		return;
+	}
 	set_period(l);
 	if (!l->period)
 		return;
@@ -139,6 +147,6 @@ void lapic_timer_set_deadline(struct lapic *l, u64 tsc)
 		return;
 	}
 	khz = ops->tsc_khz(l->vcpu);
-	ns = (u64)((unsigned __int128)(tsc - tsc_now) * 1000000 / (khz ? khz : 1));
+	ns = (u64)((unsigned __int128)(tsc - tsc_now) * NSEC_PER_MSEC / (khz ? khz : 1)) + 1;
 	timer_arm(l->ic, &l->timer, ns > UINT64_MAX - now ? UINT64_MAX : now + ns);
 }

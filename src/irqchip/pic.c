@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * irqchip/pic.c: two cascaded 8259A interrupt controllers with the edge/level registers of a PC.
- * Rules are the Intel 8259A data sheet's.
+ * irqchip/pic.c: two cascaded 8259A interrupt controllers with the edge/level registers of a
+ * PC. Rules are the Intel 8259A data sheet's.
  */
 #include "irqchip/internal.h"
 
-#define CASCADE_PIN    2
-#define SPURIOUS_PIN   7
-#define ICW1	       0x10
+#define CASCADE_PIN	2
+#define SPURIOUS_PIN	7
+#define ICW1		0x10
 #define ICW1_NEEDS_ICW4 0x01
-#define OCW3	       0x08
-#define ELCR_MASTER    0xf8 /* IRQ 0, 1 and 2 are edge-triggered by wiring */
-#define ELCR_SLAVE     0xde /* so are 8 and 13 */
+#define OCW3		0x08
+#define ELCR_MASTER	0xf8 /* IRQ 0, 1 and 2 are edge-triggered by wiring */
+#define ELCR_SLAVE	0xde /* so are 8 and 13 */
 
 static struct pic *master(struct irqchip *ic)
 {
@@ -47,7 +47,7 @@ static int request(struct irqchip *ic, const struct pic *p)
 		in_service &= (u8)~p->imr;
 	/* Special fully nested: the cascade's own level does not hold back the slave. */
 	if (p->fully_nested && p == master(ic))
-		in_service &= (u8)~(1u << CASCADE_PIN);
+		in_service &= (u8) ~(1u << CASCADE_PIN);
 	return want < priority(p, in_service) ? (int)((want + p->priority_add) & 7) : -1;
 }
 
@@ -93,7 +93,7 @@ static void update(struct irqchip *ic)
 	struct pic *m = master(ic);
 	int out;
 
-	m->irr &= (u8)~(1u << CASCADE_PIN);
+	m->irr &= (u8) ~(1u << CASCADE_PIN);
 	if (request(ic, &ic->pic[1]) >= 0)
 		m->irr |= 1u << CASCADE_PIN;
 	out = request(ic, m) >= 0;
@@ -118,7 +118,7 @@ static void clear_isr(struct irqchip *ic, struct pic *p, u32 line)
 {
 	u32 pin = line + index_of(ic, p) * 8;
 
-	p->isr &= (u8)~(1u << line);
+	p->isr &= (u8) ~(1u << line);
 	irqchip_acked(ic, ic->routing.pic_gsi[pin]);
 }
 
@@ -126,7 +126,7 @@ static void acknowledge(struct irqchip *ic, struct pic *p, u32 line)
 {
 	p->isr |= (u8)(1u << line);
 	if (!(p->elcr & 1u << line))
-		p->irr &= (u8)~(1u << line);
+		p->irr &= (u8) ~(1u << line);
 	if (!p->auto_eoi)
 		return;
 	if (p->rotate_on_auto_eoi)

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * irqchip/pit.c: the 8254 timer's counting, channel 0's interrupt, and saved state. Ports are in
- * pit_io.c. Rules are the Intel 8254 data sheet's; what a gate held low suspends is not modelled,
- * only the trigger its rising edge is (as in KVM).
+ * irqchip/pit.c: the 8254 timer's counting, channel 0's interrupt, and saved state. Ports are
+ * in pit_io.c. Rules are the Intel 8254 data sheet's; what a gate held low suspends is not
+ * modelled, only the trigger its rising edge is (as in KVM).
  */
 #include "irqchip/internal.h"
 
-#define COUNT_BINARY  0x10000u
-#define COUNT_BCD     10000u
-#define MODE_NONE     0xff /* no control word yet */
-#define GSI_PIT	      0
+#define COUNT_BINARY	0x10000u
+#define COUNT_BCD	10000u
+#define MODE_NONE	0xff /* no control word yet */
+#define GSI_PIT		0
 #define CHANNEL_SPEAKER 2
 
 /* Clock ticks since the count was loaded. */
@@ -73,7 +73,8 @@ bool pit_get_out(const struct pit_channel *c, u64 now)
 
 /* ---- channel 0's interrupt */
 
-/* Virtual wire mode: an APIC whose LINT0 is set to NMI takes the 8254 as its watchdog's tick. */
+/* Virtual wire mode: an APIC whose LINT0 is set to NMI takes the 8254 as its watchdog's tick.
+ */
 static void watchdog_tick(struct irqchip *ic)
 {
 	for (u32 i = 0; i < ic->nlapics; i++) {

@@ -2,14 +2,14 @@
 /* irqchip/pit_io.c: the 8254's ports, and port 0x61 with the speaker's gate. */
 #include "irqchip/internal.h"
 
-#define PORT_CHANNEL0 0x40
-#define PORT_CONTROL  0x43
-#define PORT_SPEAKER  0x61
+#define PORT_CHANNEL0	0x40
+#define PORT_CONTROL	0x43
+#define PORT_SPEAKER	0x61
 #define SPEAKER_CHANNEL 2
-#define READ_BACK     3
-#define RB_NO_COUNT   0x20
-#define RB_NO_STATUS  0x10
-#define REFRESH_SHIFT 14 /* ns: port 0x61 bit 4 toggles about every 15 us */
+#define READ_BACK	3
+#define RB_NO_COUNT	0x20
+#define RB_NO_STATUS	0x10
+#define REFRESH_SHIFT	14 /* ns: port 0x61 bit 4 toggles about every 15 us */
 
 /* How a count's bytes come and go; the first three are also the control word's RW field. */
 enum rw { RW_LATCH, RW_LSB, RW_MSB, RW_WORD, RW_WORD_MSB };
@@ -26,8 +26,8 @@ static void latch_status(struct irqchip *ic, struct pit_channel *c)
 {
 	if (c->status_latched)
 		return;
-	c->status = (u8)(pit_get_out(c, ic->timers.now()) << 7 | c->rw_mode << 4 | c->mode << 1 |
-			 c->bcd);
+	c->status = (u8)(pit_get_out(c, ic->timers.now()) << 7 | c->rw_mode << 4 |
+			 c->mode << 1 | c->bcd);
 	c->status_latched = true;
 }
 

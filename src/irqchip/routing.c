@@ -4,12 +4,12 @@
 
 #include <stdlib.h>
 
-#define GSI_NONE	-1
-#define PINS_PER_PIC	8
-#define ISA_IRQS	16
-#define MSI_LOGICAL	0x4u  /* address bit 2 */
-#define MSI_REDIR_HINT	0x8u  /* address bit 3 */
-#define MSI_LEVEL	0x8000u /* data bit 15 */
+#define GSI_NONE       -1
+#define PINS_PER_PIC   8
+#define ISA_IRQS       16
+#define MSI_LOGICAL    0x4u    /* address bit 2 */
+#define MSI_REDIR_HINT 0x8u    /* address bit 3 */
+#define MSI_LEVEL      0x8000u /* data bit 15 */
 
 static int by_gsi(const void *a, const void *b)
 {
@@ -63,7 +63,8 @@ static int parse_pin(const struct irqchip *ic, const struct kvm_irq_routing_entr
 		if (pin >= PINS_PER_PIC)
 			return -EINVAL;
 		r->type = ROUTE_PIC;
-		r->pin = pin + (e->u.irqchip.irqchip == KVM_IRQCHIP_PIC_SLAVE ? PINS_PER_PIC : 0);
+		r->pin = pin +
+			 (e->u.irqchip.irqchip == KVM_IRQCHIP_PIC_SLAVE ? PINS_PER_PIC : 0);
 		return 0;
 	case KVM_IRQCHIP_IOAPIC:
 		if (pin >= IOAPIC_PINS)
@@ -81,7 +82,8 @@ static bool msi_valid(const struct irqchip *ic, const struct kvm_msi *msi)
 	return !(irqchip_flags(ic) & IRQCHIP_FLAG_X2APIC_32BIT) || !(msi->address_hi & 0xff);
 }
 
-static int parse(const struct irqchip *ic, const struct kvm_irq_routing_entry *e, struct route *r)
+static int parse(const struct irqchip *ic, const struct kvm_irq_routing_entry *e,
+		 struct route *r)
 {
 	*r = (struct route){.gsi = e->gsi};
 	if (e->gsi >= MAX_ROUTES)
@@ -122,7 +124,8 @@ static bool table_valid(const struct routing *t)
 	return true;
 }
 
-int irqchip_set_routing(struct irqchip *ic, const struct kvm_irq_routing_entry *e, u32 n, u32 flags)
+int irqchip_set_routing(struct irqchip *ic, const struct kvm_irq_routing_entry *e, u32 n,
+			u32 flags)
 {
 	struct routing t = {.n = n};
 	struct route *old;
@@ -226,7 +229,7 @@ static bool line_level(u8 *sources, int source, bool level)
 	if (level)
 		*sources |= (u8)(1u << source);
 	else
-		*sources &= (u8)~(1u << source);
+		*sources &= (u8) ~(1u << source);
 	return *sources;
 }
 
@@ -234,7 +237,8 @@ static int set_route(struct irqchip *ic, const struct route *r, int source, bool
 {
 	switch (r->type) {
 	case ROUTE_PIC:
-		return pic_set_irq(ic, r->pin, line_level(&ic->pic_lines[r->pin], source, level));
+		return pic_set_irq(ic, r->pin,
+				   line_level(&ic->pic_lines[r->pin], source, level));
 	case ROUTE_IOAPIC:
 		level = line_level(&ic->ioapic_lines[r->pin], source, level);
 		return ioapic_set_irq(ic, r->pin, level);
@@ -284,7 +288,8 @@ bool irqchip_gsi_is_msi(struct irqchip *ic, u32 gsi, struct kvm_msi *out)
 	return found;
 }
 
-/* Split irqchip: level-triggered routes of the VMM's I/O APIC pins want to hear of their EOI. */
+/* Split irqchip: level-triggered routes of the VMM's I/O APIC pins want to hear of their EOI.
+ */
 bool routing_wants_eoi(struct irqchip *ic, struct lapic *l, u8 vector)
 {
 	const struct routing *t = &ic->routing;

@@ -60,10 +60,12 @@ static void *timer_thread(void *arg)
 	while (!ic->timers.stop) {
 		u64 next = timers_run(ic);
 
+		ic->timers.sleeps_until = next;
 		if (next == UINT64_MAX)
 			waitq_wait(&ic->timers.wake, &ic->lock);
 		else
 			waitq_wait_until(&ic->timers.wake, &ic->lock, next);
+		ic->timers.sleeps_until = 0;
 	}
 	mutex_unlock(&ic->lock);
 	return NULL;
@@ -144,9 +146,10 @@ void timer_arm(struct irqchip *ic, struct ic_timer *t, u64 deadline)
 	sift_up(h, t->pos);
 	if (h->manual)
 		return;
+	/* A guest that only ever moves its deadline on does not wake the thread each time. */
 	if (!h->started)
 		h->started = thread_start(&h->thread, timer_thread, ic) == 0;
-	else if (t->pos == 0)
+	else if (deadline < h->sleeps_until)
 		waitq_wake_all(&h->wake);
 }
 

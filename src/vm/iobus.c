@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm/iobus.c: what takes a guest's device access before the VMM does: the controllers in the VM,
- * ioeventfds, coalesced zones, in this order.
+ * vm/iobus.c: what takes a guest's device access before the VMM does: the controllers in the
+ * VM, ioeventfds, coalesced zones, in this order.
  *
  * Each bus is one immutable map, replaced as a whole under iobus->lock and read by vCPUs under
  * RCU. A map that was replaced, and the eventfd that left with it, goes after a grace period.
@@ -37,8 +37,8 @@ struct bus_map {
 };
 
 struct vm_iobus {
-	struct mutex lock;	      /* guards replacing maps */
-	struct mutex ring_lock;	      /* guards putting into the coalesced ring */
+	struct mutex lock;	       /* guards replacing maps */
+	struct mutex ring_lock;	       /* guards putting into the coalesced ring */
 	struct bus_map *map[NR_BUSES]; /* RCU; NULL: empty */
 };
 
@@ -144,8 +144,7 @@ static bool collides(const struct ioevent *a, const struct ioevent *b)
 		return false;
 	if (!a->len || !b->len)
 		return true;
-	return a->len == b->len &&
-	       (a->wildcard || b->wildcard || a->datamatch == b->datamatch);
+	return a->len == b->len && (a->wildcard || b->wildcard || a->datamatch == b->datamatch);
 }
 
 static void insert_sorted(struct bus_map *m, const struct ioevent *e)
@@ -285,7 +284,8 @@ static int zone_add(struct vm *vm, enum bus bus, const struct kvm_coalesced_mmio
 }
 
 /* Every zone that holds the one named goes; that there is none is no error, as in KVM. */
-static int zone_remove(struct vm_iobus *b, enum bus bus, const struct kvm_coalesced_mmio_zone *z)
+static int zone_remove(struct vm_iobus *b, enum bus bus,
+		       const struct kvm_coalesced_mmio_zone *z)
 {
 	struct bus_map *m = map_copy(b->map[bus]);
 	u32 n = 0;

@@ -2,8 +2,8 @@
 /*
  * vm/irq.c: irqfds: eventfds that raise GSIs.
  *
- * One helper thread per VM waits for them all with epoll. It injects with irq->lock held, so that
- * after a deassign, which takes the lock, nothing more comes from that eventfd.
+ * One helper thread per VM waits for them all with epoll. It injects with irq->lock held, so
+ * that after a deassign, which takes the lock, nothing more comes from that eventfd.
  */
 #include "vm/irq.h"
 
@@ -21,8 +21,8 @@
 
 struct irqfd {
 	struct irqfd *next;
-	u64 key;	/* epoll's; never used again, so a late event finds nothing */
-	u64 id;		/* of the eventfd */
+	u64 key;	     /* epoll's; never used again, so a late event finds nothing */
+	u64 id;		     /* of the eventfd */
 	int fd, resample_fd; /* held; resample_fd -1: edge-like */
 	u32 gsi;
 };

@@ -4,10 +4,22 @@
 struct machine m;
 static u64 fake_now;
 
-static void kick(void *v) { ((struct fake_vcpu *)v)->kicks++; }
-static void nmi(void *v) { ((struct fake_vcpu *)v)->nmis++; }
-static void smi(void *v) { ((struct fake_vcpu *)v)->smis++; }
-static void init(void *v) { ((struct fake_vcpu *)v)->inits++; }
+static void kick(void *v)
+{
+	((struct fake_vcpu *)v)->kicks++;
+}
+static void nmi(void *v)
+{
+	((struct fake_vcpu *)v)->nmis++;
+}
+static void smi(void *v)
+{
+	((struct fake_vcpu *)v)->smis++;
+}
+static void init(void *v)
+{
+	((struct fake_vcpu *)v)->inits++;
+}
 
 static void sipi(void *vcpu, u8 vector)
 {
@@ -80,7 +92,8 @@ void machine_create(enum irqchip_mode mode, u32 nvcpus)
 {
 	memset(&m, 0, sizeof(m));
 	fake_now = NSEC_PER_SEC;
-	assert_int_equal(irqchip_create(&m, mode, mode == IRQCHIP_SPLIT ? 24 : 0, &ops, &m.ic), 0);
+	assert_int_equal(irqchip_create(&m, mode, mode == IRQCHIP_SPLIT ? 24 : 0, &ops, &m.ic),
+			 0);
 	m.ic->timers.manual = true;
 	m.ic->timers.now = clock_now;
 	for (u32 i = 0; i < nvcpus; i++) {

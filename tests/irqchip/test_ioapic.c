@@ -143,10 +143,9 @@ static struct kvm_irq_routing_entry pin_route(u32 gsi, u32 chip, u32 pin)
 
 static struct kvm_irq_routing_entry msi_route(u32 gsi, u32 address, u32 data)
 {
-	return (struct kvm_irq_routing_entry){
-		.gsi = gsi,
-		.type = KVM_IRQ_ROUTING_MSI,
-		.u.msi = {.address_lo = address, .data = data}};
+	return (struct kvm_irq_routing_entry){.gsi = gsi,
+					      .type = KVM_IRQ_ROUTING_MSI,
+					      .u.msi = {.address_lo = address, .data = data}};
 }
 
 static int set1(struct kvm_irq_routing_entry e)
@@ -244,7 +243,8 @@ static void msi_with_32_bit_ids(void **state)
 	lapic_set_features(big, true, true);
 	lapic_set_base(big, lapic_get_base(big) | APIC_BASE_X2, false);
 	assert_int_equal(lapic_msr_write(big, 0x80f, 0x1ff), 0);
-	assert_int_equal(irqchip_send_msi(m.ic, &msi), 0); /* dest 0x2c without the capability */
+	assert_int_equal(irqchip_send_msi(m.ic, &msi),
+			 0); /* dest 0x2c without the capability */
 	m.flags = IRQCHIP_FLAG_X2APIC_32BIT;
 	assert_int_equal(irqchip_send_msi(m.ic, &msi), 1);
 	assert_int_equal(irqchip_get_interrupt(m.ic, big), 0x73);
@@ -272,7 +272,7 @@ static void split_reports_eoi_of_level_routes(void **state)
 	assert_int_equal(m.vcpu[1].eoi_vector, 0x45);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup_kernel_4, machine_teardown)
+#define T(f)	   cmocka_unit_test_setup_teardown(f, setup_kernel_4, machine_teardown)
 #define T_SPLIT(f) cmocka_unit_test_setup_teardown(f, setup_split_2, machine_teardown)
 
 int main(void)

@@ -8,12 +8,13 @@
 #include "harness.h"
 #include "vm/irq.h"
 
-#define PIO	  KVM_IOEVENTFD_FLAG_PIO
-#define MATCH	  KVM_IOEVENTFD_FLAG_DATAMATCH
-#define DEASSIGN  KVM_IOEVENTFD_FLAG_DEASSIGN
-#define DOORBELL  0xfeb00000ULL
-#define RING_MAX                                                                                   \
-	((PAGE_SIZE - sizeof(struct kvm_coalesced_mmio_ring)) / sizeof(struct kvm_coalesced_mmio))
+#define PIO	 KVM_IOEVENTFD_FLAG_PIO
+#define MATCH	 KVM_IOEVENTFD_FLAG_DATAMATCH
+#define DEASSIGN KVM_IOEVENTFD_FLAG_DEASSIGN
+#define DOORBELL 0xfeb00000ULL
+#define RING_MAX                                                                               \
+	((PAGE_SIZE - sizeof(struct kvm_coalesced_mmio_ring)) /                                \
+	 sizeof(struct kvm_coalesced_mmio))
 
 static struct vm *vm;
 static struct vcpu *vcpu;
@@ -129,7 +130,8 @@ static void many_addresses(void **state)
 		assert_int_equal(count(fd[i]), 1);
 	}
 	for (u32 i = 0; i < 64; i++) {
-		assert_int_equal(ioeventfd(fd[i], DOORBELL + (i * 37 % 64) * 4, 4, DEASSIGN, 0), 0);
+		assert_int_equal(ioeventfd(fd[i], DOORBELL + (i * 37 % 64) * 4, 4, DEASSIGN, 0),
+				 0);
 		assert_false(mmio_write(DOORBELL + (i * 37 % 64) * 4, 4, 0));
 		close(fd[i]);
 	}

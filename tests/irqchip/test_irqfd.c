@@ -40,8 +40,8 @@ static int teardown(void **state)
 
 static int irqfd(int fd, u32 gsi, u32 flags, int resample)
 {
-	struct kvm_irqfd a = {.fd = (u32)fd, .gsi = gsi, .flags = flags,
-			      .resamplefd = (u32)resample};
+	struct kvm_irqfd a = {
+		.fd = (u32)fd, .gsi = gsi, .flags = flags, .resamplefd = (u32)resample};
 
 	return vm_irqfd(vm, &a);
 }
@@ -175,14 +175,15 @@ static void helper_descriptors_stay_out_of_the_way(void **state)
 	close(fd);
 }
 
-/* ---- the same calls, refused and granted, here and by the machine's own KVM if there is one */
+/* ---- the same calls, refused and granted, here and by the machine's own KVM if there is one
+ */
 
 static int kvm_vm = -1;
 
 static int real_irqfd(int fd, u32 gsi, u32 flags, int resample)
 {
-	struct kvm_irqfd a = {.fd = (u32)fd, .gsi = gsi, .flags = flags,
-			      .resamplefd = (u32)resample};
+	struct kvm_irqfd a = {
+		.fd = (u32)fd, .gsi = gsi, .flags = flags, .resamplefd = (u32)resample};
 
 	return ioctl(kvm_vm, KVM_IRQFD, &a) < 0 ? -errno : 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The local APIC: registers, priority, destinations, IPIs, modes (Intel SDM vol. 3, chapter 11). */
+/* The local APIC: registers, priority, destinations, IPIs, modes (Intel SDM vol. 3, chapter
+ * 11). */
 #include "harness.h"
 
 #define ICR_ASSERT  0x4000u

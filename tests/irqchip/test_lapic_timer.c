@@ -3,11 +3,11 @@
 #include <unistd.h>
 #include "harness.h"
 
-#define VECTOR	 0xec
-#define DIV_1	 0xb
-#define DIV_16	 0x3
-#define PERIODIC LVT_TIMER_PERIODIC
-#define MS	 1000000ULL
+#define VECTOR		 0xec
+#define DIV_1		 0xb
+#define DIV_16		 0x3
+#define PERIODIC	 LVT_TIMER_PERIODIC
+#define MS		 1000000ULL
 #define MSR_TSC_DEADLINE 0x6e0
 
 static bool tick(void)
@@ -36,8 +36,11 @@ static void one_shot(void **state)
 
 static void divider(void **state)
 {
-	static const struct { u32 code, by; } div[] = {
-		{0x0, 2}, {0x1, 4}, {0x2, 8}, {0x3, 16}, {0x8, 32}, {0x9, 64}, {0xa, 128}, {0xb, 1},
+	static const struct {
+		u32 code, by;
+	} div[] = {
+		{0x0, 2},  {0x1, 4},  {0x2, 8},	  {0x3, 16},
+		{0x8, 32}, {0x9, 64}, {0xa, 128}, {0xb, 1},
 	};
 
 	apic_write(0, APIC_LVTT, VECTOR);
@@ -123,7 +126,7 @@ static void tsc_deadline(void **state)
 	lapic_msr_write(l, MSR_TSC_DEADLINE, v);
 	clock_advance(MS - 1);
 	assert_false(tick());
-	clock_advance(1);
+	clock_advance(2);
 	assert_true(tick());
 	lapic_msr_read(l, MSR_TSC_DEADLINE, &v);
 	assert_int_equal(v, 0);
@@ -136,6 +139,19 @@ static void tsc_deadline(void **state)
 	lapic_msr_write(l, MSR_TSC_DEADLINE, UINT64_MAX);
 	clock_advance(2 * MS);
 	assert_false(tick());
+}
+
+static void saved_state_keeps_the_deadline(void **state)
+{
+	struct lapic *l = m.vcpu[0].lapic;
+	struct kvm_lapic_state s;
+
+	apic_write(0, APIC_LVTT, VECTOR | LVT_TIMER_TSC);
+	lapic_msr_write(l, MSR_TSC_DEADLINE, (clock_now() + MS) * 2);
+	lapic_get_state(l, &s);
+	lapic_set_state(l, &s);
+	clock_advance(MS + 1);
+	assert_true(tick());
 }
 
 static void changing_to_deadline_mode_disarms(void **state)
@@ -222,6 +238,7 @@ int main(void)
 		T(too_short_a_period_is_stretched),
 		T(masked_ticks_are_lost),
 		T(tsc_deadline),
+		T(saved_state_keeps_the_deadline),
 		T(changing_to_deadline_mode_disarms),
 		T(saved_state_goes_on_counting),
 		T(reset_stops_it),

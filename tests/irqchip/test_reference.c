@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The same sequences on these controllers and on the machine's own KVM, from the host's side:
- * fresh state, lines up and down under random redirections, messages, routing tables. Skipped on
- * a machine without one.
+ * fresh state, lines up and down under random redirections, messages, routing tables. Skipped
+ * on a machine without one.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -105,7 +105,8 @@ static void fresh_state(void **state)
 	assert_memory_equal(&a, &b, sizeof(a));
 }
 
-/* Not the cascade, which is no line of a PC's, nor the RTC, whose coalescing KVM tracks apart. */
+/* Not the cascade, which is no line of a PC's, nor the RTC, whose coalescing KVM tracks apart.
+ */
 static u32 random_gsi(u32 n)
 {
 	u32 gsi = rnd(n);
@@ -123,9 +124,9 @@ static void set_line(u32 gsi, bool level)
 }
 
 /*
- * Fixed and lowest priority, edge and level, masked or not, to one, some, all or nobody. KVM lets
- * the hash of a lowest-priority vector fall on APICs that do not exist and loses it; here it falls
- * on those that do, so logical ids that name others are left out.
+ * Fixed and lowest priority, edge and level, masked or not, to one, some, all or nobody. KVM
+ * lets the hash of a lowest-priority vector fall on APICs that do not exist and loses it; here
+ * it falls on those that do, so logical ids that name others are left out.
  */
 static u64 random_entry(void)
 {
@@ -173,7 +174,8 @@ static void lines(void **state)
 
 			irqchip_get(m.ic, &a);
 			ioctl(vm, KVM_GET_IRQCHIP, &b);
-			assert_memory_equal(&a.chip.ioapic, &b.chip.ioapic, sizeof(a.chip.ioapic));
+			assert_memory_equal(&a.chip.ioapic, &b.chip.ioapic,
+					    sizeof(a.chip.ioapic));
 			same_lapics();
 		}
 	}
@@ -207,7 +209,8 @@ static void messages(void **state)
 			.address_lo = 0xfee00000 | (u32)(e >> 56) << 12 | rnd(4) << 2,
 			.data = (u32)e & 0x81ff,
 		};
-		int ours = irqchip_send_msi(m.ic, &msi), theirs = ioctl(vm, KVM_SIGNAL_MSI, &msi);
+		int ours = irqchip_send_msi(m.ic, &msi),
+		    theirs = ioctl(vm, KVM_SIGNAL_MSI, &msi);
 
 		assert_int_equal(ours, theirs < 0 ? -errno : theirs);
 		if (!rnd(10))
