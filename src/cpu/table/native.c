@@ -15,6 +15,8 @@
 static const char registers[] = "vector registers and its operand only";
 static const char arithmetic[] = "vector registers, its operand and the guest's MXCSR only";
 static const char stack87[] = "x87 state and its operand only";
+static const char control87[] = "control of a unit whose host state is not the guest's";
+static const char images[] = "an image of the guest's state, not of the host's";
 static const char elements[] = "not one pointer: element by element";
 static const char clears[] = "state without a value to compute";
 
@@ -23,6 +25,10 @@ static const char clears[] = "state without a value to compute";
 #define F(m, bit) LINE(m, CLASS_NATIVE, native_decode_fp, bit, arithmetic)
 #define X(m)	  LINE(m, CLASS_NATIVE, native_decode_x87, "fpu", stack87)
 #define C(m, fn, bit, why) LINE(m, CLASS_C, fn, bit, why)
+#define C87(m)	  C(m, native_decode_x87_c, "fpu", control87)
+#define GATHER(m, bit) C(m, native_decode_gather, bit, elements)
+#define SCATTER(m) C(m, native_decode_scatter, "avx512f", elements)
+#define XS(m, bit) C(m, native_decode_xsave, bit, images)
 
 /* Suffixes of element types. */
 #define I_BW(m, bit)   I(m##B, bit) I(m##W, bit)
@@ -238,10 +244,41 @@ const struct table_line table_native[] = {
 	X(FUCOMP) X(FUCOMPP) X(FXAM) X(FXCH) X(FXTRACT) X(FYL2X) X(FYL2XP1)
 	X(FCMOVB) X(FCMOVBE) X(FCMOVE) X(FCMOVNB) X(FCMOVNBE) X(FCMOVNE) X(FCMOVNU) X(FCMOVU)
 
+	C87(FNSTENV) C87(FLDENV) C87(FNSAVE) C87(FRSTOR) C87(FNSTCW) C87(FNSTSW) C87(FNCLEX)
+	C87(FNINIT) C87(FWAIT) C87(FENI8087_NOP) C87(FDISI8087_NOP) C87(FSETPM287_NOP)
+
 	C(EMMS, native_decode_emms, "mmx", clears)
+	C(VZEROALL, native_decode_vzero, "avx", clears)
+	C(VZEROUPPER, native_decode_vzero, "avx", clears)
+	C(LDMXCSR, native_decode_mxcsr, "sse", images)
+	C(STMXCSR, native_decode_mxcsr, "sse", images)
+	C(VLDMXCSR, native_decode_mxcsr, "avx", images)
+	C(VSTMXCSR, native_decode_mxcsr, "avx", images)
+
+	/* Not one pointer. */
+	C(MASKMOVQ, native_decode_maskmov, "sse", elements)
+	C(MASKMOVDQU, native_decode_maskmov, "sse2", elements)
+	C(VMASKMOVDQU, native_decode_maskmov, "avx", elements)
+	GATHER(VPGATHERDD, "avx2") GATHER(VPGATHERDQ, "avx2") GATHER(VPGATHERQD, "avx2")
+	GATHER(VPGATHERQQ, "avx2") GATHER(VGATHERDPS, "avx2") GATHER(VGATHERDPD, "avx2")
+	GATHER(VGATHERQPS, "avx2") GATHER(VGATHERQPD, "avx2")
+	SCATTER(VPSCATTERDD) SCATTER(VPSCATTERDQ) SCATTER(VPSCATTERQD) SCATTER(VPSCATTERQQ)
+	SCATTER(VSCATTERDPS) SCATTER(VSCATTERDPD) SCATTER(VSCATTERQPS) SCATTER(VSCATTERQPD)
 	C(VMASKMOVPS, native_decode_vmaskmov, "avx", elements)
 	C(VMASKMOVPD, native_decode_vmaskmov, "avx", elements)
 	C(VPMASKMOVD, native_decode_vmaskmov, "avx2", elements)
 	C(VPMASKMOVQ, native_decode_vmaskmov, "avx2", elements)
+
+	/* State images. */
+	C(FXSAVE, native_decode_fxsave, "fxsr", images)
+	C(FXSAVE64, native_decode_fxsave, "fxsr", images)
+	C(FXRSTOR, native_decode_fxsave, "fxsr", images)
+	C(FXRSTOR64, native_decode_fxsave, "fxsr", images)
+	XS(XSAVE, "xsave") XS(XSAVE64, "xsave") XS(XRSTOR, "xsave") XS(XRSTOR64, "xsave")
+	XS(XSAVEOPT, "xsaveopt") XS(XSAVEOPT64, "xsaveopt") XS(XSAVEC, "xsavec")
+	XS(XSAVEC64, "xsavec") XS(XSAVES, "xsaves") XS(XSAVES64, "xsaves") XS(XRSTORS, "xsaves")
+	XS(XRSTORS64, "xsaves")
+	C(XGETBV, native_decode_xcr, "xsave", images)
+	C(XSETBV, native_decode_xcr, "xsave", images)
 };
 const unsigned table_native_lines = ARRAY_SIZE(table_native);

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * native/xsave.c: the XSAVE family on the guest's own image (SDM vol. 1, 13.7 to 13.12). The
+ * modified optimisation of XSAVEOPT and XSAVES, which a processor may use, is not used.
+ */
+#include "cpu/access.h"
+#include "cpu/fault.h"
+#include "cpu/native/forms.h"
+#include "cpu/native/legacy.h"
+#include "cpu/system/system.h"
+
+#define MXCSR_INIT 0x1f80
+#define HEADER_AT  XSAVE_LEGACY
+#define AREA_MIN   (XSAVE_LEGACY + XSAVE_HEADER)
+
+/* op->aux */
+#define X_WIDE	     1 /* REX.W */
+#define X_INIT_OPT   2 /* components in their initial state are not written */
+#define X_COMPACT    4
+#define X_SUPERVISOR 8
+
+static void need_xsave(struct cpu *c, const struct op *o)
+{
+	c->op = o;
+	if (!(c->cr4 & CR4_OSXSAVE))
+		cpu_raise(c, VEC_UD);
+	if (c->cr0 & CR0_TS)
+		cpu_raise(c, VEC_NM);
+	if ((o->aux & X_SUPERVISOR) && c->cpl)
+		cpu_raise_error(c, VEC_GP, 0);
+}
+
+static u64 area_la(struct cpu *c, const struct op *o, bool write)
+{
+	u64 la;
+
+	need_xsave(c, o);
+	la = op_ea(c, o, AREA_MIN, write);
+	if (la & 63)
+		cpu_raise_error(c, VEC_GP, 0);
+	return la;
+}
+
+static u64 requested(const struct cpu *c, const struct op *o)
+{
+	u64 mask = (u32)c->reg[RDX] * (1ULL << 32) | (u32)c->reg[RAX];
+
+	return mask & (c->xcr0 | (o->aux & X_SUPERVISOR ? c->xss : 0));
+}
+
+/*
+ * Outside 64-bit mode the registers that cannot be named are neither saved nor restored: 8 to 15
+ * of the sliced components, and all of Hi16_ZMM.
+ */
+static u32 reachable_size(const struct cpu *c, enum xcomp x)
+{
+	if (cpu_long(c))
+		return xcomp_size(x);
+	if (x == XC_HI16_ZMM)
+		return 0;
+	return x == XC_OPMASK ? xcomp_size(x) : xcomp_size(x) / 2;
+}
+
+static u32 component_at(enum xcomp x, u64 bv, bool compact)
+{
+	return compact ? xcomp_compact_offset(bv, x) : xcomp_offset(x);
+}
+
+/* A part of the image that is to be written. */
+struct piece {
+	u32 at, size;
+	const u8 *bytes;
+};
+
+struct image {
+	u8 legacy[XSAVE_LEGACY];
+	struct xsave_header header;
+	u8 comp[NR_XCOMP][1024];
+	struct piece piece[NR_XCOMP + 5];
+	u32 npieces;
+};
+
+static void add_piece(struct image *im, u32 at, u32 size, const void *bytes)
+{
+	if (size)
+		im->piece[im->npieces++] = (struct piece){at, size, bytes};
+}
+
+static void add_legacy(struct cpu *c, struct image *im, u64 write, bool mxcsr, bool wide)
+{
+	if (write & XMASK(XC_X87)) {
+		legacy_put_x87(c, im->legacy, wide);
+		add_piece(im, 0, FX_MXCSR, im->legacy);
+		add_piece(im, FX_ST, 128, im->legacy + FX_ST);
+	}
+	if (mxcsr) {
+		memcpy(im->legacy + FX_MXCSR, &c->mxcsr, 4);
+		memcpy(im->legacy + FX_MXCSR_MASK, &native_host.mxcsr_mask, 4);
+		add_piece(im, FX_MXCSR, 8, im->legacy + FX_MXCSR);
+	}
+	if (write & XMASK(XC_SSE)) {
+		xstate_get_xmm(c, im->legacy, 16);
+		add_piece(im, 160, 16 * legacy_xmm_count(c), im->legacy + 160);
+	}
+}
+
+static void add_components(struct cpu *c, struct image *im, u64 write, u64 layout, bool compact)
+{
+	for (u32 x = XC_AVX; x < NR_XCOMP; x++) {
+		if (!(write & XMASK(x)))
+			continue;
+		xcomp_get(c, x, im->comp[x]);
+		add_piece(im, component_at(x, layout, compact), reachable_size(c, x), im->comp[x]);
+	}
+}
+
+static const struct op *xsave(struct cpu *c, const struct op *o)
+{
+	u64 la = area_la(c, o, true);
+	bool compact = o->aux & X_COMPACT;
+	u64 rfbm = requested(c, o), in_use = xstate_in_use(c), write = rfbm;
+	bool mxcsr = rfbm & (XMASK(XC_SSE) | XMASK(XC_AVX));
+	struct image im;
+
+	im.npieces = 0;
+	memset(im.legacy, 0, sizeof(im.legacy));
+	if (compact) {
+		/* MXCSR counts as part of the SSE component here. */
+		if (c->mxcsr != MXCSR_INIT)
+			in_use |= XMASK(XC_SSE);
+		im.header.xstate_bv = rfbm & in_use;
+		im.header.xcomp_bv = rfbm | XCOMP_COMPACT;
+		mxcsr = rfbm & in_use & XMASK(XC_SSE);
+	} else {
+		im.header.xstate_bv = ld64(c, la + HEADER_AT);
+		im.header.xstate_bv = (im.header.xstate_bv & ~rfbm) | (rfbm & in_use);
+	}
+	if (o->aux & X_INIT_OPT)
+		write &= in_use;
+	add_legacy(c, &im, write, mxcsr, o->aux & X_WIDE);
+	add_piece(&im, HEADER_AT, compact ? 16 : 8, &im.header);
+	add_components(c, &im, write, rfbm, compact);
+	/* All or nothing: one part may fault. */
+	for (u32 i = 0; i < im.npieces; i++)
+		access_probe(c, la + im.piece[i].at, im.piece[i].size, true);
+	for (u32 i = 0; i < im.npieces; i++)
+		access_write(c, la + im.piece[i].at, im.piece[i].bytes, im.piece[i].size);
+	return o + 1;
+}
+
+static bool all_zero(const u64 *p, u32 n)
+{
+	u64 sum = 0;
+
+	for (u32 i = 0; i < n; i++)
+		sum |= p[i];
+	return !sum;
+}
+
+/* SDM vol. 1, 13.8.1, 13.8.2 and 13.12. */
+static bool header_valid(const struct cpu *c, const struct op *o, const struct xsave_header *h)
+{
+	u64 allowed = c->xcr0 | (o->aux & X_SUPERVISOR ? c->xss : 0);
+
+	if (h->xcomp_bv & XCOMP_COMPACT)
+		return !(h->xcomp_bv & ~XCOMP_COMPACT & ~allowed) &&
+		       !(h->xstate_bv & ~h->xcomp_bv) && all_zero(h->reserved, 6);
+	return !(o->aux & X_SUPERVISOR) && !(h->xstate_bv & ~allowed) && !h->xcomp_bv &&
+	       !h->reserved[0];
+}
+
+static void read_components(struct cpu *c, u64 la, struct image *im, u64 load)
+{
+	const struct xsave_header *h = &im->header;
+
+	for (u32 x = XC_AVX; x < NR_XCOMP; x++) {
+		if (!(load & XMASK(x)))
+			continue;
+		xcomp_get(c, x, im->comp[x]); /* what the mode cannot reach stays */
+		if (reachable_size(c, x))
+			access_read(c,
+				    la + component_at(x, h->xcomp_bv, h->xcomp_bv & XCOMP_COMPACT),
+				    im->comp[x], reachable_size(c, x));
+	}
+}
+
+static void init_component(struct cpu *c, enum xcomp x)
+{
+	static const u8 zero[1024];
+	u8 bytes[1024];
+
+	if (x == XC_X87 || cpu_long(c)) {
+		xcomp_init(c, x);
+	} else if (x == XC_SSE) {
+		xstate_set_xmm(c, zero, 8);
+	} else {
+		xcomp_get(c, x, bytes);
+		memset(bytes, 0, reachable_size(c, x));
+		xcomp_set(c, x, bytes);
+	}
+}
+
+static const struct op *xrstor(struct cpu *c, const struct op *o)
+{
+	u64 la = area_la(c, o, false);
+	u64 rfbm = requested(c, o), load, init;
+	u32 mxcsr = c->mxcsr;
+	struct image im;
+	bool compact;
+
+	access_read(c, la, im.legacy, sizeof(im.legacy));
+	access_read(c, la + HEADER_AT, &im.header, sizeof(im.header));
+	if (!header_valid(c, o, &im.header))
+		cpu_raise_error(c, VEC_GP, 0);
+	compact = im.header.xcomp_bv & XCOMP_COMPACT;
+	load = rfbm & im.header.xstate_bv;
+	init = rfbm & ~im.header.xstate_bv;
+	if (compact ? load & XMASK(XC_SSE) : rfbm & (XMASK(XC_SSE) | XMASK(XC_AVX)))
+		mxcsr = legacy_take_mxcsr(c, im.legacy);
+	else if (compact && (init & XMASK(XC_SSE)))
+		mxcsr = MXCSR_INIT;
+	read_components(c, la, &im, load);
+
+	c->mxcsr = mxcsr;
+	if (load & XMASK(XC_X87))
+		legacy_take_x87(c, im.legacy, o->aux & X_WIDE);
+	if (load & XMASK(XC_SSE))
+		xstate_set_xmm(c, im.legacy, legacy_xmm_count(c));
+	for (u32 x = XC_X87; x < NR_XCOMP; x++) {
+		if (init & XMASK(x))
+			init_component(c, x);
+		else if (x >= XC_AVX && (load & XMASK(x)))
+			xcomp_set(c, x, im.comp[x]);
+	}
+	return o + 1;
+}
+
+static op_fn *handler(ZydisMnemonic m, u16 *aux)
+{
+	switch (m) {
+	case ZYDIS_MNEMONIC_XSAVE64:
+		*aux |= X_WIDE; /* fall through */
+	case ZYDIS_MNEMONIC_XSAVE:
+		return xsave;
+	case ZYDIS_MNEMONIC_XSAVEOPT64:
+		*aux |= X_WIDE; /* fall through */
+	case ZYDIS_MNEMONIC_XSAVEOPT:
+		*aux |= X_INIT_OPT;
+		return xsave;
+	case ZYDIS_MNEMONIC_XSAVEC64:
+		*aux |= X_WIDE; /* fall through */
+	case ZYDIS_MNEMONIC_XSAVEC:
+		*aux |= X_INIT_OPT | X_COMPACT;
+		return xsave;
+	case ZYDIS_MNEMONIC_XSAVES64:
+		*aux |= X_WIDE; /* fall through */
+	case ZYDIS_MNEMONIC_XSAVES:
+		*aux |= X_INIT_OPT | X_COMPACT | X_SUPERVISOR;
+		return xsave;
+	case ZYDIS_MNEMONIC_XRSTORS64:
+		*aux |= X_WIDE; /* fall through */
+	case ZYDIS_MNEMONIC_XRSTORS:
+		*aux |= X_SUPERVISOR;
+		return xrstor;
+	case ZYDIS_MNEMONIC_XRSTOR64:
+		*aux |= X_WIDE; /* fall through */
+	case ZYDIS_MNEMONIC_XRSTOR:
+		return xrstor;
+	default:
+		return NULL;
+	}
+}
+
+bool native_decode_xsave(struct decoder *d, struct op *op)
+{
+	native_memory(d, op);
+	op->aux = 0;
+	op->fn = handler(d->i.mnemonic, &op->aux);
+	return op->fn;
+}
+
+static const struct op *xgetbv(struct cpu *c, const struct op *o)
+{
+	u64 v = c->xcr0;
+
+	c->op = o;
+	if (!(c->cr4 & CR4_OSXSAVE))
+		cpu_raise(c, VEC_UD);
+	if ((u32)c->reg[RCX] == 1)
+		v &= xstate_in_use(c) | (c->mxcsr != MXCSR_INIT ? XMASK(XC_SSE) : 0);
+	else if ((u32)c->reg[RCX])
+		cpu_raise_error(c, VEC_GP, 0);
+	c->reg[RAX] = (u32)v;
+	c->reg[RDX] = v >> 32;
+	return o + 1;
+}
+
+/* What is decoded depends on XCR0: back to the run loop. */
+static const struct op *xsetbv(struct cpu *c, const struct op *o)
+{
+	u64 v = (u32)c->reg[RDX] * (1ULL << 32) | (u32)c->reg[RAX];
+
+	c->op = o;
+	if (!(c->cr4 & CR4_OSXSAVE))
+		cpu_raise(c, VEC_UD);
+	if (c->cpl || (u32)c->reg[RCX] || !xcr0_valid(c, v))
+		cpu_raise_error(c, VEC_GP, 0);
+	c->rip = op_next_rip(c, o) & c->ea_mask;
+	c->xcr0 = v;
+	c->op = NULL;
+	c->shadow = 0;
+	cpu_update_mode(c);
+	return NULL;
+}
+
+bool native_decode_xcr(struct decoder *d, struct op *op)
+{
+	bool set = d->i.mnemonic == ZYDIS_MNEMONIC_XSETBV;
+
+	op->fn = set ? xsetbv : xgetbv;
+	d->ends_block = set;
+	return true;
+}
