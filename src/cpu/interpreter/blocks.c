@@ -181,7 +181,8 @@ struct code_page *flow_exec_page(struct cpu *c, u64 la)
 {
 	struct code_cache *cc = c->code;
 	struct flow_exec *e = &cc->exec[(la >> PAGE_SHIFT) & (FLOW_EXEC - 1)];
-	u64 tag = (la & PAGE_MASK) | 1;
+	/* Whose page it is decides whether it may be executed (U/S, SMEP). */
+	u64 tag = (la & PAGE_MASK) | 1 | (c->cpl == 3 ? 2 : 0);
 
 	if (e->la != tag || e->map != cc->map) {
 		gpa_t gpa;
@@ -316,12 +317,12 @@ struct block *flow_find(struct cpu *c, u64 rip, u32 key)
 	}
 	catch_up(c);
 	j = flow_jump_slot(cc, la);
-	if (j->la != la || j->tag != (cc->gen | key) || j->b->rip != rip) {
+	if (j->la != la || j->tag != flow_tag(cc, key) || j->b->rip != rip) {
 		struct block *b = find_page(c, la, rip, key);
 
 		j->b = b;
 		j->la = la;
-		j->tag = cc->gen | key;
+		j->tag = flow_tag(cc, key);
 	}
 	if (unlikely(!within_limit(c, rip, j->b->bytes, key))) {
 		if (key & BLOCK_KEY_STEP)

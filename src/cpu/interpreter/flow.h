@@ -39,7 +39,7 @@ struct flow_jump {
 };
 
 struct flow_exec {
-	u64 la;	 /* linear page | 1; 0: empty */
+	u64 la;	 /* linear page | 1 | 2 for CPL 3; 0: empty */
 	u64 map; /* code_cache.map when it was filled */
 	struct code_page *page;
 };
@@ -62,6 +62,7 @@ struct code_cache {
 };
 
 #define FLOW_KEY_BITS 16
+#define FLOW_TAG_STEP 0x8000u /* above every BLOCK_KEY_* */
 
 /* blocks.c: the block at rip (c->rip is set to it); may raise. In guest mode, between blocks. */
 struct block *flow_find(struct cpu *c, u64 rip, u32 key);
@@ -85,6 +86,12 @@ void lock_gate(struct cpu *c);
 static inline struct flow_jump *flow_jump_slot(struct code_cache *cc, u64 la)
 {
 	return &cc->jump[(la ^ la >> 12) & (FLOW_JUMPS - 1)];
+}
+
+/* What flow_jump() looks for; never a block of a single step. */
+static inline u64 flow_tag(const struct code_cache *cc, u32 key)
+{
+	return cc->gen | key | (key & BLOCK_KEY_STEP ? FLOW_TAG_STEP : 0);
 }
 
 /* Is there a reason to go back to the run loop, or to distrust what is linked? */
