@@ -11,6 +11,7 @@ extern const struct guard_entry __start_guard_table[] HIDDEN;
 extern const struct guard_entry __stop_guard_table[] HIDDEN;
 
 __thread struct guard_fault guard_fault __attribute__((tls_model("initial-exec")));
+__thread volatile u32 guard_kicks __attribute__((tls_model("initial-exec")));
 void (*guard_chain)(int sig, siginfo_t *info, void *uc);
 
 /* The table sorted by address, made once before any handler can look at it. */
@@ -129,6 +130,7 @@ bool guard_break_off(ucontext_t *uc)
 	u64 rip = (u64)uc->uc_mcontext.gregs[REG_RIP];
 	u64 fixup = find_fixup(rip);
 
+	guard_kicks++;
 	if (!fixup)
 		return false;
 	guard_fault.addr = NULL;
@@ -226,6 +228,34 @@ int guard_touch_write(void *p)
 			  : "memory", "cc"
 			  : fault);
 	return 0;
+fault:
+	return -EFAULT;
+}
+
+int guard_touch_unless_kicked(void *p, bool write, u32 kicks)
+{
+	volatile u32 *now = &guard_kicks;
+
+	/* All three instructions stand in the table: a kick anywhere between them breaks off. */
+	if (write)
+		asm volatile goto("1: cmpl %2, %1\n2: jne %l[kicked]\n3: lock orb $0, %0\n"
+				  GUARD_ENTRY(1b, %l[fault]) GUARD_ENTRY(2b, %l[fault])
+				  GUARD_ENTRY(3b, %l[fault])
+				  :
+				  : "m"(*(u8 *)p), "m"(*now), "r"(kicks)
+				  : "memory", "cc"
+				  : fault, kicked);
+	else
+		asm volatile goto("1: cmpl %2, %1\n2: jne %l[kicked]\n3: testb $0, %0\n"
+				  GUARD_ENTRY(1b, %l[fault]) GUARD_ENTRY(2b, %l[fault])
+				  GUARD_ENTRY(3b, %l[fault])
+				  :
+				  : "m"(*(u8 *)p), "m"(*now), "r"(kicks)
+				  : "memory", "cc"
+				  : fault, kicked);
+	return 0;
+kicked:
+	guard_fault.sig = GUARD_BROKEN_OFF;
 fault:
 	return -EFAULT;
 }

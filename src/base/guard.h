@@ -72,6 +72,9 @@ bool guard_handle(int sig, siginfo_t *info, ucontext_t *uc);
  */
 bool guard_break_off(ucontext_t *uc);
 
+/* Calls of guard_break_off() on this thread, whatever it was doing. */
+extern __thread volatile u32 guard_kicks __attribute__((tls_model("initial-exec")));
+
 /* Called for a fault that is not ours; NULL restores the default action and returns to it. */
 extern void (*guard_chain)(int sig, siginfo_t *info, void *uc);
 
@@ -84,6 +87,11 @@ int guard_zero(void *unsafe_dst, size_t n);
 /* Touch one byte, for read or for write without changing it. 0 or -EFAULT. */
 int guard_touch_read(const void *p);
 int guard_touch_write(void *p);
+/*
+ * The same, broken off at once when guard_kicks no longer is `kicks`: a kick that comes after the
+ * caller read guard_kicks and before the access blocks is not lost.
+ */
+int guard_touch_unless_kicked(void *p, bool write, u32 kicks);
 
 /*
  * Single accesses, inlined. Each is one instruction; on a fault control continues at the label.

@@ -221,9 +221,9 @@ static int fault_try(struct fault *f, int *plevel)
 	return r;
 }
 
-int mmu_fault(struct mmu_vcpu *v, gfn_t gfn, unsigned access, int *level)
+static int fault_run(struct fault *f, int *level)
 {
-	struct fault f = {.v = v, .gfn = gfn, .access = access};
+	struct mmu_vcpu *v = f->v;
 	int r;
 
 	assert(v->mode == MMU_OUTSIDE);
@@ -231,9 +231,16 @@ int mmu_fault(struct mmu_vcpu *v, gfn_t gfn, unsigned access, int *level)
 	do {
 		if (v->ops->interrupted(v->owner))
 			return -EINTR;
-		r = fault_try(&f, level);
+		r = fault_try(f, level);
 	} while (r == -EAGAIN);
 	return r;
+}
+
+int mmu_fault(struct mmu_vcpu *v, gfn_t gfn, unsigned access, int *level)
+{
+	struct fault f = {.v = v, .gfn = gfn, .access = access};
+
+	return fault_run(&f, level);
 }
 
 int mmu_refault(struct mmu_vcpu *v, gpa_t gpa, unsigned access, int error)
@@ -244,7 +251,10 @@ int mmu_refault(struct mmu_vcpu *v, gpa_t gpa, unsigned access, int error)
 	assert(v->mode == MMU_IN_GUEST);
 	mmu_vcpu_leave(v);
 	fault_clear_way(&f);
-	r = mmu_fault(v, f.gfn, access, NULL);
+	r = fault_run(&f, NULL);
+	/* A mapping nobody probed says no by itself, and has just done so. */
+	if (!r && f.frame.unprobed)
+		r = error;
 	mmu_vcpu_enter(v);
 	return r;
 }

@@ -78,10 +78,10 @@ void memslot_mark_dirty(struct memslot *s, gfn_t gfn);
 
 /* ------------------------------------------------------------------ tree.c */
 
-#define TREE_ROOT_LEVEL 4
+#define TREE_ROOT_LEVEL 5
 #define TREE_ENTRIES	512
-/* Guest frames a four-level tree reaches: 48 bits of guest-physical address. */
-#define TREE_MAX_GFN (1ULL << 36)
+/* 52 bits of guest-physical address, the architecture's limit (SDM vol. 3, 4.1.4). */
+#define TREE_MAX_GFN (1ULL << 40)
 
 struct table {
 	u64 spte[TREE_ENTRIES];
@@ -147,6 +147,12 @@ bool tree_zap(struct mmu *mmu, gfn_t start, gfn_t end, struct tree_free *f);
  */
 int tree_install(struct mmu *mmu, gfn_t gfn, int level, u64 leaf, struct tree_cache *c);
 
+/*
+ * Logging starts in [start, end): large leaves go, and dirty is cleared in the others unless
+ * `keep_dirty` (every page is in the log already). As tree_zap().
+ */
+bool tree_start_logging(struct mmu *mmu, gfn_t start, gfn_t end, bool keep_dirty);
+
 /* ------------------------------------------------------------------ vcpu.c */
 
 /*
@@ -169,11 +175,16 @@ void tlb_drop_writes_to(struct mmu_vcpu *v, gpa_t page);
 /* Bring gfn into stage 2. Outside guest mode, no lock held. 0 or as mmu_translate(). */
 int mmu_fault(struct mmu_vcpu *v, gfn_t gfn, unsigned access, int *level);
 
+int tokens_init(struct mmu *mmu);
+void tokens_fini(struct mmu *mmu);
+
 /* Completed invalidations whose ranges are remembered, so that others make no fault retry. */
 #define MMU_RECENT 32
 
 struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end);
 void mmu_invalidate_end(struct mmu_token *t);
+/* As primary_notifier.content. */
+void mmu_content_changed(struct mmu *mmu, hva_t start, hva_t end);
 /* mmu_lock held (either way): must a fault of [start, end) that read `seq` try again? */
 bool mmu_invalidate_retry(struct mmu *mmu, u64 seq, hva_t start, hva_t end);
 /* Is an invalidation of [start, end) in progress? Then sleep until one ends, or a short while. */
@@ -208,7 +219,7 @@ struct mmu {
 	u64 ntables;		 /* atomic */
 
 	/* Written under mmu_lock held for write, read under it either way. */
-	struct mmu_token *tokens;   /* invalidations in progress */
+	struct mmu_token *tokens;   /* invalidations in progress, linked */
 	u64 nr_tokens;		    /* atomic for a look without the lock */
 	u64 invalidate_seq;	    /* completed invalidations; atomic */
 	struct {
@@ -221,12 +232,22 @@ struct mmu {
 	struct rwlock vcpus_lock;
 	struct mmu_vcpu *vcpus;
 	struct mutex wait_lock;
-	struct waitq waitq;	    /* answers, and ends of invalidations */
+	struct waitq waitq;	    /* answers, ends of invalidations and of host-side uses */
 	u32 nr_waiters;		    /* atomic: threads that sleep on waitq or are about to */
 
+	/*
+	 * Host-side uses of guest memory in progress, counted by the parity of users_turn when they
+	 * began: a memslot update turns it and waits for those before.
+	 */
+	u64 users_turn, users[2]; /* atomic */
+
 	struct mutex code_lock;
+	struct mmu_token *tokens_free; /* wait_lock; so that a begin need not allocate */
 	u64 stat_flushes, stat_invalidations; /* atomic */
 };
+
+/* A reference, unless the last is gone. */
+bool mmu_get_unless_gone(struct mmu *mmu);
 
 static inline void mmu_lock_write(struct mmu *mmu)
 {
@@ -249,6 +270,16 @@ static inline void mmu_unlock_read(struct mmu *mmu)
 {
 	rwlock_read_unlock(&mmu->lock);
 }
+
+/*
+ * A host-side use of guest memory outside a vCPU's guest mode: the slot found within stays until
+ * the end. May block on the host in between; a memslot update waits for it. The begin's value is
+ * the end's argument.
+ */
+unsigned mmu_user_begin(struct mmu *mmu);
+void mmu_user_end(struct mmu *mmu, unsigned turn);
+/* After a new slot array was published: wait for the users who may have seen the old one. */
+void mmu_users_wait(struct mmu *mmu);
 
 /* Wake whoever waits for an answer or an end. The change is stored, a full fence stands between. */
 void mmu_wake_waiters(struct mmu *mmu);

@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include "mmu/internal.h"
 
+/* Tokens kept ready: the VMM's allocator may be what is unmapping, and must not be called then. */
+#define TOKENS_READY 32
 #define WAIT_NS 1000000 /* how long a fault sleeps before it looks at its signals again */
 
 struct mmu_token {
@@ -23,18 +25,49 @@ struct mmu_token {
 	struct mmu_token *next, **prev; /* in mmu->tokens */
 };
 
-/* What a begin gets on a VM that is already being torn down: nothing was begun. */
-static struct mmu_token token_gone;
-
-static bool mmu_get_unless_gone(struct mmu *mmu)
+int tokens_init(struct mmu *mmu)
 {
-	u32 refs = sync_load(&mmu->refs);
+	for (int i = 0; i < TOKENS_READY; i++) {
+		struct mmu_token *t = calloc(1, sizeof(*t));
 
-	while (refs) {
-		if (sync_cmpxchg(&mmu->refs, &refs, refs + 1))
-			return true;
+		if (!t) {
+			tokens_fini(mmu);
+			return -ENOMEM;
+		}
+		t->next = mmu->tokens_free;
+		mmu->tokens_free = t;
 	}
-	return false;
+	return 0;
+}
+
+void tokens_fini(struct mmu *mmu)
+{
+	while (mmu->tokens_free) {
+		struct mmu_token *t = mmu->tokens_free;
+
+		mmu->tokens_free = t->next;
+		free(t);
+	}
+}
+
+static struct mmu_token *token_take(struct mmu *mmu)
+{
+	struct mmu_token *t;
+
+	mutex_lock(&mmu->wait_lock);
+	t = mmu->tokens_free;
+	if (t)
+		mmu->tokens_free = t->next;
+	mutex_unlock(&mmu->wait_lock);
+	return t ? t : malloc(sizeof(*t));
+}
+
+static void token_give(struct mmu *mmu, struct mmu_token *t)
+{
+	mutex_lock(&mmu->wait_lock);
+	t->next = mmu->tokens_free;
+	mmu->tokens_free = t;
+	mutex_unlock(&mmu->wait_lock);
 }
 
 struct zap_hva {
@@ -74,20 +107,16 @@ static void token_link(struct mmu_token *t)
 
 struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end)
 {
-	struct mmu_token *t = calloc(1, sizeof(*t));
 	struct tree_free f = {NULL};
 	struct zap_hva z = {.mmu = mmu, .start = start, .end = end, .f = &f};
+	struct mmu_token *t;
 	u64 mark;
 
+	t = token_take(mmu);
 	if (!t)
 		return NULL;
-	if (!mmu_get_unless_gone(mmu)) {
-		free(t);
-		return &token_gone;
-	}
-	t->mmu = mmu;
-	t->start = start;
-	t->end = end;
+	mmu_get(mmu);
+	*t = (struct mmu_token){.mmu = mmu, .start = start, .end = end};
 	mmu_lock_write(mmu);
 	token_link(t);
 	interval_each(&mmu->hva_tree, start, end - 1, zap_slot, &z);
@@ -105,8 +134,6 @@ void mmu_invalidate_end(struct mmu_token *t)
 	struct mmu *mmu = t->mmu;
 	u64 n;
 
-	if (t == &token_gone)
-		return;
 	mmu_lock_write(mmu);
 	assert(!t->ended && mmu->nr_tokens);
 	t->ended = true;
@@ -122,8 +149,27 @@ void mmu_invalidate_end(struct mmu_token *t)
 
 	sync_mb();
 	mmu_wake_waiters(mmu);
-	free(t);
+	token_give(mmu, t);
 	mmu_put(mmu);
+}
+
+static bool slot_has_code(struct interval *n, void *arg)
+{
+	struct memslot *s = container_of(n, struct memslot, by_hva);
+
+	*(bool *)arg |= sync_load(&s->code->any);
+	return true;
+}
+
+void mmu_content_changed(struct mmu *mmu, hva_t start, hva_t end)
+{
+	bool code = false;
+
+	mmu_lock_read(mmu);
+	interval_each(&mmu->hva_tree, start, end - 1, slot_has_code, &code);
+	mmu_unlock_read(mmu);
+	if (code)
+		mmu_flush_vcpus(mmu, NULL, MMU_REQ_CODE);
 }
 
 static bool in_progress(struct mmu *mmu, hva_t start, hva_t end)

@@ -389,17 +389,18 @@ static void slot_swap(struct mmu *mmu, struct memslots *m, struct memslot *old,
 		interval_remove(&mmu->hva_tree, &old->by_hva);
 	if (new_)
 		interval_insert(&mmu->hva_tree, &new_->by_hva);
-	/*
-	 * A slot whose logging starts or ends is faulted in anew: at 4 KiB while it logs, as large
-	 * as may be afterwards.
-	 */
-	if (old)
+	if (reflag && new_->log)
+		zapped = tree_start_logging(mmu, old->base_gfn, old->base_gfn + old->npages,
+					    mmu->manual_protect & 2);
+	else if (old) /* gone, moved, or to be faulted in anew as large as may be */
 		zapped = tree_zap(mmu, old->base_gfn, old->base_gfn + old->npages, &f);
 	mark = mmu_zap_mark(mmu, zapped);
 	mmu_unlock_write(mmu);
 
 	mmu_flush_zapped(mmu, mark, old && !reflag && sync_load(&old->code->any) ? MMU_REQ_CODE : 0);
 	tree_free_flush(mmu, &f);
+	if (old)
+		mmu_users_wait(mmu);
 }
 
 /* slots_lock held. `new_` is NULL to delete. */

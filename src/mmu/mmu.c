@@ -3,6 +3,16 @@
 #include <stdlib.h>
 #include "mmu/internal.h"
 
+static bool notify_get(void *ctx)
+{
+	return mmu_get_unless_gone(ctx);
+}
+
+static void notify_put(void *ctx)
+{
+	mmu_put(ctx);
+}
+
 static struct mmu_token *notify_begin(void *ctx, hva_t start, hva_t end)
 {
 	return mmu_invalidate_begin(ctx, start, end);
@@ -11,6 +21,11 @@ static struct mmu_token *notify_begin(void *ctx, hva_t start, hva_t end)
 static void notify_end(void *ctx, struct mmu_token *token)
 {
 	mmu_invalidate_end(token);
+}
+
+static void notify_content(void *ctx, hva_t start, hva_t end)
+{
+	mmu_content_changed(ctx, start, end);
 }
 
 static void locks_init(struct mmu *mmu)
@@ -38,7 +53,8 @@ static void locks_fini(struct mmu *mmu)
 int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
 {
 	struct mmu *mmu = calloc(1, sizeof(*mmu));
-	struct primary_notifier n = {notify_begin, notify_end, mmu};
+	struct primary_notifier n = {notify_get,	 notify_put, notify_begin, notify_end,
+				     notify_content, mmu};
 	int r = -ENOMEM;
 
 	if (!mmu)
@@ -53,12 +69,17 @@ int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
 	r = memslots_init(mmu);
 	if (r)
 		goto no_slots;
+	r = tokens_init(mmu);
+	if (r)
+		goto no_tokens;
 	r = ops->set_notifier(primary, &n);
 	if (r)
 		goto no_notifier;
 	*out = mmu;
 	return 0;
 no_notifier:
+	tokens_fini(mmu);
+no_tokens:
 	memslots_fini(mmu);
 no_slots:
 	tree_fini(mmu);
@@ -70,7 +91,20 @@ no_tree:
 
 void mmu_get(struct mmu *mmu)
 {
-	sync_add(&mmu->refs, 1);
+	u32 refs = sync_add(&mmu->refs, 1);
+
+	assert(refs);
+}
+
+bool mmu_get_unless_gone(struct mmu *mmu)
+{
+	u32 refs = sync_load(&mmu->refs);
+
+	while (refs) {
+		if (sync_cmpxchg(&mmu->refs, &refs, refs + 1))
+			return true;
+	}
+	return false;
 }
 
 static void mmu_destroy(struct mmu *mmu)
@@ -88,8 +122,9 @@ static void mmu_destroy(struct mmu *mmu)
 	mmu_unlock_write(mmu);
 	tree_free_flush(mmu, &f);
 	memslots_fini(mmu);
-	mmu->ops->destroy(mmu->primary); /* returns when no notifier call is running */
+	mmu->ops->destroy(mmu->primary);
 	tree_fini(mmu);
+	tokens_fini(mmu);
 	locks_fini(mmu);
 	free(mmu);
 }
@@ -112,13 +147,58 @@ void mmu_get_stats(struct mmu *mmu, struct mmu_stats *out)
 
 /* ------------------------------------------------------------------ copies */
 
+unsigned mmu_user_begin(struct mmu *mmu)
+{
+	for (;;) {
+		unsigned turn = sync_load(&mmu->users_turn) & 1;
+
+		sync_add(&mmu->users[turn], 1);
+		if ((sync_load(&mmu->users_turn) & 1) == turn)
+			return turn;
+		mmu_user_end(mmu, turn);
+	}
+}
+
+void mmu_user_end(struct mmu *mmu, unsigned turn)
+{
+	if (sync_sub(&mmu->users[turn], 1) == 1)
+		mmu_wake_waiters(mmu);
+}
+
+void mmu_users_wait(struct mmu *mmu)
+{
+	unsigned turn = sync_add(&mmu->users_turn, 1) & 1;
+
+	mutex_assert_held(&mmu->slots_lock); /* one turn at a time */
+	if (!sync_load(&mmu->users[turn]))
+		return;
+	sync_add(&mmu->nr_waiters, 1);
+	mutex_lock(&mmu->wait_lock);
+	while (sync_load(&mmu->users[turn]))
+		waitq_wait(&mmu->waitq, &mmu->wait_lock);
+	mutex_unlock(&mmu->wait_lock);
+	sync_sub(&mmu->nr_waiters, 1);
+}
+
+/* Copy within one page. */
+static int read_page(struct mmu *mmu, gpa_t gpa, void *buf, u64 n)
+{
+	unsigned turn = mmu_user_begin(mmu);
+	hva_t hva = mmu_gfn_to_hva(mmu, gpa >> PAGE_SHIFT, NULL);
+	int r = -EFAULT;
+
+	if (hva)
+		r = mmu->ops->copy_from(mmu->primary, hva + (gpa & ~PAGE_MASK), buf, n);
+	mmu_user_end(mmu, turn);
+	return r;
+}
+
 int mmu_read_guest(struct mmu *mmu, gpa_t gpa, void *buf, u64 len)
 {
 	while (len) {
 		u64 n = MIN(len, PAGE_SIZE - (gpa & ~PAGE_MASK));
-		hva_t hva = mmu_gfn_to_hva(mmu, gpa >> PAGE_SHIFT, NULL);
 
-		if (!hva || mmu->ops->copy_from(mmu->primary, hva + (gpa & ~PAGE_MASK), buf, n))
+		if (read_page(mmu, gpa, buf, n))
 			return -EFAULT;
 		gpa += n;
 		buf = (u8 *)buf + n;
@@ -144,17 +224,28 @@ static void wrote_gfn(struct mmu *mmu, gfn_t gfn)
 		mmu_request_all(mmu, MMU_REQ_CODE);
 }
 
+static int write_page(struct mmu *mmu, gpa_t gpa, const void *buf, u64 n)
+{
+	unsigned turn = mmu_user_begin(mmu);
+	bool readonly = false;
+	hva_t hva = mmu_gfn_to_hva(mmu, gpa >> PAGE_SHIFT, &readonly);
+	int r = -EFAULT;
+
+	if (hva && !readonly)
+		r = mmu->ops->copy_to(mmu->primary, hva + (gpa & ~PAGE_MASK), buf, n);
+	if (!r)
+		wrote_gfn(mmu, gpa >> PAGE_SHIFT);
+	mmu_user_end(mmu, turn);
+	return r;
+}
+
 int mmu_write_guest(struct mmu *mmu, gpa_t gpa, const void *buf, u64 len)
 {
 	while (len) {
 		u64 n = MIN(len, PAGE_SIZE - (gpa & ~PAGE_MASK));
-		bool readonly = false;
-		hva_t hva = mmu_gfn_to_hva(mmu, gpa >> PAGE_SHIFT, &readonly);
 
-		if (!hva || readonly ||
-		    mmu->ops->copy_to(mmu->primary, hva + (gpa & ~PAGE_MASK), buf, n))
+		if (write_page(mmu, gpa, buf, n))
 			return -EFAULT;
-		wrote_gfn(mmu, gpa >> PAGE_SHIFT);
 		gpa += n;
 		buf = (const u8 *)buf + n;
 		len -= n;

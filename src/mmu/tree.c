@@ -243,6 +243,23 @@ bool tree_zap(struct mmu *mmu, gfn_t start, gfn_t end, struct tree_free *f)
 	return zapped;
 }
 
+bool tree_start_logging(struct mmu *mmu, gfn_t start, gfn_t end, bool keep_dirty)
+{
+	struct tree_iter it;
+	bool changed = false;
+
+	tree_for_each(&it, mmu, start, end) {
+		u64 new_ = it.level > LEVEL_4K ? 0 : it.old & ~SPTE_DIRTY;
+
+		if (!spte_leaf(it.old) || (it.level == LEVEL_4K && (keep_dirty || new_ == it.old)))
+			continue;
+		tree_set(mmu, it.sptep, it.level, new_);
+		it.old = new_;
+		changed = true;
+	}
+	return changed;
+}
+
 /* ------------------------------------------------------------------ install */
 
 int tree_install(struct mmu *mmu, gfn_t gfn, int level, u64 leaf, struct tree_cache *c)

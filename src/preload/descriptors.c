@@ -44,7 +44,9 @@ static long uffd_ioctl(int fd, unsigned long request, void *arg)
 	/* UFFDIO_REGISTER, UNREGISTER and WRITEPROTECT all begin with the range */
 	if (guard_copy_from(&range, arg, sizeof(range)))
 		return -EFAULT;
-	cookie = primary_linux_change_begin(range.start, range.len, CHANGE_UFFD, &err);
+	cookie = primary_linux_change_begin(
+		range.start, range.len,
+		request == UFFDIO_UNREGISTER ? CHANGE_UFFD_GONE : CHANGE_UFFD, &err);
 	if (err)
 		return err < 0 ? err : -err;
 	r = raw3(SYS_ioctl, fd, request, arg);

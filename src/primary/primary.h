@@ -33,10 +33,11 @@ enum mmu_level {
  */
 struct frame {
 	void *host;	   /* where a vCPU reaches the 4 KiB page of the hva that was asked for */
-	u64 pfn;	   /* on Linux: host >> 12; in the model: the model's page number */
+	u64 pfn;	   /* host >> 12: what an SPTE holds, so what zapped() gets back */
 	bool writable;	   /* the primary mapping allowed a write at fault time */
 	bool dirties;	   /* a write through it dirties a page (page-backed, not PFNMAP) */
 	bool window;	   /* reached through a second mapping, not the VMM's own */
+	bool unprobed;	   /* not touched, since a read might have side effects (VM_IO) */
 	u8 max_level;	   /* largest enum mmu_level whose naturally aligned block (in hva) is one
 			      mapping with one permission */
 	struct page *page; /* the page whose reference this frame holds, or NULL for none */
@@ -52,12 +53,23 @@ enum primary_fault_flags {
  * from [start, end) (hva, bytes). begin() may sleep until no vCPU can use a zapped translation
  * and returns a token for end(). NULL means that it could not be begun (out of memory): the
  * caller must then refuse the change. Not called from a signal handler.
+ *
+ * get() keeps ctx alive until put(), and is false when it is going away; it blocks on nothing, so
+ * an implementation calls it under the lock that destroy() takes. The others are called with no
+ * lock held, between a get() and its put(); a token keeps ctx alive by itself until its end.
  */
 struct mmu_token;
 struct primary_notifier {
+	bool (*get)(void *ctx);
+	void (*put)(void *ctx);
 	struct mmu_token *(*begin)(void *ctx, hva_t start, hva_t end);
 	void (*end)(void *ctx, struct mmu_token *token);
-	/* A zap hands back what it learnt; filled by mmu/, NULL when not wanted. */
+	/*
+	 * The bytes of [start, end) changed under translations that stay right (a direct frame
+	 * whose page the host's MMU replaced): code cached from there is stale. After the change;
+	 * returns when no vCPU runs such code unchecked.
+	 */
+	void (*content)(void *ctx, hva_t start, hva_t end);
 	void *ctx;
 };
 

@@ -1,206 +1,231 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which VMs have memory where, and what the preload says before and after the VMM changes its
- * mappings.
+ * What the preload says before and after the VMM changes its mappings or a file behind them.
+ *
+ * Before: every VM concerned forgets its translations, then its windows go. After: the caches of
+ * what is mapped are told, then the invalidations end. A change of contents that leaves the
+ * mapping as it is (madvise) needs neither where every frame is direct: the host's MMU replaces the
+ * page under the same address. Only code cached from it is stale.
  */
-#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #include "primary/linux/internal.h"
 
-static struct {
-	struct rwlock lock;	    /* registry_lock */
-	struct primary_linux *list; /* guarded by lock */
-	u32 nr_ranges;		    /* atomic: a look without the lock */
-} registry;
-
-__attribute__((constructor)) static void registry_init(void)
-{
-	rwlock_init(&registry.lock);
-}
-
-void registry_add(struct primary_linux *p)
-{
-	rwlock_write_lock(&registry.lock);
-	p->next = registry.list;
-	registry.list = p;
-	rwlock_write_unlock(&registry.lock);
-}
-
-void registry_remove(struct primary_linux *p)
-{
-	struct primary_linux **q;
-
-	rwlock_write_lock(&registry.lock);
-	for (q = &registry.list; *q != p; q = &(*q)->next)
-		;
-	*q = p->next;
-	rwlock_write_unlock(&registry.lock);
-	/* A begin that found p before is short once the VM's last reference is gone. */
-	while (sync_load_acquire(&p->busy))
-		sync_relax();
-}
-
-int registry_range_add(struct primary_linux *p, hva_t start, u64 len)
-{
-	struct range *r = calloc(1, sizeof(*r));
-
-	if (!r)
-		return -ENOMEM;
-	r->node.start = start;
-	r->node.last = start + len - 1;
-	rwlock_write_lock(&registry.lock);
-	interval_insert(&p->ranges, &r->node);
-	sync_add(&registry.nr_ranges, 1);
-	rwlock_write_unlock(&registry.lock);
-	return 0;
-}
-
-struct find_exact {
-	hva_t start, last;
-	struct interval *found;
+/* One VM's part of a change, or one file mapping's. Holds a reference by get() until the end. */
+struct begun {
+	struct begun *next;
+	struct primary_linux *p;
+	struct mmu_token *token; /* NULL: nothing to forget */
+	hva_t start, end;
 };
 
-static bool match_exact(struct interval *n, void *arg)
-{
-	struct find_exact *f = arg;
-
-	if (n->start != f->start || n->last != f->last)
-		return true;
-	f->found = n;
-	return false;
-}
-
-void registry_range_remove(struct primary_linux *p, hva_t start, u64 len)
-{
-	struct find_exact f = {start, start + len - 1, NULL};
-
-	rwlock_write_lock(&registry.lock);
-	interval_each(&p->ranges, start, start, match_exact, &f);
-	assert(f.found);
-	interval_remove(&p->ranges, f.found);
-	sync_sub(&registry.nr_ranges, 1);
-	rwlock_write_unlock(&registry.lock);
-	free(container_of(f.found, struct range, node));
-}
-
-/* ------------------------------------------------------------------ changes */
-
-/* One change in progress: a token for each VM it concerns. */
 struct change {
-	u32 n;
-	struct begun {
-		struct primary_linux *p;
-		struct primary_notifier notifier;
-		struct mmu_token *token;
-	} vm[];
+	struct begun *list;
+	hva_t start, end; /* empty for a file's */
+	enum primary_change kind;
+	bool no_memory;
 };
 
-/* How many VMs have memory in [start, last]; up to `max` of them, made busy, into c. */
-static u32 collect(hva_t start, hva_t last, struct change *c, u32 max)
+static void add(struct change *c, struct primary_linux *p, hva_t start, hva_t end)
 {
-	u32 n = 0;
+	struct begun *b = pool_alloc();
 
-	rwlock_read_lock(&registry.lock);
-	for (struct primary_linux *p = registry.list; p; p = p->next) {
-		if (!interval_find(&p->ranges, start, last))
+	if (!b) {
+		c->no_memory = true;
+		return;
+	}
+	if (!p->notifier.get(p->notifier.ctx)) {
+		pool_free(b);
+		return;
+	}
+	b->p = p;
+	b->start = start;
+	b->end = end;
+	b->next = c->list;
+	c->list = b;
+}
+
+static void add_vm(struct primary_linux *p, void *arg)
+{
+	struct change *c = arg;
+
+	add(c, p, c->start, c->end);
+}
+
+/* Does this VM have to forget its translations? */
+static bool must_begin(const struct change *c, const struct begun *b)
+{
+	return c->kind != CHANGE_CONTENT || regions_uffd_seen() ||
+	       windows_overlap(b->p, b->start, b->end);
+}
+
+static bool begin_all(struct change *c)
+{
+	for (struct begun *b = c->list; b; b = b->next) {
+		const struct primary_notifier *n = &b->p->notifier;
+
+		if (!must_begin(c, b))
 			continue;
-		if (n < max) {
-			sync_add(&p->busy, 1);
-			c->vm[n].p = p;
-			c->vm[n].notifier = p->notifier;
-		}
-		n++;
+		b->token = n->begin(n->ctx, b->start, b->end);
+		if (!b->token)
+			return false;
+		if (c->kind != CHANGE_CONTENT)
+			windows_drop(b->p, b->start, b->end);
 	}
-	rwlock_read_unlock(&registry.lock);
-	return n;
+	return true;
 }
 
-static void change_abandon(struct change *c)
+static void end_all(struct change *c)
 {
-	for (u32 i = 0; i < c->n; i++) {
-		if (c->vm[i].token)
-			c->vm[i].notifier.end(c->vm[i].notifier.ctx, c->vm[i].token);
+	while (c->list) {
+		struct begun *b = c->list;
+		const struct primary_notifier n = b->p->notifier;
+
+		c->list = b->next;
+		if (b->token)
+			n.end(n.ctx, b->token);
+		else
+			n.content(n.ctx, b->start, b->end);
+		n.put(n.ctx); /* perhaps the last: b->p is gone after this */
+		pool_free(b);
 	}
-	free(c);
 }
 
-static struct change *change_alloc(hva_t start, hva_t last, int *err)
+static bool changes_mappings(const struct change *c)
 {
-	u32 want = collect(start, last, NULL, 0);
-	struct change *c;
+	return c->kind != CHANGE_CONTENT;
+}
 
-	for (;;) {
-		u32 n;
-
-		if (!want)
-			return NULL;
-		c = calloc(1, sizeof(*c) + want * sizeof(c->vm[0]));
-		if (!c) {
-			*err = -ENOMEM;
-			return NULL;
-		}
-		n = collect(start, last, c, want);
-		c->n = MIN(n, want);
-		if (n <= want)
-			return c;
-		/* More VMs than a moment ago. */
-		for (u32 i = 0; i < c->n; i++)
-			sync_sub(&c->vm[i].p->busy, 1);
-		free(c);
-		want = n;
+/* Begin what c lists; c itself on success. */
+static struct change *start_change(struct change *c, int *err)
+{
+	/* A range under a userfaultfd may become a memslot later. */
+	if (!c->list && !c->no_memory && c->kind != CHANGE_UFFD) {
+		pool_free(c);
+		return NULL;
 	}
+	if (changes_mappings(c))
+		regions_change_begin();
+	if (!c->no_memory && begin_all(c)) {
+		if (changes_mappings(c))
+			regions_forget(c->start, c->end);
+		return c;
+	}
+	primary_linux_change_end(c);
+	*err = -ENOMEM;
+	return NULL;
 }
 
 void *primary_linux_change_begin(hva_t start, u64 len, enum primary_change kind, int *err)
 {
 	hva_t first = start & PAGE_MASK, end = ALIGN_UP(start + len, PAGE_SIZE);
 	struct change *c;
-	bool failed = false;
 
 	*err = 0;
-	if (!len || end <= first || !sync_load(&registry.nr_ranges))
+	if (end <= first || (kind == CHANGE_UFFD ? !registry_ours() : registry_empty()))
 		return NULL;
-	c = change_alloc(first, end - 1, err);
-	if (!c)
-		return NULL;
-	for (u32 i = 0; i < c->n; i++) {
-		struct begun *b = &c->vm[i];
-
-		if (!failed)
-			b->token = b->notifier.begin(b->notifier.ctx, first, end);
-		failed |= !b->token;
-		sync_sub(&b->p->busy, 1);
-	}
-	if (kind != CHANGE_CONTENT)
-		regions_forget();
-	if (failed) {
+	c = pool_alloc();
+	if (!c) {
 		*err = -ENOMEM;
-		change_abandon(c);
 		return NULL;
 	}
-	return c;
+	c->kind = kind;
+	c->start = first;
+	c->end = end;
+	registry_each(first, end - 1, add_vm, c);
+	return start_change(c, err);
 }
 
 void primary_linux_change_end(void *cookie)
 {
-	if (!cookie)
+	struct change *c = cookie;
+
+	if (!c)
 		return;
-	regions_forget();
-	change_abandon(cookie);
+	if (changes_mappings(c)) {
+		regions_forget(c->start, c->end);
+		if (c->kind != CHANGE_PROTECT)
+			regions_set_uffd(c->start, c->end, c->kind == CHANGE_UFFD);
+		regions_change_end();
+	}
+	end_all(c);
+	pool_free(c);
 }
 
+/* ------------------------------------------------------------------ files */
+
+struct file_change {
+	struct change *c;
+	struct primary_linux *p;
+	u64 ino, off, end;
+};
+
+static void add_piece(const struct region *r, void *arg)
+{
+	struct file_change *f = arg;
+	u64 r_end = r->off + (r->end - r->start);
+
+	if (f->off < r_end && r->off < f->end)
+		add(f->c, f->p, r->start + (MAX(f->off, r->off) - r->off),
+		    r->start + (MIN(f->end, r_end) - r->off));
+}
+
+static void add_range(hva_t start, hva_t end, void *arg)
+{
+	struct file_change *f = arg;
+
+	regions_each_of_file(f->ino, start, end, add_piece, f);
+}
+
+static void add_vms_files(struct primary_linux *p, void *arg)
+{
+	struct file_change *f = arg;
+
+	f->p = p;
+	registry_each_range(p, add_range, f);
+}
+
+/*
+ * By inode number alone: the device that stat() names is not always the one the mapping has, and
+ * an invalidation too many does no harm. The host takes the pages out of windows as well as out
+ * of the VMM's own mapping, so windows stay.
+ */
 void *primary_linux_file_change_begin(int fd, u64 off, u64 len, int *err)
 {
-	/* Direct frames only: the host's MMU takes a truncated page away by itself. */
+	struct file_change f = {.off = off & PAGE_MASK, .end = off + len < off ? ~0ULL : off + len};
+	struct stat st;
+
 	*err = 0;
-	return NULL;
+	if (!len || registry_empty() || syscall(SYS_fstat, fd, &st) || !S_ISREG(st.st_mode))
+		return NULL;
+	f.end = f.end > ~PAGE_SIZE ? f.end : ALIGN_UP(f.end, PAGE_SIZE);
+	f.ino = st.st_ino;
+	f.c = pool_alloc();
+	if (!f.c) {
+		*err = -ENOMEM;
+		return NULL;
+	}
+	f.c->kind = CHANGE_CONTENT;
+	registry_each(0, ~0ULL, add_vms_files, &f);
+	return start_change(f.c, err);
 }
 
+/* ------------------------------------------------------------------ fork */
+
+/*
+ * A fork makes private memory copy-on-write and shared memory stay shared. Guests reach private
+ * memory by direct frames, where the host's MMU copies on the next write, whoever makes it; and a
+ * window, which shows shared memory, is not inherited. So there is nothing to forget, and the
+ * child, which finds its pid not to be the registry's, takes none of the locks it may have
+ * inherited held.
+ */
 void *primary_linux_fork_begin(void)
 {
-	/* A direct frame's copy on write is the host MMU's. */
 	return NULL;
 }
 
 void primary_linux_fork_end(void *cookie, bool child)
 {
+	assert(!cookie);
 }

@@ -2,8 +2,11 @@
 /*
  * primary/linux/internal.h: what the files of this room share.
  *
- * Locks, outer first: registry_lock, regions_lock. Neither is held over a guarded touch, a call
- * of the notifier or an allocation.
+ * Locks, outer first: registry_lock, a VM's windows_lock, regions_lock, the pool's. None is held
+ * over a guarded touch or a call of the notifier (but get(), which blocks on nothing).
+ *
+ * Whatever a hook can reach allocates from the pool and makes raw system calls: the hook may be
+ * running inside the VMM's own allocator.
  */
 #ifndef PRIMARY_LINUX_INTERNAL_H
 #define PRIMARY_LINUX_INTERNAL_H
@@ -14,36 +17,103 @@
 #include "sync/atomic.h"
 #include "sync/lock.h"
 
-/* One line of /proc/self/maps: a mapping with one permission. */
+/* ------------------------------------------------------------------ pool.c */
+
+#define POOL_OBJECT 192 /* bytes of the largest object kept there */
+
+/* A zeroed object of POOL_OBJECT bytes, or NULL. Any thread, any lock. */
+void *pool_alloc(void);
+void pool_free(void *p);
+/* In a forked child: start anew. */
+void pool_reset(void);
+
+/* ------------------------------------------------------------------ regions.c */
+
+/* A mapping of this process, or a piece of one: one object, one permission. */
 struct region {
 	hva_t start, end;
 	bool readable, writable, shared;
-	u64 off; /* of start in the file */
-	u64 dev, ino;
+	bool special; /* a device's or the kernel's: may have side effects, cannot be duplicated */
+	bool uffd;    /* registered with a userfaultfd */
+	bool fixed;   /* the kernel would not duplicate it */
+	u64 off;      /* of start in the file */
+	u64 ino;      /* 0: no file */
 };
 
-/* What is mapped at hva, from the cache or the kernel. 0, -EFAULT (nothing) or -errno. */
-int regions_find(hva_t hva, struct region *out);
+/*
+ * What is mapped at hva, from the cache or the kernel. 0, -EFAULT (nothing) or -errno. *epoch is
+ * regions_epoch() from before.
+ */
+int regions_find(hva_t hva, struct region *out, u64 *epoch);
 /* Mappings in [start, end) may no longer be what the cache says. */
-void regions_forget(void);
+void regions_forget(hva_t start, hva_t end);
+/* The mapping around hva cannot be duplicated: do not try again. */
+void regions_set_fixed(hva_t hva);
+/* [start, end) was registered with a userfaultfd, or no longer is. */
+void regions_set_uffd(hva_t start, hva_t end, bool on);
+/* Was anything? Then a change of contents is one the guest must fault on anew. */
+bool regions_uffd_seen(void);
+/* In a forked child: start anew. */
+void regions_reset(void);
+/* Call fn for each known piece of the file `ino` that overlaps [start, end). */
+void regions_each_of_file(u64 ino, hva_t start, hva_t end,
+			  void (*fn)(const struct region *r, void *arg), void *arg);
 
-struct range {
-	struct interval node;
-	struct range *next; /* of the primary's list */
-};
+/*
+ * A change of the VMM's mappings starts, ends. What was read of them before is stale when
+ * regions_unchanged(epoch) says false, also while a change is in progress.
+ */
+void regions_change_begin(void);
+void regions_change_end(void);
+u64 regions_epoch(void);
+bool regions_unchanged(u64 epoch);
+
+/* ------------------------------------------------------------------ registry.c */
 
 /* A VM's view of the process. */
 struct primary_linux {
-	struct primary_notifier notifier; /* registry_lock */
-	struct interval_tree ranges;	  /* struct range; registry_lock */
-	struct primary_linux *next;	  /* in the registry; registry_lock */
-	u32 busy;			  /* atomic: notifier begins running */
+	struct primary_notifier notifier;
+	struct interval_tree ranges;	 /* memslots by hva; registry_lock */
+	struct primary_linux *next;	 /* in the registry; registry_lock */
+	struct rwlock windows_lock;
+	struct interval_tree windows;	 /* windows_lock */
 };
 
 void registry_add(struct primary_linux *p);
-/* Returns when no notifier begin of p is running, and none will. */
 void registry_remove(struct primary_linux *p);
 int registry_range_add(struct primary_linux *p, hva_t start, u64 len);
-void registry_range_remove(struct primary_linux *p, hva_t start, u64 len);
+/* True when no other memslot of p overlaps the range. */
+bool registry_range_remove(struct primary_linux *p, hva_t start, u64 len);
+/* The part of [*start, *end) around hva that is in one memslot of p; registry_lock is held for read
+ * until registry_unlock(). False, and not held: none. */
+bool registry_clip(struct primary_linux *p, hva_t hva, hva_t *start, hva_t *end);
+void registry_unlock(void);
+/* Not a child that only has a copy of the books. Takes no lock. */
+bool registry_ours(void);
+/* No memslot here, or not ours. Takes no lock. */
+bool registry_empty(void);
+/* Call fn for each VM with a memslot in [start, last], with registry_lock held for read. */
+void registry_each(hva_t start, hva_t last, void (*fn)(struct primary_linux *p, void *arg),
+		   void *arg);
+/* Call fn for each memslot of p, by ascending hva. From within registry_each(). */
+void registry_each_range(struct primary_linux *p, void (*fn)(hva_t start, hva_t end, void *arg),
+			 void *arg);
+
+/* ------------------------------------------------------------------ windows.c */
+
+/* [start, end) is reached at hva + delta. */
+struct window_piece {
+	hva_t start, end;
+	u64 delta;
+};
+
+/* Where p's vCPUs reach hva by a window; false: there is none. */
+bool windows_find(struct primary_linux *p, hva_t hva, struct window_piece *out);
+/* Make a window of the shared region around hva. 0, -EAGAIN (the mappings are changing) or -errno
+ * (it cannot be duplicated). */
+int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64 epoch);
+bool windows_overlap(struct primary_linux *p, hva_t start, hva_t end);
+/* Unmap the windows of [start, end). No translation leads there any more. */
+void windows_drop(struct primary_linux *p, hva_t start, hva_t end);
 
 #endif

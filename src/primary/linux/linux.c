@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The primary MMU's operations on a real process, with direct frames: a vCPU reaches the page at
- * the VMM's own address.
+ * The primary MMU's operations on a real process.
  *
  * Why a direct frame may say "writable" after a mere read: what the host's page table holds then
  * (the zero page, a page still shared copy-on-write, a clean page of a file) is no promise, but
  * none is needed. The host's MMU checks the guest's store again and does what the mapping asks
- * for, at the same address. The SPTE only has to be no laxer than the mapping's permission.
+ * for, at the same address. The SPTE only has to be no laxer than the mapping's permission. A
+ * window has the permission of the mapping it duplicates, and the same holds there.
+ *
+ * Pages are the kernel's: no frame holds a reference, and accessed and dirty are kept by the host's
+ * page tables, so a frame's release has nothing to do.
  */
 #include <stdlib.h>
 #include "base/guard.h"
@@ -20,6 +23,7 @@ int primary_linux_create(void **out)
 
 	if (!p)
 		return -ENOMEM;
+	rwlock_init(&p->windows_lock);
 	registry_add(p);
 	*out = p;
 	return 0;
@@ -31,69 +35,144 @@ static void linux_destroy(void *primary)
 
 	assert(!p->ranges.root);
 	registry_remove(p);
+	windows_drop(p, 0, ~0ULL);
+	rwlock_destroy(&p->windows_lock);
 	free(p);
 }
 
-/* Why the guarded touch failed, as fault_in()'s errno. */
-static int touch_errno(bool (*interrupted)(void *arg), void *arg)
+/* ------------------------------------------------------------------ faulting in */
+
+struct asker {
+	bool (*interrupted)(void *arg);
+	void *arg;
+};
+
+static bool asked_to_stop(const struct asker *a)
 {
+	return a->interrupted && a->interrupted(a->arg);
+}
+
+/* Touch hva as the access would. It may wait for the host (a userfaultfd, a disk); a kick ends it. */
+static int touch(const struct region *r, hva_t hva, bool write, const struct asker *a)
+{
+	u32 kicks = guard_kicks;
+
+	if (write ? !r->writable : !r->readable)
+		return -EFAULT;
+	if (asked_to_stop(a))
+		return -EINTR;
+	if (r->special || !guard_touch_unless_kicked((void *)hva, write, kicks))
+		return 0;
 	if (guard_fault.sig == GUARD_BROKEN_OFF)
-		return interrupted && interrupted(arg) ? -EINTR : -EAGAIN;
+		return asked_to_stop(a) ? -EINTR : -EAGAIN;
 	if (guard_fault.sig == SIGBUS && guard_fault.code == BUS_MCEERR_AR)
 		return -EHWPOISON;
 	return -EFAULT;
 }
 
-/* Largest level whose aligned block around hva lies in the region. */
-static int region_level(const struct region *r, hva_t hva)
+/* Largest level whose aligned block around hva lies in [start, end). */
+static int block_level(hva_t start, hva_t end, hva_t hva)
 {
 	int level;
 
 	for (level = LEVEL_1G; level > LEVEL_4K; level--) {
-		hva_t start = ALIGN_DOWN(hva, LEVEL_SIZE(level));
+		hva_t first = ALIGN_DOWN(hva, LEVEL_SIZE(level));
 
-		if (start >= r->start && start + LEVEL_SIZE(level) <= r->end)
+		if (first >= start && first + LEVEL_SIZE(level) <= end)
 			break;
 	}
 	return level;
 }
 
-static int linux_fault_in(void *primary, hva_t hva, unsigned flags, bool (*interrupted)(void *arg),
-			  void *arg, struct frame *out)
+static int region_level(const struct region *r, hva_t hva)
 {
-	bool write = flags & FAULT_WRITE;
-	struct region r;
-	int err = regions_find(hva, &r);
+	/* Under a userfaultfd each page is a fault of its own, taken outside guest mode. */
+	return r->uffd || r->special ? LEVEL_4K : block_level(r->start, r->end, hva);
+}
 
-	if (err)
-		return err;
-	if (write ? !r.writable : !r.readable)
-		return -EFAULT;
-	if (write ? guard_touch_write((void *)hva) : guard_touch_read((void *)hva)) {
-		err = touch_errno(interrupted, arg);
-		if (err == -EFAULT)
-			regions_forget(); /* it may be the cache that is wrong */
-		return err;
+static bool wants_window(const struct region *r)
+{
+	return r->shared && !r->special && !r->uffd && !r->fixed && !primary_linux_no_windows;
+}
+
+/* 0; 1: to be reached directly; -EAGAIN. */
+static int window_frame(struct primary_linux *p, const struct region *r, hva_t hva, u64 epoch,
+			struct frame *f)
+{
+	struct window_piece w;
+	int err;
+
+	if (!windows_find(p, hva, &w)) {
+		err = windows_make(p, r, hva, epoch);
+		if (err == -EAGAIN)
+			return err;
+		if (err) {
+			regions_set_fixed(hva);
+			return 1;
+		}
+		if (!windows_find(p, hva, &w))
+			return -EAGAIN;
 	}
-	*out = (struct frame){
-		.host = (void *)(hva & PAGE_MASK),
-		.pfn = hva >> PAGE_SHIFT,
-		.writable = r.writable,
-		.dirties = true,
-		.max_level = (u8)region_level(&r, hva),
-	};
+	f->host = (void *)((hva & PAGE_MASK) + w.delta);
+	f->window = true;
+	f->max_level = (u8)block_level(MAX(w.start, r->start), MIN(w.end, r->end), hva);
 	return 0;
 }
 
-/* Nothing is held for a direct frame: the kernel keeps the page's marks itself. */
+static int frame_make(struct primary_linux *p, const struct region *r, hva_t hva, u64 epoch,
+		      struct frame *f)
+{
+	int err = 1;
+
+	*f = (struct frame){
+		.host = (void *)(hva & PAGE_MASK),
+		.writable = r->writable,
+		.dirties = !r->special,
+		.unprobed = r->special,
+		.max_level = (u8)region_level(r, hva),
+	};
+	if (wants_window(r))
+		err = window_frame(p, r, hva, epoch, f);
+	f->pfn = (u64)f->host >> PAGE_SHIFT;
+	return MIN(err, 0);
+}
+
+static int linux_fault_in(void *primary, hva_t hva, unsigned flags, bool (*interrupted)(void *arg),
+			  void *arg, struct frame *out)
+{
+	struct asker a = {interrupted, arg};
+	bool write = flags & FAULT_WRITE;
+	struct region r;
+	u64 epoch;
+	int err;
+
+	err = regions_find(hva, &r, &epoch);
+	if (!err)
+		err = touch(&r, hva, write, &a);
+	if (err == -EFAULT) {
+		/* It may be what we remember that is wrong: a change nobody told us of. */
+		regions_forget(hva & PAGE_MASK, (hva & PAGE_MASK) + PAGE_SIZE);
+		err = regions_find(hva, &r, &epoch);
+		if (!err)
+			err = touch(&r, hva, write, &a);
+	}
+	return err ? err : frame_make(primary, &r, hva, epoch, out);
+}
+
 static void linux_release(void *primary, struct frame *f, bool accessed, bool dirty)
 {
+	assert(!f->page);
 }
 
 static void linux_zapped(void *primary, u64 pfn, bool page_backed, bool accessed, bool dirty)
 {
+	assert(!page_backed);
 }
 
+/* ------------------------------------------------------------------ the rest */
+
+/* User space has no pin that outlives a truncation or a migration, and nothing here needs one:
+ * host-side uses go by the hva, guarded, each time. */
 static int linux_pin(void *primary, hva_t hva, u64 len, void **cookie)
 {
 	return -EOPNOTSUPP;
@@ -106,7 +185,8 @@ static void linux_unpin(void *primary, void *cookie)
 static int linux_level(void *primary, hva_t hva)
 {
 	struct region r;
-	int err = regions_find(hva, &r);
+	u64 epoch;
+	int err = regions_find(hva, &r, &epoch);
 
 	return err ? err : region_level(&r, hva);
 }
@@ -118,7 +198,8 @@ static int linux_range_add(void *primary, hva_t start, u64 len)
 
 static void linux_range_remove(void *primary, hva_t start, u64 len)
 {
-	registry_range_remove(primary, start, len);
+	if (registry_range_remove(primary, start, len))
+		windows_drop(primary, start, start + len);
 }
 
 static int linux_set_notifier(void *primary, const struct primary_notifier *n)

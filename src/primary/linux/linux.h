@@ -31,7 +31,8 @@ enum primary_change {
 	CHANGE_UNMAP,	 /* munmap, mmap over, mremap away: the mapping itself goes */
 	CHANGE_PROTECT,	 /* mprotect, pkey_mprotect */
 	CHANGE_CONTENT,	 /* madvise DONTNEED, REMOVE, FREE, COLLAPSE; brk shrink */
-	CHANGE_UFFD,	 /* userfaultfd registered, unregistered or write-protected */
+	CHANGE_UFFD,	 /* userfaultfd registered or write-protected */
+	CHANGE_UFFD_GONE, /* userfaultfd unregistered */
 };
 void *primary_linux_change_begin(hva_t start, u64 len, enum primary_change kind, int *err);
 void primary_linux_change_end(void *cookie);

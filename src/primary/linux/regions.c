@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the kernel says is mapped where: /proc/self/maps, read once and kept until a change of the
- * VMM's own mappings is seen.
+ * What is mapped where, as far as guests have touched it: one piece per mapping, kept until a
+ * change of it is seen. A piece covers every address that may have a live SPTE (a change takes out
+ * just what changed), so that a change of a file finds its mappings here.
+ *
+ * Pieces are replaced under the lock; what the kernel said is kept only when no change began since
+ * before it was asked, and is otherwise good for one fault, whose own check of invalidations
+ * decides.
  */
-#include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 #include "primary/linux/internal.h"
+#include "primary/linux/maps.h"
 
-/* A sorted snapshot of the process's mappings. */
-struct regions {
-	u32 n;
-	struct region r[];
+struct piece {
+	struct interval node;
+	struct region r;
 };
 
 static struct {
-	struct rwlock lock;
-	struct regions *now; /* guarded by lock; NULL: must be read anew */
-	u64 generation;	     /* atomic: forgets so far */
+	struct rwlock lock;	     /* regions_lock */
+	struct interval_tree pieces; /* do not overlap */
+	struct interval_tree uffd;   /* ranges under userfaultfd; do not overlap */
+	u32 uffd_seen;		     /* atomic */
+	u64 begun, ended;	     /* atomic: changes of mappings */
 } cache;
 
 __attribute__((constructor)) static void cache_init(void)
@@ -27,126 +29,174 @@ __attribute__((constructor)) static void cache_init(void)
 	rwlock_init(&cache.lock);
 }
 
-void regions_forget(void)
+void regions_reset(void)
 {
-	struct regions *old;
-
-	sync_add(&cache.generation, 1);
-	rwlock_write_lock(&cache.lock);
-	old = cache.now;
-	cache.now = NULL;
-	rwlock_write_unlock(&cache.lock);
-	free(old);
+	memset(&cache, 0, sizeof(cache));
+	rwlock_init(&cache.lock);
 }
 
-static bool lookup(const struct regions *all, hva_t hva, struct region *out)
+void regions_change_begin(void)
 {
-	u32 lo = 0, hi = all->n;
+	sync_add(&cache.begun, 1);
+}
 
-	while (lo < hi) {
-		u32 mid = (lo + hi) / 2;
+void regions_change_end(void)
+{
+	sync_add(&cache.ended, 1);
+}
 
-		if (all->r[mid].end <= hva)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (lo == all->n || all->r[lo].start > hva)
+u64 regions_epoch(void)
+{
+	/* One that is in progress will have moved `ended` when it is over: ask for its end. */
+	return sync_load_acquire(&cache.ended);
+}
+
+bool regions_unchanged(u64 epoch)
+{
+	return sync_load_acquire(&cache.begun) == epoch;
+}
+
+/* ------------------------------------------------------------------ pieces, lock held for write */
+
+static bool piece_put(struct interval_tree *t, const struct region *r)
+{
+	struct piece *p = pool_alloc();
+
+	if (!p)
 		return false;
-	*out = all->r[lo];
+	p->r = *r;
+	p->node.start = r->start;
+	p->node.last = r->end - 1;
+	interval_insert(t, &p->node);
 	return true;
 }
 
-/* The whole file, NUL-terminated; NULL when memory or the file is missing. */
-static char *read_maps(void)
+/* Take [start, end) out of the tree, keeping what pieces have on either side of it. */
+static void cut(struct interval_tree *t, hva_t start, hva_t end)
 {
-	int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	size_t size = 256 << 10, n = 0;
-	char *buf = fd >= 0 ? malloc(size) : NULL;
+	struct interval *n;
 
-	while (buf) {
-		long r = syscall(SYS_read, fd, buf + n, size - n - 1);
+	while ((n = interval_find(t, start, end - 1))) {
+		struct piece *p = container_of(n, struct piece, node);
+		struct region left = p->r, right = p->r;
 
-		if (r < 0 && errno == EINTR)
-			continue;
-		if (r <= 0)
-			break;
-		n += (size_t)r;
-		if (size - n < 4096) {
-			char *more = realloc(buf, size *= 2);
-
-			if (!more)
-				free(buf);
-			buf = more;
-		}
+		interval_remove(t, n);
+		pool_free(p);
+		left.end = start;
+		right.start = end;
+		right.off += end - p->r.start;
+		/* Out of memory here forgets more than it must: it will be asked for again. */
+		if (left.start < left.end)
+			piece_put(t, &left);
+		if (right.start < right.end)
+			piece_put(t, &right);
 	}
-	if (fd >= 0)
-		syscall(SYS_close, fd);
-	if (buf)
-		buf[n] = 0;
-	return buf;
 }
 
-static struct regions *parse_maps(void)
+void regions_forget(hva_t start, hva_t end)
 {
-	char *buf = read_maps();
-	struct regions *all = NULL;
-	u32 lines = 0;
-
-	for (char *p = buf; p && *p; p++)
-		lines += *p == '\n';
-	if (buf)
-		all = malloc(sizeof(*all) + lines * sizeof(all->r[0]));
-	if (all)
-		all->n = 0;
-	for (char *p = buf; all && p && *p; p = strchr(p, '\n') + 1) {
-		struct region *r = &all->r[all->n];
-		unsigned long start, end, off, ino;
-		unsigned major, minor;
-		char perm[5];
-
-		if (sscanf(p, "%lx-%lx %4s %lx %x:%x %lu", &start, &end, perm, &off, &major, &minor,
-			   &ino) == 7) {
-			*r = (struct region){start, end, perm[0] == 'r', perm[1] == 'w',
-					     perm[3] == 's', off, (u64)major << 32 | minor, ino};
-			all->n++;
-		}
-		if (!strchr(p, '\n'))
-			break;
-	}
-	free(buf);
-	return all;
+	rwlock_write_lock(&cache.lock);
+	cut(&cache.pieces, start, end);
+	rwlock_write_unlock(&cache.lock);
 }
 
-int regions_find(hva_t hva, struct region *out)
+void regions_set_uffd(hva_t start, hva_t end, bool on)
 {
-	struct regions *all, *old = NULL;
-	bool have, found = false;
-	u64 gen;
+	struct region r = {.start = start, .end = end};
 
+	if (!on && !regions_uffd_seen())
+		return;
+	rwlock_write_lock(&cache.lock);
+	cut(&cache.uffd, start, end);
+	if (on) {
+		sync_store(&cache.uffd_seen, 1);
+		piece_put(&cache.uffd, &r);
+	}
+	rwlock_write_unlock(&cache.lock);
+}
+
+void regions_set_fixed(hva_t hva)
+{
+	struct interval *n;
+
+	rwlock_write_lock(&cache.lock);
+	n = interval_find(&cache.pieces, hva, hva);
+	if (n)
+		container_of(n, struct piece, node)->r.fixed = true;
+	rwlock_write_unlock(&cache.lock);
+}
+
+bool regions_uffd_seen(void)
+{
+	return sync_load(&cache.uffd_seen);
+}
+
+/* ------------------------------------------------------------------ lookup */
+
+/* Lock held. A mapping partly under userfaultfd counts as wholly so: it makes no difference to what
+ * the guest sees. */
+static bool under_uffd(const struct region *r)
+{
+	return interval_find(&cache.uffd, r->start, r->end - 1);
+}
+
+static bool lookup(hva_t hva, struct region *out)
+{
+	struct interval *n = interval_find(&cache.pieces, hva, hva);
+
+	if (!n)
+		return false;
+	*out = container_of(n, struct piece, node)->r;
+	out->uffd = under_uffd(out);
+	return true;
+}
+
+int regions_find(hva_t hva, struct region *out, u64 *epoch)
+{
+	bool found;
+	int r;
+
+	*epoch = regions_epoch();
 	rwlock_read_lock(&cache.lock);
-	have = cache.now;
-	if (have)
-		found = lookup(cache.now, hva, out);
+	found = lookup(hva, out);
 	rwlock_read_unlock(&cache.lock);
 	if (found)
 		return 0;
-
-	/* Not there, or never read: ask the kernel before saying no, since a mapping may be new. */
-	gen = sync_load_acquire(&cache.generation);
-	all = parse_maps();
-	if (!all)
-		return -ENOMEM;
-	found = lookup(all, hva, out);
+	r = maps_query(hva, out);
+	if (r)
+		return r;
 	rwlock_write_lock(&cache.lock);
-	/* What was read before somebody's change is not kept after it. */
-	if (gen == sync_load(&cache.generation)) {
-		old = cache.now;
-		cache.now = all;
-		all = NULL;
+	out->uffd = under_uffd(out);
+	if (regions_unchanged(*epoch)) {
+		cut(&cache.pieces, out->start, out->end);
+		piece_put(&cache.pieces, out);
 	}
 	rwlock_write_unlock(&cache.lock);
-	free(all);
-	free(old);
-	return found ? 0 : -EFAULT;
+	return 0;
+}
+
+struct of_file {
+	u64 ino;
+	void (*fn)(const struct region *r, void *arg);
+	void *arg;
+};
+
+static bool visit_file(struct interval *n, void *arg)
+{
+	const struct region *r = &container_of(n, struct piece, node)->r;
+	struct of_file *f = arg;
+
+	if (r->ino == f->ino)
+		f->fn(r, f->arg);
+	return true;
+}
+
+void regions_each_of_file(u64 ino, hva_t start, hva_t end,
+			  void (*fn)(const struct region *r, void *arg), void *arg)
+{
+	struct of_file f = {ino, fn, arg};
+
+	rwlock_read_lock(&cache.lock);
+	interval_each(&cache.pieces, start, end - 1, visit_file, &f);
+	rwlock_read_unlock(&cache.lock);
 }

@@ -20,7 +20,7 @@ static int fault_in(void *primary, hva_t hva, unsigned flags, bool (*interrupted
 			struct page *p = pte->page;
 
 			out->host = page_word(m, p);
-			out->pfn = page_number(m, p);
+			out->pfn = (u64)out->host >> PAGE_SHIFT;
 			out->writable = pte->writable;
 			out->dirties = p->counted;
 			out->max_level = LEVEL_4K;
@@ -54,7 +54,7 @@ static void release(void *primary, struct frame *f, bool accessed, bool dirty)
 static void zapped(void *primary, u64 pfn, bool page_backed, bool accessed, bool dirty)
 {
 	struct model *m = primary;
-	struct page *p = &m->page[pfn];
+	struct page *p = &m->page[pfn - ((u64)m->memory >> PAGE_SHIFT)];
 
 	if (!page_backed)
 		return;

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * primary/linux/maps.h: ask the kernel what is mapped at one address. Any thread; sleeps on
+ * nothing but mmap_lock.
+ */
+#ifndef PRIMARY_LINUX_MAPS_H
+#define PRIMARY_LINUX_MAPS_H
+
+#include "primary/linux/internal.h"
+
+/* 0 with the whole mapping around hva in *out (uffd is left false), -EFAULT: none; or -errno. */
+int maps_query(hva_t hva, struct region *out);
+
+#endif

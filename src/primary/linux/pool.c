@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* Small objects from memory of our own: hooks run where the VMM's allocator must not be called. */
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "primary/linux/internal.h"
+
+#define POOL_CHUNK (64ULL << 10)
+
+struct free_object {
+	struct free_object *next;
+};
+
+static struct {
+	struct mutex lock;
+	struct free_object *free; /* guarded by lock */
+} pool;
+
+__attribute__((constructor)) static void pool_init(void)
+{
+	mutex_init(&pool.lock);
+}
+
+void pool_reset(void)
+{
+	mutex_init(&pool.lock);
+	pool.free = NULL;
+}
+
+/* Chunks are kept: their number is bounded by the most objects ever in use at once. */
+static bool refill(void)
+{
+	long at = syscall(SYS_mmap, NULL, POOL_CHUNK, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (at == -1)
+		return false;
+	for (u64 off = 0; off + POOL_OBJECT <= POOL_CHUNK; off += POOL_OBJECT) {
+		struct free_object *o = (struct free_object *)((char *)at + off);
+
+		o->next = pool.free;
+		pool.free = o;
+	}
+	return true;
+}
+
+void *pool_alloc(void)
+{
+	struct free_object *o = NULL;
+
+	mutex_lock(&pool.lock);
+	if (pool.free || refill()) {
+		o = pool.free;
+		pool.free = o->next;
+	}
+	mutex_unlock(&pool.lock);
+	return o ? memset(o, 0, POOL_OBJECT) : NULL;
+}
+
+void pool_free(void *p)
+{
+	struct free_object *o = p;
+
+	if (!p)
+		return;
+	mutex_lock(&pool.lock);
+	o->next = pool.free;
+	pool.free = o;
+	mutex_unlock(&pool.lock);
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Windows: a second mapping of shared memory, at addresses the VMM was never told, so that its
+ * calls do not touch it. What a guest reaches there is what it was given, until a zap: as with
+ * KVM, and unlike a direct frame, a zap that is forgotten shows.
+ *
+ * mremap() of a shared mapping with old size 0 duplicates it, without its descriptor. One window
+ * per mapping and memslot, not per page: vm.max_map_count bounds the number of mappings. It is
+ * placed congruent to the hva modulo 1 GiB or 2 MiB, so that the host can use huge pages too.
+ */
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "primary/linux/internal.h"
+
+struct window {
+	struct interval node; /* by hva */
+	u64 delta;	      /* window address minus hva */
+};
+
+/* ------------------------------------------------------------------ the kernel's side */
+
+static void unmap(u64 start, u64 end)
+{
+	if (start < end)
+		syscall(SYS_munmap, start, end - start);
+}
+
+/* Duplicate [start, end) somewhere. 0 with *delta set, or -errno. */
+static int duplicate(hva_t start, hva_t end, u64 *delta)
+{
+	u64 len = end - start;
+	u64 align = len >= LEVEL_SIZE(LEVEL_1G) ? LEVEL_SIZE(LEVEL_1G) : LEVEL_SIZE(LEVEL_2M);
+	u64 room = len + align;
+	long at = syscall(SYS_mmap, NULL, room, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	u64 reserved = (u64)at, to;
+
+	if (at == -1)
+		return -errno;
+	to = ALIGN_DOWN(reserved, align) + (start & (align - 1));
+	if (to < reserved)
+		to += align;
+	if (syscall(SYS_mremap, start, 0, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == -1) {
+		int err = errno;
+
+		unmap(reserved, reserved + room);
+		return -err;
+	}
+	unmap(reserved, to);
+	unmap(to + len, reserved + room);
+	/* A child has no guest, and a core file has the VMM's own mapping. */
+	syscall(SYS_madvise, to, len, MADV_DONTFORK);
+	syscall(SYS_madvise, to, len, MADV_DONTDUMP);
+	*delta = to - start;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ ours */
+
+static struct window *find(struct primary_linux *p, hva_t start, hva_t last)
+{
+	struct interval *n = interval_find(&p->windows, start, last);
+
+	return n ? container_of(n, struct window, node) : NULL;
+}
+
+bool windows_find(struct primary_linux *p, hva_t hva, struct window_piece *out)
+{
+	struct window *w;
+
+	rwlock_read_lock(&p->windows_lock);
+	w = find(p, hva, hva);
+	if (w)
+		*out = (struct window_piece){w->node.start, w->node.last + 1, w->delta};
+	rwlock_read_unlock(&p->windows_lock);
+	return w;
+}
+
+bool windows_overlap(struct primary_linux *p, hva_t start, hva_t end)
+{
+	bool any;
+
+	rwlock_read_lock(&p->windows_lock);
+	any = find(p, start, end - 1);
+	rwlock_read_unlock(&p->windows_lock);
+	return any;
+}
+
+/* windows_lock held for write. Out of memory loses the piece from our books only: it stays
+ * mapped until the process ends, and nobody is led there. */
+static void put(struct primary_linux *p, hva_t start, hva_t end, u64 delta)
+{
+	struct window *w = start < end ? pool_alloc() : NULL;
+
+	if (!w)
+		return;
+	w->node.start = start;
+	w->node.last = end - 1;
+	w->delta = delta;
+	interval_insert(&p->windows, &w->node);
+}
+
+/* The parts of [start, end) that no window covers yet become windows, the rest is unmapped. */
+static void fill_gaps(struct primary_linux *p, hva_t start, hva_t end, u64 delta)
+{
+	while (start < end) {
+		struct window *w = find(p, start, end - 1);
+		hva_t gap_end = w ? MAX(w->node.start, start) : end;
+		hva_t next = w ? MIN(w->node.last + 1, end) : end;
+
+		put(p, start, gap_end, delta);
+		unmap(gap_end + delta, next + delta);
+		start = next;
+	}
+}
+
+/* Keep of a duplicate of [from, to) what is p's to see, unless the mappings changed meanwhile. */
+static bool adopt(struct primary_linux *p, hva_t hva, hva_t from, hva_t to, u64 delta, u64 epoch)
+{
+	hva_t start = from, end = to;
+	bool ok;
+
+	if (!registry_clip(p, hva, &start, &end))
+		return false;
+	rwlock_write_lock(&p->windows_lock);
+	ok = regions_unchanged(epoch);
+	if (ok) {
+		unmap(from + delta, start + delta);
+		fill_gaps(p, start, end, delta);
+		unmap(end + delta, to + delta);
+	}
+	rwlock_write_unlock(&p->windows_lock);
+	registry_unlock();
+	return ok;
+}
+
+int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64 epoch)
+{
+	hva_t start = r->start, end = r->end;
+	u64 delta = 0;
+	int err;
+
+	if (!registry_clip(p, hva, &start, &end))
+		return -EAGAIN;
+	registry_unlock();
+	err = duplicate(start, end, &delta);
+	if (err)
+		return err;
+	/*
+	 * A change that has begun takes windows away before it changes anything; one made across
+	 * its begin may show what was there before, so it is not kept. The same for a memslot
+	 * that has gone: who removes it drops its windows afterwards.
+	 */
+	if (adopt(p, hva, start, end, delta, epoch))
+		return 0;
+	unmap(start + delta, end + delta);
+	return -EAGAIN;
+}
+
+void windows_drop(struct primary_linux *p, hva_t start, hva_t end)
+{
+	struct window *w;
+
+	rwlock_write_lock(&p->windows_lock);
+	while ((w = find(p, start, end - 1))) {
+		hva_t s = w->node.start, e = w->node.last + 1;
+
+		interval_remove(&p->windows, &w->node);
+		put(p, s, MIN(start, e), w->delta);
+		put(p, MAX(end, s), e, w->delta);
+		unmap(MAX(s, start) + w->delta, MIN(e, end) + w->delta);
+		pool_free(w);
+	}
+	rwlock_write_unlock(&p->windows_lock);
+}
