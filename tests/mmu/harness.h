@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
 #include "base/guard.h"
@@ -33,6 +34,14 @@ struct hvcpu {
 struct hvm {
 	struct mmu *mmu;
 };
+
+static inline u64 now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
+}
 
 void hvm_init(struct hvm *vm);
 void hvm_fini(struct hvm *vm);

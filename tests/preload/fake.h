@@ -22,6 +22,7 @@ enum fake_kind {
 	FAKE_PROTECT,
 	FAKE_CONTENT,
 	FAKE_UFFD,
+	FAKE_UFFD_GONE,
 	FAKE_FILE = 100,
 };
 

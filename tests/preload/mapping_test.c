@@ -142,7 +142,7 @@ static void userfault(void)
 	CHECK(ioctl(fd, UFFDIO_REGISTER, &reg) == 0);
 	expect(FAKE_UFFD, p, 2 * PAGE);
 	CHECK(ioctl(fd, UFFDIO_UNREGISTER, &reg.range) == 0);
-	expect(FAKE_UFFD, p, 2 * PAGE);
+	expect(FAKE_UFFD_GONE, p, 2 * PAGE);
 	CHECK_ERRNO(ioctl(fd, UFFDIO_REGISTER, (void *)8), EFAULT);
 }
 

@@ -193,7 +193,14 @@ static int linux_level(void *primary, hva_t hva)
 
 static int linux_range_add(void *primary, hva_t start, u64 len)
 {
-	return registry_range_add(primary, start, len);
+	int err;
+
+	/* Changes made while no memslot was there were not told to us. */
+	regions_change_begin();
+	err = registry_range_add(primary, start, len);
+	regions_forget(start, start + len);
+	regions_change_end();
+	return err;
 }
 
 static void linux_range_remove(void *primary, hva_t start, u64 len)
