@@ -15,6 +15,7 @@
 #define KVM_IOCTL_TYPE	0xAE /* KVMIO */
 #define MAYBE_NUMBERS	65536 /* numbers from here up are always looked at */
 
+/* Readers may see a bit late or too many: it only says whose number is worth an fstat(). */
 static u64 maybe_bits[MAYBE_NUMBERS / 64];
 
 void maybe_ours_set(int fd)
@@ -31,27 +32,27 @@ bool maybe_ours(int fd)
 	       (__atomic_load_n(&maybe_bits[fd / 64], __ATOMIC_RELAXED) >> (fd % 64) & 1);
 }
 
+static void maybe_ours_clear(int fd)
+{
+	if (fd >= 0 && fd < MAYBE_NUMBERS)
+		__atomic_fetch_and(&maybe_bits[fd / 64], ~(1ULL << (fd % 64)), __ATOMIC_RELAXED);
+}
+
 /* ------------------------------------------------------------------ ioctl */
 
 /* Calls on userfaultfd descriptors that change how a range of ours faults. */
-static long uffd_ioctl(int fd, unsigned long request, void *arg)
+static int uffd_ioctl(int fd, unsigned long request, void *arg)
 {
+	struct change c = {0};
 	struct uffdio_range range;
-	void *cookie;
-	long r;
-	int err = 0;
 
 	/* UFFDIO_REGISTER, UNREGISTER and WRITEPROTECT all begin with the range */
 	if (guard_copy_from(&range, arg, sizeof(range)))
-		return -EFAULT;
-	cookie = primary_linux_change_begin(
-		range.start, range.len,
-		request == UFFDIO_UNREGISTER ? CHANGE_UFFD_GONE : CHANGE_UFFD, &err);
-	if (err)
-		return err < 0 ? err : -err;
-	r = raw3(SYS_ioctl, fd, request, arg);
-	primary_linux_change_end(cookie);
-	return r;
+		return (int)raw_errno(-EFAULT);
+	if (!change_begin(&c, (void *)range.start, range.len,
+			  request == UFFDIO_UNREGISTER ? CHANGE_UFFD_GONE : CHANGE_UFFD))
+		return -1;
+	return (int)change_end(&c, raw3(SYS_ioctl, fd, request, arg));
 }
 
 static bool is_uffd_change(unsigned long request)
@@ -75,9 +76,8 @@ static bool ours_ioctl(int fd, unsigned long request, void *arg, long *ret)
 	ours = abi_ioctl(fd, request, arg, ret);
 	if (ours) {
 		maybe_ours_set(fd);
-		/* some return a new descriptor: a number too many in the set costs an fstat() */
-		if (*ret >= 0)
-			maybe_ours_set((int)MIN(*ret, (long)MAYBE_NUMBERS));
+		if (*ret > 2 && *ret < INT32_MAX && abi_owns((int)*ret))
+			maybe_ours_set((int)*ret); /* it made a new descriptor */
 	}
 	mask_leave(&w);
 	return ours;
@@ -96,23 +96,49 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	    ours_ioctl(fd, request, arg, &r))
 		return (int)raw_errno(r);
 	if (armed() && is_uffd_change(request))
-		return (int)raw_errno(uffd_ioctl(fd, request, arg));
+		return uffd_ioctl(fd, request, arg);
 	return (int)raw_errno(raw3(SYS_ioctl, fd, request, arg));
 }
 
 /* ------------------------------------------------------------------ close */
 
+bool descriptor_before_close(int fd)
+{
+	struct mask_window w;
+	bool ours;
+	int e = errno;
+
+	if (!armed() || fd < 0)
+		return false;
+	mask_enter(&w);
+	ours = abi_before_close(fd);
+	/* a vfork child closes its own number, not the one this set is about */
+	if (preload_own_process())
+		maybe_ours_clear(fd);
+	mask_leave(&w);
+	errno = e;
+	return ours;
+}
+
+void descriptor_after_close(bool ours)
+{
+	struct mask_window w;
+	int e = errno;
+
+	if (!ours)
+		return;
+	mask_enter(&w);
+	abi_after_close();
+	mask_leave(&w);
+	errno = e;
+}
+
 EXPORT int close(int fd)
 {
-	bool ours = armed() && abi_before_close(fd);
+	bool ours = descriptor_before_close(fd);
 	int r = REAL(close)(fd);
 
-	if (ours) {
-		int e = errno;
-
-		abi_after_close();
-		errno = e;
-	}
+	descriptor_after_close(ours);
 	return r;
 }
 
@@ -120,8 +146,7 @@ EXPORT int close_range(unsigned int first, unsigned int last, int flags)
 {
 	int r = REAL(close_range)(first, last, flags);
 
-	if (r == 0 && armed())
-		abi_after_close();
+	descriptor_after_close(armed() && r == 0);
 	return r;
 }
 
@@ -130,25 +155,15 @@ EXPORT void closefrom(int first)
 	/* glibc's own falls back on /proc where the call is missing; 5.14 has it */
 	if (raw3(SYS_close_range, first < 0 ? 0 : first, ~0U, 0))
 		abort();
-	if (armed())
-		abi_after_close();
+	descriptor_after_close(armed());
 }
 
 EXPORT int fclose(FILE *f)
 {
-	bool ours = false;
-	int r, e;
+	bool ours = armed() && descriptor_before_close(fileno(f));
+	int r = REAL(fclose)(f);
 
-	if (armed()) {
-		e = errno;
-		ours = abi_before_close(fileno(f));
-		errno = e;
-	}
-	r = REAL(fclose)(f);
-	e = errno;
-	if (ours)
-		abi_after_close();
-	errno = e;
+	descriptor_after_close(ours);
 	return r;
 }
 
@@ -156,12 +171,18 @@ EXPORT int fclose(FILE *f)
 
 static int duplicated(int oldfd, long newfd)
 {
-	if (newfd >= 0 && armed() && abi_owns(oldfd)) {
+	struct mask_window w;
+
+	if (newfd < 0 || !armed())
+		return (int)raw_errno(newfd);
+	mask_enter(&w);
+	if (abi_owns(oldfd)) {
 		maybe_ours_set(oldfd);
 		maybe_ours_set((int)newfd);
 		abi_duplicated(oldfd, (int)newfd);
 	}
-	return (int)raw_errno(newfd);
+	mask_leave(&w);
+	return (int)newfd;
 }
 
 EXPORT int dup(int oldfd)
@@ -171,12 +192,11 @@ EXPORT int dup(int oldfd)
 
 static int dup_over(int oldfd, int newfd, int flags, bool three)
 {
-	bool ours = armed() && oldfd != newfd && abi_before_close(newfd);
+	bool ours = oldfd != newfd && descriptor_before_close(newfd);
 	long r = three ? raw3(SYS_dup3, oldfd, newfd, flags) : raw2(SYS_dup2, oldfd, newfd);
 
-	if (r >= 0 && ours)
-		abi_after_close();
-	if (!three && oldfd == newfd)
+	descriptor_after_close(ours);
+	if (oldfd == newfd)
 		return (int)raw_errno(r);
 	return duplicated(oldfd, r);
 }
@@ -191,15 +211,26 @@ EXPORT int dup3(int oldfd, int newfd, int flags)
 	return dup_over(oldfd, newfd, flags, true);
 }
 
+bool descriptor_is_ours(int fd)
+{
+	struct mask_window w;
+	bool ours;
+
+	if (!maybe_ours(fd))
+		return false;
+	mask_enter(&w);
+	ours = abi_owns(fd);
+	mask_leave(&w);
+	return ours;
+}
+
 static int fcntl_of(int fd, int cmd, long arg)
 {
 	int r;
 
 	/* a character device and an anonymous inode have no seals */
-	if ((cmd == F_ADD_SEALS || cmd == F_GET_SEALS) && maybe_ours(fd) && abi_owns(fd)) {
-		errno = EINVAL;
-		return -1;
-	}
+	if ((cmd == F_ADD_SEALS || cmd == F_GET_SEALS) && descriptor_is_ours(fd))
+		return (int)raw_errno(-EINVAL);
 	r = REAL(fcntl)(fd, cmd, arg);
 	if (r >= 0 && (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC))
 		return duplicated(fd, r);
@@ -247,24 +278,36 @@ static void tell_sent(const struct msghdr *m)
 	}
 }
 
+static void tell_all_sent(const struct mmsghdr *m, int n)
+{
+	struct mask_window w;
+	int e = errno;
+
+	if (!armed())
+		return;
+	mask_enter(&w);
+	for (int i = 0; i < n; i++)
+		tell_sent(&m[i].msg_hdr);
+	mask_leave(&w);
+	errno = e;
+}
+
 EXPORT ssize_t sendmsg(int socket, const struct msghdr *m, int flags)
 {
 	ssize_t r = REAL(sendmsg)(socket, m, flags);
-	int e = errno;
 
-	if (r >= 0 && armed())
-		tell_sent(m);
-	errno = e;
+	if (r >= 0) {
+		struct mmsghdr one = {.msg_hdr = *m};
+
+		tell_all_sent(&one, 1);
+	}
 	return r;
 }
 
 EXPORT int sendmmsg(int socket, struct mmsghdr *m, unsigned int n, int flags)
 {
 	int r = REAL(sendmmsg)(socket, m, n, flags);
-	int e = errno;
 
-	for (int i = 0; i < r && armed(); i++)
-		tell_sent(&m[i].msg_hdr);
-	errno = e;
+	tell_all_sent(m, r);
 	return r;
 }

@@ -4,7 +4,7 @@
  *
  * Under each of the VMM's handlers stands deliver(), installed with the VMM's own sa_mask and
  * flags, so that the kernel does everything it would do for the VMM's handler. deliver() puts the
- * signal off when the thread runs a vCPU (vm/signals.h) and calls the VMM's handler otherwise.
+ * signal off while our code is in the thread (vm/signals.h) and calls the VMM's handler otherwise.
  * For SEGV, BUS, FPE, ILL and TRAP it stands there whatever the VMM asked for, because guarded
  * accesses fault; it then plays the VMM's disposition: handler, ignored or default.
  *
@@ -37,14 +37,13 @@ static u64 lock_table(void)
 	u64 all = ~0ULL, old = 0;
 
 	raw4(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, 8);
-	while (__atomic_exchange_n(&lock, 1, __ATOMIC_ACQUIRE))
-		raw0(SYS_sched_yield);
+	dispositions_lock();
 	return old;
 }
 
 static void unlock_table(u64 old)
 {
-	__atomic_store_n(&lock, 0, __ATOMIC_RELEASE);
+	dispositions_unlock();
 	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
 }
 
@@ -122,46 +121,26 @@ static void reset_handler(int sig)
 	unlock_table(old);
 }
 
-static u64 interrupted_sp(const void *uc)
-{
-	return (u64)((const ucontext_t *)uc)->uc_mcontext.gregs[REG_RSP];
-}
-
-/*
- * The handler may look at its mask, so what our window opened and the VMM blocks is blocked while
- * it runs.
- */
-static void call_handler(sighandler_t handler, int sig, siginfo_t *info, void *uc)
-{
-	void (*fn)(int, siginfo_t *, void *) = (void *)handler;
-	u64 outer, opened = 0, set;
-
-	if (mask_outer(interrupted_sp(uc), &outer)) {
-		raw4(SYS_rt_sigprocmask, SIG_BLOCK, &outer, &set, 8);
-		opened = outer & ~set;
-	}
-	fn(sig, info, uc);
-	if (opened)
-		raw4(SYS_rt_sigprocmask, SIG_UNBLOCK, &opened, 0, 8);
-}
-
-/* Our window opened what the VMM takes to be blocked: it stays pending until the window closes. */
-static bool is_blocked_in_view(int sig, void *uc)
-{
-	u64 mask;
-
-	return mask_is_synchronous(sig) && mask_view(interrupted_sp(uc), &mask) &&
-	       (mask & sig_bit(sig));
-}
-
 /* True: nothing is to be done now. */
 static bool deliver_sent(int sig, siginfo_t *info, void *uc, sighandler_t handler)
 {
-	if (is_blocked_in_view(sig, uc)) {
-		mask_stash(sig, info);
+	u64 view;
+	bool blocked;
+
+	if (!mask_view(&view))
+		return handler == SIG_IGN;
+	/* our window opened what the VMM takes to be blocked: not ignored, but pending */
+	blocked = mask_is_synchronous(sig) && (view & sig_bit(sig));
+	if (handler == SIG_IGN && !blocked)
+		return true;
+	if (!mask_is_synchronous(sig)) {
+		signals_keep(sig, info, uc);
 		return true;
 	}
-	return handler == SIG_IGN || signals_defer(sig, info, uc);
+	mask_stash(sig, info);
+	if (!blocked)
+		signals_leave_run(uc);
+	return true;
 }
 
 static void deliver(int sig, siginfo_t *info, void *uc)
@@ -188,7 +167,7 @@ static void deliver(int sig, siginfo_t *info, void *uc)
 		reset_handler(sig);
 	/* The VMM's handler may mean to change errno: it is not restored after it. */
 	errno = e;
-	call_handler(handler, sig, info, uc);
+	((void (*)(int, siginfo_t *, void *))(void *)handler)(sig, info, uc);
 }
 
 static void kicked(int sig, siginfo_t *info, void *uc)
@@ -221,6 +200,7 @@ static int set_in_vfork_child(int sig, const struct sigaction *act, struct sigac
 
 int dispositions_set(int sig, const struct sigaction *act, struct sigaction *old)
 {
+	struct sigaction new = act ? *act : (struct sigaction){0};
 	struct disposition before;
 	int r = 0;
 	u64 mask;
@@ -235,7 +215,7 @@ int dispositions_set(int sig, const struct sigaction *act, struct sigaction *old
 	mask = lock_table();
 	before = table[sig];
 	if (act) {
-		store_view(sig, act);
+		store_view(sig, &new);
 		r = install(sig, false);
 		if (r)
 			table[sig] = before;
@@ -253,7 +233,7 @@ static void let_in(const sigset_t *inner)
 
 	memcpy(&in, inner, sizeof(in));
 	mask_set_inner(in);
-	if (!mask_outer(0, &outer))
+	if (!mask_outer(&outer))
 		raw4(SYS_rt_sigprocmask, SIG_BLOCK, 0, &outer, 8);
 	stops = sig_bit(SIGKILL) | sig_bit(SIGSTOP) | sig_bit(SIGTSTP) | sig_bit(SIGTTIN) |
 		sig_bit(SIGTTOU) | sig_bit(SIGCONT) | sig_bit(32) | sig_bit(33);
@@ -286,18 +266,16 @@ void dispositions_adopt(void)
 	unlock_table(mask);
 }
 
-/* The child's copy of the lock must be free. */
-void dispositions_fork(int phase)
+/* No handler takes the lock while a window is open, so no mask is needed. */
+void dispositions_lock(void)
 {
-	static u64 mask;
+	while (__atomic_exchange_n(&lock, 1, __ATOMIC_ACQUIRE))
+		raw0(SYS_sched_yield);
+}
 
-	if (phase == 0) {
-		u64 m = lock_table();
-
-		mask = m;
-	} else {
-		unlock_table(mask);
-	}
+void dispositions_unlock(void)
+{
+	__atomic_store_n(&lock, 0, __ATOMIC_RELEASE);
 }
 
 /* ------------------------------------------------------------------ exec */

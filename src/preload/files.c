@@ -9,16 +9,26 @@
 #include "abi/abi.h"
 #include "preload/preload.h"
 #include "preload/real.h"
-#include "primary/linux/linux.h"
 
 /* In a hook whose other half is libc's: answer for a descriptor of ours. */
 #define REFUSE(fd, call)                                                                           \
 	do {                                                                                       \
-		long refused;                                                                      \
+		long refused_;                                                                     \
                                                                                                    \
-		if (maybe_ours(fd) && abi_refuses(fd, call, &refused))                             \
-			return raw_errno(refused);                                                 \
+		if (maybe_ours(fd) && refuses(fd, call, &refused_))                                \
+			return raw_errno(refused_);                                                \
 	} while (0)
+
+static COLD bool refuses(int fd, const char *call, long *ret)
+{
+	struct mask_window w;
+	bool r;
+
+	mask_enter(&w);
+	r = abi_refuses(fd, call, ret);
+	mask_leave(&w);
+	return r;
+}
 
 EXPORT ssize_t read(int fd, void *buf, size_t n)
 {
@@ -82,40 +92,14 @@ EXPORT off_t lseek64(int fd, off_t off, int whence)
 
 /* ------------------------------------------------------------------ truncation and punching */
 
-static bool begin(void **cookie, int fd, u64 off, u64 len)
-{
-	int err = 0;
-
-	*cookie = NULL;
-	if (!armed())
-		return true;
-	*cookie = primary_linux_file_change_begin(fd, off, len, &err);
-	if (err)
-		errno = err < 0 ? -err : err;
-	return !err;
-}
-
-static void end(void *cookie)
-{
-	int e = errno;
-
-	if (cookie)
-		primary_linux_change_end(cookie);
-	errno = e;
-}
-
 static int truncate_fd(int fd, off_t len)
 {
-	void *cookie;
-	long r;
+	struct change c = {0};
 
 	REFUSE(fd, "ftruncate");
-	if (len >= 0 && !begin(&cookie, fd, (u64)len, (u64)(INT64_MAX - len)))
+	if (len >= 0 && !change_begin_file(&c, fd, (u64)len, (u64)(INT64_MAX - len)))
 		return -1;
-	r = raw2(SYS_ftruncate, fd, len);
-	if (len >= 0)
-		end(cookie);
-	return (int)raw_errno(r);
+	return (int)change_end(&c, raw2(SYS_ftruncate, fd, len));
 }
 
 EXPORT int ftruncate(int fd, off_t len)
@@ -130,24 +114,20 @@ EXPORT int ftruncate64(int fd, off_t len)
 
 static int truncate_path(const char *path, off_t len)
 {
-	void *cookie = NULL;
-	long fd, r;
+	struct change c = {0};
 	bool ok = true;
 
 	if (path_is_kvm(AT_FDCWD, path))
 		return (int)raw_errno(-EINVAL); /* not a regular file */
 	if (armed() && len >= 0) {
-		fd = raw3(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC);
+		long fd = raw3(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC);
+
 		if (fd >= 0) {
-			ok = begin(&cookie, (int)fd, (u64)len, (u64)(INT64_MAX - len));
+			ok = change_begin_file(&c, (int)fd, (u64)len, (u64)(INT64_MAX - len));
 			raw1(SYS_close, fd);
 		}
 	}
-	if (!ok)
-		return -1;
-	r = raw2(SYS_truncate, path, len);
-	end(cookie);
-	return (int)raw_errno(r);
+	return ok ? (int)change_end(&c, raw2(SYS_truncate, path, len)) : -1;
 }
 
 EXPORT int truncate(const char *path, off_t len)
@@ -160,23 +140,33 @@ EXPORT int truncate64(const char *path, off_t len)
 	return truncate_path(path, len);
 }
 
+static bool allocates_ours(int fd, int mode, off_t off, off_t len, long *ret)
+{
+	struct mask_window w;
+	bool ours;
+
+	if (!maybe_ours(fd))
+		return false;
+	mask_enter(&w);
+	ours = abi_fallocate(fd, mode, off, len, ret);
+	mask_leave(&w);
+	return ours;
+}
+
 static int allocate(int fd, int mode, off_t off, off_t len)
 {
-	const int takes = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_ZERO_RANGE |
-			  FALLOC_FL_INSERT_RANGE;
 	const int shifts = FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE;
-	void *cookie = NULL;
-	long refused;
-	int r;
+	const int takes = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE | shifts;
+	struct change c = {0};
+	long r;
 
-	if (maybe_ours(fd) && abi_fallocate(fd, mode, off, len, &refused))
-		return (int)raw_errno(refused);
+	if (allocates_ours(fd, mode, off, len, &r))
+		return (int)raw_errno(r);
 	if ((mode & takes) && off >= 0 && len > 0 &&
-	    !begin(&cookie, fd, (u64)off, (mode & shifts) ? (u64)(INT64_MAX - off) : (u64)len))
+	    !change_begin_file(&c, fd, (u64)off, (u64)((mode & shifts) ? INT64_MAX - off : len)))
 		return -1;
 	r = REAL(fallocate)(fd, mode, off, len);
-	end(cookie);
-	return r;
+	return (int)change_end(&c, r < 0 ? -errno : r);
 }
 
 EXPORT int fallocate(int fd, int mode, off_t off, off_t len)
@@ -194,7 +184,7 @@ static int allocate_posix(int fd, off_t off, off_t len)
 {
 	long r;
 
-	if (maybe_ours(fd) && abi_fallocate(fd, 0, off, len, &r))
+	if (allocates_ours(fd, 0, off, len, &r))
 		return (int)-r;
 	return REAL(posix_fallocate)(fd, off, len);
 }

@@ -22,26 +22,33 @@ bool preload_own_process(void)
 
 /* ------------------------------------------------------------------ fork */
 
-static __thread void *fork_cookie __attribute__((tls_model("initial-exec")));
+static __thread struct {
+	struct mask_window window;
+	void *cookie;
+} forking __attribute__((tls_model("initial-exec")));
 
 static void before_fork(void)
 {
-	fork_cookie = primary_linux_fork_begin();
-	dispositions_fork(0);
+	mask_enter(&forking.window);
+	forking.cookie = primary_linux_fork_begin();
+	dispositions_lock();
 }
 
 static void after_fork_parent(void)
 {
-	dispositions_fork(1);
-	primary_linux_fork_end(fork_cookie, false);
+	dispositions_unlock();
+	primary_linux_fork_end(forking.cookie, false);
+	mask_leave(&forking.window);
 }
 
 static void after_fork_child(void)
 {
 	own_pid = raw0(SYS_getpid);
-	dispositions_fork(2);
-	primary_linux_fork_end(fork_cookie, true);
+	dispositions_unlock();
+	primary_linux_fork_end(forking.cookie, true);
 	abi_forked_child();
+	mask_forked_child();
+	mask_leave(&forking.window);
 }
 
 /* ------------------------------------------------------------------ arming */

@@ -5,7 +5,6 @@
  */
 #include <stdarg.h>
 #include <sys/mman.h>
-#include <sys/shm.h>
 #include <sys/uio.h>
 #include "abi/abi.h"
 #include "base/guard.h"
@@ -21,53 +20,36 @@
 #endif
 #define MADV_GUARD_INSTALL_ 102 /* since Linux 6.13 */
 
-static u64 page_up(u64 len)
-{
-	return len > -PAGE_SIZE ? len : ALIGN_UP(len, PAGE_SIZE);
-}
-
-/* False: it could not be begun and errno says why. */
-static bool begin(void **cookie, const void *start, u64 len, enum primary_change kind)
-{
-	int err = 0;
-
-	*cookie = NULL;
-	if (!armed() || !len)
-		return true;
-	*cookie = primary_linux_change_begin((u64)start, page_up(len), kind, &err);
-	if (err)
-		errno = err < 0 ? -err : err;
-	return !err;
-}
-
-static long finish(void *cookie, long r)
-{
-	primary_linux_change_end(cookie);
-	return raw_errno(r);
-}
-
-/* end(NULL) is allowed, but nothing is called in a process that never armed. */
-static long end(void *cookie, long r)
-{
-	return cookie ? finish(cookie, r) : raw_errno(r);
-}
-
 /* ------------------------------------------------------------------ mmap, munmap, mremap */
+
+static long map_file(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+{
+	struct mask_window w;
+	long r;
+
+	mask_enter(&w);
+	r = abi_mmap_check(fd, len, prot, flags, off);
+	if (r == 0) {
+		r = raw6(SYS_mmap, (long)addr, (long)len, prot, flags, fd, off);
+		if (r >= 0 || r < -4095)
+			abi_mapped(fd, (void *)r, len, prot, off);
+	}
+	mask_leave(&w);
+	return r;
+}
 
 static void *map(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
-	bool file = !(flags & MAP_ANONYMOUS) && fd >= 0 && armed();
-	void *cookie = NULL;
-	long r = file ? abi_mmap_check(fd, len, prot, flags, off) : 0;
+	struct change c = {0};
+	long r;
 
-	if (r < 0)
-		return (void *)raw_errno(r);
-	if ((flags & MAP_FIXED) && !begin(&cookie, addr, len, CHANGE_UNMAP))
+	if ((flags & MAP_FIXED) && !change_begin(&c, addr, len, CHANGE_UNMAP))
 		return MAP_FAILED;
-	r = raw6(SYS_mmap, (long)addr, (long)len, prot, flags, fd, off);
-	if (file && (r >= 0 || r < -4095))
-		abi_mapped(fd, (void *)r, len, prot, off);
-	return (void *)end(cookie, r);
+	if (armed() && !(flags & MAP_ANONYMOUS) && fd >= 0)
+		r = map_file(addr, len, prot, flags, fd, off);
+	else
+		r = raw6(SYS_mmap, (long)addr, (long)len, prot, flags, fd, off);
+	return (void *)change_end(&c, r);
 }
 
 EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
@@ -82,16 +64,17 @@ EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t o
 
 EXPORT int munmap(void *addr, size_t len)
 {
-	void *cookie;
+	struct change c = {0};
 
-	if (!begin(&cookie, addr, len, CHANGE_UNMAP))
+	if (!change_begin(&c, addr, len, CHANGE_UNMAP))
 		return -1;
-	return (int)end(cookie, raw2(SYS_munmap, addr, len));
+	return (int)change_end(&c, raw2(SYS_munmap, addr, len));
 }
 
 EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 {
-	void *from, *to = NULL, *target = NULL;
+	struct change from = {0}, to = {0};
+	void *target = NULL;
 	va_list ap;
 	long r;
 
@@ -99,36 +82,36 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
 		target = va_arg(ap, void *);
 	va_end(ap);
-	if (!begin(&from, old, old_len, CHANGE_UNMAP))
+	/* old size 0 takes nothing away: it makes a second mapping */
+	if (!change_begin(&from, old, old_len, CHANGE_UNMAP))
 		return MAP_FAILED;
-	if ((flags & MREMAP_FIXED) && !begin(&to, target, new_len, CHANGE_UNMAP)) {
-		primary_linux_change_end(from);
-		return MAP_FAILED;
+	if ((flags & MREMAP_FIXED) && !change_begin(&to, target, new_len, CHANGE_UNMAP)) {
+		r = -errno;
+	} else {
+		r = raw5(SYS_mremap, old, old_len, new_len, flags, target);
+		change_end(&to, r);
 	}
-	r = raw5(SYS_mremap, old, old_len, new_len, flags, target);
-	if (to)
-		primary_linux_change_end(to);
-	return (void *)end(from, r);
+	return (void *)change_end(&from, r);
 }
 
 /* ------------------------------------------------------------------ protection and contents */
 
 EXPORT int mprotect(void *addr, size_t len, int prot)
 {
-	void *cookie;
+	struct change c = {0};
 
-	if (!begin(&cookie, addr, len, CHANGE_PROTECT))
+	if (!change_begin(&c, addr, len, CHANGE_PROTECT))
 		return -1;
-	return (int)end(cookie, raw3(SYS_mprotect, addr, len, prot));
+	return (int)change_end(&c, raw3(SYS_mprotect, addr, len, prot));
 }
 
 EXPORT int pkey_mprotect(void *addr, size_t len, int prot, int pkey)
 {
-	void *cookie;
+	struct change c = {0};
 
-	if (!begin(&cookie, addr, len, CHANGE_PROTECT))
+	if (!change_begin(&c, addr, len, CHANGE_PROTECT))
 		return -1;
-	return (int)end(cookie, raw4(SYS_pkey_mprotect, addr, len, prot, pkey));
+	return (int)change_end(&c, raw4(SYS_pkey_mprotect, addr, len, prot, pkey));
 }
 
 static bool takes_pages(int advice)
@@ -149,11 +132,11 @@ static bool takes_pages(int advice)
 
 EXPORT int madvise(void *addr, size_t len, int advice)
 {
-	void *cookie = NULL;
+	struct change c = {0};
 
-	if (takes_pages(advice) && !begin(&cookie, addr, len, CHANGE_CONTENT))
+	if (takes_pages(advice) && !change_begin(&c, addr, len, CHANGE_CONTENT))
 		return -1;
-	return (int)end(cookie, raw3(SYS_madvise, addr, len, advice));
+	return (int)change_end(&c, raw3(SYS_madvise, addr, len, advice));
 }
 
 EXPORT int posix_madvise(void *addr, size_t len, int advice)
@@ -171,7 +154,7 @@ EXPORT int posix_madvise(void *addr, size_t len, int advice)
 EXPORT ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t n, int advice,
 			       unsigned int flags)
 {
-	void *cookie = NULL;
+	struct change c = {0};
 
 	if (armed() && takes_pages(advice) && n && n <= UIO_MAXIOV) {
 		u64 lo = ~0ULL, hi = 0;
@@ -184,45 +167,48 @@ EXPORT ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t n, int
 			lo = MIN(lo, (u64)v.iov_base);
 			hi = MAX(hi, (u64)v.iov_base + v.iov_len);
 		}
-		if (hi > lo && !begin(&cookie, (void *)lo, hi - lo, CHANGE_CONTENT))
+		if (hi > lo && !change_begin(&c, (void *)lo, hi - lo, CHANGE_CONTENT))
 			return -1;
 	}
-	return end(cookie, raw5(SYS_process_madvise, pidfd, iov, n, advice, flags));
+	return change_end(&c, raw5(SYS_process_madvise, pidfd, iov, n, advice, flags));
 }
 
 /* ------------------------------------------------------------------ the heap */
 
-/* False: errno is set. The break's new place takes [lower, old) away. */
-static bool begin_break(void **cookie, u64 lower)
+/* The break's new place takes [lower, now) away. False: errno is set. */
+static bool begin_break(struct change *c, u64 now, u64 lower)
 {
-	u64 now = armed() ? (u64)raw1(SYS_brk, 0) : 0;
+	u64 page = ALIGN_DOWN(lower, PAGE_SIZE);
 
-	*cookie = NULL;
-	return lower >= now || begin(cookie, (void *)ALIGN_DOWN(lower, PAGE_SIZE), now - lower,
-				     CHANGE_UNMAP);
+	return lower >= now || change_begin(c, (void *)page, now - page, CHANGE_UNMAP);
+}
+
+static u64 break_now(void)
+{
+	return armed() ? (u64)raw1(SYS_brk, 0) : 0;
 }
 
 EXPORT int brk(void *addr)
 {
-	void *cookie;
+	struct change c = {0};
 	int r;
 
-	if (!begin_break(&cookie, (u64)addr))
+	if (!begin_break(&c, break_now(), (u64)addr))
 		return -1;
 	r = REAL(brk)(addr);
-	if (cookie)
-		primary_linux_change_end(cookie);
+	change_end(&c, 0);
 	return r;
 }
 
 EXPORT void *sbrk(intptr_t delta)
 {
-	void *cookie = NULL, *r;
+	u64 now = delta < 0 ? break_now() : 0;
+	struct change c = {0};
+	void *r;
 
-	if (delta < 0 && armed() && !begin_break(&cookie, (u64)raw1(SYS_brk, 0) + (u64)delta))
+	if (now && !begin_break(&c, now, now + (u64)delta))
 		return (void *)-1;
 	r = REAL(sbrk)(delta);
-	if (cookie)
-		primary_linux_change_end(cookie);
+	change_end(&c, 0);
 	return r;
 }

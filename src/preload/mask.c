@@ -5,25 +5,23 @@
  * The kernel's mask of a thread is the VMM's own, always, so that sigwait, signalfd, ppoll,
  * sigsuspend, siglongjmp and inheritance mean what they mean without us. It differs only in a
  * window: while a call of the VMM's is carried out by our code, the signals that guarded accesses
- * raise are open, and so is the kick. A signal the VMM blocks that arrives in such a window by
- * someone's kill() is kept and queued again when the window closes.
- *
- * Everything here may run in a handler or be broken off by siglongjmp() out of one: a window
- * left behind by such a jump does no harm, since outside of windows the kernel's mask decides.
+ * raise are open, and so is the kick. No handler of the VMM's runs inside a window, where locks
+ * may be held: what arrives is kept (vm/signals.h; those five here, since they must stay open)
+ * and delivered when the window closes, as at the edge of a system call.
  */
+#include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 #include "preload/preload.h"
 #include "vm/signals.h"
 
-#define STASH_SIZE 8 /* synchronous signals sent by kill(): standard ones do not queue anyway */
+#define STASH_SIZE 5 /* one of each synchronous signal: standard ones do not queue */
 
 static __thread struct {
 	bool open;
+	bool has_inner;
 	u64 outer;
 	u64 inner; /* KVM_SET_SIGNAL_MASK's for the run that goes on in it */
-	bool has_inner;
-	u64 frame; /* stack address of the window: what runs in it has a lower stack pointer */
 	int stashed;
 	siginfo_t stash[STASH_SIZE];
 } window __attribute__((tls_model("initial-exec")));
@@ -53,14 +51,21 @@ void mask_enter(struct mask_window *w)
 	u64 set = opened_signals();
 
 	w->nested = window.open;
-	w->outer = window.outer;
-	w->frame = window.frame;
+	if (w->nested)
+		return;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &w->cancel_state);
+	signals_call_begin();
 	window.outer = 0;
 	window.has_inner = false;
-	window.frame = (u64)w;
+	window.stashed = 0;
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	window.open = true;
 	raw4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, &window.outer, 8);
+}
+
+void mask_forked_child(void)
+{
+	window.stashed = 0; /* what was sent to the parent */
 }
 
 /* Back to where it was sent: to the thread, or to whichever thread of the process takes it. */
@@ -77,21 +82,26 @@ static void queue_again(siginfo_t *info)
 
 void mask_leave(struct mask_window *w)
 {
-	u64 set = window.outer & opened_signals();
+	u64 close_again;
 
-	if (unlikely(set))
-		raw4(SYS_rt_sigprocmask, SIG_BLOCK, &set, 0, 8);
-	window.open = w->nested;
-	window.outer = w->outer;
-	window.frame = w->frame;
-	window.has_inner = false;
+	if (w->nested)
+		return;
+	close_again = window.outer & opened_signals();
+	if (unlikely(close_again))
+		raw4(SYS_rt_sigprocmask, SIG_BLOCK, &close_again, 0, 8);
+	window.open = false;
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	/* here the VMM's handlers of what was kept run */
+	if (unlikely(signals_kept()))
+		raw4(SYS_rt_sigprocmask, SIG_SETMASK, &window.outer, 0, 8);
 	while (unlikely(window.stashed))
 		queue_again(&window.stash[--window.stashed]);
+	pthread_setcancelstate(w->cancel_state, NULL);
 }
 
-bool mask_outer(u64 sp, u64 *mask)
+bool mask_outer(u64 *mask)
 {
-	if (!window.open || sp > window.frame)
+	if (!window.open)
 		return false;
 	*mask = window.outer;
 	return true;
@@ -103,9 +113,9 @@ void mask_set_inner(u64 mask)
 	window.has_inner = true;
 }
 
-bool mask_view(u64 sp, u64 *mask)
+bool mask_view(u64 *mask)
 {
-	if (!mask_outer(sp, mask))
+	if (!mask_outer(mask))
 		return false;
 	if (window.has_inner && signals_in_run())
 		*mask = window.inner;

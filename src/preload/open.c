@@ -4,15 +4,15 @@
  * and whether or not the user may open it.
  */
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdarg.h>
+#include <sys/stat.h>
 #include "abi/abi.h"
 #include "preload/preload.h"
 #include "preload/real.h"
-#include "primary/linux/linux.h"
 
 static long open_kvm(int flags)
 {
+	struct mask_window w;
 	long fd;
 
 	if ((flags & O_CREAT) && (flags & O_EXCL))
@@ -20,28 +20,39 @@ static long open_kvm(int flags)
 	if (flags & O_DIRECTORY)
 		return -ENOTDIR;
 	preload_arm();
+	mask_enter(&w);
 	fd = abi_open(flags);
 	if (fd >= 0)
 		maybe_ours_set((int)fd);
+	mask_leave(&w);
 	return fd;
+}
+
+/* Does opening this path to truncate it take pages? Not of a fifo, which may block for long. */
+static bool is_regular(int fd)
+{
+	struct stat st;
+
+	return raw2(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 /* O_TRUNC takes the pages of a file that may back guest memory. */
 static int open_truncating(int dirfd, const char *path, int flags, mode_t mode)
 {
 	long o_path = raw3(SYS_openat, dirfd, path, O_PATH | O_CLOEXEC | (flags & O_NOFOLLOW));
-	void *cookie = NULL;
-	int err = 0, fd;
+	struct change c = {0};
+	bool ok = true;
+	int fd;
 
 	if (o_path >= 0) {
-		cookie = primary_linux_file_change_begin((int)o_path, 0, INT64_MAX, &err);
+		if (is_regular((int)o_path))
+			ok = change_begin_file(&c, (int)o_path, 0, INT64_MAX);
 		raw1(SYS_close, o_path);
 	}
-	if (err)
-		return (int)raw_errno(err < 0 ? err : -err);
+	if (!ok)
+		return -1;
 	fd = REAL(openat)(dirfd, path, flags, mode);
-	primary_linux_change_end(cookie);
-	return fd;
+	return (int)change_end(&c, fd < 0 ? -errno : fd);
 }
 
 static int open_path(int dirfd, const char *path, int flags, mode_t mode)
@@ -139,9 +150,7 @@ static FILE *open_stream(const char *path, const char *mode)
 	if (!f) {
 		int e = errno;
 
-		abi_before_close((int)fd);
-		raw1(SYS_close, fd);
-		abi_after_close();
+		close((int)fd);
 		errno = e;
 	}
 	return f;

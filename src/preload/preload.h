@@ -35,22 +35,28 @@ bool path_is_kvm(int dirfd, const char *path);
 /* ---- descriptors.c: numbers that may be ours, so that read() of others costs one bit test */
 void maybe_ours_set(int fd);
 bool maybe_ours(int fd);
+bool descriptor_is_ours(int fd);
+/* Before and after a number is closed. Keep errno. */
+bool descriptor_before_close(int fd);
+void descriptor_after_close(bool ours);
 
 /* ---- mask.c: SEGV, BUS, FPE, ILL, TRAP and the kick, open while our code runs */
 struct mask_window {
-	/* of the window around this one, if any */
-	u64 outer, frame;
-	bool nested;
+	bool nested; /* in another one: changes nothing */
+	int cancel_state;
 };
+/*
+ * Around every call of the rooms below made for the VMM: inside, no handler of its runs and no
+ * cancellation acts. Not from a handler.
+ */
 void mask_enter(struct mask_window *w);
 void mask_leave(struct mask_window *w);
-/*
- * The mask outside of this thread's innermost window; false when code at stack pointer `sp` (0:
- * the caller) runs in none.
- */
-bool mask_outer(u64 sp, u64 *mask);
+/* In a forked child's copy of a window: what was sent to the parent is not its. */
+void mask_forked_child(void);
+/* The mask outside of this thread's window; false when it is in none. */
+bool mask_outer(u64 *mask);
 /* The same, or the run's own mask while one goes on: what the VMM takes to be in force now. */
-bool mask_view(u64 sp, u64 *mask);
+bool mask_view(u64 *mask);
 void mask_set_inner(u64 mask);
 bool mask_is_synchronous(int sig);
 /* From a handler: keep this signal and queue it again when the window closes. */
@@ -61,10 +67,27 @@ static inline u64 sig_bit(int sig)
 	return 1ULL << (sig - 1);
 }
 
+/* ---- change.c: a change of the VMM's memory, between telling primary/linux and having done it */
+struct change {
+	bool told; /* the window is open */
+	void *cookie;
+	struct mask_window window;
+};
+/*
+ * *c is zero before. False: the change must not be made; errno says why. `kind`: enum
+ * primary_change.
+ */
+bool change_begin(struct change *c, const void *start, u64 len, int kind);
+bool change_begin_file(struct change *c, int fd, u64 off, u64 len);
+/* As raw_errno(r). Also after a change that was never begun, when *c is zero. */
+long change_end(struct change *c, long r);
+
 /* ---- dispositions.c */
 /* Put deliver() under what the VMM has installed so far, and our own handlers in place. */
 void dispositions_adopt(void);
-void dispositions_fork(int phase); /* 0: about to, 1: parent, 2: child */
+/* Around fork(), so that the child's copy of the lock is free. In a window. */
+void dispositions_lock(void);
+void dispositions_unlock(void);
 /* sigaction() as the VMM sees it. 0 or -errno. */
 int dispositions_set(int sig, const struct sigaction *act, struct sigaction *old);
 /* Around an exec: what the VMM ignores is ignored by the kernel too. */

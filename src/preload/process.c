@@ -13,21 +13,77 @@
 #include "preload/real.h"
 #include "primary/linux/linux.h"
 
+/* A copy of this process is being made, without the handlers of pthread_atfork(). */
+struct copying {
+	bool told;
+	void *cookie;
+	struct mask_window window;
+};
+
+static void copying_begin(struct copying *c, bool tell)
+{
+	if (!tell)
+		return;
+	c->told = true;
+	mask_enter(&c->window);
+	c->cookie = primary_linux_fork_begin();
+}
+
+static void copying_end(struct copying *c)
+{
+	int e = errno;
+
+	if (!c->told)
+		return;
+	primary_linux_fork_end(c->cookie, false);
+	mask_leave(&c->window);
+	errno = e;
+}
+
+static void copying_child(struct copying *c)
+{
+	if (!c->told)
+		return;
+	mask_forked_child();
+	mask_leave(&c->window);
+}
+
 EXPORT pid_t _Fork(void)
 {
-	void *cookie = armed() ? primary_linux_fork_begin() : NULL;
-	pid_t pid = REAL(_Fork)();
+	struct copying c = {0};
+	pid_t pid;
 
+	copying_begin(&c, armed());
+	pid = REAL(_Fork)();
 	/* the child calls async-signal-safe functions only: it is told by its pid, as vfork's */
-	if (pid && armed())
-		primary_linux_fork_end(cookie, false);
+	if (pid)
+		copying_end(&c);
+	else
+		copying_child(&c);
 	return pid;
+}
+
+struct in_child {
+	int (*fn)(void *);
+	void *arg;
+	struct copying *copying;
+};
+
+/* The child has its own copy of the parent's stack, where its start still stands. */
+static int in_child(void *start)
+{
+	struct in_child s = *(struct in_child *)start;
+
+	copying_child(s.copying);
+	return s.fn(s.arg);
 }
 
 EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 {
 	bool copies = armed() && !(flags & CLONE_VM);
-	void *cookie, *tls, *parent_tid, *child_tid;
+	void *tls, *parent_tid, *child_tid;
+	struct in_child start = {fn, arg};
+	struct copying c = {0};
 	va_list ap;
 	int r;
 
@@ -36,10 +92,11 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	tls = va_arg(ap, void *);
 	child_tid = va_arg(ap, void *);
 	va_end(ap);
-	cookie = copies ? primary_linux_fork_begin() : NULL;
-	r = REAL(clone)(fn, stack, flags, arg, parent_tid, tls, child_tid);
-	if (copies)
-		primary_linux_fork_end(cookie, false);
+	copying_begin(&c, copies);
+	start.copying = &c;
+	r = copies ? REAL(clone)(in_child, stack, flags, &start, parent_tid, tls, child_tid)
+		   : REAL(clone)(fn, stack, flags, arg, parent_tid, tls, child_tid);
+	copying_end(&c);
 	return r;
 }
 

@@ -17,8 +17,13 @@ static int stat_fd(int fd, void *st)
 {
 	long r = raw2(SYS_fstat, fd, st);
 
-	if (r == 0 && maybe_ours(fd))
+	if (r == 0 && maybe_ours(fd)) {
+		struct mask_window w;
+
+		mask_enter(&w);
 		abi_fstat(fd, st);
+		mask_leave(&w);
+	}
 	return (int)raw_errno(r);
 }
 
@@ -154,7 +159,8 @@ EXPORT int statx(int dirfd, const char *restrict path, int flags, unsigned int m
 		statx_from(&st, out);
 		return 0;
 	}
-	if (means_descriptor(dirfd, path, flags) && abi_owns(dirfd) && stat_fd(dirfd, &st) == 0) {
+	if (means_descriptor(dirfd, path, flags) && descriptor_is_ours(dirfd) &&
+	    stat_fd(dirfd, &st) == 0) {
 		statx_from(&st, out);
 		return 0;
 	}

@@ -7,18 +7,17 @@
 #include "sync/atomic.h"
 #include "vm/vm.h"
 
-#define NR_SIGNALS	64 /* of the kernel; numbered from 1 */
 #define KERNEL_SIGSET_BYTES 8
 
 void (*signals_let_in)(const sigset_t *mask);
 
-/* This thread's run; touched by its own signal handlers, so every field is a plain word. */
+/* This thread's call; touched by its own signal handlers, so every field is a plain word. */
 static __thread struct {
 	struct vcpu *vcpu; /* non-NULL between begin and end */
-	u64 deferred;	   /* bit sig - 1 */
+	u64 kept;	   /* since the call began; bit sig - 1 */
+	bool leave;	   /* the run is to end */
 	bool masked;	   /* `before` is to be restored */
 	sigset_t before;
-	siginfo_t info[NR_SIGNALS];
 } run __attribute__((tls_model("initial-exec")));
 
 int signals_kick_number(void)
@@ -34,9 +33,11 @@ int signals_raw_mask(int how, const sigset_t *set, sigset_t *old)
 
 void signals_run_begin(struct vcpu *v, const sigset_t *mask)
 {
-	run.deferred = 0;
 	run.masked = mask != NULL;
 	sync_store_release(&run.vcpu, v);
+	/* what came since the call began came before the guest ran */
+	if (run.leave)
+		mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_SIGNAL);
 	if (mask) {
 		sigset_t set = *mask;
 
@@ -51,43 +52,16 @@ void signals_run_begin(struct vcpu *v, const sigset_t *mask)
 	}
 }
 
-/* Queue the noted signals again, to this thread: blocked now, delivered when the mask allows. */
-static u64 requeue(void)
-{
-	u64 all = run.deferred;
-
-	for (int sig = 1; sig <= NR_SIGNALS; sig++) {
-		if (all & BIT(sig - 1))
-			syscall(SYS_rt_tgsigqueueinfo, getpid(), (pid_t)syscall(SYS_gettid), sig,
-				&run.info[sig - 1]);
-	}
-	run.deferred = 0;
-	return all;
-}
-
 void signals_run_end(struct vcpu *v)
 {
-	u64 again = 0;
-
-	if (run.deferred)
-		again = requeue();
-	/*
-	 * From here a signal runs the VMM's handler at once. One that was taken note of between
-	 * requeue() and this store stays in run.deferred: look again.
-	 */
 	sync_store_release(&run.vcpu, NULL);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	if (run.deferred)
-		again |= requeue();
 	if (run.masked) {
-		signals_raw_mask(SIG_SETMASK, &run.before, NULL);
-	} else if (again) {
-		/* They were not blocked when they came. */
-		sigset_t set;
+		u64 before;
 
-		memset(&set, 0, sizeof(set));
-		memcpy(&set, &again, sizeof(again));
-		signals_raw_mask(SIG_UNBLOCK, &set, NULL);
+		memcpy(&before, &run.before, sizeof(before));
+		before |= run.kept;
+		memcpy(&run.before, &before, sizeof(before));
+		signals_raw_mask(SIG_SETMASK, &run.before, NULL);
 	}
 }
 
@@ -98,24 +72,46 @@ bool signals_in_run(void)
 
 bool signals_pending(void)
 {
-	return run.deferred != 0;
+	return run.leave;
 }
 
-bool signals_defer(int sig, siginfo_t *info, void *uc)
+void signals_call_begin(void)
 {
-	ucontext_t *u = uc;
+	run.kept = 0;
+	run.leave = false;
+}
+
+u64 signals_kept(void)
+{
+	return run.kept;
+}
+
+void signals_leave_run(void *uc)
+{
 	struct vcpu *v = run.vcpu;
 
+	run.leave = true;
 	if (!v)
-		return false;
-	run.info[sig - 1] = *info;
-	run.deferred |= BIT(sig - 1);
-	/* Kept blocked, so that one more of its kind waits in the kernel, not here. */
-	sigaddset(&u->uc_sigmask, sig);
+		return;
 	mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_SIGNAL);
 	sync_add(&v->wake_seq, 1);
-	guard_break_off(u);
-	return true;
+	guard_break_off(uc);
+}
+
+void signals_keep(int sig, siginfo_t *info, void *uc)
+{
+	ucontext_t *u = uc;
+	sigset_t set;
+
+	/* Blocked here and where the handler returns to, so that it waits in the kernel. */
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	signals_raw_mask(SIG_BLOCK, &set, NULL);
+	syscall(SYS_rt_tgsigqueueinfo, (pid_t)syscall(SYS_getpid), (pid_t)syscall(SYS_gettid), sig,
+		info);
+	sigaddset(&u->uc_sigmask, sig);
+	run.kept |= BIT(sig - 1);
+	signals_leave_run(uc);
 }
 
 void signals_kicked(int sig, siginfo_t *info, void *uc)

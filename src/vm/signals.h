@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * vm/signals.h: the VMM's signals while one of its threads runs a vCPU.
+ * vm/signals.h: the VMM's signals while one of its threads is in a call of ours.
  *
- * The VMM owns its signals. While a thread is between signals_run_begin() and signals_run_end(),
- * a signal that would have run one of the VMM's handlers is taken note of, kept blocked, and
- * makes the run end; signals_run_end() then queues it again to this very thread with its siginfo,
- * restores the mask, and the kernel delivers it at the edge of KVM_RUN, with no lock held. What
- * only KVM_SET_SIGNAL_MASK had let in thus stays pending, as with the real device.
+ * The VMM owns its signals. A signal that would have run one of its handlers while our code is in
+ * the thread is kept: blocked, and queued again to this very thread with its siginfo, so that the
+ * kernel delivers it at the edge of the call, with no lock held. If the call is KVM_RUN, that ends
+ * the run. What only KVM_SET_SIGNAL_MASK had let in thus stays pending, as with the real device.
  *
- * One real-time signal is ours, for kicks. The preload installs the handlers and keeps the VMM's
- * view of them (src/preload/); it calls signals_defer() and signals_kicked() from them.
+ * One real-time signal is ours, for kicks. The preload installs the handlers, opens and closes the
+ * calls and keeps the VMM's view of its dispositions (src/preload/).
  */
 #ifndef VM_SIGNALS_H
 #define VM_SIGNALS_H
@@ -28,11 +27,18 @@ void signals_run_begin(struct vcpu *v, const sigset_t *mask);
 void signals_run_end(struct vcpu *v);
 /* Is this thread between the two? */
 bool signals_in_run(void);
-/* Has a signal been deferred in this run? The vCPU's thread. */
+/* Is there a signal to leave the run for? The vCPU's thread. */
 bool signals_pending(void);
 
-/* From a handler. True: this thread runs a vCPU and the signal was taken note of. */
-bool signals_defer(int sig, siginfo_t *info, void *uc);
+/* A call of the VMM's begins on this thread: nothing is kept so far. */
+void signals_call_begin(void);
+/* What was kept since then, bit sig - 1: blocked still; the edge of the call restores the mask. */
+u64 signals_kept(void);
+
+/* From a handler, in a call: keep this signal. Not for those that guarded accesses raise. */
+void signals_keep(int sig, siginfo_t *info, void *uc);
+/* From a handler, in a call: what has come ends the run, if there is one. */
+void signals_leave_run(void *uc);
 /* The kick signal's handler body. */
 void signals_kicked(int sig, siginfo_t *info, void *uc);
 

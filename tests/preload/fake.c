@@ -67,7 +67,7 @@ static long fake_run(void)
 	for (int i = 0; i < 300 && r == 0; i++) {
 		struct timespec ms = {0, 1000000};
 
-		raw2(SYS_nanosleep, &ms, 0);
+		nanosleep(&ms, NULL); /* a cancellation point, as waiting is */
 		if (signals_pending())
 			r = -EINTR;
 	}
@@ -84,9 +84,12 @@ static void set_sigmask(const u64 *mask)
 
 bool abi_ioctl(int fd, unsigned long request, void *arg, long *ret)
 {
+	static __thread int inside;
+
 	if (!abi_owns(fd))
 		return false;
 	*ret = 0;
+	record.reentered += inside++;
 	switch (request) {
 	case FAKE_API_VERSION:
 		*ret = 12;
@@ -106,11 +109,15 @@ bool abi_ioctl(int fd, unsigned long request, void *arg, long *ret)
 		record.kind = FAKE_NONE;
 		break;
 	case FAKE_STAY:
+	case FAKE_STAY_RUN:
 		raw3(SYS_tgkill, raw0(SYS_getpid), raw0(SYS_gettid), (long)arg);
+		if (request == FAKE_STAY_RUN)
+			*ret = fake_run();
 		break;
 	default:
 		*ret = -ENOTTY;
 	}
+	inside--;
 	return true;
 }
 

@@ -15,6 +15,7 @@
 #define FAKE_SIGMASK	 _IO(0xAE, 0xf1) /* argument: u64 mask, as KVM_SET_SIGNAL_MASK; NULL: none */
 #define FAKE_RECORD	 _IO(0xAE, 0xf2) /* argument: struct fake_record */
 #define FAKE_STAY	 _IO(0xAE, 0xf3) /* raise the signal in the argument while inside */
+#define FAKE_STAY_RUN	 _IO(0xAE, 0xf4) /* the same, then run */
 
 enum fake_kind {
 	FAKE_NONE = -1,
@@ -31,6 +32,7 @@ struct fake_record {
 	int kind;	  /* of the last one */
 	uint64_t start, len;
 	int closed, after_close, duplicated, sent;
+	int reentered; /* calls made while another one of the thread was under way */
 	int fork_begun, fork_parent, fork_child, forked_child;
 };
 

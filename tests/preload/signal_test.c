@@ -13,10 +13,9 @@
 #include "fake.h"
 
 static int kvm;
-static volatile int seen, seen_value, seen_code, seen_outside_run;
+static volatile int seen, seen_value, seen_code;
 static void *volatile seen_addr, *volatile seen_stack;
 static sigset_t seen_mask;
-static volatile int inside_run;
 
 static void start(void)
 {
@@ -171,6 +170,55 @@ static void a_signal_ends_a_run(void)
 	CHECK_ERRNO(ioctl(kvm, FAKE_RUN, 0), EINTR);
 	CHECK(seen == 2);
 	pthread_join(t, NULL);
+}
+
+static void calling_handler(int sig)
+{
+	seen++;
+	CHECK(ioctl(kvm, FAKE_API_VERSION, 0) == 12);
+}
+
+static void handlers_run_outside_our_calls(void)
+{
+	struct fake_record r;
+	sigset_t none, now;
+
+	start();
+	for (int sig = SIGUSR1; sig; sig = sig == SIGUSR1 ? SIGBUS : 0) {
+		seen = 0;
+		signal(sig, calling_handler);
+		CHECK(ioctl(kvm, FAKE_STAY, sig) == 0);
+		CHECK(seen == 1);
+		CHECK_ERRNO(ioctl(kvm, FAKE_STAY_RUN, sig), EINTR);
+		CHECK(seen == 2);
+		CHECK(ioctl(kvm, FAKE_RUN, 0) == 0);
+		CHECK(ioctl(kvm, FAKE_RECORD, &r) == 0 && r.reentered == 0);
+		sigemptyset(&none);
+		CHECK(sigprocmask(SIG_BLOCK, NULL, &now) == 0);
+		CHECK(!memcmp(&none, &now, 8));
+	}
+}
+
+static void *cancelled_in_a_run(void *done)
+{
+	*(volatile int *)done = ioctl(kvm, FAKE_RUN, 0) == 0;
+	pthread_testcancel();
+	return NULL;
+}
+
+static void no_cancellation_inside(void)
+{
+	struct timespec t = {0, 50000000};
+	volatile int done = 0;
+	pthread_t thread;
+	void *result;
+
+	start();
+	CHECK(pthread_create(&thread, NULL, cancelled_in_a_run, (void *)&done) == 0);
+	nanosleep(&t, NULL);
+	CHECK(pthread_cancel(thread) == 0);
+	CHECK(pthread_join(thread, &result) == 0);
+	CHECK(result == PTHREAD_CANCELED && done);
 }
 
 static void an_ignored_one_does_not(void)
@@ -478,6 +526,8 @@ int main(void)
 		{"sigaction returns what was set", view_is_what_was_set},
 		{"masks are kept", masks_are_kept},
 		{"a signal ends a run, then its handler has run", a_signal_ends_a_run},
+		{"handlers run outside our calls", handlers_run_outside_our_calls},
+		{"no cancellation inside a call", no_cancellation_inside},
 		{"an ignored signal does not", an_ignored_one_does_not},
 		{"a blocked signal does not", a_blocked_one_does_not},
 		{"let in by the run's mask, it stays pending", let_in_by_the_run, SIGUSR1},
