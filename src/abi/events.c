@@ -2,6 +2,7 @@
 /* abi/events.c: calls on a vCPU about interrupts, events, the APIC, machine checks and time. */
 #include <signal.h>
 #include "abi/internal.h"
+#include "vm/clock.h"
 #include "abi/sregs.h"
 #include "base/guard.h"
 
@@ -236,6 +237,11 @@ long vcpu_ioctl_set_mce(struct call *c)
 }
 
 /* ---- time */
+
+long vcpu_ioctl_kvmclock_ctrl(struct call *c)
+{
+	return clock_guest_paused(c->v);
+}
 
 long vcpu_ioctl_get_tsc_khz(struct call *c)
 {

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <x86intrin.h>
 #include "abi/internal.h"
+#include "vm/clock.h"
 #include "base/guard.h"
 #include "sync/atomic.h"
 
@@ -115,9 +116,7 @@ long vm_ioctl_get_clock(struct call *c)
 {
 	struct kvm_clock_data *d = (void *)c->buf;
 
-	mutex_lock(&c->vm->lock);
-	d->clock = clock_ns(CLOCK_MONOTONIC_RAW) + (u64)c->vm->clock_offset;
-	mutex_unlock(&c->vm->lock);
+	d->clock = vm_clock_get(c->vm);
 	/* Without a vCPU there is no TSC to relate the clock to. */
 	if (!has_vcpus(c->vm))
 		return 0;
@@ -137,10 +136,7 @@ long vm_ioctl_set_clock(struct call *c)
 	/* The time since the clock was read elsewhere; one in the future counts as none. */
 	if ((d->flags & KVM_CLOCK_REALTIME) && now > d->realtime)
 		clock += now - d->realtime;
-	mutex_lock(&c->vm->lock);
-	c->vm->clock_offset = (s64)(clock - clock_ns(CLOCK_MONOTONIC_RAW));
-	mutex_unlock(&c->vm->lock);
-	mmu_request_all(c->vm->mmu, VCPU_REQ_CLOCK);
+	vm_clock_set(c->vm, clock);
 	return 0;
 }
 

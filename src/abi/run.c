@@ -185,6 +185,11 @@ static void put_fail_entry(struct vcpu *v, struct kvm_run *run)
 	run->fail_entry.cpu = 0;
 }
 
+static void put_eoi(struct vcpu *v, struct kvm_run *run)
+{
+	run->eoi.vector = v->exit->eoi_vector;
+}
+
 static void put_nothing(struct vcpu *v, struct kvm_run *run) {}
 
 /* KVM_EXIT_* and its part of the union. */

@@ -177,6 +177,7 @@ enum cpu_exit_reason {
 	CPU_EXIT_HYPERCALL,
 	CPU_EXIT_SET_TPR,    /* CR8 written with the APIC in the VMM */
 	CPU_EXIT_NOMEM,
+	CPU_EXIT_IOAPIC_EOI, /* eoi_vector: split irqchip, the VMM's I/O APIC wants to know */
 };
 
 /* What is with the VMM when cpu_run() returns. */
@@ -224,6 +225,7 @@ struct cpu_exit {
 			u64 ret;	/* the VMM's answer */
 		} hypercall;
 		u64 fail_entry_reason;
+		u8 eoi_vector;
 	};
 };
 

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "sync/atomic.h"
+#include "vm/clock.h"
 #include "vm/irq.h"
 #include "vm/signals.h"
 
@@ -97,7 +98,7 @@ static int env_msr_read(void *owner, u32 msr, bool host, u64 *value)
 		return 0;
 	}
 	if (!is_lapic_msr(msr))
-		return -ENOENT;
+		return clock_msr_read(v, msr, value);
 	if (v->lapic)
 		return lapic_msr_read(v->lapic, msr, value);
 	*value = 0;
@@ -115,7 +116,7 @@ static int env_msr_write(void *owner, u32 msr, bool host, u64 value)
 		return 0;
 	}
 	if (!is_lapic_msr(msr))
-		return -ENOENT;
+		return clock_msr_write(v, msr, value);
 	if (v->lapic)
 		return lapic_msr_write(v->lapic, msr, value);
 	return msr == MSR_TSC_DEADLINE ? 0 : -EINVAL;
@@ -162,8 +163,11 @@ static bool env_requests(void *owner)
 {
 	struct vcpu *v = owner;
 
-	sync_and(&v->cpu->mmu.requests,
-		 ~(u32)(VCPU_REQ_EVENT | VCPU_REQ_SIGNAL | VCPU_REQ_CLOCK));
+	u32 req = sync_and(&v->cpu->mmu.requests,
+			   ~(u32)(VCPU_REQ_EVENT | VCPU_REQ_SIGNAL | VCPU_REQ_CLOCK));
+
+	if (req & VCPU_REQ_CLOCK)
+		clock_update(v);
 	if (env_interrupted(owner))
 		return true;
 	return sync_load(&v->pending_events) != 0;
@@ -232,8 +236,11 @@ static void irqchip_sipi(void *vcpu, u8 vector)
 
 static void irqchip_eoi(void *vcpu, u8 vector)
 {
-	(void)vcpu;
-	(void)vector;
+	struct vcpu *v = vcpu;
+
+	sync_or(&v->pending_eoi[vector / 64], BIT(vector % 64));
+	sync_or(&v->pending_events, EVENT_EOI);
+	mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_EVENT);
 }
 
 static u64 irqchip_tsc(void *vcpu)

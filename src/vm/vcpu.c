@@ -125,6 +125,22 @@ static void block(struct vcpu *v)
 
 /* -- KVM_RUN */
 
+/* The next EOI the VMM is to hear of: true, and the exit is filled in. */
+static bool take_eoi(struct vcpu *v)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(v->pending_eoi); i++) {
+		u64 bits = sync_load(&v->pending_eoi[i]);
+
+		if (!bits)
+			continue;
+		sync_and(&v->pending_eoi[i], ~(bits & -bits));
+		v->exit->reason = CPU_EXIT_IOAPIC_EOI;
+		v->exit->eoi_vector = (u8)(i * 64 + (u32)__builtin_ctzll(bits));
+		return true;
+	}
+	return false;
+}
+
 /* 1: go on; 0 or -errno: vcpu_run()'s result. */
 static int after_run(struct vcpu *v)
 {
@@ -165,6 +181,8 @@ static int run_loop(struct vcpu *v)
 		/* An instruction the VMM answered is finished even if the run is to end. */
 		if (must_leave(v) && !replay_pending(v->cpu))
 			return -EINTR;
+		if (!replay_pending(v->cpu) && take_eoi(v))
+			return 0;
 		if (v->mp_state == KVM_MP_STATE_UNINITIALIZED) {
 			/* KVM lets the VMM see this one: api.rst, KVM_RUN's EAGAIN */
 			block(v);

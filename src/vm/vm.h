@@ -48,6 +48,11 @@ struct vcpu {
 	bool has_sigmask;
 	u32 wake_seq;	      /* futex a halted vCPU sleeps on; counts wake-ups */
 	u32 asleep;	      /* atomic: in that futex */
+	u64 pending_eoi[4];   /* atomic: vectors whose EOI the VMM's I/O APIC wants to hear of */
+	struct {
+		u64 time_msr, wall_msr; /* as the guest wrote them */
+		bool wall_due, paused;
+	} clock; /* clock.c; the vCPU's thread, or under mutex */
 	struct cpu_exit *exit; /* = &cpu->exit */
 	void *run_page;	      /* struct kvm_run: abi/ owns it; immediate_exit is polled through */
 	const u8 *immediate_exit; /* in run_page, may be NULL */
@@ -70,7 +75,7 @@ struct vm {
 	u32 bsp_id;
 	int pid;	/* of the process that made it: others get EIO */
 	u32 tsc_khz;	/* default of new vCPUs */
-	s64 clock_offset; /* KVM clock: CLOCK_MONOTONIC + this, ns */
+	s64 clock_offset; /* KVM clock: CLOCK_MONOTONIC_RAW + this, ns; atomic */
 	/* enabled capabilities */
 	bool split_irqchip, exception_payload, triple_fault_event, x2apic_format_32bit;
 	u32 user_space_msr; /* KVM_CAP_X86_USER_SPACE_MSR's mask */

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * vm/clock.h: the VM's clock (KVM_GET_CLOCK) and the guest's view of it, kvmclock: two pages in
+ * guest memory that tell the time by the TSC (KVM's documentation, x86/msr.rst and the pvclock
+ * structures it describes).
+ *
+ * MSRs: on the vCPU's thread. clock_update(): the same, outside guest mode; it writes guest
+ * memory. The rest: any thread.
+ */
+#ifndef VM_CLOCK_H
+#define VM_CLOCK_H
+
+#include "vm/vm.h"
+
+/* The VM's clock now, ns. Set: later reads go on from `ns`; every vCPU's page is written anew. */
+u64 vm_clock_get(struct vm *vm);
+void vm_clock_set(struct vm *vm, u64 ns);
+
+/* KVM's clock MSRs, both pairs of numbers. 0; -EINVAL: #GP; -ENOENT: not one of them. */
+int clock_msr_read(struct vcpu *v, u32 msr, u64 *value);
+int clock_msr_write(struct vcpu *v, u32 msr, u64 value);
+/* KVM_KVMCLOCK_CTRL: the guest was paused, its watchdogs should know. -EINVAL without a clock. */
+int clock_guest_paused(struct vcpu *v);
+/* Write what is due into guest memory (VCPU_REQ_CLOCK). */
+void clock_update(struct vcpu *v);
+
+#endif
