@@ -352,6 +352,7 @@ void cpu_run(struct cpu *c)
 	c->op = NULL;
 	/* The VMM, or a device it drives, may have stored into code since the last run. */
 	code_cache_distrust(c);
+	native_enter(c);
 	mmu_vcpu_enter(&c->mmu);
 	if (_setjmp(env))
 		after_unwind(c);

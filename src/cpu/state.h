@@ -288,6 +288,8 @@ struct cpu {
 	struct vreg v[32] __attribute__((aligned(64)));
 	u64 k[8];
 	u32 mxcsr;
+	u32 host_mxcsr; /* of the thread in cpu_run(); native_enter() took it down */
+	u16 host_fcw;
 	u8 fx[512] __attribute__((aligned(64)));
 
 	/* MSRs cpu/ keeps. */

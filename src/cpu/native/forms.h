@@ -58,6 +58,8 @@ void native_mmx_enter(struct cpu *c);
 #define FX_MXCSR_MASK 28
 #define FX_ST	32
 
+#define FCW_INIT 0x037f /* what FNINIT sets */
+
 #define FSW_ES 0x0080
 #define FSW_B  0x8000
 #define FSW_TOP 0x3800

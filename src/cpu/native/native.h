@@ -15,6 +15,9 @@
 
 /* Once per process. 0 or -errno (a system that refuses executable memfds). */
 int native_init(void);
+/* At the start of cpu_run(): take down the thread's own MXCSR and x87 control word, which every
+ * stub that changes them puts back. Reading them around each would cost more than the stub. */
+void native_enter(struct cpu *c);
 /* The decode function behind every CLASS_NATIVE line. */
 bool native_decode(struct decoder *d, struct op *op);
 

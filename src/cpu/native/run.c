@@ -4,7 +4,14 @@
 #include "base/guard.h"
 #include "cpu/access.h"
 #include "cpu/fault.h"
+#include "cpu/native/native.h"
 #include "cpu/native/run.h"
+
+void native_enter(struct cpu *c)
+{
+	asm volatile("stmxcsr %0" : "=m"(c->host_mxcsr));
+	asm volatile("fnstcw %0" : "=m"(c->host_fcw));
+}
 
 void native_died(struct cpu *c, const struct op *o, u64 la, bool write)
 {

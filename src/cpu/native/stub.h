@@ -72,14 +72,12 @@ static inline native_stub_fn *native_stub(s32 offset)
 /* Run a stub under the guest's MXCSR; the flags an unmasked exception sets are kept too. */
 static inline u64 native_call_fp(struct cpu *c, native_stub_fn *f, void *mem)
 {
-	u32 host;
 	u64 died;
 
-	asm volatile("stmxcsr %0" : "=m"(host));
 	asm volatile("ldmxcsr %0" : : "m"(c->mxcsr));
 	died = f(c, mem);
 	asm volatile("stmxcsr %0" : "=m"(c->mxcsr));
-	asm volatile("ldmxcsr %0" : : "m"(host));
+	asm volatile("ldmxcsr %0" : : "m"(c->host_mxcsr));
 	return died;
 }
 

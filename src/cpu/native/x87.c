@@ -52,16 +52,14 @@ static void fix_pointers(struct cpu *c, const struct op *o, const struct pointer
 static void run_stub(struct cpu *c, const struct op *o, void *p, u64 la, bool mem, bool write)
 {
 	struct pointers old = get_pointers(c);
-	u32 mxcsr;
-	u16 fcw;
 	u64 died;
 
-	asm volatile("stmxcsr %0" : "=m"(mxcsr));
-	asm volatile("fnstcw %0" : "=m"(fcw));
+	/* FXRSTOR loads MXCSR too: with what it is already. */
+	memcpy(c->fx + FX_MXCSR, &c->host_mxcsr, 4);
 	died = native_stub(o->imm)(c, p);
 	asm volatile("fninit");
-	asm volatile("fldcw %0" : : "m"(fcw));
-	asm volatile("ldmxcsr %0" : : "m"(mxcsr));
+	if (unlikely(c->host_fcw != FCW_INIT))
+		asm volatile("fldcw %0" : : "m"(c->host_fcw));
 	if (unlikely(died))
 		native_died(c, o, la, write);
 	fix_pointers(c, o, &old, mem);

@@ -7,7 +7,6 @@
 #include "cpu/fault.h"
 #include "cpu/native/forms.h"
 
-#define FCW_INIT  0x037f
 #define FCW_MASKS 0x003f
 #define FSW_KEEP  0x7f00 /* what FNCLEX leaves: conditions and TOP */
 #define MAX_ENV	  28

@@ -9,7 +9,6 @@
 #include "cpu/native/xstate.h"
 #include "cpu/system/system.h"
 
-#define FCW_INIT   0x37f
 #define MXCSR_INIT 0x1f80
 
 static struct {

@@ -7,6 +7,7 @@
 #include "base/guard.h"
 #include "cpu/access.h"
 #include "cpu/fault.h"
+#include "cpu/native/native.h"
 #include "cpu/system/system.h"
 
 u8 fake_vector;
@@ -38,6 +39,7 @@ struct cpu *fake_cpu_create(void)
 	c->xcr0 = c->xcr0_allowed = 0xe7;
 	c->key = MODE_LONG | BLOCK_KEY_SSE | BLOCK_KEY_AVX | BLOCK_KEY_AVX512;
 	fake_tlb_clear(c);
+	native_enter(c);
 	return c;
 }
 
