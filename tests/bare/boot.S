@@ -57,6 +57,31 @@ start64:
 	hlt
 	jmp	1b
 
+/* run_guarded(f): call f; false when an exception nobody expected came back through abandon. */
+	.globl	run_guarded, abandon
+run_guarded:
+	push	%rbx
+	push	%rbp
+	push	%r12
+	push	%r13
+	push	%r14
+	push	%r15
+	sub	$8, %rsp
+	mov	%rsp, abandon_rsp(%rip)
+	call	*%rdi
+	mov	$1, %eax
+1:	add	$8, %rsp
+	pop	%r15
+	pop	%r14
+	pop	%r13
+	pop	%r12
+	pop	%rbp
+	pop	%rbx
+	ret
+abandon:
+	xor	%eax, %eax
+	jmp	1b
+
 /* A stub for each vector: error code or 0, the vector, then the common part. */
 	.balign 16
 	.globl	stubs

@@ -6,6 +6,8 @@ enum { DEBUG_EXIT = 0xf4 }; /* -device isa-debug-exit,iobase=0xf4 */
 
 extern const struct test tests_start[], tests_end[];
 extern const u8 stubs[256][16];
+extern const u8 abandon[];
+u64 abandon_rsp;
 int run_test(const struct test *t);
 
 struct gate idt[256] __attribute__((aligned(16)));
@@ -62,13 +64,15 @@ void interrupt(struct frame *f)
 	if (f->vector == DB)
 		caught.dr6 = read_dr6();
 	if (!catch_rip) {
-		print("# unexpected vector %d error %lx rip %lx cr2 %lx\n", (int)f->vector,
-		      f->error, f->rip, read_cr2());
-		print("not ok suite\n");
-		outb(DEBUG_EXIT, 2);
+		check_failed(__FILE__, __LINE__, "an exception nobody expected",
+			     "vector %d error %lx rip %lx cr2 %lx", (int)f->vector, f->error,
+			     f->rip, read_cr2());
+		f->rip = (u64)abandon;
+		f->rsp = abandon_rsp;
+	} else {
+		f->rip = catch_rip;
+		f->rsp = catch_rsp;
 	}
-	f->rip = catch_rip;
-	f->rsp = catch_rsp;
 	f->cs = SEL_CODE64;
 	f->ss = SEL_DATA;
 	f->rflags = 2;
@@ -149,6 +153,7 @@ int main(void)
 		window_reset();
 		interrupt_hook = NULL;
 		result = run_test(t);
+		write_dr7(0x400);
 		write_cr0(cr0);
 		write_cr4(cr4);
 		passed += result > 0;

@@ -115,12 +115,14 @@ void skip(const char *why)
 	skipped = why;
 }
 
+bool run_guarded(void (*f)(void)); /* boot.S */
+
 /* Run one test; 1: passed, 0: skipped, -1: failed. */
 int run_test(const struct test *t)
 {
 	failed = false;
 	skipped = NULL;
-	t->run();
+	run_guarded(t->run);
 	if (failed)
 		print("not ok %s\n", t->name);
 	else if (skipped)
