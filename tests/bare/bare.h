@@ -218,7 +218,7 @@ enum {
 };
 
 struct features {
-	bool smep, smap, nx, umip, fsgsbase, pcid, page1g, rdtscp, xsave, intel;
+	bool smep, smap, nx, umip, fsgsbase, pcid, page1g, rdtscp, xsave, intel, tcg;
 	unsigned maxphyaddr;
 };
 extern struct features has;

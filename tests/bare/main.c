@@ -122,6 +122,12 @@ static void find_features(void)
 	cpuid(0x80000001, 0, ext);
 	cpuid(0x80000008, 0, size);
 	has.intel = max[1] == 0x756e6547; /* "Genu" */
+	if (one[2] & BIT(31)) {
+		u32 signature[4];
+
+		cpuid(0x40000000, 0, signature);
+		has.tcg = signature[1] == 0x54474354; /* "TCGT" */
+	}
 	has.pcid = one[2] & BIT(17);
 	has.xsave = one[2] & BIT(26);
 	has.nx = ext[3] & BIT(20);
