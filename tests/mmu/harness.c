@@ -100,23 +100,19 @@ void hvcpu_stop(struct hvcpu *h)
 
 /* ------------------------------------------------------------------ guest accesses */
 
-static int fill(struct hvcpu *h, gpa_t gpa, unsigned access)
+static int fill(struct hvcpu *h, gpa_t gpa, unsigned access, struct mmu_xlat *x)
 {
-	struct mmu_xlat x;
-	int r = mmu_translate(&h->v, gpa, access, &x);
+	u64 epoch;
+	int r;
 
-	while (!r && (access & MMU_WRITE) && x.code) {
-		u64 epoch = h->v.epoch;
-
-		mmu_code_write(&h->v, gpa, 8);
-		if (h->v.epoch == epoch) {
-			x.code = false; /* the store may be done, but not cached */
-			break;
-		}
-		r = mmu_translate(&h->v, gpa, access, &x);
-	}
+	do {
+		r = mmu_translate(&h->v, gpa, access, x);
+		epoch = h->v.epoch;
+		if (!r && (access & MMU_WRITE) && x->code)
+			r = mmu_code_write(&h->v, gpa, 8);
+	} while (!r && h->v.epoch != epoch);
 	if (!r)
-		mmu_tlb_fill(&h->v, TLB_KERNEL, gpa, gpa, &x, MMU_READ | MMU_WRITE, false);
+		mmu_tlb_fill(&h->v, TLB_KERNEL, gpa, gpa, x, MMU_READ | MMU_WRITE, false);
 	return r;
 }
 
@@ -133,11 +129,12 @@ int guest_load(struct hvcpu *h, gpa_t gpa, u64 *v)
 {
 	for (;;) {
 		void *p = tlb_read(&h->v.tlb[TLB_KERNEL], gpa, 8);
+		struct mmu_xlat x;
 		int r;
 
 		if (p && guard_load64(p, v))
 			return 0;
-		r = p ? died(h, gpa, MMU_READ) : fill(h, gpa, MMU_READ);
+		r = p ? died(h, gpa, MMU_READ) : fill(h, gpa, MMU_READ, &x);
 		if (r)
 			return r;
 	}
@@ -147,11 +144,18 @@ int guest_store(struct hvcpu *h, gpa_t gpa, u64 v)
 {
 	for (;;) {
 		void *p = tlb_write(&h->v.tlb[TLB_KERNEL], gpa, 8);
+		struct mmu_xlat x;
 		int r;
 
-		if (p && guard_store64(p, v))
+		if (!p) {
+			r = fill(h, gpa, MMU_WRITE, &x);
+			if (r)
+				return r;
+			p = x.host + (gpa & ~PAGE_MASK);
+		}
+		if (guard_store64(p, v))
 			return 0;
-		r = p ? died(h, gpa, MMU_WRITE) : fill(h, gpa, MMU_WRITE);
+		r = died(h, gpa, MMU_WRITE);
 		if (r)
 			return r;
 	}

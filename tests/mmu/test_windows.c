@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Window frames: shared memory is reached through a second mapping, so the invalidation protocol
+ * carries weight. Each change is made twice where it matters: with the hooks around it, when the
+ * guest must see the new bytes, and without, when it must still see the old ones (the proof that
+ * nothing but the protocol brought the new ones).
+ */
+#include <fcntl.h>
+#include "harness.h"
+
+#define LEN (4ULL << 20)
+#define GPA 0x40000000ULL
+
+struct fixture {
+	struct hvm vm;
+	struct hvcpu *h;
+	char *mem;
+	int fd;
+};
+
+static void fill_file(int fd, u64 off, u64 value)
+{
+	assert_int_equal(pwrite(fd, &value, 8, (off_t)off), 8);
+}
+
+static void setup(struct fixture *f, int prot)
+{
+	f->fd = memfd_create("guest", MFD_CLOEXEC);
+	assert_true(f->fd >= 0);
+	assert_int_equal(ftruncate(f->fd, 4 * LEN), 0);
+	f->mem = map_aligned(LEN, 1 << 21, MAP_PRIVATE);
+	f->mem = mmap(f->mem, LEN, prot, MAP_SHARED | MAP_FIXED, f->fd, 0);
+	assert_ptr_not_equal(f->mem, MAP_FAILED);
+	hvm_init(&f->vm);
+	f->h = hvcpu_new(&f->vm, 0);
+	assert_int_equal(hvm_slot(&f->vm, 0, 0, GPA, LEN, f->mem), 0);
+}
+
+static void teardown(struct fixture *f)
+{
+	hvcpu_free(f->h);
+	hvm_fini(&f->vm);
+	munmap(f->mem, LEN);
+	close(f->fd);
+}
+
+static u64 load(struct fixture *f, u64 off)
+{
+	u64 v = 0;
+
+	assert_int_equal(guest_load_once(f->h, GPA + off, &v), 0);
+	return v;
+}
+
+static void *host_of(struct fixture *f, u64 off)
+{
+	struct mmu_xlat x;
+
+	mmu_vcpu_enter(&f->h->v);
+	assert_int_equal(mmu_translate(&f->h->v, GPA + off, MMU_READ, &x), 0);
+	mmu_vcpu_leave(&f->h->v);
+	return x.host;
+}
+
+static void test_shared_memory_is_one_large_window(void **state)
+{
+	struct mmu_stats s;
+	struct fixture f;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	assert_int_equal(guest_store_once(f.h, GPA + 0x1008, 77), 0);
+	assert_int_equal(*(u64 *)(f.mem + 0x1008), 77);
+	*(u64 *)(f.mem + 0x3000) = 78;
+	assert_int_equal(load(&f, 0x3000), 78);
+	assert_ptr_not_equal(host_of(&f, 0x3000), f.mem + 0x3000);
+	/* One window: what is next to each other stays so, in large leaves. */
+	assert_int_equal((char *)host_of(&f, LEN - 4096) - (char *)host_of(&f, 0), LEN - 4096);
+	mmu_get_stats(f.vm.mmu, &s);
+	assert_int_equal(s.pages_2m, 2);
+	assert_int_equal(s.pages_4k, 0);
+	teardown(&f);
+}
+
+static void test_private_memory_is_direct(void **state)
+{
+	struct fixture f;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	hooked_mmap(f.mem, LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_equal(host_of(&f, 0x3000), f.mem + 0x3000);
+	teardown(&f);
+}
+
+/* Fails when the zap is off: this is the named test of DESIGN's "Window". */
+static void test_mmap_over_shows_new_bytes_only_through_the_protocol(void **state)
+{
+	struct fixture f;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	fill_file(f.fd, 0x5000, 1);
+	fill_file(f.fd, LEN + 0x5000, 2);
+	fill_file(f.fd, 2 * LEN + 0x5000, 3);
+	assert_int_equal(load(&f, 0x5000), 1);
+	hooked_mmap(f.mem + 0x5000, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd,
+		    LEN + 0x5000);
+	assert_int_equal(load(&f, 0x5000), 2);
+	assert_int_equal(load(&f, 0x4000), 0);
+	/* Unseen: the old page is still there for the guest, and the VMM sees the new one. */
+	mmap(f.mem + 0x5000, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f.fd,
+	     2 * LEN + 0x5000);
+	assert_int_equal(*(u64 *)(f.mem + 0x5000), 3);
+	assert_int_equal(load(&f, 0x5000), 2);
+	/* And told of it at last, the guest sees it too. */
+	hooked_mprotect(f.mem + 0x5000, 4096, PROT_READ | PROT_WRITE);
+	assert_int_equal(load(&f, 0x5000), 3);
+	teardown(&f);
+}
+
+static void test_munmap_ends_the_window(void **state)
+{
+	struct fixture f;
+	u64 v;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	assert_int_equal(load(&f, 0), 0);
+	hooked_munmap(f.mem + 0x2000, 0x2000);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x2000, &v), -EFAULT);
+	assert_int_equal(guest_store_once(f.h, GPA + 0x3000, 1), -EFAULT);
+	assert_int_equal(load(&f, 0x1000), 0);
+	assert_int_equal(load(&f, 0x4000), 0);
+	teardown(&f);
+}
+
+static void test_mremap_moves_pages_in(void **state)
+{
+	struct fixture f;
+	char *other;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	fill_file(f.fd, LEN, 21);
+	other = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, LEN);
+	assert_int_equal(load(&f, 0x6000), 0);
+	assert_ptr_equal(hooked_mremap(other, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED,
+				       f.mem + 0x6000),
+			 f.mem + 0x6000);
+	assert_int_equal(load(&f, 0x6000), 21);
+	/* And out again. */
+	other = map_aligned(4096, 4096, MAP_PRIVATE);
+	hooked_mremap(f.mem + 0x6000, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, other);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x6000, &(u64){0}), -EFAULT);
+	munmap(other, 4096);
+	teardown(&f);
+}
+
+static void test_mprotect_both_ways(void **state)
+{
+	struct fixture f;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	assert_int_equal(guest_store_once(f.h, GPA, 1), 0);
+	hooked_mprotect(f.mem, LEN, PROT_READ);
+	assert_int_equal(load(&f, 0), 1);
+	assert_int_equal(guest_store_once(f.h, GPA, 2), -EFAULT);
+	assert_int_equal(load(&f, 0), 1);
+	hooked_mprotect(f.mem, LEN, PROT_READ | PROT_WRITE);
+	assert_int_equal(guest_store_once(f.h, GPA, 2), 0);
+	assert_int_equal(*(u64 *)f.mem, 2);
+	hooked_mprotect(f.mem, LEN, PROT_NONE);
+	assert_int_equal(guest_load_once(f.h, GPA, &(u64){0}), -EFAULT);
+	teardown(&f);
+}
+
+static void test_truncate_and_punch(void **state)
+{
+	struct fixture f;
+	u64 v;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	assert_int_equal(guest_store_once(f.h, GPA + 0x7000, 5), 0);
+	assert_int_equal(hooked_punch(f.fd, 0x7000, 4096), 0);
+	assert_int_equal(load(&f, 0x7000), 0);
+	assert_int_equal(hooked_ftruncate(f.fd, 0x7000), 0);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x7000, &v), -EFAULT);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x6000, &v), 0);
+	assert_int_equal(hooked_ftruncate(f.fd, 4 * LEN), 0);
+	assert_int_equal(load(&f, 0x7000), 0);
+	teardown(&f);
+}
+
+static void test_read_only_files_are_readable(void **state)
+{
+	struct fixture f;
+	char path[32];
+	int ro;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	fill_file(f.fd, 0x1000, 31);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f.fd);
+	ro = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(ro >= 0);
+	hooked_mmap(f.mem, LEN, PROT_READ, MAP_SHARED, ro, 0);
+	assert_int_equal(load(&f, 0x1000), 31);
+	assert_ptr_not_equal(host_of(&f, 0x1000), f.mem + 0x1000);
+	assert_int_equal(guest_store_once(f.h, GPA, 2), -EFAULT);
+	close(ro);
+	teardown(&f);
+}
+
+static void test_slots_that_share_memory_share_no_fate(void **state)
+{
+	struct fixture f;
+	u64 v;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	assert_int_equal(hvm_slot(&f.vm, 1, 0, 2 * GPA, LEN / 2, f.mem), 0);
+	assert_int_equal(guest_store_once(f.h, 2 * GPA, 9), 0);
+	assert_int_equal(load(&f, 0), 9);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, 0, 0), 0);
+	assert_int_equal(guest_load_once(f.h, 2 * GPA, &v), 0);
+	assert_int_equal(v, 9);
+	assert_int_equal(hvm_slot(&f.vm, 1, 0, 0, 0, 0), 0);
+	assert_int_equal(guest_load_once(f.h, 2 * GPA, &v), -ENOENT);
+	teardown(&f);
+}
+
+static u64 count_mappings(const char *name)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	char line[512];
+	u64 n = 0;
+
+	while (fgets(line, sizeof(line), maps))
+		n += strstr(line, name) != NULL;
+	fclose(maps);
+	return n;
+}
+
+static void test_no_window_outlives_its_slot(void **state)
+{
+	struct fixture f;
+	u64 before;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	before = count_mappings("memfd:guest");
+	load(&f, 0);
+	assert_int_equal(count_mappings("memfd:guest"), before + 1);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, 0, 0), 0);
+	assert_int_equal(count_mappings("memfd:guest"), before);
+	teardown(&f);
+}
+
+static void test_without_windows_frames_are_direct(void **state)
+{
+	struct fixture f;
+
+	primary_linux_no_windows = true;
+	setup(&f, PROT_READ | PROT_WRITE);
+	assert_ptr_equal(host_of(&f, 0x3000), f.mem + 0x3000);
+	teardown(&f);
+	primary_linux_no_windows = false;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_shared_memory_is_one_large_window),
+		cmocka_unit_test(test_private_memory_is_direct),
+		cmocka_unit_test(test_mmap_over_shows_new_bytes_only_through_the_protocol),
+		cmocka_unit_test(test_munmap_ends_the_window),
+		cmocka_unit_test(test_mremap_moves_pages_in),
+		cmocka_unit_test(test_mprotect_both_ways),
+		cmocka_unit_test(test_truncate_and_punch),
+		cmocka_unit_test(test_read_only_files_are_readable),
+		cmocka_unit_test(test_slots_that_share_memory_share_no_fate),
+		cmocka_unit_test(test_no_window_outlives_its_slot),
+		cmocka_unit_test(test_without_windows_frames_are_direct),
+	};
+
+	return cmocka_run_group_tests_name("mmu windows", tests, NULL, NULL);
+}
