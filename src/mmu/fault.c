@@ -171,19 +171,37 @@ static void fault_clear_way(struct fault *f)
 	tree_free_flush(mmu, &fr);
 }
 
+/*
+ * The largest level at which no invalidation of the block is in progress; 0 when one of the page
+ * itself is, or one of the block ended since the primary MMU was asked. mmu_lock held for read.
+ */
+static int fault_stable_level(const struct fault *f)
+{
+	struct mmu *mmu = f->v->mmu;
+
+	for (int level = fault_max_level(f); level >= LEVEL_4K; level--) {
+		hva_t block = f->hva - ((f->gfn & (LEVEL_PAGES(level) - 1)) << PAGE_SHIFT);
+
+		if (mmu_invalidated_since(mmu, f->seq, block, block + LEVEL_SIZE(level)))
+			return 0;
+		if (!mmu_invalidating(mmu, block, block + LEVEL_SIZE(level)))
+			return level;
+	}
+	return 0;
+}
+
 /* The frame is in: put it into stage 2. -EAGAIN: something changed meanwhile. */
 static int fault_finish(struct fault *f, struct tree_cache *c, int *plevel)
 {
 	struct mmu *mmu = f->v->mmu;
-	int level = fault_max_level(f);
-	hva_t block = f->hva - ((f->gfn & (LEVEL_PAGES(level) - 1)) << PAGE_SHIFT);
 	struct memslot *slot;
-	int r = -EAGAIN;
+	int level = 0, r = -EAGAIN;
 
 	mmu_lock_read(mmu);
 	slot = memslot_find(mmu, f->gfn);
-	if (slot && slot->serial == f->serial &&
-	    !mmu_invalidate_retry(mmu, f->seq, block, block + LEVEL_SIZE(level)))
+	if (slot && slot->serial == f->serial)
+		level = fault_stable_level(f);
+	if (level)
 		r = fault_install(f, slot, &level, c);
 	mmu_unlock_read(mmu);
 	if (plevel)

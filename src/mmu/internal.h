@@ -185,8 +185,10 @@ struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end);
 void mmu_invalidate_end(struct mmu_token *t);
 /* As primary_notifier.content. */
 void mmu_content_changed(struct mmu *mmu, hva_t start, hva_t end);
-/* mmu_lock held (either way): must a fault of [start, end) that read `seq` try again? */
-bool mmu_invalidate_retry(struct mmu *mmu, u64 seq, hva_t start, hva_t end);
+/* mmu_lock held (either way): is an invalidation of [start, end) in progress? */
+bool mmu_invalidating(struct mmu *mmu, hva_t start, hva_t end);
+/* The same: may one have ended since `seq` was read of invalidate_seq? */
+bool mmu_invalidated_since(struct mmu *mmu, u64 seq, hva_t start, hva_t end);
 /* Is an invalidation of [start, end) in progress? Then sleep until one ends, or a short while. */
 bool mmu_invalidate_wait(struct mmu *mmu, hva_t start, hva_t end);
 

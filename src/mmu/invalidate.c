@@ -172,7 +172,7 @@ void mmu_content_changed(struct mmu *mmu, hva_t start, hva_t end)
 		mmu_flush_vcpus(mmu, NULL, MMU_REQ_CODE);
 }
 
-static bool in_progress(struct mmu *mmu, hva_t start, hva_t end)
+bool mmu_invalidating(struct mmu *mmu, hva_t start, hva_t end)
 {
 	for (const struct mmu_token *t = mmu->tokens; t; t = t->next) {
 		if (t->start < end && start < t->end)
@@ -181,12 +181,10 @@ static bool in_progress(struct mmu *mmu, hva_t start, hva_t end)
 	return false;
 }
 
-bool mmu_invalidate_retry(struct mmu *mmu, u64 seq, hva_t start, hva_t end)
+bool mmu_invalidated_since(struct mmu *mmu, u64 seq, hva_t start, hva_t end)
 {
 	u64 now = mmu->invalidate_seq;
 
-	if (in_progress(mmu, start, end))
-		return true;
 	if (now - seq > MMU_RECENT)
 		return true;
 	for (u64 i = seq; i < now; i++) {
@@ -206,7 +204,7 @@ bool mmu_invalidate_wait(struct mmu *mmu, hva_t start, hva_t end)
 	sync_add(&mmu->nr_waiters, 1);
 	mutex_lock(&mmu->wait_lock);
 	mmu_lock_read(mmu);
-	busy = in_progress(mmu, start, end);
+	busy = mmu_invalidating(mmu, start, end);
 	mmu_unlock_read(mmu);
 	if (busy)
 		waitq_wait_until(&mmu->waitq, &mmu->wait_lock, sync_now_ns() + WAIT_NS);

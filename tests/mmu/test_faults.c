@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Faults of every kind, and what the VMM's changes of its mappings do to them. */
+#include <fcntl.h>
+#include <linux/perf_event.h>
+#include <linux/userfaultfd.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 #include "harness.h"
 
 #define GPA 0x100000
@@ -70,12 +76,449 @@ static void test_munmap_then_efault_then_repair(void **state)
 	munmap(mem, 1 << 20);
 }
 
+struct fixture {
+	struct hvm vm;
+	struct hvcpu *h;
+	char *mem;
+};
+
+#define LEN (4ULL << 20)
+
+static void setup(struct fixture *f)
+{
+	f->mem = map_aligned(LEN, 1 << 21, MAP_PRIVATE);
+	hvm_init(&f->vm);
+	f->h = hvcpu_new(&f->vm, 0);
+	assert_int_equal(hvm_slot(&f->vm, 0, 0, GPA, LEN, f->mem), 0);
+}
+
+static void teardown(struct fixture *f)
+{
+	hvcpu_free(f->h);
+	hvm_fini(&f->vm);
+	munmap(f->mem, LEN);
+}
+
+static void test_mprotect_both_ways(void **state)
+{
+	struct fixture f;
+	u64 v;
+
+	setup(&f);
+	hooked_mprotect(f.mem, 4096, PROT_READ);
+	assert_int_equal(guest_load_once(f.h, GPA, &v), 0);
+	assert_int_equal(guest_store_once(f.h, GPA, 1), -EFAULT);
+	hooked_mprotect(f.mem, 4096, PROT_READ | PROT_WRITE);
+	assert_int_equal(guest_store_once(f.h, GPA, 1), 0);
+	hooked_mprotect(f.mem, 4096, PROT_NONE);
+	assert_int_equal(guest_load_once(f.h, GPA, &v), -EFAULT);
+	teardown(&f);
+}
+
+static void test_madvise_dontneed_shows_zeros(void **state)
+{
+	struct fixture f;
+	u64 v;
+
+	setup(&f);
+	assert_int_equal(guest_store_once(f.h, GPA + 0x3000, 1), 0);
+	assert_int_equal(hooked_madvise(f.mem + 0x3000, 4096, MADV_DONTNEED), 0);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x3000, &v), 0);
+	assert_int_equal(v, 0);
+	teardown(&f);
+}
+
+static void test_mremap_away_shrink_and_grow(void **state)
+{
+	struct fixture f;
+	char *away = map_aligned(LEN, 4096, MAP_PRIVATE);
+	u64 v;
+
+	setup(&f);
+	assert_int_equal(guest_store_once(f.h, GPA + 0x10000, 3), 0);
+	assert_ptr_equal(hooked_mremap(f.mem + 0x10000, 0x2000, 0x2000,
+				       MREMAP_MAYMOVE | MREMAP_FIXED, away),
+			 away);
+	assert_int_equal(*(u64 *)away, 3);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x10000, &v), -EFAULT);
+	assert_ptr_equal(hooked_mremap(f.mem, 0x10000, 0x8000, 0, NULL), f.mem);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x8000, &v), -EFAULT);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x7000, &v), 0);
+	assert_ptr_equal(hooked_mremap(f.mem, 0x8000, 0x10000, 0, NULL), f.mem);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x8000, &v), 0);
+	assert_int_equal(v, 0);
+	munmap(away, LEN);
+	teardown(&f);
+}
+
+/* Raw system calls, io_uring, another process: what nobody told us of must not be a crash. */
+static void test_unseen_changes_are_efault_or_right(void **state)
+{
+	struct fixture f;
+	u64 v;
+
+	setup(&f);
+	assert_int_equal(guest_store_once(f.h, GPA, 1), 0);
+	munmap(f.mem, 0x2000);
+	assert_int_equal(guest_load_once(f.h, GPA, &v), -EFAULT);
+	assert_int_equal(guest_store_once(f.h, GPA + 0x1000, 1), -EFAULT);
+	mmap(f.mem, 0x2000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	assert_int_equal(guest_load_once(f.h, GPA, &v), 0);
+	assert_int_equal(guest_store_once(f.h, GPA, 1), -EFAULT);
+	assert_int_equal(mprotect(f.mem, 0x2000, PROT_READ | PROT_WRITE), 0);
+	assert_int_equal(guest_store_once(f.h, GPA, 4), 0);
+	assert_int_equal(*(u64 *)f.mem, 4);
+	teardown(&f);
+}
+
+static void test_file_shorter_than_its_mapping(void **state)
+{
+	int fd = memfd_create("short", MFD_CLOEXEC);
+	struct fixture f;
+	u64 v;
+
+	for (int flags = MAP_SHARED; flags <= MAP_PRIVATE; flags++) {
+		setup(&f);
+		assert_int_equal(ftruncate(fd, 0x3000), 0);
+		hooked_mmap(f.mem, LEN, PROT_READ | PROT_WRITE, flags, fd, 0);
+		assert_int_equal(guest_store_once(f.h, GPA + 0x2000, 1), 0);
+		assert_int_equal(guest_store_once(f.h, GPA + 0x3000, 1), -EFAULT);
+		assert_int_equal(hooked_ftruncate(fd, 0x4000), 0);
+		assert_int_equal(guest_store_once(f.h, GPA + 0x3000, 1), 0);
+		assert_int_equal(hooked_ftruncate(fd, 0x1000), 0);
+		assert_int_equal(guest_load_once(f.h, GPA + 0x3000, &v), -EFAULT);
+		teardown(&f);
+	}
+	close(fd);
+}
+
+static void test_poison_is_ehwpoison(void **state)
+{
+	struct fixture f;
+	u64 v;
+
+	setup(&f);
+	assert_int_equal(guest_store_once(f.h, GPA + 0x5000, 1), 0);
+	if (hooked_madvise(f.mem + 0x5000, 4096, MADV_HWPOISON)) {
+		teardown(&f);
+		skip(); /* needs privilege and a kernel that can */
+	}
+	assert_int_equal(guest_load_once(f.h, GPA + 0x5000, &v), -EHWPOISON);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x4000, &v), 0);
+	hooked_mmap(f.mem + 0x5000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		    0);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x5000, &v), 0);
+	teardown(&f);
+}
+
+static void test_fork_copies_and_the_guest_keeps_its_own(void **state)
+{
+	struct fixture f;
+	int status, to_child[2];
+	pid_t pid;
+	void *cookie;
+
+	setup(&f);
+	assert_int_equal(pipe(to_child), 0);
+	assert_int_equal(guest_store_once(f.h, GPA, 1), 0);
+	cookie = primary_linux_fork_begin();
+	pid = fork();
+	primary_linux_fork_end(cookie, pid == 0);
+	if (!pid) {
+		char c;
+		bool ok = read(to_child[0], &c, 1) == 1 && *(u64 *)f.mem == 1;
+
+		/* The child's own changes are its own business, and take no lock of ours. */
+		hooked_munmap(f.mem, LEN);
+		_exit(ok ? 0 : 1);
+	}
+	assert_int_equal(guest_store_once(f.h, GPA, 2), 0);
+	assert_int_equal(*(u64 *)f.mem, 2);
+	assert_int_equal(write(to_child[1], "x", 1), 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	close(to_child[0]);
+	close(to_child[1]);
+	teardown(&f);
+}
+
+/* A perf-event buffer: an anonymous inode's pages, which a driver may move at will. */
+static void test_special_mappings_are_served_unprobed(void **state)
+{
+	struct perf_event_attr attr = {.type = PERF_TYPE_SOFTWARE, .size = sizeof(attr),
+				       .config = PERF_COUNT_SW_DUMMY, .exclude_kernel = 1};
+	int fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+	struct fixture f;
+	u64 v;
+
+	if (fd < 0)
+		skip();
+	setup(&f);
+	munmap(f.mem, 0x2000);
+	if (hooked_mmap(f.mem, 0x2000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED) {
+		teardown(&f);
+		skip();
+	}
+	assert_int_equal(guest_load_once(f.h, GPA, &v), 0);
+	assert_int_equal(v, *(u64 *)f.mem);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x2000, &v), 0);
+	hooked_munmap(f.mem, 0x2000);
+	assert_int_equal(guest_load_once(f.h, GPA, &v), -EFAULT);
+	close(fd);
+	teardown(&f);
+}
+
+/* ------------------------------------------------------------------ running vCPUs */
+
+struct reader {
+	u64 *expect; /* what the guest must read, or 0: anything */
+	u64 reads, errors;
+};
+
+static void read_on(struct hvcpu *h, void *arg)
+{
+	struct reader *r = arg;
+	u64 v;
+
+	if (guest_load(h, GPA, &v))
+		r->errors++;
+	else
+		r->reads++;
+}
+
+static void test_begin_waits_for_a_running_vcpu(void **state)
+{
+	struct reader r = {0};
+	struct fixture f;
+	struct hvcpu *other;
+	int err;
+
+	setup(&f);
+	other = hvcpu_new(&f.vm, 1);
+	hvcpu_start(other, read_on, &r);
+	while (__atomic_load_n(&r.reads, __ATOMIC_RELAXED) < 100)
+		sched_yield();
+	for (int i = 0; i < 200; i++) {
+		void *c = primary_linux_change_begin((hva_t)f.mem, 4096, CHANGE_UNMAP, &err);
+		u64 before, after;
+
+		/* Between begin and end nothing is read: the vCPU waits in its fault. */
+		before = __atomic_load_n(&r.reads, __ATOMIC_SEQ_CST);
+		sched_yield();
+		after = __atomic_load_n(&r.reads, __ATOMIC_SEQ_CST);
+		assert_true(after - before <= 1); /* one may have been counted late */
+		primary_linux_change_end(c);
+	}
+	hvcpu_stop(other);
+	assert_int_equal(r.errors, 0);
+	hvcpu_free(other);
+	teardown(&f);
+}
+
+static void test_slots_change_between_begin_and_end(void **state)
+{
+	struct fixture f;
+	void *c;
+	int err;
+	u64 v;
+
+	/* A monitor that must update memslots before it lets a munmap finish. */
+	setup(&f);
+	assert_int_equal(guest_store_once(f.h, GPA, 1), 0);
+	c = primary_linux_change_begin((hva_t)f.mem, 4096, CHANGE_UNMAP, &err);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, 0, 0), 0);
+	assert_int_equal(hvm_slot(&f.vm, 1, 0, 2 * GPA, LEN, f.mem), 0);
+	assert_int_equal(guest_load_once(f.h, 2 * GPA + 4096, &v), 0);
+	primary_linux_change_end(c);
+	assert_int_equal(guest_load_once(f.h, 2 * GPA, &v), 0);
+	teardown(&f);
+}
+
+static void test_the_vm_goes_between_begin_and_end(void **state)
+{
+	struct fixture f;
+	void *c;
+	int err;
+
+	setup(&f);
+	c = primary_linux_change_begin((hva_t)f.mem, 4096, CHANGE_UNMAP, &err);
+	teardown(&f);
+	primary_linux_change_end(c);
+	assert_null(primary_linux_change_begin((hva_t)f.mem, 4096, CHANGE_UNMAP, &err));
+}
+
+/* ------------------------------------------------------------------ userfaultfd */
+
+struct uffd {
+	int fd;
+	char *mem;
+	pthread_t thread;
+	u64 served;
+};
+
+static int uffd_open(void)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	if (fd >= 0 && ioctl(fd, UFFDIO_API, &api)) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+static void uffd_register(int fd, void *p, u64 len)
+{
+	struct uffdio_register reg = {.range = {(u64)p, len}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+	int err;
+	void *c = primary_linux_change_begin((hva_t)p, len, CHANGE_UFFD, &err);
+
+	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
+	primary_linux_change_end(c);
+}
+
+static void *serve(void *arg)
+{
+	struct uffd *u = arg;
+	struct uffd_msg msg;
+
+	while (read(u->fd, &msg, sizeof(msg)) == sizeof(msg) && msg.arg.pagefault.address) {
+		static u64 page[512];
+		struct uffdio_copy copy = {.dst = msg.arg.pagefault.address & PAGE_MASK,
+					   .src = (u64)page, .len = 4096};
+
+		page[0] = copy.dst - (u64)u->mem + 1;
+		if (ioctl(u->fd, UFFDIO_COPY, &copy) && errno != EEXIST)
+			break;
+		if (++u->served == 16)
+			break;
+	}
+	return NULL;
+}
+
+static void test_missing_pages_come_from_another_thread(void **state)
+{
+	struct uffd u = {.fd = uffd_open()};
+	struct fixture f;
+	u64 v;
+
+	if (u.fd < 0)
+		skip();
+	setup(&f);
+	u.mem = f.mem;
+	uffd_register(u.fd, f.mem, LEN);
+	pthread_create(&u.thread, NULL, serve, &u);
+	for (u64 p = 0; p < 16; p++) {
+		assert_int_equal(guest_load_once(f.h, GPA + p * 4096, &v), 0);
+		assert_int_equal(v, p * 4096 + 1);
+	}
+	pthread_join(u.thread, NULL);
+	assert_int_equal(u.served, 16);
+	close(u.fd);
+	teardown(&f);
+}
+
+struct waiter {
+	struct fixture *f;
+	int r;
+};
+
+static void *wait_in_a_fault(void *arg)
+{
+	struct waiter *w = arg;
+	u64 v;
+
+	w->r = guest_load_once(w->f->h, GPA, &v);
+	return NULL;
+}
+
+static void test_a_signal_ends_a_wait_for_userfaultfd(void **state)
+{
+	int fd = uffd_open();
+	struct fixture f;
+	struct waiter w = {&f, 0};
+	struct uffd_msg msg;
+	pthread_t t;
+
+	if (fd < 0)
+		skip();
+	setup(&f);
+	uffd_register(fd, f.mem, LEN);
+	for (int round = 0; round < 20; round++) {
+		f.h->interrupt = false;
+		assert_int_equal(pthread_create(&t, NULL, wait_in_a_fault, &w), 0);
+		if (round & 1)
+			assert_int_equal(read(fd, &msg, sizeof(msg)), sizeof(msg)); /* it waits */
+		/* Even rounds: the kick may come at any time, and must not be lost. */
+		__atomic_store_n(&f.h->interrupt, true, __ATOMIC_SEQ_CST);
+		pthread_kill(t, SIGRTMAX - 2);
+		pthread_join(t, NULL);
+		assert_int_equal(w.r, -EINTR);
+	}
+	close(fd);
+	teardown(&f);
+}
+
+static void test_shared_memory_under_userfaultfd_is_direct_and_comes_back(void **state)
+{
+	int mem = memfd_create("uffd", MFD_CLOEXEC);
+	struct uffd u = {.fd = uffd_open()};
+	struct uffdio_range range;
+	struct fixture f;
+	struct mmu_xlat x;
+	void *c;
+	int err;
+	u64 v;
+
+	if (u.fd < 0)
+		skip();
+	setup(&f);
+	assert_int_equal(ftruncate(mem, LEN), 0);
+	hooked_mmap(f.mem, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, mem, 0);
+	assert_int_equal(guest_load_once(f.h, GPA + LEN - 8, &v), 0);
+	u.mem = f.mem;
+	uffd_register(u.fd, f.mem, LEN);
+	pthread_create(&u.thread, NULL, serve, &u);
+	for (u64 p = 0; p < 16; p++) {
+		assert_int_equal(guest_load_once(f.h, GPA + p * 4096, &v), 0);
+		assert_int_equal(v, p * 4096 + 1);
+	}
+	pthread_join(u.thread, NULL);
+	assert_int_equal(u.served, 16);
+	range = (struct uffdio_range){(u64)f.mem, LEN};
+	c = primary_linux_change_begin((hva_t)f.mem, LEN, CHANGE_UFFD_GONE, &err);
+	assert_int_equal(ioctl(u.fd, UFFDIO_UNREGISTER, &range), 0);
+	primary_linux_change_end(c);
+	mmu_vcpu_enter(&f.h->v);
+	assert_int_equal(mmu_translate(&f.h->v, GPA, MMU_READ, &x), 0);
+	mmu_vcpu_leave(&f.h->v);
+	assert_ptr_not_equal(x.host, f.mem);
+	close(u.fd);
+	close(mem);
+	teardown(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_load_and_store_reach_the_vmms_memory),
 		cmocka_unit_test(test_no_slot_and_readonly_slot_are_mmio),
 		cmocka_unit_test(test_munmap_then_efault_then_repair),
+		cmocka_unit_test(test_mprotect_both_ways),
+		cmocka_unit_test(test_madvise_dontneed_shows_zeros),
+		cmocka_unit_test(test_mremap_away_shrink_and_grow),
+		cmocka_unit_test(test_unseen_changes_are_efault_or_right),
+		cmocka_unit_test(test_file_shorter_than_its_mapping),
+		cmocka_unit_test(test_poison_is_ehwpoison),
+		cmocka_unit_test(test_fork_copies_and_the_guest_keeps_its_own),
+		cmocka_unit_test(test_special_mappings_are_served_unprobed),
+		cmocka_unit_test(test_begin_waits_for_a_running_vcpu),
+		cmocka_unit_test(test_slots_change_between_begin_and_end),
+		cmocka_unit_test(test_the_vm_goes_between_begin_and_end),
+		cmocka_unit_test(test_missing_pages_come_from_another_thread),
+		cmocka_unit_test(test_a_signal_ends_a_wait_for_userfaultfd),
+		cmocka_unit_test(test_shared_memory_under_userfaultfd_is_direct_and_comes_back),
 	};
 
 	return cmocka_run_group_tests_name("mmu faults", tests, NULL, NULL);
