@@ -248,6 +248,9 @@ struct cpu_env {
 	int (*msr_write)(void *owner, u32 msr, bool host, u64 value);
 	/* KVM_X86_SET_MSR_FILTER: may the guest? */
 	bool (*msr_allowed)(void *owner, u32 msr, bool write);
+	/* The guest TSC's offset is another one; `host`: by the VMM, outside a run, and the owner
+	 * may change it again. May be NULL. */
+	void (*tsc_changed)(void *owner, bool host);
 	/* An access failed for this reason (KVM_MSR_EXIT_REASON_*): does the VMM want to see it
 	 * (KVM_CAP_X86_USER_SPACE_MSR)? May be NULL: never. */
 	bool (*msr_exits)(void *owner, u32 reason);

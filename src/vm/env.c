@@ -122,6 +122,33 @@ static int env_msr_write(void *owner, u32 msr, bool host, u64 value)
 	return msr == MSR_TSC_DEADLINE ? 0 : -EINVAL;
 }
 
+/*
+ * A VMM sets each vCPU's TSC to the same value, one after the other. As KVM does, take values that
+ * are less than a second apart for the same one, or the guest finds its TSCs out of step.
+ */
+static void match_tsc(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	s64 second = (s64)v->cpu->tsc_khz * 1000, apart;
+
+	mutex_lock(&vm->lock);
+	apart = (s64)(v->cpu->tsc_offset - vm->tsc_offset);
+	if (vm->tsc_offset && apart > -second && apart < second)
+		v->cpu->tsc_offset = vm->tsc_offset;
+	else
+		vm->tsc_offset = v->cpu->tsc_offset;
+	mutex_unlock(&vm->lock);
+}
+
+static void env_tsc_changed(void *owner, bool host)
+{
+	struct vcpu *v = owner;
+
+	if (host)
+		match_tsc(v);
+	mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_CLOCK);
+}
+
 static bool env_msr_allowed(void *owner, u32 msr, bool write)
 {
 	struct vcpu *v = owner;
@@ -183,6 +210,7 @@ const struct cpu_env vcpu_cpu_env = {
 	.msr_read = env_msr_read,
 	.msr_write = env_msr_write,
 	.msr_allowed = env_msr_allowed,
+	.tsc_changed = env_tsc_changed,
 	.msr_exits = env_msr_exits,
 	.hypercall = env_hypercall,
 	.requests = env_requests,

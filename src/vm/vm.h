@@ -75,6 +75,7 @@ struct vm {
 	u32 bsp_id;
 	int pid;	/* of the process that made it: others get EIO */
 	u32 tsc_khz;	/* default of new vCPUs */
+	u64 tsc_offset; /* of the vCPU whose TSC the VMM set last; by lock */
 	s64 clock_offset; /* KVM clock: CLOCK_MONOTONIC_RAW + this, ns; atomic */
 	/* enabled capabilities */
 	bool split_irqchip, exception_payload, triple_fault_event, x2apic_format_32bit;

@@ -166,11 +166,18 @@ u64 cpu_tsc(const struct cpu *c)
 	return __builtin_ia32_rdtsc() + c->tsc_offset;
 }
 
+static void tsc_move(struct cpu *c, u64 offset, bool host)
+{
+	c->tsc_offset = offset;
+	if (c->env->tsc_changed)
+		c->env->tsc_changed(c->owner, host);
+}
+
 static void tsc_set(struct cpu *c, u64 v, bool host)
 {
 	u64 old = c->tsc_offset;
 
-	c->tsc_offset = v - __builtin_ia32_rdtsc();
+	tsc_move(c, v - __builtin_ia32_rdtsc(), host);
 	/* A guest's write shows in IA32_TSC_ADJUST (SDM vol. 3, 17.17.3). */
 	if (!host)
 		c->tsc_adjust += c->tsc_offset - old;
@@ -179,7 +186,7 @@ static void tsc_set(struct cpu *c, u64 v, bool host)
 static void tsc_adjust_set(struct cpu *c, u64 v, bool host)
 {
 	if (!host)
-		c->tsc_offset += v - c->tsc_adjust;
+		tsc_move(c, c->tsc_offset + v - c->tsc_adjust, host);
 	c->tsc_adjust = v;
 }
 
