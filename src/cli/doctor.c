@@ -18,17 +18,17 @@
 #include <unistd.h>
 #include "cli/cli.h"
 
-#define OLDEST_KERNEL_MAJOR 5
-#define OLDEST_KERNEL_MINOR 14
-#define DEFAULT_MAP_COUNT   65530 /* the kernel's own vm.max_map_count */
-#define UFFD_USER_MODE_ONLY_ 1	  /* linux/userfaultfd.h, since 5.11 */
+#define OLDEST_KERNEL_MAJOR  5
+#define OLDEST_KERNEL_MINOR  14
+#define DEFAULT_MAP_COUNT    65530 /* the kernel's own vm.max_map_count */
+#define UFFD_USER_MODE_ONLY_ 1	   /* linux/userfaultfd.h, since 5.11 */
 
-static const char doc[] =
-	"Say what this machine offers and what userkvm would do.\v"
-	"Lines begin with `ok', with `note' for what is worth knowing, or with `PROBLEM' for what "
-	"keeps userkvm from working. Nothing is changed.\n"
-	"\n"
-	"Exit status: 0 if `userkvm run' works here, 1 if not.";
+static const char doc[] = "Say what this machine offers and what userkvm would do.\v"
+			  "Lines begin with `ok', with `note' for what is worth knowing, or "
+			  "with `PROBLEM' for what "
+			  "keeps userkvm from working. Nothing is changed.\n"
+			  "\n"
+			  "Exit status: 0 if `userkvm run' works here, 1 if not.";
 
 enum verdict { OK, NOTE, PROBLEM };
 
@@ -66,7 +66,7 @@ static enum verdict check_processor(char *text, size_t size)
 		c1 = c;
 	if (__get_cpuid(0x80000001, &a, &b, &c, &d))
 		amd = c;
-	vmx = c1 & (1u << 5); /* SDM vol. 2A, CPUID.1:ECX.VMX */
+	vmx = c1 & (1u << 5);  /* SDM vol. 2A, CPUID.1:ECX.VMX */
 	svm = amd & (1u << 2); /* AMD APM vol. 3, CPUID Fn8000_0001_ECX */
 	if (__builtin_cpu_supports("avx512f"))
 		vector = "AVX-512";
@@ -74,8 +74,11 @@ static enum verdict check_processor(char *text, size_t size)
 		vector = "AVX2";
 	else if (__builtin_cpu_supports("avx"))
 		vector = "AVX";
-	snprintf(text, size, "%s for guests; hardware virtualization: %s (userkvm uses none)%s", vector,
-		 vmx ? "VMX" : svm ? "SVM" : "none",
+	snprintf(text, size, "%s for guests; hardware virtualization: %s (userkvm uses none)%s",
+		 vector,
+		 vmx   ? "VMX"
+		 : svm ? "SVM"
+		       : "none",
 		 c1 & (1u << 31) ? "; this machine is a guest itself" : "");
 	return OK;
 }
@@ -98,7 +101,8 @@ static enum verdict check_device(char *text, size_t size)
 	close(fd);
 	snprintf(text, size,
 		 "the machine's own %s; programs under userkvm get userkvm's instead",
-		 version == KVM_API_VERSION ? "works and is faster" : "does not answer as KVM does");
+		 version == KVM_API_VERSION ? "works and is faster"
+					    : "does not answer as KVM does");
 	return NOTE;
 }
 
@@ -133,7 +137,8 @@ static enum verdict check_memfd(char *text, size_t size)
 	return sealed ? OK : PROBLEM;
 }
 
-/* Guests' instructions run from a page that is written through one mapping, executed by another. */
+/* Guests' instructions run from a page that is written through one mapping, executed by
+ * another. */
 static enum verdict check_code(char *text, size_t size)
 {
 	static const unsigned char ret = 0xc3;
@@ -161,7 +166,8 @@ static enum verdict check_userfaultfd(char *text, size_t size)
 	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY_);
 
 	if (fd < 0) {
-		snprintf(text, size, "%s; only VMMs that use it (postcopy migration) will miss it",
+		snprintf(text, size,
+			 "%s; only VMMs that use it (postcopy migration) will miss it",
 			 strerror(errno));
 		return NOTE;
 	}
@@ -219,12 +225,13 @@ static enum verdict check_library(char *text, size_t size)
 	char library[PATH_MAX];
 
 	if (library_find(library, sizeof(library))) {
-		snprintf(text, size, "libuserkvm.so was not found; build or install userkvm again");
+		snprintf(text, size,
+			 "libuserkvm.so was not found; build or install userkvm again");
 		return PROBLEM;
 	}
 	if (strpbrk(library, " :")) {
-		snprintf(text, size, "%s: LD_PRELOAD cannot hold a path with a space or a colon",
-			 library);
+		snprintf(text, size,
+			 "%s: LD_PRELOAD cannot hold a path with a space or a colon", library);
 		return PROBLEM;
 	}
 	switch (run_probe(library)) {
@@ -278,7 +285,8 @@ static int report(void)
 		printf("\nuserkvm cannot work here: see %s above.\n",
 		       problems == 1 ? "the problem" : "the problems");
 	else
-		printf("\n`userkvm run COMMAND' gives COMMAND, and what it starts, a /dev/kvm that "
+		printf("\n`userkvm run COMMAND' gives COMMAND, and what it starts, a /dev/kvm "
+		       "that "
 		       "userkvm carries out.\n");
 	return problems ? CLI_PROBLEM : CLI_OK;
 }

@@ -8,7 +8,8 @@
 #include "cli/cli.h"
 
 /* argp looks for this one by name */
-__attribute__((visibility("default"))) const char *argp_program_version = "userkvm " USERKVM_VERSION;
+__attribute__((visibility("default"))) const char *argp_program_version =
+	"userkvm " USERKVM_VERSION;
 
 static const struct subcommand {
 	const char *name;
@@ -30,7 +31,8 @@ static const char doc[] =
 	"  userkvm run -- stress-ng --kvm 2 -t 10\n"
 	"  userkvm doctor\n"
 	"\n"
-	"`userkvm COMMAND --help' says more about each. userkvm is for guests you trust: guest and "
+	"`userkvm COMMAND --help' says more about each. userkvm is for guests you trust: guest "
+	"and "
 	"VMM share one process.";
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -48,7 +50,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			state->next = state->argc;
 			return 0;
 		}
-		argp_error(state, "unknown command `%s'; did you mean `userkvm run %s'?", arg, arg);
+		argp_error(state, "unknown command `%s'; did you mean `userkvm run %s'?", arg,
+			   arg);
 		return EINVAL;
 	case ARGP_KEY_NO_ARGS:
 		argp_usage(state);
@@ -60,7 +63,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 
 int main(int argc, char **argv)
 {
-	static const struct argp argp = {.parser = parse, .args_doc = "COMMAND [ARG...]", .doc = doc};
+	static const struct argp argp = {
+		.parser = parse, .args_doc = "COMMAND [ARG...]", .doc = doc};
 	int status = CLI_OK;
 
 	argp_err_exit_status = CLI_USAGE;

@@ -10,12 +10,15 @@
 #include "cli/cli.h"
 
 static const char doc[] =
-	"Run COMMAND with a /dev/kvm that userkvm carries out, whether or not the machine has one "
+	"Run COMMAND with a /dev/kvm that userkvm carries out, whether or not the machine has "
+	"one "
 	"and whether or not you may open it. What COMMAND starts inherits it.\v"
-	"COMMAND must be a dynamically linked x86-64 program, or a script for one; static, setuid "
+	"COMMAND must be a dynamically linked x86-64 program, or a script for one; static, "
+	"setuid "
 	"and setgid programs and those with file capabilities are refused.\n"
 	"\n"
-	"Exit status: that of COMMAND; 125 if userkvm itself fails, 126 if COMMAND cannot be run "
+	"Exit status: that of COMMAND; 125 if userkvm itself fails, 126 if COMMAND cannot be "
+	"run "
 	"under userkvm, 127 if it cannot be found.\n"
 	"\n"
 	"Example:\n"
@@ -49,7 +52,8 @@ static int prepare(const char *command, char *path, size_t size)
 		return r;
 	}
 	if (r) {
-		fprintf(stderr, "userkvm: %s: permission denied: not executable by you\n", path);
+		fprintf(stderr, "userkvm: %s: permission denied: not executable by you\n",
+			path);
 		return r;
 	}
 	r = target_check(path, why, sizeof(why));
@@ -64,15 +68,18 @@ static int preload(void)
 	int r = library_find(library, sizeof(library));
 
 	if (r) {
-		fprintf(stderr, "userkvm: libuserkvm.so is neither beside this program's build nor "
-				"where it is installed; build or install userkvm again\n");
+		fprintf(stderr,
+			"userkvm: libuserkvm.so is neither beside this program's build nor "
+			"where it is installed; build or install userkvm again\n");
 		return CLI_FAILED;
 	}
 	r = library_preload(library);
 	if (r == -EINVAL)
 		fprintf(stderr,
-			"userkvm: the path %s contains a space or a colon, which LD_PRELOAD cannot "
-			"hold; install userkvm elsewhere\n", library);
+			"userkvm: the path %s contains a space or a colon, which LD_PRELOAD "
+			"cannot "
+			"hold; install userkvm elsewhere\n",
+			library);
 	else if (r)
 		fprintf(stderr, "userkvm: cannot set LD_PRELOAD: %s\n", strerror(-r));
 	return r ? CLI_FAILED : 0;
@@ -97,7 +104,8 @@ static void exec_shell(const char *path, char **argv)
 
 int cli_run(int argc, char **argv)
 {
-	static const struct argp argp = {.parser = parse, .args_doc = "COMMAND [ARG...]", .doc = doc};
+	static const struct argp argp = {
+		.parser = parse, .args_doc = "COMMAND [ARG...]", .doc = doc};
 	char path[PATH_MAX], **command = NULL;
 	static char name[] = "userkvm run";
 	int r;

@@ -2,8 +2,8 @@
 /*
  * cli/target.c: finding an executable, and telling whether LD_PRELOAD can reach it.
  *
- * The dynamic loader reads LD_PRELOAD, so a program without one (static) and one whose loader is
- * told to distrust the user (setuid, setgid, file capabilities) cannot be given /dev/kvm.
+ * The dynamic loader reads LD_PRELOAD, so a program without one (static) and one whose loader
+ * is told to distrust the user (setuid, setgid, file capabilities) cannot be given /dev/kvm.
  */
 #include <elf.h>
 #include <errno.h>
@@ -44,8 +44,8 @@ int target_find(const char *command, char *path, size_t size)
 		struct stat st;
 
 		next = strchrnul(list, ':');
-		snprintf(path, size, "%.*s%s%s", (int)(next - list), list, next == list ? "" : "/",
-			 command);
+		snprintf(path, size, "%.*s%s%s", (int)(next - list), list,
+			 next == list ? "" : "/", command);
 		if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
 			if (access(path, X_OK) == 0)
 				return 0;
@@ -91,23 +91,27 @@ static int check_elf(int fd, const char *path, char *why, size_t size)
 
 	if (pread(fd, &e, sizeof(e), 0) < (ssize_t)sizeof(Elf32_Ehdr) ||
 	    e.e_ident[EI_CLASS] != ELFCLASS64 || e.e_machine != EM_X86_64)
-		return refuse(why, size,
-			      "is not an x86-64 executable, and userkvm's library is for x86-64 "
-			      "programs only");
+		return refuse(
+			why, size,
+			"is not an x86-64 executable, and userkvm's library is for x86-64 "
+			"programs only");
 	if (read_loader(fd, &e, loader, sizeof(loader))) {
 		if (!strcmp(base_name(loader), GLIBC_LOADER))
 			return 0;
 		snprintf(why, size,
-			 "is linked to another C library than glibc (its loader is %s), for which "
-			 "userkvm's library is not built", loader);
+			 "is linked to another C library than glibc (its loader is %s), for "
+			 "which "
+			 "userkvm's library is not built",
+			 loader);
 		return CLI_CANNOT_EXEC;
 	}
 	/* the loader itself may be called as a command and preloads what it then loads */
 	if (!strcmp(base_name(path), GLIBC_LOADER))
 		return 0;
-	return refuse(why, size,
-		      "is statically linked, so no library can be loaded into it; userkvm needs a "
-		      "dynamically linked program");
+	return refuse(
+		why, size,
+		"is statically linked, so no library can be loaded into it; userkvm needs a "
+		"dynamically linked program");
 }
 
 static int check_file(const char *path, int depth, char *why, size_t size);
@@ -128,7 +132,8 @@ static int check_script(const char *line, int depth, char *why, size_t size)
 		return refuse(why, size, "is a script whose interpreter does not exist");
 	r = check_file(interpreter, depth + 1, reason, sizeof(reason));
 	if (r)
-		snprintf(why, size, "is a script, and its interpreter %s %s", interpreter, reason);
+		snprintf(why, size, "is a script, and its interpreter %s %s", interpreter,
+			 reason);
 	return r;
 }
 

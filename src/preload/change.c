@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * preload/change.c: a change the VMM makes to its mappings or files, told to primary/linux before
- * and after. In a process that never armed it costs one test.
+ * preload/change.c: a change the VMM makes to its mappings or files, told to primary/linux
+ * before and after. In a process that never armed it costs one test.
  */
 #include "preload/preload.h"
 #include "primary/linux/linux.h"

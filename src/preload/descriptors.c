@@ -12,8 +12,8 @@
 #include "preload/real.h"
 #include "primary/linux/linux.h"
 
-#define KVM_IOCTL_TYPE	0xAE /* KVMIO */
-#define MAYBE_NUMBERS	65536 /* numbers from here up are always looked at */
+#define KVM_IOCTL_TYPE 0xAE  /* KVMIO */
+#define MAYBE_NUMBERS  65536 /* numbers from here up are always looked at */
 
 /* Readers may see a bit late or too many: it only says whose number is worth an fstat(). */
 static u64 maybe_bits[MAYBE_NUMBERS / 64];
@@ -35,7 +35,8 @@ bool maybe_ours(int fd)
 static void maybe_ours_clear(int fd)
 {
 	if (fd >= 0 && fd < MAYBE_NUMBERS)
-		__atomic_fetch_and(&maybe_bits[fd / 64], ~(1ULL << (fd % 64)), __ATOMIC_RELAXED);
+		__atomic_fetch_and(&maybe_bits[fd / 64], ~(1ULL << (fd % 64)),
+				   __ATOMIC_RELAXED);
 }
 
 /* ------------------------------------------------------------------ ioctl */

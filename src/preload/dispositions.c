@@ -3,10 +3,11 @@
  * preload/dispositions.c: what the VMM asked for with sigaction(), and what the kernel is told.
  *
  * Under each of the VMM's handlers stands deliver(), installed with the VMM's own sa_mask and
- * flags, so that the kernel does everything it would do for the VMM's handler. deliver() puts the
- * signal off while our code is in the thread (vm/signals.h) and calls the VMM's handler otherwise.
- * For SEGV, BUS, FPE, ILL and TRAP it stands there whatever the VMM asked for, because guarded
- * accesses fault; it then plays the VMM's disposition: handler, ignored or default.
+ * flags, so that the kernel does everything it would do for the VMM's handler. deliver() puts
+ * the signal off while our code is in the thread (vm/signals.h) and calls the VMM's handler
+ * otherwise. For SEGV, BUS, FPE, ILL and TRAP it stands there whatever the VMM asked for,
+ * because guarded accesses fault; it then plays the VMM's disposition: handler, ignored or
+ * default.
  *
  * SA_RESETHAND is played here, too: a signal that is put off is delivered twice.
  *
@@ -77,7 +78,8 @@ static int install(int sig, bool under_default)
 		k.sa_flags &= ~(int)SA_RESETHAND;
 	} else {
 		sigemptyset(&k.sa_mask);
-		k.sa_flags = SA_RESTART | SA_ONSTACK | (k.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT));
+		k.sa_flags =
+			SA_RESTART | SA_ONSTACK | (k.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT));
 	}
 	k.sa_flags |= SA_SIGINFO;
 	k.sa_sigaction = deliver;
@@ -250,14 +252,16 @@ static void let_in(const sigset_t *inner)
 
 void dispositions_adopt(void)
 {
-	struct sigaction kick = {.sa_sigaction = kicked, .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+	struct sigaction kick = {.sa_sigaction = kicked,
+				 .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
 	u64 mask = lock_table();
 
 	for (int sig = 1; sig <= NSIGNALS; sig++)
 		REAL(sigaction)(sig, NULL, &table[sig].view); /* glibc's own two are refused */
 	guard_install(); /* for its table; its handlers are replaced at once */
 	for (int sig = 1; sig <= NSIGNALS; sig++) {
-		if (!is_kick(sig) && (has_handler(&table[sig].view) || mask_is_synchronous(sig)))
+		if (!is_kick(sig) &&
+		    (has_handler(&table[sig].view) || mask_is_synchronous(sig)))
 			install(sig, false);
 	}
 	sigfillset(&kick.sa_mask);

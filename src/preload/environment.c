@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * preload/environment.c: a child's environment, in which LD_PRELOAD names this library even when
- * the VMM made the environment from scratch.
+ * preload/environment.c: a child's environment, in which LD_PRELOAD names this library even
+ * when the VMM made the environment from scratch.
  *
- * Runs in vfork children: no allocation, no locks. A static or setuid target ignores the variable.
+ * Runs in vfork children: no allocation, no locks. A static or setuid target ignores the
+ * variable.
  */
 #include <dlfcn.h>
 #include <limits.h>

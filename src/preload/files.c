@@ -11,12 +11,12 @@
 #include "preload/real.h"
 
 /* In a hook whose other half is libc's: answer for a descriptor of ours. */
-#define REFUSE(fd, call)                                                                           \
-	do {                                                                                       \
-		long refused_;                                                                     \
-                                                                                                   \
-		if (maybe_ours(fd) && refuses(fd, call, &refused_))                                \
-			return raw_errno(refused_);                                                \
+#define REFUSE(fd, call)                                                                       \
+	do {                                                                                   \
+		long refused_;                                                                 \
+                                                                                               \
+		if (maybe_ours(fd) && refuses(fd, call, &refused_))                            \
+			return raw_errno(refused_);                                            \
 	} while (0)
 
 static COLD bool refuses(int fd, const char *call, long *ret)
@@ -163,7 +163,8 @@ static int allocate(int fd, int mode, off_t off, off_t len)
 	if (allocates_ours(fd, mode, off, len, &r))
 		return (int)raw_errno(r);
 	if ((mode & takes) && off >= 0 && len > 0 &&
-	    !change_begin_file(&c, fd, (u64)off, (u64)((mode & shifts) ? INT64_MAX - off : len)))
+	    !change_begin_file(&c, fd, (u64)off,
+			       (u64)((mode & shifts) ? INT64_MAX - off : len)))
 		return -1;
 	r = REAL(fallocate)(fd, mode, off, len);
 	return (int)change_end(&c, r < 0 ? -errno : r);

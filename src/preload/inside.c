@@ -14,25 +14,27 @@
 #include "preload/preload.h"
 #include "preload/real.h"
 
-#define INSIDE(ret, name, params, ...)                                                             \
-	ret __wrap_##name params;                                                                  \
-	ret __wrap_##name params                                                                   \
-	{                                                                                          \
-		return (ret)(__VA_ARGS__);                                                         \
+#define INSIDE(ret, name, params, ...)                                                         \
+	ret __wrap_##name params;                                                              \
+	ret __wrap_##name params                                                               \
+	{                                                                                      \
+		return (ret)(__VA_ARGS__);                                                     \
 	}
 
 /* 64-bit file offsets have names of their own, which mean the same here */
-#define INSIDE64(ret, name, params, ...)                                                           \
-	INSIDE(ret, name, params, __VA_ARGS__)                                                     \
+#define INSIDE64(ret, name, params, ...)                                                       \
+	INSIDE(ret, name, params, __VA_ARGS__)                                                 \
 	INSIDE(ret, name##64, params, __VA_ARGS__)
 
-#define SYS(nr, a, b, c, d, e, f)                                                                  \
-	raw_errno(raw6(SYS_##nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f)))
+#define SYS(nr, a, b, c, d, e, f)                                                              \
+	raw_errno(raw6(SYS_##nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e),        \
+		       (long)(f)))
 
 /* Variable arguments are one word at most in each of these calls. */
 INSIDE(int, ioctl, (int fd, unsigned long rq, void *arg), SYS(ioctl, fd, rq, arg, 0, 0, 0))
 INSIDE64(int, fcntl, (int fd, int cmd, long arg), SYS(fcntl, fd, cmd, arg, 0, 0, 0))
-INSIDE64(int, open, (const char *p, int flags, mode_t m), SYS(openat, AT_FDCWD, p, flags, m, 0, 0))
+INSIDE64(int, open, (const char *p, int flags, mode_t m),
+	 SYS(openat, AT_FDCWD, p, flags, m, 0, 0))
 INSIDE64(int, openat, (int at, const char *p, int flags, mode_t m),
 	 SYS(openat, at, p, flags, m, 0, 0))
 INSIDE(int, __open_2, (const char *p, int flags), SYS(openat, AT_FDCWD, p, flags, 0, 0, 0))
@@ -51,7 +53,8 @@ INSIDE64(int, fstat, (int fd, void *st), SYS(fstat, fd, st, 0, 0, 0, 0))
 INSIDE64(int, fstatat, (int at, const char *p, void *st, int flags),
 	 SYS(newfstatat, at, p, st, flags, 0, 0))
 INSIDE(int, access, (const char *p, int mode), SYS(access, p, mode, 0, 0, 0, 0))
-INSIDE(ssize_t, readlink, (const char *p, char *buf, size_t n), SYS(readlink, p, buf, n, 0, 0, 0))
+INSIDE(ssize_t, readlink, (const char *p, char *buf, size_t n),
+       SYS(readlink, p, buf, n, 0, 0, 0))
 
 INSIDE(ssize_t, read, (int fd, void *buf, size_t n), SYS(read, fd, buf, n, 0, 0, 0))
 INSIDE(ssize_t, write, (int fd, const void *buf, size_t n), SYS(write, fd, buf, n, 0, 0, 0))
@@ -75,4 +78,7 @@ INSIDE(int, madvise, (void *p, size_t n, int advice), SYS(madvise, p, n, advice,
 INSIDE(int, sigaction, (int sig, const struct sigaction *act, struct sigaction *old),
        REAL(sigaction)(sig, act, old))
 INSIDE(sighandler_t, signal, (int sig, sighandler_t handler), REAL(signal)(sig, handler))
+INSIDE(int, pthread_create,
+       (pthread_t * t, const pthread_attr_t *a, void *(*fn)(void *), void *arg),
+       thread_create_helper(t, a, fn, arg))
 INSIDE(int, __libc_current_sigrtmax, (void), REAL(__libc_current_sigrtmax)())

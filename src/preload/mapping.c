@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * preload/mapping.c: changes the VMM makes to its own address space, told to primary/linux before
- * and after.
+ * preload/mapping.c: changes the VMM makes to its own address space, told to primary/linux
+ * before and after.
  */
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -148,8 +148,8 @@ EXPORT int posix_madvise(void *addr, size_t len, int advice)
 }
 
 /*
- * Whose memory pidfd means does not matter: an invalidation too many is harmless. The ranges are
- * covered by one.
+ * Whose memory pidfd means does not matter: an invalidation too many is harmless. The ranges
+ * are covered by one.
  */
 EXPORT ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t n, int advice,
 			       unsigned int flags)

@@ -4,10 +4,10 @@
  *
  * The kernel's mask of a thread is the VMM's own, always, so that sigwait, signalfd, ppoll,
  * sigsuspend, siglongjmp and inheritance mean what they mean without us. It differs only in a
- * window: while a call of the VMM's is carried out by our code, the signals that guarded accesses
- * raise are open, and so is the kick. No handler of the VMM's runs inside a window, where locks
- * may be held: what arrives is kept (vm/signals.h; those five here, since they must stay open)
- * and delivered when the window closes, as at the edge of a system call.
+ * window: while a call of the VMM's is carried out by our code, the signals that guarded
+ * accesses raise are open, and so is the kick. No handler of the VMM's runs inside a window,
+ * where locks may be held: what arrives is kept (vm/signals.h; those five here, since they must
+ * stay open) and delivered when the window closes, as at the edge of a system call.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -97,6 +97,11 @@ void mask_leave(struct mask_window *w)
 	while (unlikely(window.stashed))
 		queue_again(&window.stash[--window.stashed]);
 	pthread_setcancelstate(w->cancel_state, NULL);
+}
+
+u64 mask_of_helpers(void)
+{
+	return ~synchronous();
 }
 
 bool mask_outer(u64 *mask)

@@ -71,27 +71,27 @@ static mode_t mode_of(int flags, va_list ap)
 	return TAKES_MODE(flags) ? va_arg(ap, mode_t) : 0;
 }
 
-#define OPEN(name)                                                                                 \
-	EXPORT int name(const char *path, int flags, ...)                                          \
-	{                                                                                          \
-		va_list ap;                                                                        \
-		mode_t mode;                                                                       \
-                                                                                                   \
-		va_start(ap, flags);                                                               \
-		mode = mode_of(flags, ap);                                                         \
-		va_end(ap);                                                                        \
-		return open_path(AT_FDCWD, path, flags, mode);                                     \
+#define OPEN(name)                                                                             \
+	EXPORT int name(const char *path, int flags, ...)                                      \
+	{                                                                                      \
+		va_list ap;                                                                    \
+		mode_t mode;                                                                   \
+                                                                                               \
+		va_start(ap, flags);                                                           \
+		mode = mode_of(flags, ap);                                                     \
+		va_end(ap);                                                                    \
+		return open_path(AT_FDCWD, path, flags, mode);                                 \
 	}
-#define OPENAT(name)                                                                               \
-	EXPORT int name(int dirfd, const char *path, int flags, ...)                               \
-	{                                                                                          \
-		va_list ap;                                                                        \
-		mode_t mode;                                                                       \
-                                                                                                   \
-		va_start(ap, flags);                                                               \
-		mode = mode_of(flags, ap);                                                         \
-		va_end(ap);                                                                        \
-		return open_path(dirfd, path, flags, mode);                                        \
+#define OPENAT(name)                                                                           \
+	EXPORT int name(int dirfd, const char *path, int flags, ...)                           \
+	{                                                                                      \
+		va_list ap;                                                                    \
+		mode_t mode;                                                                   \
+                                                                                               \
+		va_start(ap, flags);                                                           \
+		mode = mode_of(flags, ap);                                                     \
+		va_end(ap);                                                                    \
+		return open_path(dirfd, path, flags, mode);                                    \
 	}
 
 OPEN(open)

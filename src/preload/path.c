@@ -2,8 +2,8 @@
 /*
  * preload/path.c: which paths name /dev/kvm.
  *
- * Runs before every open, stat and access, so the common answer is two page probes and a look at
- * the last component. Whether /dev/kvm exists is never asked.
+ * Runs before every open, stat and access, so the common answer is two page probes and a look
+ * at the last component. Whether /dev/kvm exists is never asked.
  */
 #include <fcntl.h>
 #include <limits.h>
@@ -12,8 +12,8 @@
 
 /*
  * May this page be read? A path of the VMM's may be a bad pointer, for which the kernel says
- * EFAULT, and no handler is ours yet that would catch our own look at it. rt_sigprocmask() copies
- * the set in before it refuses the unknown `how`.
+ * EFAULT, and no handler is ours yet that would catch our own look at it. rt_sigprocmask()
+ * copies the set in before it refuses the unknown `how`.
  */
 static bool readable(const char *p)
 {
@@ -36,7 +36,8 @@ static bool same_directory(int dirfd, const char *dir)
 {
 	struct stat a, b;
 
-	if (raw4(SYS_newfstatat, dirfd, dir, &a, 0) || raw4(SYS_newfstatat, AT_FDCWD, "/dev", &b, 0))
+	if (raw4(SYS_newfstatat, dirfd, dir, &a, 0) ||
+	    raw4(SYS_newfstatat, AT_FDCWD, "/dev", &b, 0))
 		return false;
 	return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }

@@ -3,8 +3,8 @@
  * preload/preload.h: what the files of this room share.
  *
  * The library is loaded into every process below `userkvm run`, most of which never touch
- * /dev/kvm. It sleeps in them: until the first descriptor of ours appears (preload_arm()), hooks
- * hand their call on, no signal handler is installed and no thread runs.
+ * /dev/kvm. It sleeps in them: until the first descriptor of ours appears (preload_arm()),
+ * hooks hand their call on, no signal handler is installed and no thread runs.
  *
  * The rooms below are linked with --wrap for every name hooked here (see meson.build), so their
  * own calls never come back through a hook: they reach inside.c.
@@ -12,6 +12,7 @@
 #ifndef PRELOAD_PRELOAD_H
 #define PRELOAD_PRELOAD_H
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/types.h>
 #include "base/types.h"
@@ -59,6 +60,8 @@ bool mask_outer(u64 *mask);
 bool mask_view(u64 *mask);
 void mask_set_inner(u64 mask);
 bool mask_is_synchronous(int sig);
+/* What a helper thread blocks: everything but what guarded accesses raise. */
+u64 mask_of_helpers(void);
 /* From a handler: keep this signal and queue it again when the window closes. */
 void mask_stash(int sig, const siginfo_t *info);
 
@@ -67,7 +70,8 @@ static inline u64 sig_bit(int sig)
 	return 1ULL << (sig - 1);
 }
 
-/* ---- change.c: a change of the VMM's memory, between telling primary/linux and having done it */
+/* ---- change.c: a change of the VMM's memory, between telling primary/linux and having done it
+ */
 struct change {
 	bool told; /* the window is open */
 	void *cookie;
@@ -93,6 +97,10 @@ int dispositions_set(int sig, const struct sigaction *act, struct sigaction *old
 /* Around an exec: what the VMM ignores is ignored by the kernel too. */
 void dispositions_before_exec(void);
 void dispositions_after_failed_exec(void);
+
+/* ---- process.c: pthread_create() of a thread that blocks mask_of_helpers() */
+int thread_create_helper(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+			 void *arg);
 
 /* ---- environment.c */
 /* Size of the buffer, or 0 when envp already preloads us. */

@@ -2,10 +2,10 @@
 /*
  * preload/process.c: new processes and new programs.
  *
- * fork() needs no hook: pthread_atfork() (main.c) also sees the forks libc makes itself. vfork()
- * cannot have one, since it returns twice on one stack; its child shares our memory and is told
- * by its pid. What is left here are the forks without handlers, and exec, which carries userkvm
- * into the child.
+ * fork() needs no hook: pthread_atfork() (main.c) also sees the forks libc makes itself.
+ * vfork() cannot have one, since it returns twice on one stack; its child shares our memory and
+ * is told by its pid. What is left here are the forks without handlers, and exec, which carries
+ * userkvm into the child.
  */
 #include <alloca.h>
 #include <stdarg.h>
@@ -55,7 +55,8 @@ EXPORT pid_t _Fork(void)
 
 	copying_begin(&c, armed());
 	pid = REAL(_Fork)();
-	/* the child calls async-signal-safe functions only: it is told by its pid, as vfork's */
+	/* the child calls async-signal-safe functions only: it is told by its pid, as vfork's
+	 */
 	if (pid)
 		copying_end(&c);
 	else
@@ -100,14 +101,42 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	return r;
 }
 
+/* ------------------------------------------------------------------ threads */
+
+/*
+ * A thread made while our code runs is a helper of ours or of a library below us. None of the
+ * VMM's signals may be delivered to it.
+ */
+int thread_create_helper(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
+			 void *arg)
+{
+	u64 helpers = mask_of_helpers(), before;
+	int r;
+
+	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &helpers, &before, 8);
+	r = REAL(pthread_create)(thread, attr, fn, arg);
+	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, 8);
+	return r;
+}
+
+EXPORT int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict attr,
+			  void *(*fn)(void *), void *restrict arg)
+{
+	u64 outer;
+
+	if (mask_outer(&outer))
+		return thread_create_helper(thread, attr, fn, arg);
+	return REAL(pthread_create)(thread, attr, fn, arg);
+}
+
 /* ------------------------------------------------------------------ exec */
 
 /* Evaluates to envp with this library in LD_PRELOAD; lives as long as the calling function. */
-#define WITH_US(envp)                                                                              \
-	({                                                                                         \
-		char *const *e_ = (envp);                                                          \
-		size_t room_ = environment_room(e_);                                               \
-		room_ ? environment_with_us(e_, alloca(room_)) : (char **)e_;                      \
+#define WITH_US(envp)                                                                          \
+	({                                                                                     \
+		char *const *e_ = (envp);                                                      \
+		size_t room_ = environment_room(e_);                                           \
+		room_ ? environment_with_us(e_, alloca(room_)) : (char **)e_;                  \
 	})
 
 static int exec_failed(int r)
@@ -164,7 +193,8 @@ EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 	return exec_failed(REAL(fexecve)(fd, argv, env));
 }
 
-EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags)
+EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const envp[],
+		    int flags)
 {
 	char **env = WITH_US(envp);
 
@@ -193,15 +223,15 @@ static char *const *fill_arguments(char **argv, const char *first, va_list *ap)
 	return argv;
 }
 
-#define ARGUMENTS(first, ap, argv)                                                                 \
-	do {                                                                                       \
-		va_list count_;                                                                    \
-                                                                                                   \
-		va_start(ap, first);                                                               \
-		va_copy(count_, ap);                                                               \
-		argv = alloca((count_arguments(first, count_) + 1) * sizeof(char *));              \
-		va_end(count_);                                                                    \
-		fill_arguments(argv, first, &ap);                                                  \
+#define ARGUMENTS(first, ap, argv)                                                             \
+	do {                                                                                   \
+		va_list count_;                                                                \
+                                                                                               \
+		va_start(ap, first);                                                           \
+		va_copy(count_, ap);                                                           \
+		argv = alloca((count_arguments(first, count_) + 1) * sizeof(char *));          \
+		va_end(count_);                                                                \
+		fill_arguments(argv, first, &ap);                                              \
 	} while (0)
 
 EXPORT int execl(const char *path, const char *first, ...)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * preload/raw.h: system calls without libc, so that a hook neither meets another hook nor touches
- * errno before it means to. Each returns what the kernel returns: >= 0, or -errno.
+ * preload/raw.h: system calls without libc, so that a hook neither meets another hook nor
+ * touches errno before it means to. Each returns what the kernel returns: >= 0, or -errno.
  */
 #ifndef PRELOAD_RAW_H
 #define PRELOAD_RAW_H
@@ -23,12 +23,12 @@ static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)
 	return ret;
 }
 
-#define raw0(nr)                raw6((nr), 0, 0, 0, 0, 0, 0)
-#define raw1(nr, a)             raw6((nr), (long)(a), 0, 0, 0, 0, 0)
-#define raw2(nr, a, b)          raw6((nr), (long)(a), (long)(b), 0, 0, 0, 0)
-#define raw3(nr, a, b, c)       raw6((nr), (long)(a), (long)(b), (long)(c), 0, 0, 0)
-#define raw4(nr, a, b, c, d)    raw6((nr), (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
-#define raw5(nr, a, b, c, d, e)                                                                    \
+#define raw0(nr)	     raw6((nr), 0, 0, 0, 0, 0, 0)
+#define raw1(nr, a)	     raw6((nr), (long)(a), 0, 0, 0, 0, 0)
+#define raw2(nr, a, b)	     raw6((nr), (long)(a), (long)(b), 0, 0, 0, 0)
+#define raw3(nr, a, b, c)    raw6((nr), (long)(a), (long)(b), (long)(c), 0, 0, 0)
+#define raw4(nr, a, b, c, d) raw6((nr), (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
+#define raw5(nr, a, b, c, d, e)                                                                \
 	raw6((nr), (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
 
 /* What a libc function makes of such a result. */

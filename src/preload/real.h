@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * preload/real.h: the functions behind our hooks, for those that are more than a system call
- * (cancellation points, stdio, fork handlers). Resolved by the constructor; a hook that is called
- * earlier resolves its own.
+ * (cancellation points, stdio, fork handlers). Resolved by the constructor; a hook that is
+ * called earlier resolves its own.
  */
 #ifndef PRELOAD_REAL_H
 #define PRELOAD_REAL_H
 
 #include <dlfcn.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
@@ -20,43 +20,46 @@
 #include <unistd.h>
 #include "base/types.h"
 
-#define REAL_FUNCTIONS(X)                                                                          \
-	X(int, openat, (int, const char *, int, ...))                                              \
-	X(int, close, (int))                                                                       \
-	X(int, close_range, (unsigned, unsigned, int))                                             \
-	X(int, fclose, (FILE *))                                                                   \
-	X(FILE *, fopen, (const char *, const char *))                                             \
-	X(int, fcntl, (int, int, ...))                                                             \
-	X(ssize_t, read, (int, void *, size_t))                                                    \
-	X(ssize_t, write, (int, const void *, size_t))                                             \
-	X(ssize_t, pread, (int, void *, size_t, off_t))                                            \
-	X(ssize_t, pwrite, (int, const void *, size_t, off_t))                                     \
-	X(ssize_t, readv, (int, const struct iovec *, int))                                        \
-	X(ssize_t, writev, (int, const struct iovec *, int))                                       \
-	X(ssize_t, sendmsg, (int, const struct msghdr *, int))                                     \
-	X(int, sendmmsg, (int, struct mmsghdr *, unsigned, int))                                   \
-	X(int, brk, (void *))                                                                      \
-	X(void *, sbrk, (intptr_t))                                                                \
-	X(int, fallocate, (int, int, off_t, off_t))                                                \
-	X(int, posix_fallocate, (int, off_t, off_t))                                               \
-	X(char *, realpath, (const char *, char *))                                                \
-	X(pid_t, _Fork, (void))                                                                    \
-	X(int, clone, (int (*)(void *), void *, int, void *, ...))                                 \
-	X(int, execve, (const char *, char *const[], char *const[]))                               \
-	X(int, execvpe, (const char *, char *const[], char *const[]))                              \
-	X(int, fexecve, (int, char *const[], char *const[]))                                       \
-	X(int, posix_spawn,                                                                        \
-	  (pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,   \
-	   char *const[], char *const[]))                                                          \
-	X(int, posix_spawnp,                                                                       \
-	  (pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,   \
-	   char *const[], char *const[]))                                                          \
-	X(int, sigaction, (int, const struct sigaction *, struct sigaction *))                     \
-	X(sighandler_t, signal, (int, sighandler_t))                                               \
-	X(int, siginterrupt, (int, int))                                                           \
-	X(int, sigtimedwait, (const sigset_t *, siginfo_t *, const struct timespec *))             \
-	X(int, signalfd, (int, const sigset_t *, int))                                             \
-	X(int, faccessat, (int, const char *, int, int))                                           \
+#define REAL_FUNCTIONS(X)                                                                      \
+	X(int, openat, (int, const char *, int, ...))                                          \
+	X(int, close, (int))                                                                   \
+	X(int, close_range, (unsigned, unsigned, int))                                         \
+	X(int, fclose, (FILE *))                                                               \
+	X(FILE *, fopen, (const char *, const char *))                                         \
+	X(int, fcntl, (int, int, ...))                                                         \
+	X(ssize_t, read, (int, void *, size_t))                                                \
+	X(ssize_t, write, (int, const void *, size_t))                                         \
+	X(ssize_t, pread, (int, void *, size_t, off_t))                                        \
+	X(ssize_t, pwrite, (int, const void *, size_t, off_t))                                 \
+	X(ssize_t, readv, (int, const struct iovec *, int))                                    \
+	X(ssize_t, writev, (int, const struct iovec *, int))                                   \
+	X(ssize_t, sendmsg, (int, const struct msghdr *, int))                                 \
+	X(int, sendmmsg, (int, struct mmsghdr *, unsigned, int))                               \
+	X(int, brk, (void *))                                                                  \
+	X(void *, sbrk, (intptr_t))                                                            \
+	X(int, fallocate, (int, int, off_t, off_t))                                            \
+	X(int, posix_fallocate, (int, off_t, off_t))                                           \
+	X(char *, realpath, (const char *, char *))                                            \
+	X(pid_t, _Fork, (void))                                                                \
+	X(int, clone, (int (*)(void *), void *, int, void *, ...))                             \
+	X(int, execve, (const char *, char *const[], char *const[]))                           \
+	X(int, execvpe, (const char *, char *const[], char *const[]))                          \
+	X(int, fexecve, (int, char *const[], char *const[]))                                   \
+	X(int, posix_spawn,                                                                    \
+	  (pid_t *, const char *, const posix_spawn_file_actions_t *,                          \
+	   const posix_spawnattr_t *, char *const[], char *const[]))                           \
+	X(int, posix_spawnp,                                                                   \
+	  (pid_t *, const char *, const posix_spawn_file_actions_t *,                          \
+	   const posix_spawnattr_t *, char *const[], char *const[]))                           \
+	X(int, sigaction, (int, const struct sigaction *, struct sigaction *))                 \
+	X(sighandler_t, signal, (int, sighandler_t))                                           \
+	X(int, siginterrupt, (int, int))                                                       \
+	X(int, sigtimedwait, (const sigset_t *, siginfo_t *, const struct timespec *))         \
+	X(int, signalfd, (int, const sigset_t *, int))                                         \
+	X(int, faccessat, (int, const char *, int, int))                                       \
+	X(int, sigpending, (sigset_t *))                                                       \
+	X(int, pthread_create,                                                                 \
+	  (pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))                    \
 	X(int, __libc_current_sigrtmax, (void))
 
 #define REAL_TYPE(ret, name, args) typedef ret(*real_##name##_t) args;
@@ -75,7 +78,7 @@ void real_resolve_all(void);
 void *real_resolve(const char *name, void *slot);
 
 /* REAL(close)(fd) calls libc's. */
-#define REAL(name)                                                                                 \
+#define REAL(name)                                                                             \
 	(likely(real.name) ? real.name : (real_##name##_t)real_resolve(#name, &real.name))
 
 #endif

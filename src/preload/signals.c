@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * preload/signals.c: the libc names behind which sigaction() stands, and the few calls that could
- * show the VMM our kick signal.
+ * preload/signals.c: the libc names behind which sigaction() stands, and the few calls that
+ * could show the VMM our kick signal.
  */
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -21,7 +21,8 @@ static int action(int sig, const struct sigaction *act, struct sigaction *old)
 	return (int)raw_errno(dispositions_set(sig, act, old));
 }
 
-EXPORT int sigaction(int sig, const struct sigaction *restrict act, struct sigaction *restrict old)
+EXPORT int sigaction(int sig, const struct sigaction *restrict act,
+		     struct sigaction *restrict old)
 {
 	return action(sig, act, old);
 }
@@ -31,7 +32,8 @@ EXPORT int __sigaction(int sig, const struct sigaction *act, struct sigaction *o
 	return action(sig, act, old);
 }
 
-/* ------------------------------------------------------------------ signal() in its flavours */
+/* ------------------------------------------------------------------ signal() in its flavours
+ */
 
 static u64 interrupting; /* siginterrupt(): these do not get SA_RESTART from signal() */
 
@@ -73,12 +75,14 @@ EXPORT sighandler_t ssignal(int sig, sighandler_t handler)
 
 EXPORT sighandler_t sysv_signal(int sig, sighandler_t handler)
 {
-	return set_handler(sig, handler, (int)(SA_RESETHAND | SA_NODEFER | SA_INTERRUPT), false);
+	return set_handler(sig, handler, (int)(SA_RESETHAND | SA_NODEFER | SA_INTERRUPT),
+			   false);
 }
 
 EXPORT sighandler_t __sysv_signal(int sig, sighandler_t handler)
 {
-	return set_handler(sig, handler, (int)(SA_RESETHAND | SA_NODEFER | SA_INTERRUPT), false);
+	return set_handler(sig, handler, (int)(SA_RESETHAND | SA_NODEFER | SA_INTERRUPT),
+			   false);
 }
 
 EXPORT int siginterrupt(int sig, int interrupt)
@@ -126,7 +130,8 @@ EXPORT int sigignore(int sig)
 	return set_handler(sig, SIG_IGN, 0, false) == SIG_ERR ? -1 : 0;
 }
 
-/* ------------------------------------------------------------------ the kick stays out of sight */
+/* ------------------------------------------------------------------ the kick stays out of
+ * sight */
 
 /* The range the VMM may use ends below the kick, whenever it asks. */
 EXPORT int __libc_current_sigrtmax(void)
@@ -143,6 +148,15 @@ static const sigset_t *without_kick(const sigset_t *set, sigset_t *copy)
 	*copy = *set;
 	sigdelset(copy, signals_kick_number());
 	return copy;
+}
+
+EXPORT int sigpending(sigset_t *set)
+{
+	int r = REAL(sigpending)(set);
+
+	if (r == 0 && armed())
+		sigdelset(set, signals_kick_number());
+	return r;
 }
 
 EXPORT int sigtimedwait(const sigset_t *restrict set, siginfo_t *restrict info,
@@ -162,8 +176,8 @@ EXPORT int sigwaitinfo(const sigset_t *restrict set, siginfo_t *restrict info)
 
 EXPORT int sigwait(const sigset_t *restrict set, int *restrict sig)
 {
+	int before = errno, r;
 	sigset_t s;
-	int r;
 
 	/* sigwait() is not broken off by handlers, sigtimedwait() is */
 	do {
@@ -171,6 +185,7 @@ EXPORT int sigwait(const sigset_t *restrict set, int *restrict sig)
 	} while (r < 0 && errno == EINTR);
 	if (r < 0)
 		return errno;
+	errno = before;
 	*sig = r;
 	return 0;
 }

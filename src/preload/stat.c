@@ -78,7 +78,8 @@ EXPORT int fstatat(int dirfd, const char *restrict path, struct stat *restrict s
 	return stat_at(dirfd, path, st, flags);
 }
 
-EXPORT int fstatat64(int dirfd, const char *restrict path, struct stat64 *restrict st, int flags)
+EXPORT int fstatat64(int dirfd, const char *restrict path, struct stat64 *restrict st,
+		     int flags)
 {
 	return stat_at(dirfd, path, st, flags);
 }
@@ -87,28 +88,28 @@ EXPORT int fstatat64(int dirfd, const char *restrict path, struct stat64 *restri
  * Programs built against glibc before 2.33 call these. `version` is _STAT_VER_LINUX (1) or the
  * kernel's own (0), one layout on x86-64.
  */
-#define OLD_STAT(suffix, type)                                                                     \
-	int __xstat##suffix(int version, const char *path, type *st);                              \
-	int __lxstat##suffix(int version, const char *path, type *st);                             \
-	int __fxstat##suffix(int version, int fd, type *st);                                       \
-	int __fxstatat##suffix(int version, int dirfd, const char *path, type *st, int flags);     \
-	EXPORT int __xstat##suffix(int version, const char *path, type *st)                        \
-	{                                                                                          \
-		return old_version(version) ? stat_at(AT_FDCWD, path, st, 0) : -1;                 \
-	}                                                                                          \
-	EXPORT int __lxstat##suffix(int version, const char *path, type *st)                       \
-	{                                                                                          \
-		return old_version(version) ? stat_at(AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW)     \
-					    : -1;                                                  \
-	}                                                                                          \
-	EXPORT int __fxstat##suffix(int version, int fd, type *st)                                 \
-	{                                                                                          \
-		return old_version(version) ? stat_fd(fd, st) : -1;                                \
-	}                                                                                          \
-	EXPORT int __fxstatat##suffix(int version, int dirfd, const char *path, type *st,          \
-				      int flags)                                                   \
-	{                                                                                          \
-		return old_version(version) ? stat_at(dirfd, path, st, flags) : -1;                \
+#define OLD_STAT(suffix, type)                                                                 \
+	int __xstat##suffix(int version, const char *path, type *st);                          \
+	int __lxstat##suffix(int version, const char *path, type *st);                         \
+	int __fxstat##suffix(int version, int fd, type *st);                                   \
+	int __fxstatat##suffix(int version, int dirfd, const char *path, type *st, int flags); \
+	EXPORT int __xstat##suffix(int version, const char *path, type *st)                    \
+	{                                                                                      \
+		return old_version(version) ? stat_at(AT_FDCWD, path, st, 0) : -1;             \
+	}                                                                                      \
+	EXPORT int __lxstat##suffix(int version, const char *path, type *st)                   \
+	{                                                                                      \
+		return old_version(version) ? stat_at(AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW) \
+					    : -1;                                              \
+	}                                                                                      \
+	EXPORT int __fxstat##suffix(int version, int fd, type *st)                             \
+	{                                                                                      \
+		return old_version(version) ? stat_fd(fd, st) : -1;                            \
+	}                                                                                      \
+	EXPORT int __fxstatat##suffix(int version, int dirfd, const char *path, type *st,      \
+				      int flags)                                               \
+	{                                                                                      \
+		return old_version(version) ? stat_at(dirfd, path, st, flags) : -1;            \
 	}
 
 static bool old_version(int version)

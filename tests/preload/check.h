@@ -12,19 +12,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHECK(c)                                                                                   \
-	do {                                                                                       \
-		if (!(c)) {                                                                        \
-			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #c);            \
-			_exit(1);                                                                  \
-		}                                                                                  \
+#define CHECK(c)                                                                               \
+	do {                                                                                   \
+		if (!(c)) {                                                                    \
+			fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #c);        \
+			_exit(1);                                                              \
+		}                                                                              \
 	} while (0)
 
-#define CHECK_ERRNO(call, e)                                                                       \
-	do {                                                                                       \
-		errno = 0;                                                                         \
-		CHECK((long)(call) == -1);                                                         \
-		CHECK(errno == (e));                                                               \
+#define CHECK_ERRNO(call, e)                                                                   \
+	do {                                                                                   \
+		errno = 0;                                                                     \
+		CHECK((long)(call) == -1);                                                     \
+		CHECK(errno == (e));                                                           \
 	} while (0)
 
 struct check_case {

@@ -82,6 +82,19 @@ static void set_sigmask(const u64 *mask)
 		sigmask = *mask;
 }
 
+static void *helper(void *mask)
+{
+	raw4(SYS_rt_sigprocmask, SIG_BLOCK, 0, mask, 8);
+	return NULL;
+}
+
+static long make_helper(void *mask)
+{
+	pthread_t t;
+
+	return pthread_create(&t, NULL, helper, mask) || pthread_join(t, NULL) ? -EAGAIN : 0;
+}
+
 bool abi_ioctl(int fd, unsigned long request, void *arg, long *ret)
 {
 	static __thread int inside;
@@ -114,6 +127,9 @@ bool abi_ioctl(int fd, unsigned long request, void *arg, long *ret)
 		if (request == FAKE_STAY_RUN)
 			*ret = fake_run();
 		break;
+	case FAKE_HELPER:
+		*ret = make_helper(arg);
+		break;
 	default:
 		*ret = -ENOTTY;
 	}
@@ -126,9 +142,7 @@ int abi_mmap_check(int fd, size_t len, int prot, int flags, off_t off)
 	return abi_owns(fd) ? -ENODEV : 0;
 }
 
-void abi_mapped(int fd, void *addr, size_t len, int prot, off_t off)
-{
-}
+void abi_mapped(int fd, void *addr, size_t len, int prot, off_t off) {}
 
 void abi_sent(int fd)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fake.h: what the rooms below the preload are in these tests: a descriptor that is a memfd, a run
- * that waits for a signal, and a record of the changes the preload told of.
+ * fake.h: what the rooms below the preload are in these tests: a descriptor that is a memfd, a
+ * run that waits for a signal, and a record of the changes the preload told of.
  */
 #ifndef FAKE_H
 #define FAKE_H
@@ -12,10 +12,12 @@
 #define FAKE_API_VERSION _IO(0xAE, 0x00)
 #define FAKE_RUN	 _IO(0xAE, 0x80) /* -1 EINTR when a signal ended it, 0 after 0.3 s */
 #define FAKE_TOUCH	 _IO(0xAE, 0xf0) /* read the byte the argument points at */
-#define FAKE_SIGMASK	 _IO(0xAE, 0xf1) /* argument: u64 mask, as KVM_SET_SIGNAL_MASK; NULL: none */
-#define FAKE_RECORD	 _IO(0xAE, 0xf2) /* argument: struct fake_record */
-#define FAKE_STAY	 _IO(0xAE, 0xf3) /* raise the signal in the argument while inside */
-#define FAKE_STAY_RUN	 _IO(0xAE, 0xf4) /* the same, then run */
+#define FAKE_SIGMASK                                                                           \
+	_IO(0xAE, 0xf1) /* argument: u64 mask, as KVM_SET_SIGNAL_MASK; NULL: none */
+#define FAKE_RECORD   _IO(0xAE, 0xf2) /* argument: struct fake_record */
+#define FAKE_STAY     _IO(0xAE, 0xf3) /* raise the signal in the argument while inside */
+#define FAKE_STAY_RUN _IO(0xAE, 0xf4) /* the same, then run */
+#define FAKE_HELPER   _IO(0xAE, 0xf5) /* argument: u64, the mask of a thread made inside */
 
 enum fake_kind {
 	FAKE_NONE = -1,

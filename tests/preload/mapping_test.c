@@ -35,7 +35,8 @@ static void expect_nothing(void)
 
 static char *map_pages(size_t n)
 {
-	char *p = mmap(NULL, n * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *p = mmap(NULL, n * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		       0);
 
 	CHECK(p != MAP_FAILED);
 	return p;
@@ -95,7 +96,8 @@ static void heap(void)
 	at = sbrk(0);
 	expect_nothing();
 	CHECK(sbrk(-PAGE) == at);
-	expect(FAKE_UNMAP, (void *)(((uint64_t)at - PAGE) & ~4095ull), PAGE + ((uint64_t)at & 4095));
+	expect(FAKE_UNMAP, (void *)(((uint64_t)at - PAGE) & ~4095ull),
+	       PAGE + ((uint64_t)at & 4095));
 	CHECK(brk(at - 2 * PAGE) == 0);
 	expect(FAKE_UNMAP, (void *)(((uint64_t)at - 2 * PAGE) & ~4095ull),
 	       PAGE + ((uint64_t)at & 4095));

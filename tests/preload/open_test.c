@@ -186,7 +186,9 @@ static void sent(void)
 	int fd = open("/dev/kvm", O_RDWR), pair[2], fds[2] = {1, fd};
 	char c = 0;
 	struct iovec v = {&c, 1};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = &control,
+	struct msghdr m = {.msg_iov = &v,
+			   .msg_iovlen = 1,
+			   .msg_control = &control,
 			   .msg_controllen = sizeof(control)};
 	struct fake_record r;
 

@@ -30,17 +30,17 @@ static char *const empty[] = {NULL};
 static char *const other[] = {"A=b", "LD_PRELOAD=", "C=d", NULL};
 
 /* In a child, since exec does not return. */
-#define EXEC(call)                                                                                 \
-	do {                                                                                       \
-		int status_;                                                                       \
-		pid_t pid_ = fork();                                                               \
-                                                                                                   \
-		if (pid_ == 0) {                                                                   \
-			call;                                                                      \
-			_exit(99);                                                                 \
-		}                                                                                  \
-		CHECK(waitpid(pid_, &status_, 0) == pid_);                                         \
-		CHECK(WIFEXITED(status_) && WEXITSTATUS(status_) == 0);                            \
+#define EXEC(call)                                                                             \
+	do {                                                                                   \
+		int status_;                                                                   \
+		pid_t pid_ = fork();                                                           \
+                                                                                               \
+		if (pid_ == 0) {                                                               \
+			call;                                                                  \
+			_exit(99);                                                             \
+		}                                                                              \
+		CHECK(waitpid(pid_, &status_, 0) == pid_);                                     \
+		CHECK(WIFEXITED(status_) && WEXITSTATUS(status_) == 0);                        \
 	} while (0)
 
 static void every_exec(void)

@@ -116,7 +116,8 @@ static void handlers_run(void)
 
 static void view_is_what_was_set(void)
 {
-	struct sigaction a = {.sa_handler = plain_handler, .sa_flags = SA_RESTART | SA_NODEFER}, b;
+	struct sigaction a = {.sa_handler = plain_handler, .sa_flags = SA_RESTART | SA_NODEFER},
+			 b;
 
 	sigemptyset(&a.sa_mask);
 	sigaddset(&a.sa_mask, SIGINT);
@@ -130,7 +131,8 @@ static void view_is_what_was_set(void)
 		CHECK((b.sa_flags & 0xfffffff & ~0x04000000) ==
 		      ((SA_RESTART | SA_NODEFER) & 0xfffffff));
 		CHECK(!(b.sa_flags & SA_SIGINFO));
-		CHECK(sigismember(&b.sa_mask, SIGINT) == 1 && sigismember(&b.sa_mask, SIGUSR2) == 0);
+		CHECK(sigismember(&b.sa_mask, SIGINT) == 1 &&
+		      sigismember(&b.sa_mask, SIGUSR2) == 0);
 	}
 	CHECK(sigaction(SIGBUS, NULL, &b) == 0 && b.sa_handler == SIG_DFL);
 	CHECK(signal(SIGILL, SIG_IGN) == SIG_DFL);
@@ -334,7 +336,8 @@ static void a_fault_reaches_the_handler(void)
 			CHECK(0);
 		}
 		CHECK(seen == i && seen_addr == p + 17 && seen_code == SEGV_ACCERR);
-		CHECK((char *)seen_stack >= stack && (char *)seen_stack < stack + sizeof(stack));
+		CHECK((char *)seen_stack >= stack &&
+		      (char *)seen_stack < stack + sizeof(stack));
 	}
 	CHECK_ERRNO(ioctl(kvm, FAKE_TOUCH, p), EFAULT);
 	CHECK(seen == 3);
@@ -506,6 +509,31 @@ static void vfork_child_is_apart(void)
 	CHECK(seen == 1);
 }
 
+static void *mask_of_thread(void *mask)
+{
+	sigprocmask(SIG_BLOCK, NULL, mask);
+	return NULL;
+}
+
+static void helpers_block_signals(void)
+{
+	uint64_t faults = 1 << (SIGSEGV - 1) | 1 << (SIGBUS - 1) | 1 << (SIGFPE - 1) |
+			  1 << (SIGILL - 1) | 1 << (SIGTRAP - 1);
+	uint64_t kept = 1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1) | 3ull << 31, mask = 0;
+	sigset_t set;
+	pthread_t t;
+
+	start();
+	CHECK(ioctl(kvm, FAKE_HELPER, &mask) == 0);
+	CHECK((mask | faults | kept) == ~0ull && !(mask & faults));
+	/* the VMM's own threads inherit */
+	CHECK(pthread_create(&t, NULL, mask_of_thread, &set) == 0);
+	CHECK(pthread_join(t, NULL) == 0);
+	CHECK(sigismember(&set, SIGUSR1) == 0);
+	sigemptyset(&set);
+	CHECK(sigprocmask(SIG_BLOCK, NULL, &set) == 0 && sigismember(&set, SIGUSR1) == 0);
+}
+
 static void asleep(void)
 {
 	char line[256];
@@ -544,6 +572,7 @@ int main(void)
 		{"SA_NODEFER", nodefer},
 		{"sigset, sigignore, sysv_signal", old_style},
 		{"the kick signal is out of sight", the_kick_is_hidden},
+		{"threads made inside our calls take no signals", helpers_block_signals},
 		{"a vfork child's dispositions are its own", vfork_child_is_apart},
 	};
 
