@@ -72,6 +72,12 @@ static long enable_disable_exits(struct abi_vm *avm, struct vm *vm, const u64 *a
 	return 0;
 }
 
+static long enable_platform_info(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	vm->hide_platform_info = !args[0];
+	return 0;
+}
+
 static long enable_exception_payload(struct abi_vm *avm, struct vm *vm, const u64 *args)
 {
 	vm->exception_payload = args[0];
@@ -162,7 +168,29 @@ long vm_ioctl_enable_cap(struct call *c)
 	}
 }
 
+static long enable_pv_enforcement(struct vcpu *v, const u64 *args)
+{
+	v->enforce_pv_cpuid = args[0];
+	return 0;
+}
+
 long vcpu_ioctl_enable_cap(struct call *c)
 {
-	return -EINVAL; /* no capability is enabled by vCPU */
+	const struct kvm_enable_cap *e = (void *)c->buf;
+
+	if (e->flags)
+		return -EINVAL;
+	switch (e->cap) {
+#define CAP(n, value, note)
+#define ENABLE_VM(n, fn)
+#define ENABLE_VCPU(n, fn)                                                                     \
+	case n:                                                                                \
+		return fn(c->v, (const u64 *)e->args);
+#include "abi/caps.def"
+#undef CAP
+#undef ENABLE_VM
+#undef ENABLE_VCPU
+	default:
+		return -EINVAL;
+	}
 }

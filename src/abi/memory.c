@@ -72,6 +72,11 @@ long vm_ioctl_clear_dirty_log(struct call *c)
 			       l->dirty_bitmap);
 }
 
+long vm_ioctl_set_nr_mmu_pages(struct call *c)
+{
+	return (u32)c->arg < UAPI_MIN_MMU_PAGES ? -EINVAL : 0;
+}
+
 long vm_ioctl_set_tss_addr(struct call *c)
 {
 	return c->arg > TSS_MAX_ADDR ? -EINVAL : 0;

@@ -16,6 +16,7 @@
 #define UAPI_MAX_CPUID_ENTRIES 256
 #define UAPI_MAX_MSRS	       256 /* entries in one KVM_GET_MSRS or KVM_SET_MSRS */
 #define UAPI_MAX_ROUTES	       4096
+#define UAPI_MIN_MMU_PAGES     64 /* KVM_SET_NR_MMU_PAGES' least */
 
 #ifndef KVM_CAP_USER_MEMORY2
 #define KVM_CAP_USER_MEMORY2	  231

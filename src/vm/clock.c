@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/clock.h"
 
+#include <linux/kvm_para.h>
 #include <time.h>
 
 #include "sync/atomic.h"
@@ -22,7 +23,7 @@ struct pvclock_vcpu_time {
 	u32 version;
 	u32 pad0;
 	u64 tsc_timestamp;
-	u64 system_time; /* ns, at tsc_timestamp */
+	u64 system_time;       /* ns, at tsc_timestamp */
 	u32 tsc_to_system_mul; /* ns = ((tsc << shift) * mul) >> 32 */
 	s8 tsc_shift;
 	u8 flags;
@@ -55,8 +56,28 @@ void vm_clock_set(struct vm *vm, u64 ns)
 
 /* -- MSRs */
 
+/* May the guest use it: always, unless its own CPUID is to be enforced. */
+static bool offered(struct vcpu *v, u32 msr)
+{
+	bool old = msr == MSR_WALL_CLOCK_OLD || msr == MSR_SYSTEM_TIME_OLD;
+	u32 features[4];
+
+	if (!v->enforce_pv_cpuid)
+		return true;
+	cpu_cpuid(v->cpu, KVM_CPUID_FEATURES, 0, features);
+	return features[0] & BIT(old ? KVM_FEATURE_CLOCKSOURCE : KVM_FEATURE_CLOCKSOURCE2);
+}
+
+static bool is_clock_msr(u32 msr)
+{
+	return msr == MSR_WALL_CLOCK || msr == MSR_SYSTEM_TIME || msr == MSR_WALL_CLOCK_OLD ||
+	       msr == MSR_SYSTEM_TIME_OLD;
+}
+
 int clock_msr_read(struct vcpu *v, u32 msr, u64 *value)
 {
+	if (is_clock_msr(msr) && !offered(v, msr))
+		return -EINVAL;
 	switch (msr) {
 	case MSR_WALL_CLOCK:
 	case MSR_WALL_CLOCK_OLD:
@@ -72,6 +93,8 @@ int clock_msr_read(struct vcpu *v, u32 msr, u64 *value)
 
 int clock_msr_write(struct vcpu *v, u32 msr, u64 value)
 {
+	if (is_clock_msr(msr) && !offered(v, msr))
+		return -EINVAL;
 	switch (msr) {
 	case MSR_WALL_CLOCK:
 	case MSR_WALL_CLOCK_OLD:
@@ -118,9 +141,9 @@ static void scale_of(u32 khz, struct pvclock_vcpu_time *t)
 }
 
 /*
- * Write body (which starts after the version word) between an odd and an even version, so that a
- * vCPU that reads meanwhile reads again. What cannot be written is not: the VMM took the memory
- * away, and the guest finds out by itself.
+ * Write body (which starts after the version word) between an odd and an even version, so that
+ * a vCPU that reads meanwhile reads again. What cannot be written is not: the VMM took the
+ * memory away, and the guest finds out by itself.
  */
 static void write_versioned(struct mmu *mmu, gpa_t gpa, const void *all, u32 size)
 {

@@ -10,13 +10,15 @@
 #include "vm/irq.h"
 #include "vm/signals.h"
 
-#define MSR_APIC_BASE	 0x1b
-#define MSR_TSC_DEADLINE 0x6e0
-#define MSR_X2APIC_FIRST 0x800
-#define MSR_X2APIC_LAST	 0x8ff
+#define MSR_APIC_BASE	  0x1b
+#define MSR_PLATFORM_INFO 0xce
+#define MSR_TSC_DEADLINE  0x6e0
+#define MSR_X2APIC_FIRST  0x800
+#define MSR_X2APIC_LAST	  0x8ff
 
 #define KVM_HC_ERROR_ENOSYS (-(s64)KVM_ENOSYS)
 #define KVM_HC_ERROR_EPERM  (-(s64)KVM_EPERM)
+#define KVM_HC_ERROR_EINVAL (-(s64)KVM_EINVAL)
 
 /* -- devices */
 
@@ -153,6 +155,8 @@ static bool env_msr_allowed(void *owner, u32 msr, bool write)
 {
 	struct vcpu *v = owner;
 
+	if (msr == MSR_PLATFORM_INFO && !write && v->vm->hide_platform_info)
+		return false;
 	return vm_msr_allowed(v->vm, msr, write);
 }
 
@@ -165,14 +169,38 @@ static bool env_msr_exits(void *owner, u32 reason)
 
 /* -- hypercalls (KVM's hypercalls.rst); none is announced in CPUID */
 
+/* KVM_HC_MAP_GPA_RANGE is the VMM's to answer, if it asked for it. 0, -errno, or CPU_TO_VMM. */
+static s64 map_gpa_range(const struct vcpu *v, struct cpu *c)
+{
+	u64 mask = cpu_long(c) ? ~0ULL : UINT32_MAX;
+	u64 gpa = c->reg[RBX] & mask, npages = c->reg[RCX] & mask;
+
+	if (!(v->vm->exits_on_hypercall & BIT(KVM_HC_MAP_GPA_RANGE)))
+		return KVM_HC_ERROR_ENOSYS;
+	if ((gpa & ~PAGE_MASK) || (gpa >> PAGE_SHIFT) + npages <= gpa >> PAGE_SHIFT)
+		return KVM_HC_ERROR_EINVAL;
+	memset(&c->exit.hypercall, 0, sizeof(c->exit.hypercall));
+	c->exit.hypercall.nr = KVM_HC_MAP_GPA_RANGE;
+	c->exit.hypercall.args[0] = gpa;
+	c->exit.hypercall.args[1] = npages;
+	c->exit.hypercall.args[2] = c->reg[RDX] & mask;
+	c->exit.hypercall.longmode = cpu_long(c);
+	return CPU_TO_VMM;
+}
+
 static int env_hypercall(void *owner, struct cpu *c)
 {
+	u64 nr = cpu_long(c) ? c->reg[RAX] : (u32)c->reg[RAX];
 	s64 r = KVM_HC_ERROR_ENOSYS;
 
 	if (c->cpl)
 		r = KVM_HC_ERROR_EPERM;
-	else if (c->reg[RAX] == KVM_HC_VAPIC_POLL_IRQ)
+	else if (nr == KVM_HC_VAPIC_POLL_IRQ)
 		r = 0;
+	else if (nr == KVM_HC_MAP_GPA_RANGE)
+		r = map_gpa_range(owner, c);
+	if (r == CPU_TO_VMM)
+		return CPU_TO_VMM;
 	c->reg[RAX] = cpu_long(c) ? (u64)r : (u32)r;
 	return 0;
 }

@@ -170,6 +170,7 @@ static int create_vcpu_locked(struct vm *vm, u32 id, struct vcpu **out)
 	if (r)
 		goto out_free;
 	v->cpu->tsc_khz = vm->tsc_khz;
+	v->cpu->tsc_offset = vm->nvcpus ? vm->vcpu[0]->cpu->tsc_offset : -cpu_tsc(v->cpu);
 	v->exit = &v->cpu->exit;
 	if (vm->irqchip) {
 		r = lapic_create(vm->irqchip, v, id, &v->lapic);

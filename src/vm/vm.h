@@ -46,6 +46,7 @@ struct vcpu {
 	u64 apic_base;	      /* the same */
 	sigset_t sigmask;     /* KVM_SET_SIGNAL_MASK */
 	bool has_sigmask;
+	bool enforce_pv_cpuid; /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
 	u32 wake_seq;	      /* futex a halted vCPU sleeps on; counts wake-ups */
 	u32 asleep;	      /* atomic: in that futex */
 	u64 pending_eoi[4];   /* atomic: vectors whose EOI the VMM's I/O APIC wants to hear of */
@@ -82,6 +83,7 @@ struct vm {
 	u32 user_space_msr; /* KVM_CAP_X86_USER_SPACE_MSR's mask */
 	u64 disabled_exits, disabled_quirks, exits_on_hypercall;
 	u32 max_vcpu_id;
+	bool hide_platform_info; /* KVM_CAP_MSR_PLATFORM_INFO switched off */
 	struct msr_filter *msr_filter; /* vm/msr_filter.c; RCU */
 };
 

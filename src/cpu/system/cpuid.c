@@ -285,6 +285,10 @@ void cpuid_derive(struct cpu *c)
 	c->reserved_gpa = ~(BIT(c->maxphyaddr) - 1);
 
 	c->cr4_allowed = CR4_ALWAYS;
+	/* Before it has a CPUID a vCPU takes what any could be given. */
+	if (!c->ncpuid)
+		c->cr4_allowed |= CR4_OSXSAVE | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP | CR4_UMIP |
+				  CR4_PCIDE;
 	if (cpuid_has(c, 1, ECX, 26))
 		c->cr4_allowed |= CR4_OSXSAVE;
 	if (cpuid_has(c, 7, EBX, 0))
