@@ -117,15 +117,24 @@ static inline const struct op *flow_link(struct cpu *c, unsigned which, u64 targ
 	return flow_link_slow(c, which, target);
 }
 
+/* The block at `target` if the jump cache has it; 64-bit mode only. */
+static inline struct block *flow_cached(const struct cpu *c, u64 target)
+{
+	const struct flow_jump *j = flow_jump_slot(c->code, target);
+
+	if (likely(j->la == target) && likely(j->tag == (c->code->gen | c->key)) &&
+	    likely(j->b->rip == target) && likely((c->key & BLOCK_KEY_MODE) == MODE_LONG))
+		return j->b;
+	return NULL;
+}
+
 /* Leave the block for a target known only now. */
 static inline const struct op *flow_jump(struct cpu *c, u64 target)
 {
-	struct flow_jump *j = flow_jump_slot(c->code, target);
+	struct block *b = flow_cached(c, target);
 
-	if (likely(j->la == target) && likely(j->tag == (c->code->gen | c->key)) &&
-	    likely(c->block->key == c->key) && likely(j->b->rip == target) &&
-	    likely((c->key & BLOCK_KEY_MODE) == MODE_LONG) && likely(!flow_pending(c)))
-		return flow_enter(c, j->b);
+	if (likely(b) && likely(c->block->key == c->key) && likely(!flow_pending(c)))
+		return flow_enter(c, b);
 	return flow_jump_slow(c, target);
 }
 

@@ -41,6 +41,9 @@ const struct op *flow_link_slow(struct cpu *c, unsigned which, u64 target)
 
 	if ((from->key & BLOCK_KEY_STEP) || flow_pending(c))
 		return op_leave(c, target);
+	to = flow_cached(c, target);
+	if (to && to->page != from->page)
+		return flow_enter(c, to);
 	to = flow_find(c, target, c->key);
 	/* A new generation may mean that `from` is gone. */
 	if (gen == c->code->gen && links_allowed(to->key) && from->key == to->key &&

@@ -30,7 +30,20 @@ bool decode_pause(struct decoder *d, struct op *op)
 	return true;
 }
 
-static HANDLER(fence)
+/* The host orders the guest's accesses; LFENCE also holds back what follows RDTSC. */
+static HANDLER(lfence)
+{
+	asm volatile("lfence" : : : "memory");
+	OP_NEXT(c, o);
+}
+
+static HANDLER(sfence)
+{
+	asm volatile("sfence" : : : "memory");
+	OP_NEXT(c, o);
+}
+
+static HANDLER(mfence)
 {
 	asm volatile("mfence" : : : "memory");
 	OP_NEXT(c, o);
@@ -38,7 +51,9 @@ static HANDLER(fence)
 
 bool decode_fence(struct decoder *d, struct op *op)
 {
-	op->fn = fence;
+	op->fn = d->i.mnemonic == ZYDIS_MNEMONIC_LFENCE	  ? lfence
+		 : d->i.mnemonic == ZYDIS_MNEMONIC_SFENCE ? sfence
+							  : mfence;
 	return true;
 }
 
