@@ -6,7 +6,8 @@
 #include "cpu/native/native.h"
 #include "fake_cpu.h"
 
-#define ROUNDS 5000000
+#define BATCHES 500
+#define BATCH	4000 /* short: the best of many is what an idle machine does */
 
 static double now(void)
 {
@@ -23,17 +24,21 @@ static void measure(struct cpu *c, const char *what, const u8 *bytes)
 		struct op op[2];
 	} block = {0};
 	struct decoder d;
-	double t;
+	double t, best = 1e18;
 
 	if (!fake_decode(c, &d, &block.op[0], ZYDIS_MACHINE_MODE_LONG_64, bytes, 0)) {
 		printf("%-28s denied\n", what);
 		return;
 	}
 	c->block = &block.b;
-	t = now();
-	for (unsigned i = 0; i < ROUNDS; i++)
-		block.op[0].fn(c, &block.op[0]);
-	printf("%-28s %6.1f ns\n", what, (now() - t) / ROUNDS);
+	for (unsigned b = 0; b < BATCHES; b++) {
+		t = now();
+		for (unsigned i = 0; i < BATCH; i++)
+			block.op[0].fn(c, &block.op[0]);
+		t = now() - t;
+		best = t < best ? t : best;
+	}
+	printf("%-28s %6.1f ns\n", what, best / BATCH);
 }
 
 int main(void)
