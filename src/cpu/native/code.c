@@ -15,9 +15,11 @@
 #include <cpuid.h>
 #include "base/guard.h"
 #include "cpu/native/native.h"
-#include "cpu/native/stub.h"
+#include "cpu/native/run.h"
 
 #define CODE_SIZE  (64UL << 20) /* address space; memory comes with use */
+#define SLOT_SIZE  1024UL	/* temporary stubs stand at the end, one a thread */
+#define MAX_SLOTS  1024UL
 #define HASH_SIZE  (1u << 16)	/* lines; chained */
 #define STUB_ALIGN 16
 
@@ -38,6 +40,10 @@ u8 *native_insn_map HIDDEN; /* bit per byte of code: an instruction starts here 
 static pthread_mutex_t code_lock = PTHREAD_MUTEX_INITIALIZER;
 static u8 *code_rw;
 static size_t code_used;		 /* guarded by code_lock */
+static size_t slots_used;		 /* guarded by code_lock */
+static __thread s64 slot = -1;		 /* this thread's temporary stub */
+static __thread bool transient;
+size_t native_code_limit = CODE_SIZE - SLOT_SIZE * MAX_SLOTS;
 static struct stub_entry **table;	 /* HASH_SIZE; guarded by code_lock */
 
 void native_fixup(void);
@@ -170,6 +176,34 @@ static u32 hash_insn(const struct native_insn *n)
 	return (h ^ h >> 16) & (HASH_SIZE - 1);
 }
 
+/* Under code_lock, since bits of two stubs can share a byte. */
+static void set_insn_bit(size_t at)
+{
+	native_insn_map[at / 8] |= (u8)(1u << (at % 8));
+}
+
+void native_stub_transient(bool on)
+{
+	transient = on;
+}
+
+/* Under code_lock. */
+static s64 put_transient(const struct native_insn *n)
+{
+	struct native_asm a;
+
+	native_assemble(n, &a);
+	if (slot < 0) {
+		if (slots_used == MAX_SLOTS)
+			return -ENOSPC;
+		slot = (s64)(CODE_SIZE - SLOT_SIZE * ++slots_used);
+	}
+	memcpy(code_rw + slot, a.bytes, a.len);
+	memset(native_insn_map + slot / 8, 0, SLOT_SIZE / 8);
+	set_insn_bit((size_t)slot + a.insn);
+	return slot;
+}
+
 /* Under code_lock. */
 static s64 add_stub(const struct native_insn *n, struct stub_entry **line)
 {
@@ -178,14 +212,14 @@ static s64 add_stub(const struct native_insn *n, struct stub_entry **line)
 	size_t at = ALIGN_UP(code_used, STUB_ALIGN), insn;
 
 	native_assemble(n, &a);
-	if (at + a.len > CODE_SIZE)
+	if (at + a.len > native_code_limit)
 		return -ENOSPC;
 	e = malloc(sizeof(*e));
 	if (!e)
 		return -ENOMEM;
 	memcpy(code_rw + at, a.bytes, a.len);
 	insn = at + a.insn;
-	native_insn_map[insn / 8] |= (u8)(1u << (insn % 8));
+	set_insn_bit(insn);
 	code_used = at + a.len;
 	e->insn = *n;
 	e->offset = (u32)at;
@@ -200,12 +234,29 @@ s64 native_stub_get(const struct native_insn *n)
 	s64 r;
 
 	pthread_mutex_lock(&code_lock);
+	if (transient) {
+		r = put_transient(n);
+		goto out;
+	}
 	line = &table[hash_insn(n)];
 	for (e = *line; e; e = e->next) {
 		if (!memcmp(&e->insn, n, sizeof(*n)))
 			break;
 	}
 	r = e ? (s64)e->offset : add_stub(n, line);
+out:
 	pthread_mutex_unlock(&code_lock);
 	return r;
+}
+
+bool native_stub_assign(struct op *op, const struct native_insn *n)
+{
+	s64 stub = native_stub_get(n);
+
+	if (stub < 0) {
+		op->fn = native_run_uncached;
+		return false;
+	}
+	op->imm = (s32)stub;
+	return true;
 }

@@ -102,7 +102,6 @@ static bool decode_stub(struct decoder *d, struct op *op, bool fp)
 	const ZydisDecodedOperand *mem;
 	struct native_insn n;
 	enum native_unit unit;
-	s64 stub;
 
 	if (!native_recode(d, &n))
 		return false;
@@ -112,10 +111,8 @@ static bool decode_stub(struct decoder *d, struct op *op, bool fp)
 	op->fn = native_trap(d, unit, n.unit == UNIT_EVEX || n.k_in || n.k_out);
 	if (op->fn)
 		return true;
-	stub = native_stub_get(&n);
-	if (stub < 0)
-		return false;
-	op->imm = (s32)stub;
+	if (!native_stub_assign(op, &n))
+		return true;
 	op->aux = n.unit == UNIT_MMX ? (u16)(n.mm_out | fp << 8) : 0;
 	mem = native_memory(d, op);
 	if (mem)

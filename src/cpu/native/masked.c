@@ -227,8 +227,8 @@ bool native_decode_vmaskmov(struct decoder *d, struct op *op)
 	if (!native_decode(d, op))
 		return false;
 	mem = d->o[0].type == ZYDIS_OPERAND_TYPE_MEMORY ? &d->o[0] : &d->o[2];
-	if (op->fn == native_raise_ud || op->fn == native_raise_nm)
-		return true;
+	if (op->fn != native_run_load && op->fn != native_run_store)
+		return true; /* traps, or has no stub */
 	op->aux = (u16)((ZydisRegisterGetId(mask->reg.value) & 15) |
 			__builtin_ctz(mem->element_size / 8u) << 4 |
 			__builtin_ctz(mem->element_count) << 7 | M_VECTOR);

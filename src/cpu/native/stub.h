@@ -55,6 +55,12 @@ bool native_recode(const struct decoder *d, struct native_insn *n);
 
 /* Offset of the stub from native_code, or -ENOMEM, -ENOSPC. */
 s64 native_stub_get(const struct native_insn *n);
+/* From now on native_stub_get() on this thread gives the thread's one temporary stub. */
+void native_stub_transient(bool on);
+/* Set op->imm; false: no room, and op->fn is a handler that does without. */
+bool native_stub_assign(struct op *op, const struct native_insn *n);
+/* Bytes of code the cache takes at most; for tests. */
+extern size_t native_code_limit;
 
 /* The code of a stub, and where in it the instruction itself stands. */
 struct native_asm {

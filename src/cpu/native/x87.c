@@ -114,17 +114,14 @@ bool native_decode_x87(struct decoder *d, struct op *op)
 {
 	const ZydisDecodedOperand *mem;
 	struct native_insn n;
-	s64 stub;
 
 	if (!native_recode(d, &n) || n.unit != UNIT_X87)
 		return false;
 	op->fn = native_trap(d, UNIT_X87, false);
 	if (op->fn)
 		return true;
-	stub = native_stub_get(&n);
-	if (stub < 0)
-		return false;
-	op->imm = (s32)stub;
+	if (!native_stub_assign(op, &n))
+		return true;
 	mem = native_memory(d, op);
 	op->aux = (u16)((d->i.opcode & 7) << 8 | d->i.raw.modrm.mod << 6 | d->i.raw.modrm.reg << 3 |
 			d->i.raw.modrm.rm);

@@ -102,6 +102,7 @@ enum fake_end fake_execute(struct cpu *c, struct op *op, u64 rip)
 	if (r)
 		return (enum fake_end)r;
 	block.b.rip = rip;
+	block.b.key = c->key;
 	block.b.nops = 1;
 	block.op[0] = *op;
 	c->block = &block.b;
@@ -170,6 +171,17 @@ void access_died(struct cpu *c, u64 la, bool write)
 {
 	fake_last_la = la;
 	finish(FAKE_DIED);
+}
+
+const struct table_line *table_find(unsigned mnemonic)
+{
+	return fake_table(mnemonic);
+}
+
+void access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host)
+{
+	*gpa = la;
+	*host = (u8 *)la;
 }
 
 void cpu_update_mode(struct cpu *c)

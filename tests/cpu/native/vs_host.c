@@ -4,7 +4,7 @@
  * random registers and memory, through native/ and on the host itself: all registers, flags, MXCSR,
  * x87 state and memory must agree, and so must the exceptions.
  *
- * Usage: vs_host [instances per encoding [seed]]
+ * Usage: vs_host [instances per encoding [seed [bytes of code cache]]]
  */
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include "cpu/cpu.h"
 #include "cpu/native/native.h"
+#include "cpu/native/stub.h"
 #include "cpu/native/xstate.h"
 #include "fake_cpu.h"
 #include "host_run.h"
@@ -266,7 +267,7 @@ static void place_image(struct host_state *s, enum image_kind kind)
 	memcpy(p + 24, &mxcsr, 4);
 	if (kind == X_IMAGE)
 		memcpy(p + 512, header, sizeof(header));
-	c->reg[RBX] = s->gpr[RBX] = (u64)p + (rnd() % 8 ? 0 : rnd() % 64);
+	c->reg[RBX] = s->gpr[RBX] = (u64)p + (rnd() % 8 ? 0 : rnd() % 64 | 1);
 	c->reg[RAX] = s->gpr[RAX] &= HOST_XMASK;
 	c->reg[RDX] = s->gpr[RDX] = 0;
 }
@@ -486,6 +487,8 @@ int main(int argc, char **argv)
 	unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
 	unsigned holes;
 
+	if (argc > 3)
+		native_code_limit = strtoul(argv[3], NULL, 0);
 	if (argc > 2)
 		seed = strtoull(argv[2], NULL, 0) | 1;
 	if ((xstate_host_components() & HOST_XMASK) != HOST_XMASK) {
