@@ -45,6 +45,9 @@
 #define LEAF7_EDX	 (B(4) | B(8) | B(23)) /* FSRM VP2INTERSECT AVX512_FP16 */
 #define LEAF7_EDX_ALWAYS (B(14) | B(29)) /* SERIALIZE ARCH_CAPABILITIES */
 #define LEAF7_1_EAX	 (B(4) | B(5) | B(10) | B(11) | B(12)) /* AVX_VNNI BF16 FZRM FSRS FSRC */
+#define LEAFD_1_EAX	 0xfu /* XSAVEOPT, XSAVEC, XGETBV with ECX 1, XSAVES */
+#define LEAFD_1_COMPACT	 (B(1) | B(3))
+#define XCOMP_ALIGN64	 B(1) /* leaf 0xd, ECX: 64-byte aligned when compacted */
 #define EXT1_ECX	 (B(0) | B(5) | B(8)) /* LAHF ABM PREFETCHW */
 #define EXT1_EDX	 B(26)		      /* 1 GiB pages: as the host, like KVM */
 #define EXT1_EDX_ALWAYS	 (B(11) | B(20) | B(27) | B(29)) /* SYSCALL NX RDTSCP LM */
@@ -101,6 +104,24 @@ static u32 xsave_size(u64 xcr0)
 	return size;
 }
 
+/* The same in the compacted format. */
+static u32 xsave_compact_size(u64 xcr0)
+{
+	u32 size = 512 + 64;
+
+	for (u32 n = 2; n < 63; n++) {
+		struct cpuid_leaf l;
+
+		if (!(xcr0 & BIT(n)))
+			continue;
+		l = host_leaf(0xd, n);
+		if (l.ecx & XCOMP_ALIGN64)
+			size = (u32)ALIGN_UP(size, 64);
+		size += l.eax;
+	}
+	return size;
+}
+
 static void add_leaf1(struct list *s)
 {
 	struct cpuid_leaf l = host_leaf(1, 0);
@@ -149,13 +170,17 @@ static void add_xsave_leaves(struct list *s)
 	l.edx = (u32)(xcr0 >> 32);
 	l.ebx = l.ecx = xsave_size(xcr0);
 	add(s, l, LEAF_INDEXED);
-	/* XSAVEOPT, XSAVEC, XGETBV with ECX 1, XSAVES: none. */
-	add(s, (struct cpuid_leaf){.function = 0xd, .index = 1}, LEAF_INDEXED);
+	l = host_leaf(0xd, 1);
+	l.eax &= LEAFD_1_EAX;
+	l.ebx = xsave_compact_size(xcr0);
+	l.ecx = l.edx = 0; /* no supervisor components */
+	add(s, l, LEAF_INDEXED);
 	for (u32 n = 2; n < 63; n++) {
 		if (!(xcr0 & BIT(n)))
 			continue;
 		l = host_leaf(0xd, n);
-		l.ecx = l.edx = 0;
+		l.ecx &= XCOMP_ALIGN64;
+		l.edx = 0;
 		add(s, l, LEAF_INDEXED);
 	}
 }
@@ -360,6 +385,8 @@ static void adjust(const struct cpu *c, u32 function, u32 index, u32 out[4])
 	}
 	if (function == 0xd && index == 0 && out[EAX])
 		out[EBX] = xsave_size(c->xcr0);
+	if (function == 0xd && index == 1 && (out[EAX] & LEAFD_1_COMPACT))
+		out[EBX] = xsave_compact_size(c->xcr0 | c->xss);
 }
 
 void cpu_cpuid(struct cpu *c, u32 function, u32 index, u32 out[4])
