@@ -116,6 +116,32 @@ static void test_mmap_over_shows_new_bytes_only_through_the_protocol(void **stat
 	teardown(&f);
 }
 
+/*
+ * A window that went leaves its address to whoever maps next, the VMM's allocator for one. Fails
+ * when the zap is off, whatever else protects the guest then.
+ */
+static void test_the_address_of_a_window_that_went_may_be_used_again(void **state)
+{
+	struct fixture f;
+	char *old, *foreign;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	fill_file(f.fd, LEN + 0x5000, 2);
+	assert_int_equal(load(&f, 0x5000), 0);
+	old = host_of(&f, 0x5000);
+	assert_ptr_not_equal(old, f.mem + 0x5000);
+	hooked_mmap(f.mem + 0x5000, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, LEN + 0x5000);
+	foreign = mmap(old, 4096, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	assert_ptr_equal(foreign, old);
+	*(u64 *)foreign = 666;
+	assert_int_equal(load(&f, 0x5000), 2);
+	assert_int_equal(guest_store_once(f.h, GPA + 0x5000, 5), 0);
+	assert_int_equal(*(u64 *)foreign, 666);
+	munmap(foreign, 4096);
+	teardown(&f);
+}
+
 static void test_munmap_ends_the_window(void **state)
 {
 	struct fixture f;
@@ -266,6 +292,7 @@ int main(void)
 		cmocka_unit_test(test_shared_memory_is_one_large_window),
 		cmocka_unit_test(test_private_memory_is_direct),
 		cmocka_unit_test(test_mmap_over_shows_new_bytes_only_through_the_protocol),
+		cmocka_unit_test(test_the_address_of_a_window_that_went_may_be_used_again),
 		cmocka_unit_test(test_munmap_ends_the_window),
 		cmocka_unit_test(test_mremap_moves_pages_in),
 		cmocka_unit_test(test_mprotect_both_ways),

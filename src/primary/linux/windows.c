@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "primary/linux/internal.h"
+#include "primary/linux/maps.h"
 
 struct window {
 	struct interval node; /* by hva */
@@ -135,12 +136,29 @@ static bool adopt(struct primary_linux *p, hva_t hva, hva_t from, hva_t to, u64 
 	return ok;
 }
 
+/* Is the mapping still what the cache says? A change nobody told us of must not show a guest more
+ * of a file than the VMM maps. */
+static bool still(const struct region *r, hva_t hva)
+{
+	struct region now;
+
+	if (maps_query(hva, &now))
+		return false;
+	return now.shared && now.ino == r->ino && now.start <= r->start && now.end >= r->end &&
+	       now.off + (r->start - now.start) == r->off && now.writable == r->writable &&
+	       now.readable == r->readable;
+}
+
 int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64 epoch)
 {
 	hva_t start = r->start, end = r->end;
 	u64 delta = 0;
 	int err;
 
+	if (!still(r, hva)) {
+		regions_forget(r->start, r->end);
+		return -EAGAIN;
+	}
 	if (!registry_clip(p, hva, &start, &end))
 		return -EAGAIN;
 	registry_unlock();
