@@ -296,6 +296,28 @@ bool cpuid_has(const struct cpu *c, u32 function, enum cpuid_reg reg, unsigned b
 	return l && ((&l->eax)[reg] & B(bit));
 }
 
+/* What CR4 may have (SDM vol. 3, 2.5). */
+static u64 cr4_of_cpuid(const struct cpu *c)
+{
+	u64 allowed = CR4_ALWAYS;
+
+	if (cpuid_has(c, 1, ECX, 26))
+		allowed |= CR4_OSXSAVE;
+	if (cpuid_has(c, 7, EBX, 0))
+		allowed |= CR4_FSGSBASE;
+	if (cpuid_has(c, 7, EBX, 7))
+		allowed |= CR4_SMEP;
+	if (cpuid_has(c, 7, EBX, 20))
+		allowed |= CR4_SMAP;
+	if (cpuid_has(c, 7, ECX, 2))
+		allowed |= CR4_UMIP;
+	if (cpuid_has(c, 7, ECX, 16))
+		allowed |= CR4_LA57;
+	if (cpuid_has(c, 1, ECX, 17))
+		allowed |= CR4_PCIDE;
+	return allowed;
+}
+
 void cpuid_derive(struct cpu *c)
 {
 	const struct cpuid_leaf *l = cpuid_find(c, 0x80000000, 0);
@@ -309,25 +331,16 @@ void cpuid_derive(struct cpu *c)
 	c->maxphyaddr = MIN(bits, 52);
 	c->reserved_gpa = ~(BIT(c->maxphyaddr) - 1);
 
-	c->cr4_allowed = CR4_ALWAYS;
 	/* Before it has a CPUID a vCPU takes what any could be given. */
-	if (!c->ncpuid)
-		c->cr4_allowed |= CR4_OSXSAVE | CR4_FSGSBASE | CR4_SMEP | CR4_SMAP | CR4_UMIP |
-				  CR4_PCIDE;
-	if (cpuid_has(c, 1, ECX, 26))
-		c->cr4_allowed |= CR4_OSXSAVE;
-	if (cpuid_has(c, 7, EBX, 0))
-		c->cr4_allowed |= CR4_FSGSBASE;
-	if (cpuid_has(c, 7, EBX, 7))
-		c->cr4_allowed |= CR4_SMEP;
-	if (cpuid_has(c, 7, EBX, 20))
-		c->cr4_allowed |= CR4_SMAP;
-	if (cpuid_has(c, 7, ECX, 2))
-		c->cr4_allowed |= CR4_UMIP;
-	if (cpuid_has(c, 7, ECX, 16))
-		c->cr4_allowed |= CR4_LA57;
-	if (cpuid_has(c, 1, ECX, 17))
-		c->cr4_allowed |= CR4_PCIDE;
+	if (!c->ncpuid) {
+		c->ncpuid = MAX_CPUID;
+		if (cpuid_supported(c->cpuid, &c->ncpuid))
+			c->ncpuid = 0;
+		c->cr4_allowed = cr4_of_cpuid(c);
+		c->ncpuid = 0;
+	} else {
+		c->cr4_allowed = cr4_of_cpuid(c);
+	}
 
 	l = cpuid_find(c, 0xd, 0);
 	c->xcr0_allowed = l ? (l->eax | (u64)l->edx << 32) & host_xcr0_supported() : 0;
