@@ -125,10 +125,10 @@ static void test_mode_is_part_of_the_key(void **state)
 	cpu->reg[RAX] = 5;
 	run_at(at);
 	assert_int_equal(cpu->reg[RAX], 6);
-	fake_set_mode(cpu, true);
+	fake_set_mode(cpu, MODE_COMPAT32);
 	run_at(at);
 	assert_int_equal(cpu->reg[RAX], 6);
-	fake_set_mode(cpu, false);
+	fake_set_mode(cpu, MODE_LONG);
 	run_at(at);
 	assert_int_equal(cpu->reg[RAX], 7);
 }

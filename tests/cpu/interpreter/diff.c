@@ -51,7 +51,8 @@ struct test_case {
 	ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
 	u8 bytes[15];
 	struct native_state s;
-	bool legacy32;
+	enum native_mode mode;
+	u64 base; /* of the segments */
 };
 
 static bool has_relative(const struct test_case *t)
@@ -78,15 +79,15 @@ static u64 *reg_of(struct test_case *t, ZydisRegister r)
 	return (u64 *)((char *)t->s.reg + (decode_gpr(r) & ~7u));
 }
 
-static u64 somewhere(void)
+static u64 somewhere(const struct test_case *t)
 {
-	return FAKE_DATA + 0x1000 + rnd() % 0x3000;
+	return FAKE_DATA - t->base + 0x1000 + rnd() % 0x3000;
 }
 
 /* Bend the state so that the memory operand lies in the data area; false: cannot. */
 static bool aim(struct test_case *t, const ZydisDecodedOperand *m)
 {
-	u64 target = somewhere(), index = 0;
+	u64 target = somewhere(t), index = 0;
 	s64 disp = m->mem.disp.has_displacement ? m->mem.disp.value : 0;
 	bool rel = m->mem.base == ZYDIS_REGISTER_RIP || m->mem.base == ZYDIS_REGISTER_EIP;
 
@@ -96,12 +97,13 @@ static bool aim(struct test_case *t, const ZydisDecodedOperand *m)
 
 		if (m->mem.index != ZYDIS_REGISTER_NONE)
 			*reg_of(t, m->mem.index) = 0;
-		if (t->i.raw.disp.size < 32)
+		if (t->i.raw.disp.size < 32 && !t->base)
 			return false;
 		memcpy(at, &v, t->i.raw.disp.size / 8);
 		return true;
 	}
-	if (t->i.address_width == 16)
+	/* 16-bit addresses reach the data only through a segment that begins near it. */
+	if (t->i.address_width == 16 && !t->base)
 		return false;
 	if (m->mem.index != ZYDIS_REGISTER_NONE) {
 		if (m->mem.index == m->mem.base)
@@ -111,8 +113,8 @@ static bool aim(struct test_case *t, const ZydisDecodedOperand *m)
 		index *= m->mem.scale;
 	}
 	*reg_of(t, m->mem.base) = target - index - (u64)disp;
-	if (t->i.address_width == 32)
-		*reg_of(t, m->mem.base) &= 0xffffffff;
+	if (t->i.address_width < 64)
+		*reg_of(t, m->mem.base) &= t->i.address_width == 32 ? 0xffffffff : 0xffff;
 	return true;
 }
 
@@ -122,23 +124,23 @@ static bool prepare(struct test_case *t)
 	const ZydisDecodedOperand *m = memory_operand(t);
 	ZydisMnemonic mn = t->i.mnemonic;
 
-	t->s.reg[RSP] = somewhere() & ~7ULL;
+	t->s.reg[RSP] = somewhere(t) & ~7ULL;
 	if (mn == ZYDIS_MNEMONIC_LEAVE || mn == ZYDIS_MNEMONIC_ENTER)
-		t->s.reg[RBP] = somewhere();
+		t->s.reg[RBP] = somewhere(t);
 	if (is_string(t)) {
-		t->s.reg[RSI] = somewhere();
-		t->s.reg[RDI] = rnd() % 2 ? somewhere() : t->s.reg[RSI] + rnd() % 32 - 16;
+		t->s.reg[RSI] = somewhere(t);
+		t->s.reg[RDI] = rnd() % 2 ? somewhere(t) : t->s.reg[RSI] + rnd() % 32 - 16;
 		t->s.reg[RCX] = rnd() % 600;
 		t->s.rflags ^= rnd() & FL_DF;
-		return t->i.address_width != 16;
+		return t->i.address_width != 16 || t->base;
 	}
 	if (mn == ZYDIS_MNEMONIC_XLAT) {
-		t->s.reg[RBX] = somewhere();
-		return t->i.address_width != 16;
+		t->s.reg[RBX] = somewhere(t);
+		return t->i.address_width != 16 || t->base;
 	}
 	if (!m && (mn == ZYDIS_MNEMONIC_JMP || mn == ZYDIS_MNEMONIC_CALL) &&
 	    t->o[0].type == ZYDIS_OPERAND_TYPE_REGISTER)
-		*reg_of(t, t->o[0].reg.value) = LANDING;
+		*reg_of(t, t->o[0].reg.value) = LANDING - t->base;
 	if (m && m->mem.type == ZYDIS_MEMOP_TYPE_AGEN)
 		return true;
 	if (m && !aim(t, m))
@@ -150,7 +152,7 @@ static bool prepare(struct test_case *t)
 		    reg_of(t, t->o[1].reg.value) == reg_of(t, m->mem.index))
 			return false;
 		*reg_of(t, t->o[1].reg.value) = rnd() % 0x4000 - 0x2000;
-		if (t->legacy32)
+		if (t->mode != NATIVE_64)
 			*reg_of(t, t->o[1].reg.value) &= 0xffffffff;
 	}
 	return true;
@@ -194,7 +196,7 @@ static void random_bytes(struct test_case *t)
 
 	while (rnd() % 3 == 0 && n < 3)
 		t->bytes[n++] = prefixes[rnd() % ARRAY_SIZE(prefixes)];
-	if (!t->legacy32 && rnd() % 2)
+	if (t->mode == NATIVE_64 && rnd() % 2)
 		t->bytes[n++] = 0x40 | (rnd() & 15);
 	switch (rnd() % 8) {
 	case 0:
@@ -205,7 +207,7 @@ static void random_bytes(struct test_case *t)
 			t->bytes[n++] = 0x38;
 		break;
 	case 3: /* VEX, for BMI */
-		if (t->legacy32)
+		if (t->mode != NATIVE_64)
 			break;
 		n = 0;
 		t->bytes[n++] = 0xc4;
@@ -224,25 +226,23 @@ static bool make_case(struct test_case *t, const ZydisDecoder *dec)
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(dec, t->bytes, sizeof(t->bytes), &t->i, t->o)))
 		return false;
 	for (unsigned i = 0; i < 16; i++)
-		t->s.reg[i] = t->legacy32 && i >= 8 ? 0 : rnd_value();
-	if (t->legacy32) {
+		t->s.reg[i] = t->mode != NATIVE_64 && i >= 8 ? 0 : rnd_value();
+	if (t->mode != NATIVE_64) {
 		for (unsigned i = 0; i < 8; i++)
 			t->s.reg[i] = (u32)t->s.reg[i];
 	}
 	t->s.rflags = (rnd() & FL_STATUS) | FL_IF | FL_FIXED;
-	t->s.rip = CODE_AT;
+	t->s.rip = CODE_AT - t->base;
 	if (!wanted(t))
 		return false;
 	/* A relative branch stays in the page, where int3 waits. */
+	if (has_relative(t) && t->i.operand_width == 16 && !t->base)
+		return false;
 	if (has_relative(t) && t->i.raw.imm[0].size > 8) {
 		s32 d = (s32)(rnd() % 0x700);
 
-		if (t->i.operand_width == 16)
-			return false;
-		memcpy(t->bytes + t->i.raw.imm[0].offset, &d, 4);
+		memcpy(t->bytes + t->i.raw.imm[0].offset, &d, t->i.raw.imm[0].size / 8);
 	} else if (has_relative(t)) {
-		if (t->i.operand_width == 16)
-			return false;
 		t->bytes[t->i.raw.imm[0].offset] &= 0x7f; /* backwards it could loop for ever */
 	}
 	return prepare(t);
@@ -307,15 +307,25 @@ static void get_state(struct native_state *s)
 	s->rflags = cpu_rflags(cpu);
 }
 
-static u8 before[FAKE_DATA_SIZE], after[FAKE_DATA_SIZE];
+static u8 random_data[FAKE_DATA_SIZE], landings[FAKE_DATA_SIZE], after[FAKE_DATA_SIZE];
 
 static void fill_data(void)
 {
 	for (unsigned i = 0; i < FAKE_DATA_SIZE / 8; i++) {
 		u64 v = rnd() % 4 ? rnd() : LANDING;
 
-		memcpy(before + i * 8, &v, 8);
+		memcpy(random_data + i * 8, &v, 8);
 	}
+	memset(landings, 0x09, sizeof(landings)); /* 0x0909 is in the code page */
+}
+
+/* In 16-bit mode any word is a good target: every one has to be where int3 waits. */
+static const u8 *data_for(const struct test_case *t)
+{
+	bool branch = t->i.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE ||
+		      t->i.meta.category == ZYDIS_CATEGORY_RET;
+
+	return branch && t->base ? landings : random_data;
 }
 
 static void dump(const struct test_case *t, const struct native_state *want,
@@ -337,15 +347,16 @@ static void dump(const struct test_case *t, const struct native_state *want,
 static bool agree(const struct test_case *t)
 {
 	struct native_state want = t->s, got;
+	const u8 *before = data_for(t);
 	int want_vec, got_vec;
 	u64 flags;
 
 	memset((void *)FAKE_CODE, 0xcc, PAGE_SIZE);
 	memcpy((void *)CODE_AT, t->bytes, t->i.length);
-	memcpy((void *)FAKE_DATA, before, sizeof(before));
-	want_vec = native_run(&want, t->legacy32);
+	memcpy((void *)FAKE_DATA, before, FAKE_DATA_SIZE);
+	want_vec = native_run(&want, t->mode);
 	memcpy(after, (void *)FAKE_DATA, sizeof(after));
-	memcpy((void *)FAKE_DATA, before, sizeof(before));
+	memcpy((void *)FAKE_DATA, before, FAKE_DATA_SIZE);
 	if (want_vec == VEC_BP) {
 		want.rip--; /* the interpreter stops before an int3 it does not have */
 		want_vec = VEC_UD;
@@ -374,21 +385,34 @@ static bool agree(const struct test_case *t)
 
 static unsigned seen[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 
-static unsigned compare_many(bool legacy32)
+static const struct {
+	const char *name;
+	ZydisMachineMode machine;
+	ZydisStackWidth stack;
+	enum cpu_mode mode;
+	u64 base;
+} modes[] = {
+	[NATIVE_64] = {"64-bit", ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64, MODE_LONG, 0},
+	[NATIVE_32] = {"32-bit", ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32,
+		       MODE_COMPAT32, 0},
+	[NATIVE_16] = {"16-bit", ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_STACK_WIDTH_16,
+		       MODE_COMPAT16, FAKE_BASE},
+};
+
+static unsigned compare_many(enum native_mode mode)
 {
-	ZydisDecoder dec;
 	unsigned bad = 0, n = 0, tries = 0;
+	ZydisDecoder dec;
 
 	assert_int_equal(native_run_init(), 0);
-	ZydisDecoderInit(&dec, legacy32 ? ZYDIS_MACHINE_MODE_LONG_COMPAT_32 : ZYDIS_MACHINE_MODE_LONG_64,
-			 legacy32 ? ZYDIS_STACK_WIDTH_32 : ZYDIS_STACK_WIDTH_64);
+	ZydisDecoderInit(&dec, modes[mode].machine, modes[mode].stack);
 	ZydisDecoderEnableMode(&dec, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
 	ZydisDecoderEnableMode(&dec, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
-	fake_set_mode(cpu, legacy32);
+	fake_set_mode(cpu, modes[mode].mode);
 	fill_data();
 	memset(seen, 0, sizeof(seen));
 	while (n < CASES && bad < 20 && tries++ < TRIES) {
-		struct test_case t = {.legacy32 = legacy32};
+		struct test_case t = {.mode = mode, .base = modes[mode].base};
 
 		/* The common ones have had their turn: leave room for the rare. */
 		if (!make_case(&t, &dec) || seen[t.i.mnemonic] > CASES / 80)
@@ -412,20 +436,29 @@ static void print_missed(const char *mode)
 	printf("\n");
 }
 
+static void compare_mode(enum native_mode mode)
+{
+	unsigned bad = compare_many(mode);
+
+	print_missed(modes[mode].name);
+	assert_int_equal(bad, 0);
+}
+
 static void test_64bit(void **state)
 {
-	unsigned bad = compare_many(false);
-
-	print_missed("64-bit");
-	assert_int_equal(bad, 0);
+	compare_mode(NATIVE_64);
 }
 
 static void test_32bit(void **state)
 {
-	unsigned bad = compare_many(true);
+	compare_mode(NATIVE_32);
+}
 
-	print_missed("32-bit");
-	assert_int_equal(bad, 0);
+static void test_16bit(void **state)
+{
+	if (!native_has_16bit())
+		skip();
+	compare_mode(NATIVE_16);
 }
 
 int main(int argc, char **argv)
@@ -433,6 +466,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_64bit),
 		cmocka_unit_test(test_32bit),
+		cmocka_unit_test(test_16bit),
 	};
 
 	if (argc > 1)

@@ -40,21 +40,23 @@ struct cpu *fake_create(void)
 	tlb_clear(c);
 	if (guard_install() || code_cache_create(c))
 		abort();
-	fake_set_mode(c, false);
+	fake_set_mode(c, MODE_LONG);
 	return c;
 }
 
-void fake_set_mode(struct cpu *c, bool legacy32)
+void fake_set_mode(struct cpu *c, enum cpu_mode mode)
 {
-	c->mode = legacy32 ? MODE_COMPAT32 : MODE_LONG;
-	c->key = c->mode | (legacy32 ? BLOCK_KEY_SS32 | BLOCK_KEY_FLAT : 0);
-	c->ea_mask = legacy32 ? 0xffffffff : ~0ULL;
+	bool small = mode == MODE_COMPAT16;
+
+	c->mode = (u8)mode;
+	c->key = mode | (mode == MODE_COMPAT32 ? BLOCK_KEY_SS32 | BLOCK_KEY_FLAT : 0);
+	c->ea_mask = mode == MODE_LONG ? ~0ULL : 0xffffffff;
 	c->efer = EFER_LMA | EFER_LME;
 	for (unsigned i = 0; i < NR_SEG; i++) {
-		c->seg[i].limit = 0xffffffff;
-		c->seg[i].attr = 0xc093;
+		c->seg[i].base = small ? FAKE_BASE : 0;
+		c->seg[i].limit = small ? 0xffff : 0xffffffff;
+		c->seg[i].attr = (i == SEG_CS ? 0x9b : 0x93) | (small ? 0 : SEG_ATTR_DB);
 	}
-	c->seg[SEG_CS].attr = 0xc09b;
 }
 
 int fake_run(struct cpu *c)

@@ -16,8 +16,9 @@
 #define FAKE_DATA_SIZE 0x8000ULL
 
 struct cpu *fake_create(void);
-/* 64-bit mode, or 32-bit compatibility mode with flat segments. */
-void fake_set_mode(struct cpu *c, bool legacy32);
+/* 64-bit mode; 32-bit compatibility mode with flat segments; 16-bit with segments of 64 KiB at
+ * FAKE_BASE. */
+void fake_set_mode(struct cpu *c, enum cpu_mode mode);
 /* Run until something is raised: its vector; c->rip is the instruction's. */
 int fake_run(struct cpu *c);
 /* Code was written from outside, as by the VMM. */

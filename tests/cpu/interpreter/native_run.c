@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "native_run.h"
 
+#include <asm/ldt.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/guard.h"
+#include "fake.h"
 
 static sigjmp_buf back;
 static volatile int vector;
@@ -13,6 +17,9 @@ static struct native_state *current;
 /* Linux's user code and data selectors: 32-bit code, flat data. */
 #define USER32_CS 0x23
 #define USER_DS	  0x2b
+/* Entries 0 and 1 of the LDT, for ring 3. */
+#define LDT_CS 0x07
+#define LDT_DS 0x0f
 
 u64 native_entry_rip;
 struct {
@@ -79,18 +86,37 @@ int native_run_init(void)
 	return sigaction(sigs[0], &sa, NULL) ? -errno : 0;
 }
 
-int native_run(struct native_state *s, bool legacy32)
+bool native_has_16bit(void)
 {
-	u16 ds = legacy32 ? USER_DS : 0;
+	struct user_desc code = {.entry_number = 0,
+				 .base_addr = FAKE_BASE,
+				 .limit = 0xffff,
+				 .contents = MODIFY_LDT_CONTENTS_CODE};
+	struct user_desc data = {.entry_number = 1, .base_addr = FAKE_BASE, .limit = 0xffff};
+
+	return !syscall(SYS_modify_ldt, 1, &code, sizeof(code)) &&
+	       !syscall(SYS_modify_ldt, 1, &data, sizeof(data));
+}
+
+static void load_segments(u16 data, u16 stack)
+{
+	asm volatile("mov %0, %%ds\n\tmov %0, %%es\n\tmov %1, %%ss" : : "r"(data), "r"(stack));
+}
+
+int native_run(struct native_state *s, enum native_mode mode)
+{
+	static const u16 ds[] = {0, USER_DS, LDT_DS}, ss[] = {USER_DS, USER_DS, LDT_DS};
+	static const u16 cs[] = {0, USER32_CS, LDT_CS};
 
 	current = s;
 	native_entry_rip = s->rip;
 	native_entry_far.offset = (u32)s->rip;
-	native_entry_far.selector = USER32_CS;
+	native_entry_far.selector = cs[mode];
 	if (!sigsetjmp(back, 1)) {
-		asm volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(ds));
-		native_enter(s, legacy32);
+		load_segments(ds[mode], ss[mode]);
+		native_enter(s, mode != NATIVE_64);
 	}
-	asm volatile("cld\n\tmov %0, %%ds\n\tmov %0, %%es" : : "r"((u16)0));
+	asm volatile("cld");
+	load_segments(0, USER_DS);
 	return vector;
 }

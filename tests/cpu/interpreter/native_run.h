@@ -16,7 +16,11 @@ struct native_state {
 
 /* Take over the signals: again in every test, since cmocka takes them back. 0 or -errno. */
 int native_run_init(void);
-/* Vector of what ended it. legacy32: in a 32-bit code segment. */
-int native_run(struct native_state *s, bool legacy32);
+/* Where it runs: 64-bit code; 32-bit code, flat; 16-bit code, every segment 64 KiB at FAKE_BASE. */
+enum native_mode { NATIVE_64, NATIVE_32, NATIVE_16 };
+/* False: this kernel gives no 16-bit segments (modify_ldt). */
+bool native_has_16bit(void);
+/* Vector of what ended it. */
+int native_run(struct native_state *s, enum native_mode mode);
 
 #endif
