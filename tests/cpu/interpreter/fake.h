@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/cpu/interpreter/fake.h: a vCPU on a flat piece of this process's memory, for testing the interpreter
+ * interpreter/fake.h: a vCPU on a flat piece of this process's memory, for testing the interpreter
  * alone: linear = guest-physical = host address inside [FAKE_BASE, FAKE_BASE + FAKE_SIZE), which
  * is mapped readable, writable and executable; everything else is a page fault. No events.
  */

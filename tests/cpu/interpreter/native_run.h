@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/cpu/interpreter/native_run.h: the same bytes on the host's processor. Registers and flags are loaded,
+ * interpreter/native_run.h: the same bytes on the host's processor. Registers and flags are loaded,
  * control goes to the code, and the trap that ends it (int3, a fault) is caught with everything
  * as it was left.
  */
