@@ -166,31 +166,7 @@ static void fix_fields(const struct decoder *d, const struct native_insn *n, u8 
 		*p1 = (u8)((*p1 & ~0x78) | ((~(8 + SLOT_VVVV) & 15) << 3));
 }
 
-/* W picks a 64-bit general register or integer in 64-bit mode only; elsewhere it is ignored. */
-static bool w_is_ignored(const struct decoder *d)
-{
-	if (d->i.machine_mode == ZYDIS_MACHINE_MODE_LONG_64)
-		return false;
-	switch (d->i.mnemonic) {
-	case ZYDIS_MNEMONIC_VMOVD:
-	case ZYDIS_MNEMONIC_VPEXTRD:
-	case ZYDIS_MNEMONIC_VPINSRD:
-	case ZYDIS_MNEMONIC_VCVTSI2SD:
-	case ZYDIS_MNEMONIC_VCVTSI2SS:
-	case ZYDIS_MNEMONIC_VCVTSI2SH:
-	case ZYDIS_MNEMONIC_VCVTUSI2SD:
-	case ZYDIS_MNEMONIC_VCVTUSI2SS:
-	case ZYDIS_MNEMONIC_VCVTUSI2SH:
-		return true;
-	default:
-		return d->o[0].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-		       ZydisRegisterGetClass(d->o[0].reg.value) == ZYDIS_REGCLASS_GPR32 &&
-		       d->i.mnemonic != ZYDIS_MNEMONIC_KMOVB && d->i.mnemonic != ZYDIS_MNEMONIC_KMOVW &&
-		       d->i.mnemonic != ZYDIS_MNEMONIC_KMOVD;
-	}
-}
-
-static void put_vex(const struct decoder *d, struct native_insn *n)
+static void put_vex(const struct decoder *d, struct native_insn *n, bool clear_w)
 {
 	const u8 *b = d->bytes + d->i.raw.vex.offset;
 	u8 p0, p1;
@@ -203,7 +179,7 @@ static void put_vex(const struct decoder *d, struct native_insn *n)
 		p1 = b[2];
 	}
 	fix_fields(d, n, &p0, &p1);
-	if (w_is_ignored(d))
+	if (clear_w)
 		p1 &= 0x7f;
 	put(n, 0xc4);
 	put(n, p0);
@@ -211,7 +187,7 @@ static void put_vex(const struct decoder *d, struct native_insn *n)
 	put(n, d->i.opcode);
 }
 
-static void put_evex(const struct decoder *d, struct native_insn *n)
+static void put_evex(const struct decoder *d, struct native_insn *n, bool clear_w)
 {
 	const u8 *b = d->bytes + d->i.raw.evex.offset;
 	u8 p0 = b[1], p1 = b[2], p2 = b[3];
@@ -219,7 +195,7 @@ static void put_evex(const struct decoder *d, struct native_insn *n)
 	fix_fields(d, n, &p0, &p1);
 	if (d->i.machine_mode != ZYDIS_MACHINE_MODE_LONG_64 || n->slot[SLOT_VVVV] != NO_GPR)
 		p2 |= 0x08; /* V' */
-	if (w_is_ignored(d))
+	if (clear_w)
 		p1 &= 0x7f;
 	put(n, 0x62);
 	put(n, p0);
@@ -362,19 +338,16 @@ static enum native_unit unit_of(const struct decoder *d)
 	return UNIT_SSE;
 }
 
-bool native_recode(const struct decoder *d, struct native_insn *n)
+static bool put_bytes(const struct decoder *d, struct native_insn *n, bool clear_w)
 {
-	memset(n, 0, sizeof(*n));
-	memset(n->slot, NO_GPR, sizeof(n->slot));
-	n->unit = (u8)unit_of(d);
-	if (!add_operands(d, n))
-		return false;
+	memset(n->bytes, 0, sizeof(n->bytes));
+	n->len = 0;
 	switch (d->i.encoding) {
 	case ZYDIS_INSTRUCTION_ENCODING_VEX:
-		put_vex(d, n);
+		put_vex(d, n, clear_w);
 		break;
 	case ZYDIS_INSTRUCTION_ENCODING_EVEX:
-		put_evex(d, n);
+		put_evex(d, n, clear_w);
 		break;
 	case ZYDIS_INSTRUCTION_ENCODING_LEGACY:
 		if (!put_legacy(d, n))
@@ -386,4 +359,17 @@ bool native_recode(const struct decoder *d, struct native_insn *n)
 	if (d->i.attributes & ZYDIS_ATTRIB_HAS_MODRM)
 		put_modrm(d, n);
 	return put_immediates(d, n) && verify(d, n);
+}
+
+bool native_recode(const struct decoder *d, struct native_insn *n)
+{
+	memset(n, 0, sizeof(*n));
+	memset(n->slot, NO_GPR, sizeof(n->slot));
+	n->unit = (u8)unit_of(d);
+	if (!add_operands(d, n))
+		return false;
+	/* Where W picks 64-bit general registers or integers, other modes ignore it. */
+	if (d->i.machine_mode != ZYDIS_MACHINE_MODE_LONG_64 && put_bytes(d, n, true))
+		return true;
+	return put_bytes(d, n, false);
 }

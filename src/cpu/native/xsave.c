@@ -114,11 +114,19 @@ static void add_components(struct cpu *c, struct image *im, u64 write, u64 layou
 	}
 }
 
+/* Outside 64-bit mode the upper sixteen registers count as initial (SDM vol. 1, 13.6). */
+static u64 in_use(const struct cpu *c)
+{
+	u64 bv = xstate_in_use(c);
+
+	return cpu_long(c) ? bv : bv & ~XMASK(XC_HI16_ZMM);
+}
+
 static const struct op *xsave(struct cpu *c, const struct op *o)
 {
 	u64 la = area_la(c, o, true);
 	bool compact = o->aux & X_COMPACT;
-	u64 rfbm = requested(c, o), in_use = xstate_in_use(c), write = rfbm;
+	u64 rfbm = requested(c, o), used = in_use(c), write = rfbm;
 	bool mxcsr = rfbm & (XMASK(XC_SSE) | XMASK(XC_AVX));
 	struct image im;
 
@@ -127,16 +135,16 @@ static const struct op *xsave(struct cpu *c, const struct op *o)
 	if (compact) {
 		/* MXCSR counts as part of the SSE component here. */
 		if (c->mxcsr != MXCSR_INIT)
-			in_use |= XMASK(XC_SSE);
-		im.header.xstate_bv = rfbm & in_use;
+			used |= XMASK(XC_SSE);
+		im.header.xstate_bv = rfbm & used;
 		im.header.xcomp_bv = rfbm | XCOMP_COMPACT;
-		mxcsr = rfbm & in_use & XMASK(XC_SSE);
+		mxcsr = rfbm & used & XMASK(XC_SSE);
 	} else {
 		im.header.xstate_bv = ld64(c, la + HEADER_AT);
-		im.header.xstate_bv = (im.header.xstate_bv & ~rfbm) | (rfbm & in_use);
+		im.header.xstate_bv = (im.header.xstate_bv & ~rfbm) | (rfbm & used);
 	}
 	if (o->aux & X_INIT_OPT)
-		write &= in_use;
+		write &= used;
 	add_legacy(c, &im, write, mxcsr, o->aux & X_WIDE);
 	add_piece(&im, HEADER_AT, compact ? 16 : 8, &im.header);
 	add_components(c, &im, write, rfbm, compact);
@@ -287,7 +295,7 @@ static const struct op *xgetbv(struct cpu *c, const struct op *o)
 	if (!(c->cr4 & CR4_OSXSAVE))
 		cpu_raise(c, VEC_UD);
 	if ((u32)c->reg[RCX] == 1)
-		v &= xstate_in_use(c) | (c->mxcsr != MXCSR_INIT ? XMASK(XC_SSE) : 0);
+		v &= in_use(c) | (c->mxcsr != MXCSR_INIT ? XMASK(XC_SSE) : 0);
 	else if ((u32)c->reg[RCX])
 		cpu_raise_error(c, VEC_GP, 0);
 	c->reg[RAX] = (u32)v;

@@ -34,6 +34,7 @@ asm(".pushsection .text\n"
     "	mov 56(%rdi), %rdi\n"
     "	jmp *host_run_target(%rip)\n"
     "host_run_after:\n"
+    "	mov host_run_rsp(%rip), %rsp\n"
     "	mov %rdi, host_run_scratch(%rip)\n"
     "	mov host_run_state(%rip), %rdi\n"
     "	mov %rax, (%rdi)\n	mov %rcx, 8(%rdi)\n	mov %rdx, 16(%rdi)\n"
@@ -52,7 +53,6 @@ asm(".pushsection .text\n"
     "	movl $0x1f80, host_run_scratch(%rip)\n"
     "	ldmxcsr host_run_scratch(%rip)\n"
     "	cld\n"
-    "	mov host_run_rsp(%rip), %rsp\n"
     "	pop %r15\n	pop %r14\n	pop %r13\n	pop %r12\n	pop %rbp\n	pop %rbx\n"
     "	ret\n"
     ".popsection\n");
@@ -64,10 +64,22 @@ static void on_fault(int sig, siginfo_t *info, void *uc)
 	siglongjmp(back, sig);
 }
 
+/* The stack pointer of 32-bit code is no place for a signal frame. */
+static int use_signal_stack(void)
+{
+	stack_t st = {.ss_size = 1 << 18};
+
+	st.ss_sp = mmap(NULL, st.ss_size, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return st.ss_sp == MAP_FAILED || sigaltstack(&st, NULL) ? -errno : 0;
+}
+
 int host_run_init(void)
 {
+	if (use_signal_stack())
+		return -errno;
 	page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 	if (page == MAP_FAILED)
 		return -errno;
 	guard_chain = on_fault;
@@ -79,18 +91,53 @@ u64 host_run_address(void)
 	return (u64)page + 64;
 }
 
-int host_run(struct host_state *s, const u8 *insn, unsigned len)
+/* jmp *0(%rip), and the address. */
+static void put_jump(u8 *p, u64 to)
 {
-	/* jmp *0(%rip) and the address */
 	static const u8 jump[] = {0xff, 0x25, 0, 0, 0, 0};
-	u8 *p = page + 64;
-	u64 to = (u64)host_run_after;
+
+	memcpy(p, jump, sizeof(jump));
+	memcpy(p + sizeof(jump), &to, 8);
+}
+
+#define FAR_POINTER 0  /* to the instruction, for the far jump into 32-bit code */
+#define ENTER	    16 /* 64-bit code that makes it */
+#define LEAVE	    32 /* 64-bit code that 32-bit code jumps back to */
+#define CS_32	    0x23 /* Linux's selectors */
+#define CS_64	    0x33
+#define DS_32	    0x2b
+
+static u64 put_compat(const u8 *insn, unsigned len)
+{
+	u32 at = (u32)host_run_address(), back_at = (u32)(u64)page + LEAVE;
+	u16 cs32 = CS_32, cs64 = CS_64, ds = DS_32;
+	s32 rel = FAR_POINTER - (ENTER + 6);
+	u8 *p = page + 64 + len;
+
+	memcpy(page + FAR_POINTER, &at, 4);
+	memcpy(page + FAR_POINTER + 4, &cs32, 2);
+	page[ENTER] = 0xff; /* ljmp *rel(%rip) */
+	page[ENTER + 1] = 0x2d;
+	memcpy(page + ENTER + 2, &rel, 4);
+	put_jump(page + LEAVE, (u64)host_run_after);
+	p[0] = 0xea; /* ljmp cs64:back_at */
+	memcpy(p + 1, &back_at, 4);
+	memcpy(p + 5, &cs64, 2);
+	asm volatile("mov %0, %%ds\n\tmov %0, %%es" : : "r"(ds));
+	return (u64)page + ENTER;
+}
+
+int host_run(struct host_state *s, const u8 *insn, unsigned len, bool compat)
+{
 	int sig;
 
-	memcpy(p, insn, len);
-	memcpy(p + len, jump, sizeof(jump));
-	memcpy(p + len + sizeof(jump), &to, 8);
-	host_run_target = (u64)p;
+	memcpy(page + 64, insn, len);
+	if (compat) {
+		host_run_target = put_compat(insn, len);
+	} else {
+		put_jump(page + 64 + len, (u64)host_run_after);
+		host_run_target = host_run_address();
+	}
 	s->xmask = HOST_XMASK;
 	sig = sigsetjmp(back, 1);
 	if (sig)

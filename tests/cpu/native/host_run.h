@@ -21,7 +21,7 @@ struct host_state {
 int host_run_init(void);
 /* Where the instruction will stand when it runs. */
 u64 host_run_address(void);
-/* 0, or the signal it raised (the state is then what it was). */
-int host_run(struct host_state *s, const u8 *insn, unsigned len);
+/* 0, or the signal it raised (the state is then what it was). `compat`: as 32-bit code. */
+int host_run(struct host_state *s, const u8 *insn, unsigned len, bool compat);
 
 #endif

@@ -23,6 +23,7 @@
 static u64 seed = 1;
 static u8 *mem; /* two pages, then one that is not there */
 static struct cpu *c;
+static bool compat; /* 32-bit code */
 static unsigned ran[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 static unsigned long total, raised, failed, refused;
 
@@ -118,7 +119,7 @@ static void random_state(struct host_state *s)
 		abort();
 	save_for_host(s, bv);
 	for (unsigned i = 0; i < 16; i++)
-		s->gpr[i] = c->reg[i] = rnd_value();
+		s->gpr[i] = c->reg[i] = compat ? (u32)rnd_value() : rnd_value();
 	s->flags = (rnd() & FL_STATUS) | FL_FIXED | FL_IF;
 	c->af = af_from_rflags(s->flags);
 }
@@ -302,6 +303,7 @@ static void try(const u8 *bytes)
 	static u8 before[2 * PAGE_SIZE], after[2 * PAGE_SIZE];
 	struct host_state s __attribute__((aligned(64)));
 	u64 rip = host_run_address();
+	ZydisMachineMode mode = compat ? ZYDIS_MACHINE_MODE_LEGACY_32 : ZYDIS_MACHINE_MODE_LONG_64;
 	const char *what = "";
 	struct decoder d;
 	enum fake_end e;
@@ -309,7 +311,7 @@ static void try(const u8 *bytes)
 	int sig;
 
 	random_state(&s);
-	if (!fake_decode(c, &d, &op, ZYDIS_MACHINE_MODE_LONG_64, bytes, rip)) {
+	if (!fake_decode(c, &d, &op, mode, bytes, rip)) {
 		refused += d.i.mnemonic && fake_table(d.i.mnemonic);
 		return;
 	}
@@ -323,7 +325,7 @@ static void try(const u8 *bytes)
 	if (image_kind(d.i.mnemonic))
 		place_image(&s, image_kind(d.i.mnemonic));
 	memcpy(before, mem, sizeof(before));
-	sig = host_run(&s, d.bytes, d.i.length);
+	sig = host_run(&s, d.bytes, d.i.length, compat);
 	memcpy(after, mem, sizeof(after));
 	memcpy(mem, before, sizeof(before));
 	e = fake_execute(c, &op, rip);
@@ -386,7 +388,7 @@ static void try_legacy(u8 opcode, unsigned map, unsigned prefix, unsigned w, boo
 	if (prefix)
 		b[n++] = prefixes[prefix];
 	/* REX.B stays 0 with memory so that the base is RBX. */
-	if (w || rnd() % 2)
+	if (!compat && (w || rnd() % 2))
 		b[n++] = (u8)(0x40 | w << 3 | (rnd() & (memory ? 4 : 7)));
 	b[n++] = 0x0f;
 	if (map)
@@ -411,6 +413,8 @@ static void try_vex(u8 opcode, unsigned map, unsigned pp, unsigned w, unsigned l
 
 	b[1] = (u8)((rnd() & (memory ? 0x80 : 0xe0)) | (memory ? 0x60 : 0) | map);
 	b[2] = (u8)(w << 7 | (rnd() % 2 ? 15 : rnd() & 15) << 3 | l << 2 | pp);
+	if (compat)
+		b[1] |= 0xc0; /* else it is LES */
 	b[3] = opcode;
 	put_tail(b, 4, memory, is_vsib(map, opcode));
 
@@ -426,6 +430,10 @@ static void try_evex(u8 opcode, unsigned map, unsigned pp, unsigned w, unsigned 
 	b[3] = (u8)((rnd() & 0x80) | lb << 4 | (rnd() % 4 ? 8 : 0) | (rnd() % 2 ? rnd() & 7 : 0));
 	if (!(b[3] & 7))
 		b[3] &= 0x7f;
+	if (compat) {
+		b[1] |= 0xd0;
+		b[3] |= 8;
+	}
 	b[4] = opcode;
 	put_tail(b, 5, memory, is_vsib(map, opcode));
 	try(b);
@@ -468,6 +476,14 @@ static void round_of_all(void)
 	}
 }
 
+static void set_compat(bool on)
+{
+	compat = on;
+	c->mode = on ? MODE_COMPAT32 : MODE_LONG;
+	c->key = (c->key & ~(u32)BLOCK_KEY_MODE) | c->mode;
+	c->ea_mask = on ? 0xffffffff : ~0ULL;
+}
+
 /* Mnemonics of the table that were never executed: a hole in the test, unless listed by name. */
 static unsigned show_holes(void)
 {
@@ -497,12 +513,15 @@ int main(int argc, char **argv)
 	}
 	if (host_run_init() || native_init())
 		return 1;
-	mem = mmap(NULL, 3 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mem = mmap(NULL, 3 * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 	if (mem == MAP_FAILED || mprotect(mem + 2 * PAGE_SIZE, PAGE_SIZE, PROT_NONE))
 		return 1;
 	c = fake_cpu_create();
-	for (unsigned i = 0; i < rounds; i++)
+	for (unsigned i = 0; i < rounds; i++) {
+		set_compat(i % 4 == 1);
 		round_of_all();
+	}
 	printf("never executed:");
 	holes = show_holes();
 	printf("\n%lu instructions, %lu raised, %lu refused, %u mnemonics never executed, "
