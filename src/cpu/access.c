@@ -9,6 +9,7 @@
 #include "cpu/interpreter/op.h"
 #include "cpu/replay.h"
 #include "cpu/system/system.h"
+#include "cpu/watch.h"
 
 /* One page's part of an operand, resolved for an access. */
 struct part {
@@ -20,7 +21,7 @@ struct part {
 
 static enum tlb_mode current_mode(const struct cpu *c)
 {
-	return (enum tlb_mode)(c->tlb - c->mmu.tlb);
+	return (enum tlb_mode)c->tlb_mode;
 }
 
 static unsigned walk_flags_of(const struct cpu *c, enum tlb_mode mode)
@@ -75,8 +76,6 @@ static void resolve_page(struct cpu *c, u64 la, u32 len, unsigned access, enum t
 	int r;
 
 	c->stat_tlb_miss++;
-	if (cpu_lma(c) && !canonical(c, la))
-		raise_noncanonical(c);
 	r = walk_linear(c, la, access, wflags, &w, &error);
 	if (r > 0)
 		cpu_raise_pf(c, la, error);
@@ -110,6 +109,9 @@ static unsigned resolve(struct cpu *c, u64 la, u32 size, unsigned access, enum t
 	u32 first = (u32)MIN((u64)size, PAGE_SIZE - (la & ~PAGE_MASK));
 	u64 epoch;
 
+	/* Both ends before either page's tables: #GP and #SS come before #PF. */
+	if (cpu_lma(c) && !(canonical(c, la) && canonical(c, (la + size - 1) & c->ea_mask)))
+		raise_noncanonical(c);
 	do {
 		epoch = c->mmu.epoch;
 		resolve_page(c, la, first, access, mode, wflags, &part[0]);
@@ -121,12 +123,27 @@ static unsigned resolve(struct cpu *c, u64 la, u32 size, unsigned access, enum t
 	return 2;
 }
 
+/*
+ * The checks that only a slow path makes, after the walk's: #AC is the last of a data access's
+ * faults (SDM vol. 3, table 6-2), and a watchpoint's trap comes when the instruction is done.
+ */
+static void check_access(struct cpu *c, u64 la, u32 size, unsigned access)
+{
+	if (c->check_align && size <= 8 && (la & (size - 1)))
+		cpu_raise_error(c, VEC_AC, 0);
+	if (c->check_watch)
+		watch_data(c, la, size, access & MMU_WRITE);
+}
+
 static unsigned resolve_current(struct cpu *c, u64 la, u32 size, unsigned access,
 				struct part part[2])
 {
 	enum tlb_mode mode = current_mode(c);
+	unsigned n = resolve(c, la, size, access, mode, walk_flags_of(c, mode), part);
 
-	return resolve(c, la, size, access, mode, walk_flags_of(c, mode), part);
+	if (unlikely(c->check_align || c->check_watch))
+		check_access(c, la, size, access);
+	return n;
 }
 
 /*
@@ -223,14 +240,13 @@ static void write_parts(struct cpu *c, u64 la, const struct part *part, unsigned
 	}
 }
 
-static void write_mode(struct cpu *c, u64 la, const u8 *buf, u32 size, enum tlb_mode mode,
-		       unsigned wflags)
+static void write_sys(struct cpu *c, u64 la, const u8 *buf, u32 size, unsigned wflags)
 {
 	struct part part[2];
 	unsigned n;
 
 	do
-		n = resolve(c, la, size, MMU_WRITE, mode, wflags, part);
+		n = resolve(c, la, size, MMU_WRITE, TLB_KERNEL, wflags, part);
 	while (note_code_writes(c, part, n));
 	write_parts(c, la, part, n, buf);
 }
@@ -263,10 +279,8 @@ static bool load_whole(const u8 *host, u8 *buf, u32 len)
 	return guard_copy_from(buf, host, len) == 0;
 }
 
-static u64 load_mode(struct cpu *c, u64 la, u32 size, enum tlb_mode mode, unsigned wflags)
+static u64 load_parts(struct cpu *c, u64 la, u32 size, const struct part *part, unsigned n)
 {
-	struct part part[2];
-	unsigned n = resolve(c, la, size, MMU_READ, mode, wflags, part);
 	u64 v = 0;
 
 	if (n == 1 && part[0].host) {
@@ -280,16 +294,15 @@ static u64 load_mode(struct cpu *c, u64 la, u32 size, enum tlb_mode mode, unsign
 
 u64 access_load_slow(struct cpu *c, u64 la, u32 size)
 {
-	enum tlb_mode mode = current_mode(c);
+	struct part part[2];
+	unsigned n = resolve_current(c, la, size, MMU_READ, part);
 
-	return load_mode(c, la, size, mode, walk_flags_of(c, mode));
+	return load_parts(c, la, size, part, n);
 }
 
 void access_store_slow(struct cpu *c, u64 la, u32 size, u64 value)
 {
-	enum tlb_mode mode = current_mode(c);
-
-	write_mode(c, la, (const u8 *)&value, size, mode, walk_flags_of(c, mode));
+	access_write(c, la, &value, size);
 }
 
 void access_read(struct cpu *c, u64 la, void *buf, u32 size)
@@ -307,9 +320,13 @@ void access_read(struct cpu *c, u64 la, void *buf, u32 size)
 
 void access_write(struct cpu *c, u64 la, const void *buf, u32 size)
 {
-	enum tlb_mode mode = current_mode(c);
+	struct part part[2];
+	unsigned n;
 
-	write_mode(c, la, buf, size, mode, walk_flags_of(c, mode));
+	do
+		n = resolve_current(c, la, size, MMU_WRITE, part);
+	while (note_code_writes(c, part, n));
+	write_parts(c, la, part, n, buf);
 }
 
 void *access_ptr(struct cpu *c, u64 la, u32 size, bool write, bool *direct)
@@ -370,6 +387,7 @@ static unsigned sys_flags(const struct cpu *c)
 u64 access_load_sys(struct cpu *c, u64 la, u32 size)
 {
 	const void *p = tlb_read(&c->mmu.tlb[TLB_KERNEL], la, size);
+	struct part part[2];
 	u64 v = 0;
 
 	if (likely(p)) {
@@ -377,12 +395,13 @@ u64 access_load_sys(struct cpu *c, u64 la, u32 size)
 			access_died(c, la, false);
 		return v;
 	}
-	return load_mode(c, la, size, TLB_KERNEL, sys_flags(c));
+	return load_parts(c, la, size, part,
+			  resolve(c, la, size, MMU_READ, TLB_KERNEL, sys_flags(c), part));
 }
 
 void access_store_sys(struct cpu *c, u64 la, u32 size, u64 value)
 {
-	write_mode(c, la, (const u8 *)&value, size, TLB_KERNEL, sys_flags(c));
+	write_sys(c, la, (const u8 *)&value, size, sys_flags(c));
 }
 
 void access_probe_sys(struct cpu *c, u64 la, u32 size, bool write)
@@ -543,11 +562,15 @@ u32 access_port_in(struct cpu *c, u16 port, u32 size)
 {
 	u32 v = 0;
 
+	if (unlikely(c->check_watch))
+		watch_port(c, port, size);
 	replay_port(c, port, size, false, &v);
 	return v;
 }
 
 void access_port_out(struct cpu *c, u16 port, u32 size, u32 value)
 {
+	if (unlikely(c->check_watch))
+		watch_port(c, port, size);
 	replay_port(c, port, size, true, &value);
 }

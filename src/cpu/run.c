@@ -12,10 +12,13 @@
 #include "cpu/native/native.h"
 #include "cpu/replay.h"
 #include "cpu/system/system.h"
+#include "cpu/watch.h"
 #include "sync/atomic.h"
 
 /* Private request: leave the interpreter after one block (which then is one instruction). */
 #define CPU_REQ_STEP (1u << 31)
+
+#define DR6_BS BIT(14)
 
 int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owner,
 	       const struct mmu_vcpu_ops *mops, struct cpu **out)
@@ -228,48 +231,45 @@ static u64 linear_rip(const struct cpu *c)
 	return cpu_long(c) ? la : (u32)la;
 }
 
-/* A code breakpoint at the next instruction? Guest-owned or the VMM's. True: do not execute. */
+/* A debug exit of the VMM's own breakpoints or single step. */
+static void leave_debug(struct cpu *c, u64 dr6_bits, u64 dr7)
+{
+	c->exit.debug.exception = VEC_DB;
+	c->exit.debug.pc = linear_rip(c);
+	c->exit.debug.dr6 = dr6_bits | 0xffff0ff0;
+	c->exit.debug.dr7 = dr7;
+	c->exit.reason = CPU_EXIT_DEBUG;
+}
+
+/* An instruction breakpoint at rip? Then the instruction is not executed: it is a fault. */
 static bool hit_code_breakpoint(struct cpu *c)
 {
-	bool host = c->guest_debug & KVM_GUESTDBG_USE_HW_BP;
-	u64 dr7 = host ? c->guest_dr7 : c->dr7;
-	const u64 *dr = host ? c->guest_dr : c->dr;
-	u64 la = linear_rip(c), hits = 0;
+	u64 hits = watch_code(c, linear_rip(c));
 
-	if (!host && (c->flags & FL_RF))
-		return false;
-	for (unsigned i = 0; i < 4; i++) {
-		/* R/W 00 and LEN 00: instruction breakpoint (SDM vol. 3, 17.2.4) */
-		if ((dr7 >> (2 * i) & 3) && !(dr7 >> (16 + 4 * i) & 15) && dr[i] == la)
-			hits |= BIT(i);
-	}
 	if (!hits)
 		return false;
-	if (host) {
-		c->exit.debug.exception = VEC_DB;
-		c->exit.debug.pc = la;
-		c->exit.debug.dr6 = hits | 0xffff0ff0;
-		c->exit.debug.dr7 = dr7;
-		c->exit.reason = CPU_EXIT_DEBUG;
-		return true;
-	}
-	queue_db(c, hits);
+	if (watch_is_vmms(c))
+		leave_debug(c, hits, c->guest_dr7);
+	else
+		queue_db(c, hits);
 	return true;
 }
 
-/* One instruction is done: the trap a single step or the VMM asked for. */
+/* One instruction is done: the traps of a single step and of data breakpoints, together. */
 static void trap_after_step(struct cpu *c, bool tf, u8 shadow)
 {
-	if (c->guest_debug & KVM_GUESTDBG_SINGLESTEP) {
-		c->exit.debug.exception = VEC_DB;
-		c->exit.debug.pc = linear_rip(c);
-		c->exit.debug.dr6 = BIT(14) | 0xffff0ff0;
-		c->exit.debug.dr7 = c->dr7;
-		c->exit.reason = CPU_EXIT_DEBUG;
+	bool vmms_step = c->guest_debug & KVM_GUESTDBG_SINGLESTEP;
+	u64 hits = c->watch_hits;
+
+	if (vmms_step || (hits && watch_is_vmms(c))) {
+		leave_debug(c, hits | (vmms_step ? DR6_BS : 0), watch_is_vmms(c) ? c->guest_dr7 : c->dr7);
 		return;
 	}
-	if (tf && !(shadow & SHADOW_MOV_SS))
-		queue_db(c, BIT(14)); /* DR6.BS */
+	/* INT n and its kin clear TF on their way to the handler, and its trap with it. */
+	if (tf && !c->soft_int && !(shadow & SHADOW_MOV_SS))
+		hits |= DR6_BS;
+	if (hits && !c->exception.pending)
+		queue_db(c, hits);
 }
 
 /* Execute exactly one instruction, for single steps, breakpoints, shadows and replays. */
@@ -281,6 +281,11 @@ static void step(struct cpu *c)
 
 	if (!replay_pending(c) && hit_code_breakpoint(c))
 		return;
+	/* Spent on this instruction; one that loads RF (IRET) sets it for the next. */
+	c->resumed = c->flags & FL_RF;
+	c->flags &= ~FL_RF;
+	c->watch_hits = 0;
+	c->soft_int = false;
 	sync_or(&c->mmu.requests, CPU_REQ_STEP);
 	c->key |= BLOCK_KEY_STEP;
 	c->stepping = true;
@@ -290,7 +295,6 @@ static void step(struct cpu *c)
 	/* A mode change inside has computed the key anew. */
 	if (c->key == (key | BLOCK_KEY_STEP))
 		c->key = key;
-	c->flags &= ~FL_RF;
 	if (c->shadow == shadow)
 		c->shadow = 0;
 	replay_forget(c);
@@ -310,6 +314,8 @@ static void after_unwind(struct cpu *c)
 	if (c->stepping) {
 		c->stepping = false;
 		sync_and(&c->mmu.requests, ~CPU_REQ_STEP);
+		if (c->resumed && !c->exception.pending)
+			c->flags |= FL_RF; /* the same instruction is run again */
 		cpu_update_mode(c);
 	}
 	c->replay.next = 0;

@@ -277,7 +277,12 @@ struct cpu {
 	u32 key;     /* what, besides address, a decoded block depends on: BLOCK_KEY_* */
 	u64 flags;   /* RFLAGS without the status flags; bit 1 set */
 	u64 ea_mask; /* 64-bit mode: all ones; else 32 bits */
-	struct tlb *tlb;	 /* the one for the current CPL, SMAP and AC */
+	struct tlb *tlb;	 /* the one for the current CPL, SMAP and AC; or tlb_never */
+	u8 tlb_mode;		 /* enum tlb_mode that CPL, SMAP and AC call for */
+	bool check_align;	 /* CR0.AM, EFLAGS.AC and CPL 3: #AC is possible */
+	bool check_watch;	 /* a data or I/O breakpoint is on, the guest's or the VMM's */
+	u8 watch_hits;		 /* breakpoints the current instruction's accesses hit, DR6.B0-B3 */
+	bool soft_int;		 /* the current instruction went through the IDT: no single-step trap */
 	const struct op *op;	 /* being executed; its offset gives the precise rip */
 	struct block *block;	 /* that op belongs to */
 	struct seg seg[NR_SEG];
@@ -325,6 +330,7 @@ struct cpu {
 			      codes of faults it meets have EXT set (SDM vol. 3, 6.13) */
 	bool halted;	   /* HLT executed; the owner decides what that means */
 	bool stepping;	   /* run.c executes one instruction */
+	bool resumed;	   /* which began with RF set */
 	bool request_irq_window; /* leave with IRQ_WINDOW as soon as IF allows */
 
 	/* Guest debug (KVM_SET_GUEST_DEBUG). */

@@ -7,6 +7,10 @@
  */
 #include "mmu/internal.h"
 
+struct tlb tlb_never = {
+	.e = {[0 ... TLB_ENTRIES - 1] = {.neg_read = TLB_NEVER, .neg_write = TLB_NEVER}},
+};
+
 static void entry_drop(struct tlb_entry *e)
 {
 	e->neg_read = TLB_NEVER;

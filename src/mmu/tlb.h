@@ -46,6 +46,12 @@ struct tlb_large {
 	u64 start, last;
 };
 
+/*
+ * One that allows nothing and is never filled: a vCPU that must look at every access (alignment
+ * checks, watchpoints) looks up here and takes its slow path each time.
+ */
+extern struct tlb tlb_never;
+
 static inline struct tlb_entry *tlb_slot(struct tlb *t, u64 la)
 {
 	return &t->e[(la >> PAGE_SHIFT) & (TLB_ENTRIES - 1)];

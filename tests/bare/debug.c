@@ -121,7 +121,8 @@ TEST(instruction_breakpoint)
 	    ([l] "=&r"(at), "+a"(rax)), ());
 	CHECK_DB(DR6_B0, at);
 	CHECK(rax == 0, "a fault: before the instruction");
-	CHECK(caught.rflags & FLAG_RF, "flags %lx", caught.rflags);
+	/* The one fault that is pushed with RF as it was (SDM vol. 3, 17.3.1.1). */
+	CHECK(!(caught.rflags & FLAG_RF), "flags %lx", caught.rflags);
 	/* With RF the instruction runs, and the next time it breaks again. */
 	interrupt_hook = resume;
 	hits = 0;

@@ -306,6 +306,7 @@ void event_deliver(struct cpu *c, u8 vector, enum event_kind kind, bool has_erro
 		e.flags |= FL_RF;
 	else if (is_software(&e) || kind == EVENT_INT1)
 		e.flags &= ~FL_RF;
+	c->soft_int = is_software(&e);
 	c->event_ext = kind == EVENT_EXTERNAL || kind == EVENT_EXCEPTION || kind == EVENT_INT1;
 	if (c->mode == MODE_REAL)
 		deliver_real(c, &e);

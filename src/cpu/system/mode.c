@@ -18,6 +18,15 @@ static bool dr7_breaks_code(u64 dr7)
 	return false;
 }
 
+/* Any breakpoint enabled that is not on execution. */
+static bool dr7_watches_data(u64 dr7)
+{
+	for (unsigned n = 0; n < 4; n++)
+		if (((dr7 >> (2 * n)) & 3) && ((dr7 >> (16 + 4 * n)) & 3))
+			return true;
+	return false;
+}
+
 static bool stepping(const struct cpu *c)
 {
 	if (c->flags & FL_TF)
@@ -117,7 +126,11 @@ void cpu_update_tlb(struct cpu *c)
 		t = TLB_KERNEL;
 	else
 		t = TLB_KERNEL_AC;
-	c->tlb = &c->mmu.tlb[t];
+	c->tlb_mode = (u8)t;
+	c->check_align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->flags & FL_AC);
+	c->check_watch = dr7_watches_data(c->guest_debug & KVM_GUESTDBG_USE_HW_BP ? c->guest_dr7
+										  : c->dr7);
+	c->tlb = c->check_align || c->check_watch ? &tlb_never : &c->mmu.tlb[t];
 }
 
 /* The flags that exist; the others read as zero, bit 1 as one. */

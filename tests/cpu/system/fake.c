@@ -61,6 +61,8 @@ void cpu_queue_exception(struct cpu *c, u8 vector, bool has_error, u32 error)
 
 /* -- mmu/ and interpreter/ */
 
+struct tlb tlb_never;
+
 void mmu_tlb_flush(struct mmu_vcpu *v)
 {
 	fake.flushes++;
