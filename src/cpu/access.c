@@ -94,6 +94,9 @@ static void resolve_page(struct cpu *c, u64 la, u32 len, unsigned access, enum t
 	}
 	if (r)
 		leave_unserved(c, w.gpa, access, r);
+	/* INVLPG must find every entry of a large page. 4 MiB covers both pages of that level. */
+	if (w.level > LEVEL_4K)
+		mmu_tlb_note_large(&c->mmu, la, MAX(LEVEL_SIZE(w.level), 4ULL << 20));
 	mmu_tlb_fill(&c->mmu, mode, la & PAGE_MASK, w.gpa & PAGE_MASK, &x, w.perm, w.global);
 	out->host = x.host + (la & ~PAGE_MASK);
 	out->code = x.code;

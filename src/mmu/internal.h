@@ -2,9 +2,9 @@
 /*
  * mmu/internal.h: what the files of this room share. Nobody else includes it.
  *
- * Lock order (outer first): slots_lock, code_lock, mmu_lock | flush_lock, vcpus_lock, wait_lock. Nobody waits
- * for a vCPU under mmu_lock; whoever waits under slots_lock or code_lock is outside guest mode,
- * and so is every vCPU thread that wants one of them.
+ * Lock order (outer first): slots_lock, code_lock, mmu_lock; and beside mmu_lock flush_lock,
+ * vcpus_lock, wait_lock. Nobody waits for a vCPU under mmu_lock; whoever waits under slots_lock or
+ * code_lock is outside guest mode, and so is every vCPU thread that wants one of them.
  */
 #ifndef MMU_INTERNAL_H
 #define MMU_INTERNAL_H
@@ -35,7 +35,7 @@ struct slot_code {
 	u32 refs; /* slots_lock */
 	u32 any;  /* atomic: a mark was ever set */
 	u64 nchunks;
-	struct code_page *chunk[]; /* atomic; allocated at the first mark, never freed before the slot */
+	struct code_page *chunk[]; /* atomic; allocated at the first mark, freed with the slot */
 };
 
 /* Immutable once published, but for what its pointers lead to. Freed after a grace period. */

@@ -397,7 +397,8 @@ static void slot_swap(struct mmu *mmu, struct memslots *m, struct memslot *old,
 	mark = mmu_zap_mark(mmu, zapped);
 	mmu_unlock_write(mmu);
 
-	mmu_flush_zapped(mmu, mark, old && !reflag && sync_load(&old->code->any) ? MMU_REQ_CODE : 0);
+	mmu_flush_zapped(mmu, mark,
+			 old && !reflag && sync_load(&old->code->any) ? MMU_REQ_CODE : 0);
 	tree_free_flush(mmu, &f);
 	if (old)
 		mmu_users_wait(mmu);

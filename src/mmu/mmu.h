@@ -38,7 +38,7 @@ enum mmu_mode {
  */
 enum mmu_request {
 	MMU_REQ_FLUSH = 1 << 0, /* drop every TLB entry */
-	MMU_REQ_CODE = 1 << 1,	/* bytes of code changed: drop execute entries, compare before use */
+	MMU_REQ_CODE = 1 << 1,	/* bytes of code changed: track and compare before use */
 	MMU_REQ_WRITES = 1 << 2, /* drop every write entry of the TLB */
 	MMU_REQ_MASK = 0xff,
 	MMU_REQ_OWNER_SHIFT = 8, /* first bit of the owner's requests */
@@ -49,7 +49,8 @@ struct mmu_vcpu {
 	u32 requests;  /* enum mmu_request; set by anyone, cleared by the vCPU's thread */
 	u32 mode;      /* enum mmu_mode; written by the vCPU's thread only */
 	u64 epoch;     /* counts TLB flushes: a host pointer got before a change of it is stale */
-	u64 code_epoch;	/* counts MMU_REQ_CODE answers; cpu/ compares code bytes after a change */
+	u64 code_epoch;	/* counts MMU_REQ_CODE answers. After a change code bytes may be others and
+			 * marks may be gone: track, then compare, before code is used again */
 	u64 nr_answers;	/* requests answered; what a flush waits on */
 	struct mmu *mmu;
 	void *owner;   /* the vCPU as mmu_vcpu_ops know it */
@@ -59,8 +60,8 @@ struct mmu_vcpu {
 	const struct mmu_vcpu_ops *ops;
 	struct mmu_vcpu *next; /* in mmu->vcpus */
 	u64 answers_before;    /* the flusher's */
-	u32 journal_n;	       /* TLB entries filled since the last flush; by number over all modes */
-	bool journal_full;     /* there were more */
+	u32 journal_n;	       /* TLB entries filled since the last flush, in journal[] */
+	bool journal_full;     /* there were more than it lists */
 	u16 journal[TLB_JOURNAL];
 	struct tlb_large large[2]; /* lower and upper half of the canonical space */
 	struct tlb tlb[TLB_MODES];

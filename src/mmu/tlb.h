@@ -41,7 +41,7 @@ struct tlb {
 	struct tlb_entry e[TLB_ENTRIES];
 };
 
-/* Hull of the linear ranges of guest pages larger than 4 KiB that entries came from; last 0: none. */
+/* Hull of the large guest pages (linear, more than 4 KiB) that entries came from; last 0: none. */
 struct tlb_large {
 	u64 start, last;
 };

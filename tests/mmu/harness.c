@@ -74,7 +74,7 @@ static void *vcpu_thread(void *arg)
 	struct hvcpu *h = arg;
 
 	mmu_vcpu_enter(&h->v);
-	while (!h->stop) {
+	while (!__atomic_load_n(&h->stop, __ATOMIC_ACQUIRE)) {
 		h->body(h, h->arg);
 		mmu_vcpu_safe_point(&h->v);
 	}
@@ -93,7 +93,7 @@ void hvcpu_start(struct hvcpu *h, void (*body)(struct hvcpu *h, void *arg), void
 
 void hvcpu_stop(struct hvcpu *h)
 {
-	h->stop = true;
+	__atomic_store_n(&h->stop, true, __ATOMIC_RELEASE);
 	pthread_join(h->thread, NULL);
 	h->threaded = false;
 }

@@ -25,7 +25,7 @@ struct hvcpu {
 	struct mmu_vcpu v;
 	pthread_t thread;
 	bool threaded, kicked; /* a thread of its own runs it; a kick has come */
-	volatile bool stop;    /* the thread is to leave */
+	bool stop;	       /* the thread is to leave; atomic */
 	bool interrupt;	       /* what interrupted() answers */
 	void (*body)(struct hvcpu *h, void *arg);
 	void *arg;

@@ -126,7 +126,8 @@ static void test_errors_are_kvms(void **state)
 		u64 first;
 		u32 n;
 		int expect;
-	} clears[] = {{0, 64, 0},	{0, NPAGES, 0},	    {128, 2, 0},	{0, NPAGES + 1, -EINVAL},
+	} clears[] = {{0, 64, 0},	{0, NPAGES, 0},	    {128, 2, 0},
+		      {0, NPAGES + 1, -EINVAL},
 		      {1, 64, -EINVAL}, {128, 3, -EINVAL},  {192, 0, -EINVAL},	{0, 0, 0},
 		      {0, 63, -EINVAL}, {65, 0, -EINVAL}};
 

@@ -137,7 +137,8 @@ static void test_30000_slots_are_made_quickly(void **state)
 	for (u32 i = 0; i < 30000; i++)
 		assert_int_equal(hvm_slot(&vm, i, 0, 0, 0, 0), 0);
 	gone = now_ns() / 1000000;
-	print_message("30000 slots: made in %lu ms, deleted in %lu ms\n", made - start, gone - made);
+	print_message("30000 slots: made in %lu ms, deleted in %lu ms\n", made - start,
+		      gone - made);
 	/* A quadratic update takes tens of seconds; this leaves room for a loaded machine. */
 	assert_true(gone - start < 4000);
 	hvm_fini(&vm);

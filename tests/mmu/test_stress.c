@@ -55,8 +55,8 @@ struct guest {
 
 static void bad(const char *what, u64 page, u64 found, u64 low, u64 high)
 {
-	fprintf(stderr, "%s: page %lu holds %lu, expected %lu to %lu (seed %u)\n", what, page, found,
-		low, high, seed);
+	fprintf(stderr, "%s: page %lu holds %lu, expected %lu to %lu (seed %u)\n", what, page,
+		found, low, high, seed);
 	abort();
 }
 
@@ -131,7 +131,8 @@ static char *stamped(u64 npages, u64 stamp, u64 *off)
 	if (s.shared) {
 		/* Offsets come round after a while, long after what was there has been replaced. */
 		s.next_off = (s.next_off + npages * 4096) % (FILE_LEN - REPLACED * 4096);
-		p = mmap(NULL, npages * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, s.fd, (off_t)*off);
+		p = mmap(NULL, npages * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, s.fd,
+			 (off_t)*off);
 	} else {
 		p = mmap(NULL, npages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			 -1, 0);
@@ -152,7 +153,7 @@ static void set_away(u64 first, u64 n, bool away)
 	}
 }
 
-/* Put new memory behind some pages: mmap over them, or move pages in, which leaves a hole briefly. */
+/* Put new memory behind some pages: mmap over them, or move pages in. */
 static void replace(void)
 {
 	u64 first = pick(REPLACED), n = 1 + pick(REPLACED - first), off, stamp = ++s.stamp;
@@ -336,7 +337,8 @@ static void run(bool shared, u64 ns)
 		hvcpu_stop(g[i].h);
 		hvcpu_free(g[i].h);
 		print_message("%s vCPU %u: %lu reads, %lu writes, %lu holes, beside %lu changes\n",
-			      shared ? "shared" : "private", i, g[i].reads, g[i].writes, g[i].holes, n);
+			      shared ? "shared" : "private", i, g[i].reads, g[i].writes,
+			      g[i].holes, n);
 		assert_true(g[i].reads > 50 && g[i].writes > 50);
 	}
 	hvm_fini(&s.vm);

@@ -108,7 +108,9 @@ static void write_cr3(struct cpu *c, u64 v)
 			reload_pdptrs(c, v);
 	}
 	c->cr3 = v;
-	mmu_changed(c);
+	/* Global pages stay (SDM vol. 3, 4.10.4.1). */
+	mmu_tlb_flush_nonglobal(&c->mmu);
+	code_cache_remap(c);
 }
 
 static void write_cr4(struct cpu *c, u64 v)

@@ -52,7 +52,7 @@ static bool asked_to_stop(const struct asker *a)
 	return a->interrupted && a->interrupted(a->arg);
 }
 
-/* Touch hva as the access would. It may wait for the host (a userfaultfd, a disk); a kick ends it. */
+/* Touch hva as the access would. May wait for the host (a userfaultfd, a disk); a kick ends it. */
 static int touch(const struct region *r, hva_t hva, bool write, const struct asker *a)
 {
 	u32 kicks = guard_kicks;

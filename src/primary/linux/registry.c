@@ -33,7 +33,7 @@ void registry_add(struct primary_linux *p)
 	int pid = (int)syscall(SYS_getpid);
 
 	if (registry.pid && registry.pid != pid) {
-		/* A forked child that makes a VM: the parent's are not here, but its locks may be. */
+		/* A forked child makes a VM: the parent's are not here, its locks may be. */
 		rwlock_init(&registry.lock);
 		registry.list = NULL;
 		registry.nr_ranges = 0;

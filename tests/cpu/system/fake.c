@@ -68,6 +68,11 @@ void mmu_tlb_flush(struct mmu_vcpu *v)
 	fake.flushes++;
 }
 
+void mmu_tlb_flush_nonglobal(struct mmu_vcpu *v)
+{
+	mmu_tlb_flush(v);
+}
+
 void mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear)
 {
 	fake.flushes++;
