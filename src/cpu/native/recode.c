@@ -274,12 +274,59 @@ static bool put_immediates(const struct decoder *d, struct native_insn *n)
 	return true;
 }
 
+static bool same_class(const struct decoder *d, const ZydisDecodedOperand *a,
+		       const ZydisDecodedOperand *b)
+{
+	ZydisRegisterClass x = ZydisRegisterGetClass(a->reg.value);
+	ZydisRegisterClass y = ZydisRegisterGetClass(b->reg.value);
+
+	/* EFLAGS is RFLAGS; an ignored W makes Zydis name EAX RAX outside 64-bit mode too. */
+	if (x == ZYDIS_REGCLASS_FLAGS)
+		return y == x;
+	if (a->encoding == ZYDIS_OPERAND_ENCODING_NONE && x == ZYDIS_REGCLASS_GPR32 &&
+	    d->i.machine_mode != ZYDIS_MACHINE_MODE_LONG_64)
+		return y == x || y == ZYDIS_REGCLASS_GPR64;
+	return x == y;
+}
+
+/* `a` of the code made, `b` of the guest's. */
+static bool verify_register(const struct decoder *d, const ZydisDecodedOperand *a,
+			    const ZydisDecodedOperand *b)
+{
+	u32 id = (u32)ZydisRegisterGetId(a->reg.value);
+
+	if (!same_class(d, a, b))
+		return false;
+	switch (ZydisRegisterGetClass(a->reg.value)) {
+	case ZYDIS_REGCLASS_GPR32:
+	case ZYDIS_REGCLASS_GPR64:
+		if (a->encoding == ZYDIS_OPERAND_ENCODING_NONE)
+			return id == (u32)ZydisRegisterGetId(b->reg.value);
+		return id >= 8 && id < 8 + NR_SLOTS;
+	case ZYDIS_REGCLASS_FLAGS:
+		return true;
+	default:
+		return a->reg.value == b->reg.value;
+	}
+}
+
+static bool verify_operand(const struct decoder *d, const ZydisDecodedOperand *a,
+			   const ZydisDecodedOperand *b)
+{
+	if (a->type != b->type || a->actions != b->actions)
+		return false;
+	if (a->type == ZYDIS_OPERAND_TYPE_MEMORY)
+		return a->size == b->size && a->mem.base == ZYDIS_REGISTER_RSI &&
+		       a->mem.index == ZYDIS_REGISTER_NONE && !a->mem.disp.value;
+	return a->type != ZYDIS_OPERAND_TYPE_REGISTER || verify_register(d, a, b);
+}
+
 /* What comes out must be what went in: the last word before something is executed. */
 static bool verify(const struct decoder *d, const struct native_insn *n)
 {
-	ZydisDecoder z;
-	ZydisDecodedInstruction i;
 	ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
+	ZydisDecodedInstruction i;
+	ZydisDecoder z;
 
 	if (!ZYAN_SUCCESS(ZydisDecoderInit(&z, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64)) ||
 	    !ZYAN_SUCCESS(ZydisDecoderDecodeFull(&z, n->bytes, n->len, &i, o)))
@@ -288,32 +335,8 @@ static bool verify(const struct decoder *d, const struct native_insn *n)
 	    i.operand_count != d->i.operand_count)
 		return false;
 	for (unsigned k = 0; k < i.operand_count; k++) {
-		if (o[k].type != d->o[k].type || o[k].actions != d->o[k].actions)
+		if (!verify_operand(d, &o[k], &d->o[k]))
 			return false;
-		if (o[k].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-		    (o[k].size != d->o[k].size || o[k].mem.base != ZYDIS_REGISTER_RSI ||
-		     o[k].mem.index != ZYDIS_REGISTER_NONE || o[k].mem.disp.value))
-			return false;
-		if (o[k].type != ZYDIS_OPERAND_TYPE_REGISTER)
-			continue;
-		if (ZydisRegisterGetClass(o[k].reg.value) !=
-		    ZydisRegisterGetClass(d->o[k].reg.value) &&
-		    ZydisRegisterGetClass(o[k].reg.value) != ZYDIS_REGCLASS_FLAGS)
-			return false;
-		switch (ZydisRegisterGetClass(o[k].reg.value)) {
-		case ZYDIS_REGCLASS_GPR32:
-		case ZYDIS_REGCLASS_GPR64:
-			if (o[k].encoding != ZYDIS_OPERAND_ENCODING_NONE &&
-			    (ZydisRegisterGetId(o[k].reg.value) < 8 ||
-			     ZydisRegisterGetId(o[k].reg.value) >= 8 + NR_SLOTS))
-				return false;
-			break;
-		case ZYDIS_REGCLASS_FLAGS:
-			break;
-		default:
-			if (o[k].reg.value != d->o[k].reg.value)
-				return false;
-		}
 	}
 	return true;
 }

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/* tests/cpu/native/rules_test.c: what no comparison with the host in user mode can show. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include "base/guard.h"
+#include "cpu/cpu.h"
+#include "cpu/native/forms.h"
+#include "cpu/native/native.h"
+#include "cpu/native/xstate.h"
+#include "fake_cpu.h"
+
+#define RIP 0x1000
+
+static const u8 paddd[15] = {0x66, 0x0f, 0xfe, 0xca};	      /* xmm1, xmm2 */
+static const u8 paddd_mm[15] = {0x0f, 0xfe, 0xca};	      /* mm1, mm2 */
+static const u8 vpaddd[15] = {0xc5, 0xe9, 0xfe, 0xcb};	      /* xmm1, xmm2, xmm3 */
+static const u8 vpaddd_z[15] = {0x62, 0xf1, 0x6d, 0x48, 0xfe, 0xcb};
+static const u8 fadd[15] = {0xd8, 0xc1};
+static const u8 fwait[15] = {0x9b};
+static const u8 fnstsw[15] = {0xdf, 0xe0};
+static const u8 divss[15] = {0xf3, 0x0f, 0x5e, 0xca};	      /* xmm1, xmm2 */
+static const u8 movaps[15] = {0x0f, 0x28, 0x0b};	      /* xmm1, [rbx] */
+static const u8 xsetbv[15] = {0x0f, 0x01, 0xd1};
+
+static struct cpu *c;
+
+static int new_cpu(void **state)
+{
+	free(c);
+	c = fake_cpu_create();
+	fake_bounce = false;
+	c->fx[0] = 0x7f;
+	c->fx[1] = 3;
+	return 0;
+}
+
+/* FAKE_DONE, -vector, or -1000 - end. */
+static int run(const u8 *bytes)
+{
+	struct decoder d;
+	enum fake_end e;
+	struct op op;
+
+	guard_install(); /* cmocka puts its own handlers before each test */
+	assert_true(fake_decode(c, &d, &op, ZYDIS_MACHINE_MODE_LONG_64, bytes, RIP));
+	e = fake_execute(c, &op, RIP);
+	if (e == FAKE_RAISED)
+		return -fake_vector;
+	return e == FAKE_DONE ? 0 : -1000 - (int)e;
+}
+
+static void traps_follow_the_key(void **state)
+{
+	u32 on = c->key;
+
+	assert_int_equal(run(paddd), 0);
+	c->key = on & ~(u32)BLOCK_KEY_SSE;
+	assert_int_equal(run(paddd), -VEC_UD);
+	assert_int_equal(run(paddd_mm), 0);
+	c->key = on | BLOCK_KEY_NM;
+	assert_int_equal(run(paddd), -VEC_NM);
+	assert_int_equal(run(paddd_mm), -VEC_NM);
+	assert_int_equal(run(fadd), -VEC_NM);
+	assert_int_equal(run(vpaddd), -VEC_NM);
+	c->key = on | BLOCK_KEY_NM | BLOCK_KEY_EM;
+	assert_int_equal(run(paddd), -VEC_UD);
+	assert_int_equal(run(paddd_mm), -VEC_UD);
+	assert_int_equal(run(fadd), -VEC_NM);
+	c->key = on & ~(u32)BLOCK_KEY_AVX512;
+	assert_int_equal(run(vpaddd), 0);
+	assert_int_equal(run(vpaddd_z), -VEC_UD);
+	c->key = on & ~(u32)BLOCK_KEY_AVX;
+	assert_int_equal(run(vpaddd), -VEC_UD);
+	c->key = (on & ~(u32)BLOCK_KEY_MODE) | MODE_REAL;
+	assert_int_equal(run(vpaddd), -VEC_UD);
+}
+
+static void fwait_traps_on_mp_and_ts_together(void **state)
+{
+	c->cr0 |= CR0_TS;
+	assert_int_equal(run(fwait), 0);
+	c->cr0 |= CR0_MP;
+	assert_int_equal(run(fwait), -VEC_NM);
+}
+
+static void pending_x87_exception_is_reported_by_who_waits(void **state)
+{
+	c->fx[0] = 0x40; /* all unmasked */
+	c->fx[2] = 0x81; /* invalid operation, summary */
+	assert_int_equal(run(fadd), -VEC_MF);
+	assert_int_equal(run(fwait), -VEC_MF);
+	assert_int_equal(run(paddd_mm), -VEC_MF);
+	assert_int_equal(run(fnstsw), 0);
+	assert_int_equal(c->reg[RAX] & 0xffff, 0x81);
+}
+
+static void unmasked_simd_exception_keeps_flags_and_registers(void **state)
+{
+	u32 one = 0x3f800000;
+
+	memcpy(c->v[1].b, &one, 4); /* divided by xmm2, 0 */
+	c->mxcsr = 0x1f80 & ~0x200u;
+	assert_int_equal(run(divss), -VEC_XM);
+	assert_memory_equal(c->v[1].b, &one, 4);
+	assert_int_equal(c->mxcsr & 0x3f, 4);
+	c->cr4 &= ~CR4_OSXMMEXCPT;
+	assert_int_equal(run(divss), -VEC_UD);
+}
+
+static void host_fault_leaves_registers(void **state)
+{
+	u8 *p = mmap(NULL, PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	u32 before = c->host_mxcsr, now;
+
+	c->v[1].b[0] = 0x55;
+	c->reg[RBX] = (u64)p;
+	fake_tlb_fill(c, p, PAGE_SIZE);
+	assert_int_equal(run(movaps), -1000 - FAKE_DIED);
+	assert_int_equal(fake_last_la, (u64)p);
+	assert_int_equal(c->v[1].b[0], 0x55);
+	asm volatile("stmxcsr %0" : "=m"(now));
+	assert_int_equal(before & 0xffc0, now & 0xffc0);
+	munmap(p, PAGE_SIZE);
+}
+
+/* ---- kicks: broken off at the instruction or not at all */
+
+static volatile sig_atomic_t kicks;
+
+static void on_kick(int sig, siginfo_t *info, void *uc)
+{
+	kicks += guard_break_off(uc);
+}
+
+static void kick_never_runs_an_instruction_twice(void **state)
+{
+	struct sigaction sa = {.sa_sigaction = on_kick, .sa_flags = SA_SIGINFO | SA_RESTART};
+	struct itimerval fast = {{0, 100}, {0, 100}}, off = {{0, 0}, {0, 0}};
+	struct decoder d;
+	u32 done = 0, one = 1, sum;
+	struct op op;
+
+	assert_true(fake_decode(c, &d, &op, ZYDIS_MACHINE_MODE_LONG_64, paddd, RIP));
+	memcpy(c->v[2].b, &one, 4);
+	kicks = 0;
+	sigaction(SIGVTALRM, &sa, NULL);
+	setitimer(ITIMER_VIRTUAL, &fast, NULL);
+	while (done < 100000000 && kicks < 20) {
+		enum fake_end e = fake_execute(c, &op, RIP);
+
+		assert_true(e == FAKE_DONE || e == FAKE_RESTART);
+		done += e == FAKE_DONE;
+	}
+	setitimer(ITIMER_VIRTUAL, &off, NULL);
+	assert_true(kicks > 0);
+	memcpy(&sum, c->v[1].b, 4);
+	assert_int_equal(sum, done);
+}
+
+/* ---- the VMM's calls */
+
+static void fpu_comes_back_as_it_was_set(void **state)
+{
+	struct kvm_fpu f, g;
+
+	for (size_t i = 0; i < sizeof(f); i++)
+		((u8 *)&f)[i] = (u8)(i * 7);
+	for (unsigned i = 0; i < 8; i++)
+		memset(f.fpr[i] + 10, 0, 6);
+	f.fcw = 0x27f;
+	f.fsw = 0x3800;
+	f.pad1 = 0;
+	f.last_opcode = 0x123;
+	f.mxcsr = 0x1fa0;
+	f.pad2 = 0;
+	assert_int_equal(cpu_set_fpu(c, &f), 0);
+	cpu_get_fpu(c, &g);
+	assert_memory_equal(&f, &g, sizeof(f));
+}
+
+static void xsave_refuses_what_is_not_there(void **state)
+{
+	u8 area[XSAVE_MAX] __attribute__((aligned(64)));
+	u64 bv;
+
+	cpu_get_xsave(c, area, sizeof(area));
+	assert_int_equal(cpu_set_xsave(c, area, sizeof(area)), 0);
+	bv = 1ULL << 60;
+	memcpy(area + XSAVE_LEGACY, &bv, 8);
+	assert_int_equal(cpu_set_xsave(c, area, sizeof(area)), -EINVAL);
+	bv = 3;
+	memcpy(area + XSAVE_LEGACY, &bv, 8);
+	bv = XCOMP_COMPACT;
+	memcpy(area + XSAVE_LEGACY + 8, &bv, 8);
+	assert_int_equal(cpu_set_xsave(c, area, sizeof(area)), -EINVAL);
+	memset(area + XSAVE_LEGACY + 8, 0, 8);
+	memset(area + 24, 0xff, 4);
+	assert_int_equal(cpu_set_xsave(c, area, sizeof(area)), -EINVAL);
+}
+
+static void xcr0_takes_only_what_the_manual_allows(void **state)
+{
+	static const struct {
+		u64 value;
+		int vector;
+	} t[] = {
+		{1, 0}, {3, 0}, {7, 0}, {0xe7, 0}, {0, -VEC_GP}, {2, -VEC_GP}, {5, -VEC_GP},
+		{0x27, -VEC_GP}, {0xe3, -VEC_GP}, {0x101, -VEC_GP},
+	};
+
+	c->mode = MODE_LONG;
+	for (unsigned i = 0; i < ARRAY_SIZE(t); i++) {
+		if (t[i].value & ~xstate_host_components() && !t[i].vector)
+			continue;
+		c->reg[RCX] = 0;
+		c->reg[RAX] = t[i].value;
+		c->reg[RDX] = 0;
+		assert_int_equal(run(xsetbv), t[i].vector);
+	}
+	c->cpl = 3;
+	c->reg[RAX] = 1;
+	assert_int_equal(run(xsetbv), -VEC_GP);
+	c->cpl = 0;
+	c->cr4 &= ~CR4_OSXSAVE;
+	assert_int_equal(run(xsetbv), -VEC_UD);
+}
+
+/* ---- default deny */
+
+static void table_has_no_line_twice(void **state)
+{
+	for (unsigned i = 0; i < table_native_lines; i++)
+		assert_ptr_equal(fake_table(table_native[i].mnemonic), &table_native[i]);
+}
+
+static void sensitive_instructions_are_not_recoded(void **state)
+{
+	static const u8 sensitive[][15] = {
+		{0x0f, 0xa2},		    /* cpuid */
+		{0x0f, 0x31},		    /* rdtsc */
+		{0x0f, 0x05},		    /* syscall */
+		{0xf3, 0x0f, 0xae, 0xc0},   /* rdfsbase eax */
+		{0xf3, 0x0f, 0xc7, 0xf8},   /* rdpid rax */
+		{0x0f, 0x20, 0xc0},	    /* mov rax, cr0 */
+		{0x0f, 0x01, 0xd0},	    /* xgetbv */
+		{0x0f, 0xae, 0x23},	    /* xsave [rbx] */
+		{0x8e, 0xd8},		    /* mov ds, eax */
+		{0xc4, 0xe2, 0x7b, 0x4b, 0x04, 0x0b}, /* tileloadd */
+		{0xd9, 0x33},		    /* fnstenv [rbx] */
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(sensitive); i++) {
+		struct native_insn n;
+		struct decoder d;
+		struct op op;
+
+		fake_decode(c, &d, &op, ZYDIS_MACHINE_MODE_LONG_64, sensitive[i], RIP);
+		assert_true(!fake_table(d.i.mnemonic) ||
+			    fake_table(d.i.mnemonic)->cls != CLASS_NATIVE);
+		if (d.i.mnemonic == ZYDIS_MNEMONIC_MOV)
+			assert_false(native_recode(&d, &n));
+	}
+}
+
+static int start(void **state)
+{
+	return native_init();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(traps_follow_the_key, new_cpu),
+		cmocka_unit_test_setup(fwait_traps_on_mp_and_ts_together, new_cpu),
+		cmocka_unit_test_setup(pending_x87_exception_is_reported_by_who_waits, new_cpu),
+		cmocka_unit_test_setup(unmasked_simd_exception_keeps_flags_and_registers, new_cpu),
+		cmocka_unit_test_setup(host_fault_leaves_registers, new_cpu),
+		cmocka_unit_test_setup(kick_never_runs_an_instruction_twice, new_cpu),
+		cmocka_unit_test_setup(fpu_comes_back_as_it_was_set, new_cpu),
+		cmocka_unit_test_setup(xsave_refuses_what_is_not_there, new_cpu),
+		cmocka_unit_test_setup(xcr0_takes_only_what_the_manual_allows, new_cpu),
+		cmocka_unit_test_setup(table_has_no_line_twice, new_cpu),
+		cmocka_unit_test_setup(sensitive_instructions_are_not_recoded, new_cpu),
+	};
+
+	return cmocka_run_group_tests(tests, start, NULL);
+}
