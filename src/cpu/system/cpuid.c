@@ -42,7 +42,7 @@
 #define LEAF7_ECX                                                                             \
 	(B(1) | B(6) | B(8) | B(9) | B(10) | B(11) | B(12) | B(14) | B(25))
 #define LEAF7_ECX_ALWAYS (B(2) | B(22)) /* UMIP RDPID */
-#define LEAF7_EDX	 (B(4) | B(8) | B(23)) /* FSRM VP2INTERSECT AVX512_FP16 */
+#define LEAF7_EDX	 (B(4) | B(23)) /* FSRM AVX512_FP16 */
 #define LEAF7_EDX_ALWAYS (B(14) | B(29)) /* SERIALIZE ARCH_CAPABILITIES */
 #define LEAF7_1_EAX	 (B(4) | B(5) | B(10) | B(11) | B(12)) /* AVX_VNNI BF16 FZRM FSRS FSRC */
 #define LEAFD_1_EAX	 0xfu /* XSAVEOPT, XSAVEC, XGETBV with ECX 1, XSAVES */
