@@ -27,7 +27,7 @@ static bool replayed(struct cpu *c, u64 addr, u32 size, bool write, bool port, v
 	}
 	r->next++;
 	if (!write)
-		memcpy(data, &d->data, size);
+		memcpy(data, r->elements ? c->io_data : (void *)&d->data, size);
 	return true;
 }
 
@@ -76,6 +76,27 @@ void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data)
 	c->exit.io.size = (u8)size;
 	c->exit.io.in = !write;
 	c->exit.io.count = 1;
+	cpu_leave(c, CPU_EXIT_IO);
+}
+
+u32 replay_port_string(struct cpu *c, u16 port, u32 size, u32 max, const u8 **data)
+{
+	struct replay *r = &c->replay;
+	u64 first;
+
+	*data = c->io_data;
+	if (r->elements && replayed(c, port, size, false, true, &first))
+		return MIN(max, r->elements); /* the VMM may have changed rCX meanwhile */
+	c->stat_io++;
+	if (!c->env->io(c->owner, port, size, false, c->io_data))
+		return 1;
+	r->elements = max;
+	ask_vmm(c, port, size, false, true, NULL);
+	c->exit.io.data = c->io_data;
+	c->exit.io.port = port;
+	c->exit.io.size = (u8)size;
+	c->exit.io.in = true;
+	c->exit.io.count = max;
 	cpu_leave(c, CPU_EXIT_IO);
 }
 

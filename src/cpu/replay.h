@@ -14,6 +14,11 @@
 
 void replay_mmio(struct cpu *c, gpa_t gpa, u32 size, bool write, void *data);
 void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data);
+/*
+ * Repeated input of up to `max` elements, which together fit a page: how many were read, 1 to max,
+ * and *data points to them. A device of the VM's gives one; the VMM is asked for all at once.
+ */
+u32 replay_port_string(struct cpu *c, u16 port, u32 size, u32 max, const u8 **data);
 
 /* Is an instruction to be run again with answers waiting for it? */
 static inline bool replay_pending(const struct cpu *c)
@@ -26,6 +31,7 @@ static inline void replay_forget(struct cpu *c)
 {
 	c->replay.ndone = c->replay.next = 0;
 	c->replay.waiting = false;
+	c->replay.elements = 0;
 }
 
 #endif

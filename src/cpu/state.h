@@ -151,6 +151,7 @@ struct replay {
 	u32 next;  /* next to be replayed in this run of the instruction */
 	u64 rip;   /* linear rip the fragments belong to; another one discards them */
 	bool waiting; /* done[ndone] is with the VMM */
+	u32 elements; /* of string input: how many of them io_data has room for, or 0 */
 	/* A string instruction that commits an element sets ndone and next to 0. */
 };
 

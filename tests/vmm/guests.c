@@ -19,6 +19,9 @@ GUEST(devices, 64,
       "mov %eax, 8(%rbx)\n movzwl 16(%rbx), %ecx\n hlt");
 /* Four bytes out of memory through a string instruction. */
 GUEST(outs, 64, "mov $0x6000, %esi\n mov $4, %ecx\n mov $0x30, %edx\n cld\n rep outsb\n hlt");
+/* 5000 bytes into memory, across a page. */
+GUEST(ins, 64,
+      "mov $0x100f01, %edi\n mov $5000, %ecx\n mov $0x31, %edx\n cld\n rep insb\n hlt");
 /* An exception taken and returned from: the handler skips the two bytes of UD2. */
 GUEST(handled, 64, "ud2\n mov $7, %ebx\n hlt\n .balign 16\n addq $2, (%rsp)\n iretq");
 /* Code that rewrites the instruction after the next one. */
@@ -94,6 +97,38 @@ static void writes_a_string_to_a_port(void)
 	minivmm_destroy(&v);
 }
 
+/* One exit for all that goes into a page; a VMM that cuts rCX short is believed. */
+static void reads_a_string_from_a_port(void)
+{
+	struct minivmm v;
+	struct kvm_regs r;
+	unsigned n = 0, exits = 0;
+	int reason;
+
+	minivmm_create(&v);
+	minivmm_load(&v, MINIVMM_LONG, ins);
+	while ((reason = minivmm_run(&v)) == KVM_EXIT_IO) {
+		uint8_t *data = (uint8_t *)v.run + v.run->io.data_offset;
+
+		EXPECT(v.run->io.port == 0x31 && v.run->io.direction == KVM_EXIT_IO_IN, "port");
+		for (unsigned i = 0; i < v.run->io.count; i++)
+			data[i] = (uint8_t)(n++ * 7);
+		if (++exits == 2) {
+			minivmm_get_regs(&v, &r);
+			EXPECT(r.rcx == 5000 - n + v.run->io.count, "rcx %llx", r.rcx);
+			r.rcx = 100;
+			minivmm_set_regs(&v, &r);
+		}
+	}
+	EXPECT(reason == KVM_EXIT_HLT, "exit %s", minivmm_exit_name(reason));
+	minivmm_get_regs(&v, &r);
+	EXPECT(r.rcx == 0 && r.rdi < 0x100f01 + 5000, "rcx %llx rdi %llx", r.rcx, r.rdi);
+	for (unsigned i = 0; i < r.rdi - 0x100f01; i++)
+		EXPECT(v.mem[0x100f01 + i] == (uint8_t)(i * 7), "byte %u", i);
+	EXPECT(exits < 20, "%u exits", exits);
+	minivmm_destroy(&v);
+}
+
 static void halts_with_rbx(struct guest_code code, unsigned gate, uint32_t offset, uint64_t rbx)
 {
 	struct minivmm v;
@@ -116,6 +151,7 @@ int main(void)
 	runs_in_mode(MINIVMM_LONG, sum64);
 	reaches_devices();
 	writes_a_string_to_a_port();
+	reads_a_string_from_a_port();
 	halts_with_rbx(handled, 6, 16, 7);
 	halts_with_rbx(rewrites, 0, 0, 9);
 	puts("guests: all as expected");

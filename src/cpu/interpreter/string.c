@@ -5,8 +5,8 @@
  * An element is the unit of progress: rCX, rSI and rDI are written back after each one, or after
  * a run of them. Repeated MOVS and STOS upwards go in runs that one host pointer reaches, by the
  * host's own string instruction of the same element size, which gives overlapping operands their
- * meaning and, at a fault, says how far it came. Everything else goes element by element. DF
- * never reaches the host.
+ * meaning and, at a fault, says how far it came. Repeated INS upwards asks the VMM for a page's
+ * rest at once. Everything else goes element by element. DF never reaches the host.
  */
 #include "cpu/interpreter/value.h"
 
@@ -248,6 +248,37 @@ static u64 run_of(struct cpu *c, const struct op *o, u64 count)
 	return n;
 }
 
+/*
+ * The same of INS. A single step takes one element; an answer of the VMM's is taken whole, as far
+ * as rCX still goes.
+ */
+static u64 run_ins(struct cpu *c, const struct op *o, u64 count)
+{
+	u32 size = (u32)o->imm, len, least = c->replay.elements ? size : 2 * size;
+	u16 port = R16(c, REG_OFF(RDX));
+	u64 la, bytes, n;
+	const u8 *data;
+	u8 *d;
+
+	if ((c->block->key & BLOCK_KEY_STEP) && !c->replay.elements)
+		return 0;
+	bytes = MIN(count, PAGE_SIZE) * size;
+	bytes = MIN(bytes, room(c, o, SEG_ES, ea_cut(o, c->reg[RDI])));
+	if (bytes < least)
+		return 0;
+	io_check(c, port, size);
+	la = dst_la(c, o, true);
+	d = access_span(c, la, (u32)MIN(bytes, PAGE_SIZE), true, &len);
+	if (!d || len < least)
+		return 0;
+	n = replay_port_string(c, port, size, len / size, &data);
+	if (guard_copy_to(d, data, n * size))
+		access_died(c, la, true);
+	advance(c, o, REG_OFF(RDI), (s64)(n * size));
+	replay_forget(c);
+	return n;
+}
+
 /* -- handlers */
 
 static HANDLER(string_once)
@@ -266,14 +297,18 @@ static bool goes_on(const struct cpu *c, const struct op *o)
 
 static HANDLER(string_rep)
 {
-	bool runs = (o->aux == MOVS || o->aux == STOS) && !(c->flags & FL_DF) &&
-		    !(c->block->key & BLOCK_KEY_STEP);
+	bool up = !(c->flags & FL_DF);
+	bool runs = (o->aux == MOVS || o->aux == STOS) && up && !(c->block->key & BLOCK_KEY_STEP);
 	u64 count;
 
 	c->op = o;
 	while ((count = ea_cut(o, c->reg[RCX]))) {
-		u64 n = runs && count > 1 ? run_of(c, o, count) : 0;
+		u64 n = 0;
 
+		if (runs && count > 1)
+			n = run_of(c, o, count);
+		else if (o->aux == INS && up && (count > 1 || c->replay.elements))
+			n = run_ins(c, o, count);
 		if (!n) {
 			element(c, o);
 			n = 1;

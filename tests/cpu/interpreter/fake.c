@@ -7,6 +7,7 @@
 
 #include "base/guard.h"
 #include "cpu/access.h"
+#include "cpu/replay.h"
 #include "cpu/fault.h"
 #include "cpu/interpreter/decode.h"
 #include "cpu/interpreter/interpreter.h"
@@ -228,6 +229,13 @@ void access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host)
 u32 access_port_in(struct cpu *c, u16 port, u32 size)
 {
 	return port;
+}
+
+u32 replay_port_string(struct cpu *c, u16 port, u32 size, u32 max, const u8 **data)
+{
+	*data = c->io_data;
+	memcpy(c->io_data, &(u32){port}, size);
+	return 1;
 }
 
 void access_port_out(struct cpu *c, u16 port, u32 size, u32 value)
