@@ -176,7 +176,10 @@ static void kicked(int sig, siginfo_t *info, void *uc)
 {
 	int e = errno;
 
-	signals_kicked(sig, info, uc);
+	if (cancel_ends_run())
+		signals_leave_run(uc);
+	else
+		signals_kicked(sig, info, uc);
 	errno = e;
 }
 

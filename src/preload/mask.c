@@ -61,6 +61,7 @@ void mask_enter(struct mask_window *w)
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 	window.open = true;
 	raw4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, &window.outer, 8);
+	cancel_window_opened(w->cancel_state);
 }
 
 void mask_forked_child(void)
@@ -96,7 +97,7 @@ void mask_leave(struct mask_window *w)
 		raw4(SYS_rt_sigprocmask, SIG_SETMASK, &window.outer, 0, 8);
 	while (unlikely(window.stashed))
 		queue_again(&window.stash[--window.stashed]);
-	pthread_setcancelstate(w->cancel_state, NULL);
+	cancel_window_closed(w->cancel_state);
 }
 
 u64 mask_of_helpers(void)

@@ -70,6 +70,15 @@ static inline u64 sig_bit(int sig)
 	return 1ULL << (sig - 1);
 }
 
+/* ---- cancel.c: pthread_cancel() of a thread in a window */
+/* mask_enter() has disabled cancellation, which was `state` before. */
+void cancel_window_opened(int state);
+/* Back to `state`; what came meanwhile acts now, as at the edge of a system call. */
+void cancel_window_closed(int state);
+/* From a handler: has this thread been cancelled in a way that ends its call? */
+bool cancel_ends_run(void);
+void cancel_forked_child(void);
+
 /* ---- change.c: a change of the VMM's memory, between telling primary/linux and having done it
  */
 struct change {

@@ -45,6 +45,7 @@ static void copying_child(struct copying *c)
 	if (!c->told)
 		return;
 	mask_forked_child();
+	cancel_forked_child();
 	mask_leave(&c->window);
 }
 

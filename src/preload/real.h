@@ -60,6 +60,8 @@
 	X(int, sigpending, (sigset_t *))                                                       \
 	X(int, pthread_create,                                                                 \
 	  (pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))                    \
+	X(int, pthread_cancel, (pthread_t))                                                    \
+	X(int, pthread_setcanceltype, (int, int *))                                            \
 	X(int, __libc_current_sigrtmax, (void))
 
 #define REAL_TYPE(ret, name, args) typedef ret(*real_##name##_t) args;

@@ -81,6 +81,11 @@ void signals_call_begin(void)
 	run.leave = false;
 }
 
+void signals_end_call(void)
+{
+	run.leave = true;
+}
+
 u64 signals_kept(void)
 {
 	return run.kept;

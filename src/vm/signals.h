@@ -32,6 +32,8 @@ bool signals_pending(void);
 
 /* A call of the VMM's begins on this thread: nothing is kept so far. */
 void signals_call_begin(void);
+/* The same call, on its own thread: it is to end at once, if it is a run. */
+void signals_end_call(void);
 /* What was kept since then, bit sig - 1: blocked still; the edge of the call restores the mask. */
 u64 signals_kept(void);
 

@@ -223,6 +223,31 @@ static void no_cancellation_inside(void)
 	CHECK(result == PTHREAD_CANCELED && done);
 }
 
+static void *runs_until_cancelled(void *runs)
+{
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+	for (;;) {
+		ioctl(kvm, FAKE_RUN, 0);
+		(*(volatile int *)runs)++;
+	}
+	return NULL;
+}
+
+static void asynchronous_cancellation_ends_a_run(void)
+{
+	struct timespec t = {0, 50000000};
+	volatile int runs = 0;
+	pthread_t thread;
+	void *result;
+
+	start();
+	CHECK(pthread_create(&thread, NULL, runs_until_cancelled, (void *)&runs) == 0);
+	nanosleep(&t, NULL);
+	CHECK(pthread_cancel(thread) == 0);
+	CHECK(pthread_join(thread, &result) == 0);
+	CHECK(result == PTHREAD_CANCELED && runs == 0);
+}
+
 static void an_ignored_one_does_not(void)
 {
 	pthread_t t;
@@ -556,6 +581,7 @@ int main(void)
 		{"a signal ends a run, then its handler has run", a_signal_ends_a_run},
 		{"handlers run outside our calls", handlers_run_outside_our_calls},
 		{"no cancellation inside a call", no_cancellation_inside},
+		{"asynchronous cancellation ends a run", asynchronous_cancellation_ends_a_run},
 		{"an ignored signal does not", an_ignored_one_does_not},
 		{"a blocked signal does not", a_blocked_one_does_not},
 		{"let in by the run's mask, it stays pending", let_in_by_the_run, SIGUSR1},
