@@ -17,15 +17,27 @@
 
 #define KERNEL_SIGSET_BYTES 8 /* the kernel's sigset_t on x86-64 */
 
+/* Block every signal in this thread; returns the mask before, for thread_restore_signals(). */
+static inline u64 thread_block_signals(void)
+{
+	u64 all = ~0ULL, old = 0;
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, KERNEL_SIGSET_BYTES);
+	return old;
+}
+
+static inline void thread_restore_signals(u64 old)
+{
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, KERNEL_SIGSET_BYTES);
+}
+
 /* 0 or -errno. The thread is to be joined. */
 static inline int thread_start(pthread_t *t, void *(*fn)(void *), void *arg)
 {
-	u64 all = ~0ULL, old;
-	int r;
+	u64 old = thread_block_signals();
+	int r = pthread_create(t, NULL, fn, arg);
 
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, KERNEL_SIGSET_BYTES);
-	r = pthread_create(t, NULL, fn, arg);
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, KERNEL_SIGSET_BYTES);
+	thread_restore_signals(old);
 	return -r;
 }
 

@@ -120,10 +120,14 @@ int mmu_code_track(struct mmu_vcpu *v, gpa_t gpa, u64 lines)
 	assert(v->mode == MMU_IN_GUEST);
 	/* Again when the slot was replaced meanwhile: its marks went with it. */
 	while (!is_ready(mmu, gfn, lines, &r)) {
-		spare = calloc(CODE_CHUNK_PAGES, sizeof(*spare));
-		if (!spare)
-			return -ENOMEM;
+		/* Allocated outside guest mode: a flush may be waiting for us with the VMM's
+		 * allocator locked. */
 		mmu_vcpu_leave(v);
+		spare = calloc(CODE_CHUNK_PAGES, sizeof(*spare));
+		if (!spare) {
+			mmu_vcpu_enter(v);
+			return -ENOMEM;
+		}
 		mutex_lock(&mmu->code_lock);
 		if (mark(mmu, gfn, lines, &spare) > 0) {
 			mmu_flush_vcpus(mmu, v, MMU_REQ_WRITES);

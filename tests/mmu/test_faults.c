@@ -5,6 +5,7 @@
 #include <linux/userfaultfd.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include "harness.h"
 
@@ -437,7 +438,7 @@ static void test_a_signal_ends_a_wait_for_userfaultfd(void **state)
 {
 	int fd = uffd_open();
 	struct fixture f;
-	struct waiter w = {&f, 0};
+	struct waiter w = {.f = &f};
 	struct uffd_msg msg;
 	pthread_t t;
 
@@ -456,6 +457,38 @@ static void test_a_signal_ends_a_wait_for_userfaultfd(void **state)
 		pthread_join(t, NULL);
 		assert_int_equal(w.r, -EINTR);
 	}
+	close(fd);
+	teardown(&f);
+}
+
+/*
+ * As the kernel reports poison to whoever touches it, on machines that cannot poison a page: the
+ * thread is held in its touch by a userfaultfd and gets the SIGBUS there. (The main thread may
+ * send its own process a signal with any si_code.)
+ */
+static void test_poison_found_by_a_fault_is_ehwpoison(void **state)
+{
+	siginfo_t info = {.si_signo = SIGBUS, .si_code = BUS_MCEERR_AR};
+	sigset_t bus;
+	int fd = uffd_open();
+	struct fixture f;
+	struct waiter w = {.f = &f};
+	struct uffd_msg msg;
+	pthread_t t;
+
+	if (fd < 0)
+		skip();
+	sigemptyset(&bus);
+	sigaddset(&bus, SIGBUS);
+	setup(&f);
+	uffd_register(fd, f.mem, LEN);
+	assert_int_equal(pthread_create(&t, NULL, wait_in_a_fault, &w), 0);
+	assert_int_equal(read(fd, &msg, sizeof(msg)), sizeof(msg));
+	assert_int_equal(pthread_sigmask(SIG_BLOCK, &bus, NULL), 0); /* so that the vCPU takes it */
+	assert_int_equal(syscall(SYS_rt_sigqueueinfo, getpid(), SIGBUS, &info), 0);
+	pthread_join(t, NULL);
+	pthread_sigmask(SIG_UNBLOCK, &bus, NULL);
+	assert_int_equal(w.r, -EHWPOISON);
 	close(fd);
 	teardown(&f);
 }
@@ -499,6 +532,59 @@ static void test_shared_memory_under_userfaultfd_is_direct_and_comes_back(void *
 	teardown(&f);
 }
 
+/* The VMM registered it before /dev/kvm was opened, when nobody watched its calls. */
+static void test_userfaultfd_from_before_is_found(void **state)
+{
+	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+	int mem = memfd_create("uffd", MFD_CLOEXEC);
+	struct uffd u = {.fd = uffd_open()};
+	struct fixture f;
+	u64 v;
+
+	if (u.fd < 0)
+		skip();
+	assert_int_equal(ftruncate(mem, LEN), 0);
+	f.mem = map_aligned(LEN, 1 << 21, MAP_PRIVATE);
+	mmap(f.mem, LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, mem, 0);
+	reg.range = (struct uffdio_range){(u64)f.mem, LEN};
+	assert_int_equal(ioctl(u.fd, UFFDIO_REGISTER, &reg), 0);
+	u.mem = f.mem;
+	pthread_create(&u.thread, NULL, serve, &u);
+	hvm_init(&f.vm);
+	f.h = hvcpu_new(&f.vm, 0);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, GPA, LEN, f.mem), 0);
+	for (u64 p = 0; p < 16; p++) {
+		assert_int_equal(guest_load_once(f.h, GPA + p * 4096, &v), 0);
+		assert_int_equal(v, p * 4096 + 1);
+	}
+	pthread_join(u.thread, NULL);
+	close(u.fd);
+	close(mem);
+	teardown(&f);
+}
+
+/* A VMM that has used up its descriptors, or lives where there is no /proc. */
+static void test_memory_is_served_when_the_kernel_tells_nothing(void **state)
+{
+	struct rlimit old, none;
+	struct fixture f;
+	u64 v;
+
+	setup(&f);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){0, old.rlim_max};
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	hooked_mprotect(f.mem + 0x1000, 4096, PROT_READ);
+	hooked_munmap(f.mem + 0x2000, 4096);
+	assert_int_equal(guest_load_once(f.h, GPA, &v), 0);
+	assert_int_equal(guest_store_once(f.h, GPA, 1), 0);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x1000, &v), 0);
+	assert_int_equal(guest_store_once(f.h, GPA + 0x1000, 1), -EFAULT);
+	assert_int_equal(guest_load_once(f.h, GPA + 0x2000, &v), -EFAULT);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	teardown(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -519,6 +605,9 @@ int main(void)
 		cmocka_unit_test(test_missing_pages_come_from_another_thread),
 		cmocka_unit_test(test_a_signal_ends_a_wait_for_userfaultfd),
 		cmocka_unit_test(test_shared_memory_under_userfaultfd_is_direct_and_comes_back),
+		cmocka_unit_test(test_poison_found_by_a_fault_is_ehwpoison),
+		cmocka_unit_test(test_userfaultfd_from_before_is_found),
+		cmocka_unit_test(test_memory_is_served_when_the_kernel_tells_nothing),
 	};
 
 	return cmocka_run_group_tests_name("mmu faults", tests, NULL, NULL);

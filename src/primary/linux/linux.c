@@ -137,6 +137,25 @@ static int frame_make(struct primary_linux *p, const struct region *r, hva_t hva
 	return MIN(err, 0);
 }
 
+/*
+ * What is mapped at hva. Where the kernel does not say (no /proc, no descriptor left) the touch
+ * alone decides: one private page, and what the access needs of it.
+ */
+static int find_region(hva_t hva, bool write, struct region *r, u64 *epoch)
+{
+	int err = regions_find(hva, r, epoch);
+
+	if (!err || err == -EFAULT)
+		return err;
+	*r = (struct region){
+		.start = hva & PAGE_MASK,
+		.end = (hva & PAGE_MASK) + PAGE_SIZE,
+		.readable = true,
+		.writable = write,
+	};
+	return 0;
+}
+
 static int linux_fault_in(void *primary, hva_t hva, unsigned flags, bool (*interrupted)(void *arg),
 			  void *arg, struct frame *out)
 {
@@ -146,13 +165,13 @@ static int linux_fault_in(void *primary, hva_t hva, unsigned flags, bool (*inter
 	u64 epoch;
 	int err;
 
-	err = regions_find(hva, &r, &epoch);
+	err = find_region(hva, write, &r, &epoch);
 	if (!err)
 		err = touch(&r, hva, write, &a);
 	if (err == -EFAULT) {
 		/* It may be what we remember that is wrong: a change nobody told us of. */
 		regions_forget(hva & PAGE_MASK, (hva & PAGE_MASK) + PAGE_SIZE);
-		err = regions_find(hva, &r, &epoch);
+		err = find_region(hva, write, &r, &epoch);
 		if (!err)
 			err = touch(&r, hva, write, &a);
 	}

@@ -3,6 +3,7 @@
  * /proc/self/maps, by its query call where the kernel has one (Linux 6.11), else by reading it up
  * to the address. Raw system calls: the VMM's libc is interposed by us.
  */
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/ioctl.h>
@@ -165,4 +166,69 @@ int maps_query(hva_t hva, struct region *out)
 		r = read_up_to(fd, hva, out);
 	syscall(SYS_close, fd);
 	return r;
+}
+
+/* ------------------------------------------------------------------ userfaultfd */
+
+static bool is_uffd(int dir, const char *name)
+{
+	static const char uffd[] = "anon_inode:[userfaultfd]";
+	char link[sizeof(uffd)];
+
+	return syscall(SYS_readlinkat, dir, name, link, sizeof(link)) == sizeof(uffd) - 1 &&
+	       !memcmp(link, uffd, sizeof(uffd) - 1);
+}
+
+static bool process_has_uffd(void)
+{
+	int dir = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd",
+			       O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char buf[4096] __attribute__((aligned(8)));
+	bool found = false;
+	long n;
+
+	while (dir >= 0 && !found && (n = syscall(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
+		for (long at = 0; at < n && !found;) {
+			const struct dirent64 *d = (const struct dirent64 *)(buf + at);
+
+			found = is_uffd(dir, d->d_name);
+			at += d->d_reclen;
+		}
+	}
+	if (dir >= 0)
+		syscall(SYS_close, dir);
+	return found;
+}
+
+/* The line "VmFlags: rd wr sh ..." of a mapping: um missing, uw write-protect, ui minor. */
+static bool flags_say_uffd(const char *line)
+{
+	return strstr(line, " um") || strstr(line, " uw") || strstr(line, " ui");
+}
+
+bool maps_under_uffd(hva_t hva)
+{
+	struct reader rd = {.fd = -1};
+	bool here = false, found = false;
+	const char *line;
+	struct region r;
+
+	if (!process_has_uffd())
+		return false;
+	rd.fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/smaps", O_RDONLY | O_CLOEXEC);
+	while (rd.fd >= 0 && (line = next_line(&rd))) {
+		/* Only a mapping's first line begins with a digit of an address. */
+		if (!(line[0] >= 'A' && line[0] <= 'Z')) {
+			if (here)
+				break;
+			parse_line(line, &r);
+			here = r.start <= hva && hva < r.end;
+		} else if (here && !strncmp(line, "VmFlags:", 8)) {
+			found = flags_say_uffd(line);
+			break;
+		}
+	}
+	if (rd.fd >= 0)
+		syscall(SYS_close, rd.fd);
+	return found;
 }

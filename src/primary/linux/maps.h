@@ -10,5 +10,10 @@
 
 /* 0 with the whole mapping around hva in *out (uffd is left false), -EFAULT: none; or -errno. */
 int maps_query(hva_t hva, struct region *out);
+/*
+ * Is the mapping around hva registered with a userfaultfd? Asks only where the process has one;
+ * slow then, since the kernel counts the mapping's pages for the answer.
+ */
+bool maps_under_uffd(hva_t hva);
 
 #endif

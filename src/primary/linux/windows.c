@@ -159,6 +159,11 @@ int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64
 		regions_forget(r->start, r->end);
 		return -EAGAIN;
 	}
+	/* Registered before we were there to see it. */
+	if (maps_under_uffd(hva)) {
+		regions_set_uffd(r->start, r->end, true);
+		return -EAGAIN;
+	}
 	if (!registry_clip(p, hva, &start, &end))
 		return -EAGAIN;
 	registry_unlock();

@@ -10,7 +10,7 @@
 #define SYNC_RCU_H
 
 #include <urcu/urcu-bp.h>
-#include "base/types.h"
+#include "base/thread.h"
 
 typedef struct rcu_head sync_rcu_head;
 
@@ -22,6 +22,19 @@ typedef struct rcu_head sync_rcu_head;
 #define sync_rcu_publish(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 /* Call fn(head) after every read side that could see the object has ended. Never blocks. */
 #define sync_rcu_call(head, fn) urcu_bp_call_rcu((head), (fn))
+/*
+ * Start the thread that makes those calls, if it does not run yet. It is started with every signal
+ * blocked, as a helper must be; and starting it allocates, which the first sync_rcu_call() had
+ * better not have to. 0 or -ENOMEM.
+ */
+static inline int sync_rcu_start(void)
+{
+	u64 old = thread_block_signals();
+	struct call_rcu_data *d = urcu_bp_get_default_call_rcu_data();
+
+	thread_restore_signals(old);
+	return d ? 0 : -ENOMEM;
+}
 /* Wait for every read side now running. Blocks; not from a read side, not under mmu_lock. */
 #define sync_rcu_wait()         urcu_bp_synchronize_rcu()
 /* Wait until every fn already handed to sync_rcu_call() has run. */
