@@ -19,6 +19,7 @@ struct msr_line {
 	u64 reserved;	/* a guest's write of these bits is #GP */
 	bool canonical; /* a guest's write must be a canonical address */
 	bool read_only; /* to the guest; the VMM sets it */
+	bool strict;	/* the VMM may not set reserved bits either */
 };
 
 #define LINE(m, field, ...) {.msr = (m), .offset = offsetof(struct cpu, field), __VA_ARGS__}
@@ -46,7 +47,7 @@ static const struct msr_line lines[] = {
 	LINE(MSR_PERF_CAPABILITIES, perf_capabilities, .read_only = true),
 	LINE(MSR_MCG_CAP, mcg_cap, .read_only = true),
 	LINE(MSR_MCG_STATUS, mcg_status, .reserved = ~0x7ULL),
-	LINE(MSR_XSS, xss, .reserved = ~0ULL),
+	LINE(MSR_XSS, xss, .reserved = ~0ULL, .strict = true),
 };
 
 static const struct msr_line *find_line(u32 msr)
@@ -271,7 +272,9 @@ int cpu_msr_get(struct cpu *c, u32 msr, bool host, u64 *value)
 
 static int line_set(struct cpu *c, const struct msr_line *l, u64 v, bool host)
 {
-	if (!host && (l->read_only || (v & l->reserved)))
+	if (!host && l->read_only)
+		return -EINVAL;
+	if ((!host || l->strict) && (v & l->reserved))
 		return -EINVAL;
 	if (l->canonical && !la_canonical(c, v))
 		return -EINVAL;
