@@ -179,14 +179,34 @@ static void queue_db(struct cpu *c, u64 dr6_bits)
 	c->exception.payload = dr6_bits;
 }
 
+/* A new NMI, then a new interrupt. */
+static void take_interrupts(struct cpu *c)
+{
+	int vector;
+
+	if (c->nmi_pending && !c->nmi_masked && !c->shadow && nothing_in_flight(c)) {
+		c->nmi_pending = false;
+		c->nmi_injected = true;
+		event_nmi(c);
+	}
+	if (!cpu_interrupt_allowed(c) || c->env->has_interrupt(c->owner) < 0)
+		return;
+	vector = c->env->get_interrupt(c->owner);
+	if (vector < 0)
+		return;
+	c->stat_irqs++;
+	c->interrupt.vector = (u8)vector;
+	c->interrupt.soft = false;
+	c->interrupt.injected = true;
+	event_interrupt(c);
+}
+
 /*
  * Deliver what is due, in the order of SDM vol. 3, table 6-2, after what the VMM or an earlier
  * run had already begun to inject. False: the run ends.
  */
 static bool deliver_events(struct cpu *c)
 {
-	int vector;
-
 	if (c->exception.pending || c->exception.injected) {
 		c->stat_exceptions++;
 		event_exception(c);
@@ -195,21 +215,9 @@ static bool deliver_events(struct cpu *c)
 	} else if (c->interrupt.injected) {
 		event_interrupt(c);
 	}
-	if (c->nmi_pending && !c->nmi_masked && !c->shadow && nothing_in_flight(c)) {
-		c->nmi_pending = false;
-		c->nmi_injected = true;
-		event_nmi(c);
-	}
-	if (cpu_interrupt_allowed(c) && c->env->has_interrupt(c->owner) >= 0) {
-		vector = c->env->get_interrupt(c->owner);
-		if (vector >= 0) {
-			c->stat_irqs++;
-			c->interrupt.vector = (u8)vector;
-			c->interrupt.soft = false;
-			c->interrupt.injected = true;
-			event_interrupt(c);
-		}
-	}
+	/* A debugger may want to step without them (api.rst, KVM_GUESTDBG_BLOCKIRQ). */
+	if (!(c->guest_debug & KVM_GUESTDBG_BLOCKIRQ))
+		take_interrupts(c);
 	if (c->triple_fault) {
 		c->triple_fault = false;
 		c->exit.reason = CPU_EXIT_SHUTDOWN;

@@ -54,12 +54,25 @@ static const struct op *run_mov_to_cr(struct cpu *c, const struct op *o)
 	return op_done(c, o);
 }
 
+static void NORETURN leave_general_detect(struct cpu *c)
+{
+	c->exit.debug.exception = VEC_DB;
+	c->exit.debug.pc = op_rip(c, c->op) + c->seg[SEG_CS].base;
+	c->exit.debug.dr6 = DR6_BD | DR6_ONES;
+	c->exit.debug.dr7 = c->guest_dr7;
+	cpu_leave(c, CPU_EXIT_DEBUG);
+}
+
 static void check_dr(struct cpu *c, unsigned n)
 {
 	if ((n == 4 || n == 5) && (c->cr4 & CR4_DE))
 		cpu_raise(c, VEC_UD);
 	need_cpl0(c);
-	if (c->dr7 & DR7_GD) {
+	if (c->guest_debug & KVM_GUESTDBG_USE_HW_BP) {
+		/* The VMM's DR7 stands in for the guest's. */
+		if (c->guest_dr7 & DR7_GD)
+			leave_general_detect(c);
+	} else if (c->dr7 & DR7_GD) {
 		/* General detect: a fault before the access (SDM vol. 3, 17.2.3). */
 		c->dr6 |= DR6_BD;
 		cpu_raise(c, VEC_DB);
