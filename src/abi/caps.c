@@ -3,6 +3,7 @@
 #include <unistd.h>
 #include "abi/caps.h"
 #include "abi/internal.h"
+#include "sync/atomic.h"
 
 static long online_cpus(void)
 {
@@ -37,7 +38,7 @@ long cap_check(struct vm *vm, u64 cap)
 
 static long enable_quirks(struct abi_vm *avm, struct vm *vm, const u64 *args)
 {
-	vm->disabled_quirks |= args[0] & QUIRKS_VALID;
+	sync_store(&vm->disabled_quirks, args[0] & QUIRKS_VALID);
 	return 0;
 }
 

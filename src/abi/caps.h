@@ -16,7 +16,9 @@
 	 KVM_GUESTDBG_USE_HW_BP | KVM_GUESTDBG_INJECT_DB | KVM_GUESTDBG_INJECT_BP |            \
 	 KVM_GUESTDBG_BLOCKIRQ)
 /* Those that make a difference here; the others describe what never happens. */
-#define QUIRKS_VALID KVM_X86_QUIRK_LINT0_REENABLED
+#define QUIRKS_VALID                                                                           \
+	(KVM_X86_QUIRK_LINT0_REENABLED | KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT |                  \
+	 KVM_X86_QUIRK_FIX_HYPERCALL_INSN | KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS)
 #define MSR_EXIT_VALID                                                                         \
 	(KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER)
 

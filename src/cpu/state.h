@@ -255,6 +255,9 @@ struct cpu_env {
 	/* An access failed for this reason (KVM_MSR_EXIT_REASON_*): does the VMM want to see it
 	 * (KVM_CAP_X86_USER_SPACE_MSR)? May be NULL: never. */
 	bool (*msr_exits)(void *owner, u32 reason);
+	/* Has the VMM switched this quirk off (KVM_X86_QUIRK_*, KVM_CAP_DISABLE_QUIRKS2)? May be
+	 * NULL: all are in force. */
+	bool (*quirk_off)(void *owner, u64 quirk);
 	/* VMCALL/VMMCALL: registers are in the cpu. 0 done, CPU_TO_VMM. */
 	int (*hypercall)(void *owner, struct cpu *c);
 	/* The owner's requests (bits above MMU_REQ_MASK) are pending: look at them. True: cpu_run()

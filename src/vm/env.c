@@ -3,6 +3,7 @@
 #include "vm/env.h"
 
 #include <linux/kvm_para.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "sync/atomic.h"
@@ -167,6 +168,13 @@ static bool env_msr_exits(void *owner, u32 reason)
 	return v->vm->user_space_msr & reason;
 }
 
+static bool env_quirk_off(void *owner, u64 quirk)
+{
+	const struct vcpu *v = owner;
+
+	return sync_load(&v->vm->disabled_quirks) & quirk;
+}
+
 /* -- hypercalls (KVM's hypercalls.rst); none is announced in CPUID */
 
 /* KVM_HC_MAP_GPA_RANGE is the VMM's to answer, if it asked for it. 0, -errno, or CPU_TO_VMM. */
@@ -188,6 +196,26 @@ static s64 map_gpa_range(const struct vcpu *v, struct cpu *c)
 	return CPU_TO_VMM;
 }
 
+/* May the guest use it: always, unless its own CPUID is to be enforced. */
+static bool pv_offered(struct vcpu *v, unsigned feature)
+{
+	u32 features[4];
+
+	if (!v->enforce_pv_cpuid)
+		return true;
+	cpu_cpuid(v->cpu, KVM_CPUID_FEATURES, 0, features);
+	return features[0] & BIT(feature);
+}
+
+static s64 yield_to(struct vcpu *v)
+{
+	if (!pv_offered(v, KVM_FEATURE_PV_SCHED_YIELD))
+		return KVM_HC_ERROR_ENOSYS;
+	/* The host's scheduler knows no directed yield: let whoever waits have a turn. */
+	sched_yield();
+	return 0;
+}
+
 static int env_hypercall(void *owner, struct cpu *c)
 {
 	u64 nr = cpu_long(c) ? c->reg[RAX] : (u32)c->reg[RAX];
@@ -197,6 +225,8 @@ static int env_hypercall(void *owner, struct cpu *c)
 		r = KVM_HC_ERROR_EPERM;
 	else if (nr == KVM_HC_VAPIC_POLL_IRQ)
 		r = 0;
+	else if (nr == KVM_HC_SCHED_YIELD)
+		r = yield_to(owner);
 	else if (nr == KVM_HC_MAP_GPA_RANGE)
 		r = map_gpa_range(owner, c);
 	if (r == CPU_TO_VMM)
@@ -240,6 +270,7 @@ const struct cpu_env vcpu_cpu_env = {
 	.msr_allowed = env_msr_allowed,
 	.tsc_changed = env_tsc_changed,
 	.msr_exits = env_msr_exits,
+	.quirk_off = env_quirk_off,
 	.hypercall = env_hypercall,
 	.requests = env_requests,
 	.interrupted = env_interrupted,

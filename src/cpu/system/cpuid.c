@@ -5,6 +5,7 @@
  */
 #include <cpuid.h>
 #include "cpu/system/internal.h"
+#include "cpu/system/msr.h"
 
 #define LEAF_INDEXED  1u /* KVM_CPUID_FLAG_SIGNIFCANT_INDEX */
 #define MAX_BASIC     0x1fu
@@ -364,7 +365,7 @@ int cpu_set_cpuid(struct cpu *c, const struct cpuid_leaf *e, u32 n)
 	return 0;
 }
 
-static bool vendor_is_amd(const struct cpu *c)
+bool cpuid_vendor_is_amd(const struct cpu *c)
 {
 	const struct cpuid_leaf *l = cpuid_find(c, 0, 0);
 
@@ -377,7 +378,7 @@ static const struct cpuid_leaf *beyond(const struct cpu *c, u32 function, u32 in
 {
 	const struct cpuid_leaf *basic = cpuid_find(c, 0, 0), *class;
 
-	if (!basic || vendor_is_amd(c))
+	if (!basic || cpuid_vendor_is_amd(c))
 		return NULL;
 	if (function >= 0x40000000 && function <= 0x4fffffff)
 		class = cpuid_find(c, function & 0xffffff00, 0);
@@ -395,6 +396,12 @@ static void adjust(const struct cpu *c, u32 function, u32 index, u32 out[4])
 		out[ECX] &= ~B(27);
 		if (c->cr4 & CR4_OSXSAVE)
 			out[ECX] |= B(27);
+		if (c->env && c->env->quirk_off &&
+		    c->env->quirk_off(c->owner, KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT)) {
+			out[ECX] &= ~B(3);
+			if (c->misc_enable & MISC_ENABLE_MWAIT)
+				out[ECX] |= B(3);
+		}
 	}
 	if (function == 0xd && index == 0 && out[EAX])
 		out[EBX] = xsave_size(c->xcr0);

@@ -54,6 +54,7 @@
 #define MSR_VM_HSAVE_PA	      0xc0010117
 #define MSR_VIRT_SSBD	      0xc001011f
 
+#define MISC_ENABLE_MWAIT    BIT(18)
 #define PLATFORM_CPUID_FAULT 0x80000000ULL /* PLATFORM_INFO: CPUID can be made to fault */
 #define UCODE_REV	     0x100000000ULL /* revision 1, in the upper half */
 

@@ -86,7 +86,7 @@ decode_fn decode_lldt, decode_ltr, decode_sldt, decode_str;
 decode_fn decode_lar, decode_lsl, decode_verr, decode_verw, decode_arpl;
 decode_fn decode_invlpg, decode_invpcid, decode_cache_flush_all, decode_hlt, decode_nop_system;
 decode_fn decode_rdmsr, decode_wrmsr, decode_rdtsc, decode_rdtscp, decode_rdpmc, decode_rdpid;
-decode_fn decode_cpuid, decode_vmcall;
+decode_fn decode_cpuid, decode_vmcall, decode_mwait;
 decode_fn decode_cli, decode_sti, decode_pushf, decode_popf, decode_clac, decode_stac;
 decode_fn decode_syscall, decode_sysret, decode_sysenter, decode_sysexit, decode_swapgs;
 decode_fn decode_rdfsbase, decode_rdgsbase, decode_wrfsbase, decode_wrgsbase;

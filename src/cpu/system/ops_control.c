@@ -273,8 +273,7 @@ bool decode_hlt(struct decoder *d, struct op *op)
 	return op_plain(op, run_hlt);
 }
 
-/* SERIALIZE; MONITOR and MWAIT, which KVM carries out as no-operations whatever CPUID says
- * (KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS). */
+/* SERIALIZE. */
 static const struct op *run_nop(struct cpu *c, const struct op *o)
 {
 	return op_continue(o);
@@ -285,9 +284,54 @@ bool decode_nop_system(struct decoder *d, struct op *op)
 	return op_plain(op, run_nop);
 }
 
+static bool quirk_off(struct cpu *c, u64 quirk)
+{
+	return c->env->quirk_off && c->env->quirk_off(c->owner, quirk);
+}
+
+/*
+ * MONITOR and MWAIT do nothing, as in KVM: whoever waits looks again at once. That CPUID does not
+ * announce them matters only without the quirk.
+ */
+static const struct op *run_mwait(struct cpu *c, const struct op *o)
+{
+	u32 leaf[4];
+
+	op_begin(c, o);
+	cpu_cpuid(c, 1, 0, leaf);
+	if (c->cpl || (quirk_off(c, KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) && !(leaf[2] & BIT(3))))
+		cpu_raise(c, VEC_UD);
+	return op_done(c, o);
+}
+
+bool decode_mwait(struct decoder *d, struct op *op)
+{
+	return op_plain(op, run_mwait);
+}
+
+/*
+ * The other vendor's instruction: rewritten to the one of the vendor that CPUID names, and run
+ * again. Without the quirk it does not exist (KVM_X86_QUIRK_FIX_HYPERCALL_INSN).
+ */
+static void NORETURN fix_hypercall(struct cpu *c, const struct op *o, bool amd)
+{
+	static const u8 vmcall[] = {0x0f, 0x01, 0xc1}, vmmcall[] = {0x0f, 0x01, 0xd9};
+	u64 la = (op_rip(c, o) + c->seg[SEG_CS].base) & c->ea_mask;
+
+	if (quirk_off(c, KVM_X86_QUIRK_FIX_HYPERCALL_INSN))
+		cpu_raise(c, VEC_UD);
+	access_write(c, la, amd ? vmmcall : vmcall, sizeof(vmcall));
+	cpu_restart(c);
+}
+
+/* o->imm: it is VMMCALL. */
 static const struct op *run_vmcall(struct cpu *c, const struct op *o)
 {
+	bool amd = cpuid_vendor_is_amd(c);
+
 	op_begin(c, o);
+	if (o->imm != amd)
+		fix_hypercall(c, o, amd);
 	/* The exit, if any, follows the instruction; RAX gets its value on completion. */
 	if (c->env->hypercall(c->owner, c) == CPU_TO_VMM)
 		c->exit.reason = CPU_EXIT_HYPERCALL;
@@ -296,6 +340,7 @@ static const struct op *run_vmcall(struct cpu *c, const struct op *o)
 
 bool decode_vmcall(struct decoder *d, struct op *op)
 {
+	op->imm = d->i.mnemonic == ZYDIS_MNEMONIC_VMMCALL;
 	d->ends_block = true;
 	return op_plain(op, run_vmcall);
 }
