@@ -116,9 +116,12 @@ void lapic_timer_restore(struct lapic *l, u64 tsc_deadline)
 	set_period(l);
 	if (!l->period)
 		return;
-	if (!left && mode(l) != LVT_TIMER_PERIODIC)
-		return; /* a one-shot that has fired */
-	if (!left || left > l->period)
+	/*
+	 * A one-shot whose count had run out when it was saved fires at once, as in KVM: whether
+	 * its interrupt is in the IRR or its thread had not come to it yet cannot be told, and a
+	 * guest bears a tick too many but not the loss of its only one.
+	 */
+	if ((!left && mode(l) == LVT_TIMER_PERIODIC) || left > l->period)
 		left = l->period;
 	timer_arm(l->ic, &l->timer, now_ns(l) + left);
 }

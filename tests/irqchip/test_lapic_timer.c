@@ -185,6 +185,24 @@ static void saved_state_goes_on_counting(void **state)
 	assert_true(tick());
 }
 
+static void a_count_saved_at_its_end_is_not_lost(void **state)
+{
+	struct kvm_lapic_state s;
+
+	apic_write(0, APIC_TDCR, DIV_16);
+	apic_write(0, APIC_LVTT, VECTOR);
+	apic_write(0, APIC_TMICT, MS);
+	/* Less than one count is left, and the interrupt has not come. */
+	clock_advance(16 * MS - 1);
+	lapic_get_state(m.vcpu[0].lapic, &s);
+	lapic_reset(m.vcpu[0].lapic, false);
+	lapic_set_state(m.vcpu[0].lapic, &s);
+	clock_advance(0);
+	assert_true(tick());
+	clock_advance(100 * MS);
+	assert_false(tick());
+}
+
 static void reset_stops_it(void **state)
 {
 	apic_write(0, APIC_TDCR, DIV_1);
@@ -241,6 +259,7 @@ int main(void)
 		T(saved_state_keeps_the_deadline),
 		T(changing_to_deadline_mode_disarms),
 		T(saved_state_goes_on_counting),
+		T(a_count_saved_at_its_end_is_not_lost),
 		T(reset_stops_it),
 		T(thread_serves_timers_in_order),
 	};
