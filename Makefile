@@ -5,7 +5,7 @@ BUILD := build
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all setup ready demo shell check check-quick install clean help
+.PHONY: all setup ready demo shell check check-quick soak install clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -38,6 +38,11 @@ check: all
 check-quick: all
 	@tests/run $(BUILD) quick
 
+soak: all
+	@tools/guest generic
+	@tools/selftests
+	@tests/run $(BUILD) soak
+
 install: all
 	@meson configure $(BUILD) --prefix '$(abspath $(PREFIX))'
 	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD)
@@ -51,6 +56,7 @@ help:
 	@echo 'make shell         a shell in the same guest'
 	@echo 'make check-quick   the quick tests (under 90 s)'
 	@echo 'make check         every test (under 15 minutes)'
+	@echo 'make soak          what takes longer: every machine, many boots in a row'
 	@echo 'make install       into PREFIX (/usr/local), below DESTDIR'
 	@echo 'make setup         install the Debian packages all this needs'
 	@echo 'make clean         remove $(BUILD)'

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+"""A QEMU under userkvm with a Linux guest in it: its console, its shell, its monitor.
+
+The environment may set USERKVM (the command, build/userkvm by default), GUEST (the directory that
+tools/guest filled) and ACCEL (tcg: QEMU's own emulation, to see whether a test is right).
+"""
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+GUEST = os.environ.get("GUEST", os.path.join(TOP, "cache", "guest"))
+USERKVM = os.environ.get("USERKVM", os.path.join(TOP, "build", "userkvm"))
+ACCEL = os.environ.get("ACCEL", "kvm")
+
+UP = "userkvm: guest is up"
+SHELL = "'exit' powers it off"
+PROMPT = "guest# "
+BOOT_TIMEOUT = 300  # seconds; what issue 4 allows a boot
+COMMAND_TIMEOUT = 120
+
+
+class Failed(Exception):
+    pass
+
+
+class Monitor:
+    """QEMU's machine protocol (QMP) on a socket that QEMU listens on."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        deadline = time.monotonic() + COMMAND_TIMEOUT
+        while True:
+            try:
+                self.socket.connect(path)
+                break
+            except (FileNotFoundError, ConnectionRefusedError):
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        self.socket.settimeout(COMMAND_TIMEOUT)
+        self.file = self.socket.makefile("rw")
+        self.events = []
+        json.loads(self.file.readline())  # the greeting
+        self.call("qmp_capabilities")
+
+    def read(self):
+        line = self.file.readline()
+        if not line:
+            raise Failed("QEMU closed its monitor")
+        return json.loads(line)
+
+    def call(self, command, **arguments):
+        self.file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self.file.flush()
+        while True:
+            answer = self.read()
+            if "event" in answer:
+                self.events.append(answer["event"])
+            elif "error" in answer:
+                raise Failed(f"{command}: {answer['error']['desc']}")
+            else:
+                return answer["return"]
+
+    def human(self, line):
+        """A line for the monitor people type at; most commands there say nothing when all is well."""
+        return self.call("human-monitor-command", **{"command-line": line}).strip()
+
+    def wait_event(self, name):
+        while name not in self.events:
+            answer = self.read()
+            if "event" in answer:
+                self.events.append(answer["event"])
+        self.events.remove(name)
+
+
+class Machine:
+    """One QEMU. Use it as a context manager: nothing outlives the block."""
+
+    def __init__(self, machine, *arguments, append="", shell=False, drivers=False,
+                 kernel="vmlinuz", accel=ACCEL, pass_fds=()):
+        self.dir = tempfile.TemporaryDirectory(prefix="userkvm-pc.")
+        monitor = os.path.join(self.dir.name, "monitor")
+        boot = ["quiet userkvm.shell" if shell else "earlyprintk=ttyS0", append]
+        self.command = ([USERKVM, "run", "--"] if accel == "kvm" else []) + [
+            "qemu-system-x86_64", "-accel", accel, "-M", machine,
+            "-kernel", os.path.join(GUEST, kernel), "-initrd", self.initrd(drivers),
+            "-append", " ".join(["console=ttyS0"] + boot).strip(), "-nodefaults", "-nographic",
+            "-serial", "stdio", "-qmp", f"unix:{monitor},server=on,wait=off"] + list(arguments)
+        self.text = ""
+        self.seen = 0  # what expect() has already gone past
+        self.changed = threading.Condition()
+        self.ended = False
+        self.started = time.monotonic()
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                        pass_fds=pass_fds)
+        self.reader = threading.Thread(target=self.pump, daemon=True)
+        self.reader.start()
+        self.monitor_path, self._monitor = monitor, None
+
+    def initrd(self, drivers):
+        if not drivers:
+            return os.path.join(GUEST, "initramfs.gz")
+        path = os.path.join(self.dir.name, "initrd")
+        with open(path, "wb") as out:
+            for name in ("initramfs.gz", "modules.gz"):
+                with open(os.path.join(GUEST, name), "rb") as f:
+                    out.write(f.read())
+        return path
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind and issubclass(kind, Exception):
+            print("--- the end of the console:\n" + self.text[-3000:] + "\n---", flush=True)
+        self.process.kill()
+        self.process.wait()
+        self.dir.cleanup()
+
+    def pump(self):
+        while True:
+            chunk = os.read(self.process.stdout.fileno(), 65536)
+            with self.changed:
+                self.text += chunk.decode(errors="replace").replace("\r", "")
+                self.ended = not chunk
+                self.changed.notify_all()
+            if not chunk:
+                return
+
+    @property
+    def monitor(self):
+        if not self._monitor:
+            self._monitor = Monitor(self.monitor_path)
+        return self._monitor
+
+    def expect(self, wanted, timeout=COMMAND_TIMEOUT):
+        """Wait for text on the console after what was waited for before; what came before it."""
+        deadline = time.monotonic() + timeout
+        with self.changed:
+            while True:
+                at = self.text.find(wanted, self.seen)
+                if at >= 0:
+                    before, self.seen = self.text[self.seen:at], at + len(wanted)
+                    return before
+                if self.text.find("Kernel panic", self.seen) >= 0:
+                    raise Failed(f"the guest panicked before {wanted!r}")
+                left = deadline - time.monotonic()
+                if self.ended or left <= 0:
+                    raise Failed(f"{'QEMU ended' if self.ended else 'timeout'} before {wanted!r}")
+                self.changed.wait(left)
+
+    def boot(self):
+        """To the line that every boot test looks for; the seconds it took."""
+        self.expect(UP, BOOT_TIMEOUT)
+        return time.monotonic() - self.started
+
+    def shell(self):
+        """To the prompt of a guest that was given shell=True."""
+        took = self.boot()
+        self.expect(SHELL)
+        self.expect(PROMPT)
+        return took
+
+    def type(self, line):
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def sh(self, line, timeout=COMMAND_TIMEOUT):
+        """A command in the guest's shell that must succeed; its output."""
+        # The quotes tell what is printed from the line's own echo.
+        self.type(f"echo be''gin; {line}; echo sta''tus $?")
+        self.expect("begin\n")
+        out = self.expect("status ", timeout)
+        status = self.expect("\n")
+        self.expect(PROMPT)
+        if status != "0":
+            raise Failed(f"{line!r} in the guest: status {status}: {out}")
+        return out.strip()
+
+    def load_drivers(self):
+        self.sh("for m in $(cat /modules/order); do insmod /modules/$m || exit; done")
+
+    def wait(self, timeout=COMMAND_TIMEOUT):
+        """QEMU must end by itself, and well."""
+        status = self.process.wait(timeout)
+        self.reader.join()
+        if status:
+            raise Failed(f"QEMU ended with status {status}")
+
+    def power_off(self):
+        self.type("exit")
+        self.expect("reboot: Power down")
+        self.wait()
+
+
+def main(cases):
+    """A test program of one argument, the case; without one, all of them."""
+    names = sys.argv[1:] or list(cases)
+    for name in names:
+        if name not in cases:
+            sys.exit(f"usage: {sys.argv[0]} [{' | '.join(cases)}]...")
+        started = time.monotonic()
+        try:
+            cases[name]()
+        except (Failed, OSError, subprocess.SubprocessError) as e:
+            print(f"{name}: FAILED: {e}", flush=True)
+            sys.exit(1)
+        print(f"{name}: ok, {time.monotonic() - started:.1f} s", flush=True)
