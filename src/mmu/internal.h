@@ -3,7 +3,7 @@
  * mmu/internal.h: what the files of this room share. Nobody else includes it.
  *
  * Lock order (outer first): slots_lock, code_lock, mmu_lock; and beside mmu_lock flush_lock,
- * vcpus_lock, wait_lock. Nobody waits for a vCPU under mmu_lock; whoever waits under slots_lock or
+ * vcpus_lock, caches_lock, wait_lock. Nobody waits for a vCPU under mmu_lock; whoever waits under slots_lock or
  * code_lock is outside guest mode, and so is every vCPU thread that wants one of them.
  */
 #ifndef MMU_INTERNAL_H
@@ -192,6 +192,16 @@ bool mmu_invalidated_since(struct mmu *mmu, u64 seq, hva_t start, hva_t end);
 /* Is an invalidation of [start, end) in progress? Then sleep until one ends, or a short while. */
 bool mmu_invalidate_wait(struct mmu *mmu, hva_t start, hva_t end);
 
+/* ------------------------------------------------------------------ cache.c */
+
+/*
+ * mmu_lock held for write: make host-side caches of [start, end) stale. What it returns is for
+ * mmu_caches_wait(), which returns when no use of them is under way; with no lock of mmu/'s held
+ * but slots_lock.
+ */
+u64 mmu_caches_stale(struct mmu *mmu, hva_t start, hva_t end);
+void mmu_caches_wait(struct mmu *mmu, u64 seq);
+
 /* ------------------------------------------------------------------ code.c, dirty.c */
 
 /* Is any line of gfn marked as code? RCU read side or mmu_lock. */
@@ -243,10 +253,19 @@ struct mmu {
 	 */
 	u64 users_turn, users[2]; /* atomic */
 
+	struct rwlock caches_lock;
+	struct mmu_cache *caches;	/* all there are; caches_lock */
+	struct interval_tree cache_tree; /* those not stale; mmu_lock held for write */
+	u64 cache_seq;			/* times one was made stale; the same, and atomic */
+	u64 cache_seq_done;		/* atomic: of them, uses from before have ended */
+
 	struct mutex code_lock;
 	struct mmu_token *tokens_free; /* wait_lock; so that a begin need not allocate */
 	u64 stat_flushes, stat_invalidations; /* atomic */
 };
+
+/* A host-side write to gfn was done: log it. True: vCPUs run code from there and are to be told. */
+bool mmu_log_write(struct mmu *mmu, gfn_t gfn);
 
 /* A reference, unless the last is gone. */
 bool mmu_get_unless_gone(struct mmu *mmu);

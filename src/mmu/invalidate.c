@@ -110,7 +110,7 @@ struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end)
 	struct tree_free f = {NULL};
 	struct zap_hva z = {.mmu = mmu, .start = start, .end = end, .f = &f};
 	struct mmu_token *t;
-	u64 mark;
+	u64 mark, caches;
 
 	t = token_take(mmu);
 	if (!t)
@@ -121,9 +121,11 @@ struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end)
 	token_link(t);
 	interval_each(&mmu->hva_tree, start, end - 1, zap_slot, &z);
 	mark = mmu_zap_mark(mmu, z.zapped);
+	caches = mmu_caches_stale(mmu, start, end);
 	mmu_unlock_write(mmu);
 
 	mmu_flush_zapped(mmu, mark, z.code ? MMU_REQ_CODE : 0);
+	mmu_caches_wait(mmu, caches);
 	tree_free_flush(mmu, &f);
 	sync_add(&mmu->stat_invalidations, 1);
 	return t;

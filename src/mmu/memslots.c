@@ -381,7 +381,7 @@ static void slot_swap(struct mmu *mmu, struct memslots *m, struct memslot *old,
 	struct tree_free f = {NULL};
 	bool reflag = old && new_ && old->base_gfn == new_->base_gfn;
 	bool zapped = false;
-	u64 mark;
+	u64 mark, caches = 0;
 
 	mmu_lock_write(mmu);
 	sync_rcu_publish(&mmu->slots, m);
@@ -395,10 +395,13 @@ static void slot_swap(struct mmu *mmu, struct memslots *m, struct memslot *old,
 	else if (old) /* gone, moved, or to be faulted in anew as large as may be */
 		zapped = tree_zap(mmu, old->base_gfn, old->base_gfn + old->npages, &f);
 	mark = mmu_zap_mark(mmu, zapped);
+	if (old && !reflag)
+		caches = mmu_caches_stale(mmu, old->hva, old->hva + (old->npages << PAGE_SHIFT));
 	mmu_unlock_write(mmu);
 
 	mmu_flush_zapped(mmu, mark,
 			 old && !reflag && sync_load(&old->code->any) ? MMU_REQ_CODE : 0);
+	mmu_caches_wait(mmu, caches);
 	tree_free_flush(mmu, &f);
 	if (old)
 		mmu_users_wait(mmu);

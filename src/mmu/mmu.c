@@ -36,12 +36,14 @@ static void locks_init(struct mmu *mmu)
 	mutex_init(&mmu->wait_lock);
 	rwlock_init(&mmu->lock);
 	rwlock_init(&mmu->vcpus_lock);
+	rwlock_init(&mmu->caches_lock);
 	waitq_init(&mmu->waitq);
 }
 
 static void locks_fini(struct mmu *mmu)
 {
 	waitq_destroy(&mmu->waitq);
+	rwlock_destroy(&mmu->caches_lock);
 	rwlock_destroy(&mmu->vcpus_lock);
 	rwlock_destroy(&mmu->lock);
 	mutex_destroy(&mmu->wait_lock);
@@ -119,7 +121,7 @@ static void mmu_destroy(struct mmu *mmu)
 	 * this: what is in progress now is an end that was lost.
 	 */
 	assert(!mmu->tokens && !mmu->nr_tokens);
-	assert(!mmu->vcpus);
+	assert(!mmu->vcpus && !mmu->caches);
 	mmu_lock_write(mmu);
 	tree_zap(mmu, 0, TREE_MAX_GFN, &f);
 	mmu_unlock_write(mmu);
@@ -210,8 +212,7 @@ int mmu_read_guest(struct mmu *mmu, gpa_t gpa, void *buf, u64 len)
 	return 0;
 }
 
-/* A host-side write to gfn was done: log it, and tell vCPUs if they run code from there. */
-static void wrote_gfn(struct mmu *mmu, gfn_t gfn)
+bool mmu_log_write(struct mmu *mmu, gfn_t gfn)
 {
 	struct memslot *s;
 	bool code = false;
@@ -223,8 +224,7 @@ static void wrote_gfn(struct mmu *mmu, gfn_t gfn)
 		code = code_marked(s, gfn);
 	}
 	sync_rcu_read_unlock();
-	if (code)
-		mmu_request_all(mmu, MMU_REQ_CODE);
+	return code;
 }
 
 static int write_page(struct mmu *mmu, gpa_t gpa, const void *buf, u64 n)
@@ -236,8 +236,8 @@ static int write_page(struct mmu *mmu, gpa_t gpa, const void *buf, u64 n)
 
 	if (hva && !readonly)
 		r = mmu->ops->copy_to(mmu->primary, hva + (gpa & ~PAGE_MASK), buf, n);
-	if (!r)
-		wrote_gfn(mmu, gpa >> PAGE_SHIFT);
+	if (!r && mmu_log_write(mmu, gpa >> PAGE_SHIFT))
+		mmu_request_all(mmu, MMU_REQ_CODE);
 	mmu_user_end(mmu, turn);
 	return r;
 }

@@ -86,8 +86,8 @@ struct primary_ops {
 	 */
 	void (*release)(void *primary, struct frame *f, bool accessed, bool dirty);
 	/*
-	 * A live SPTE of this frame was zapped under mmu_lock, before begin returns: hand accessed
-	 * and dirty back. `pfn` and `page_backed` are what the SPTE remembered.
+	 * A live SPTE of this frame was zapped under mmu_lock, or a host-side cache of it used,
+	 * before begin returns: hand accessed and dirty back. `pfn` and `page_backed` are what the SPTE remembered.
 	 */
 	void (*zapped)(void *primary, u64 pfn, bool page_backed, bool accessed, bool dirty);
 	/* Long-term pin of [hva, hva + len), visible to whoever truncates; and its end. */
@@ -99,6 +99,12 @@ struct primary_ops {
 	int (*range_add)(void *primary, hva_t start, u64 len);
 	void (*range_remove)(void *primary, hva_t start, u64 len);
 	int (*set_notifier)(void *primary, const struct primary_notifier *n);
+	/*
+	 * Copy to or from the frame fault_in() gave for hva, at `host`, which no begin has taken
+	 * back. An aligned power of two up to 8 bytes is one access. 0; -EFAULT; -EHWPOISON; -EAGAIN:
+	 * a kick broke it off, after a part.
+	 */
+	int (*access)(void *primary, hva_t hva, void *host, void *buf, u64 len, bool write);
 	/* Copy to and from the primary mapping, guarded. 0 or -EFAULT. For mmu/'s own use of guest
 	 * memory outside a vCPU. */
 	int (*copy_from)(void *primary, hva_t src, void *dst, u64 len);

@@ -236,6 +236,46 @@ static int linux_set_notifier(void *primary, const struct primary_notifier *n)
 	return 0;
 }
 
+/* One access of `n` bytes, a power of two. */
+static bool access_one(void *host, void *buf, u64 n, bool write)
+{
+	u64 v = 0;
+	bool ok;
+
+	memcpy(&v, buf, n);
+	switch (n) {
+	case 8:
+		ok = write ? guard_store64(host, v) : guard_load64(host, &v);
+		break;
+	case 4:
+		ok = write ? guard_store32(host, (u32)v) : guard_load32(host, (u32 *)&v);
+		break;
+	case 2:
+		ok = write ? guard_store16(host, (u16)v) : guard_load16(host, (u16 *)&v);
+		break;
+	default:
+		ok = write ? guard_store8(host, (u8)v) : guard_load8(host, (u8 *)&v);
+	}
+	memcpy(buf, &v, write ? 0 : n);
+	return ok;
+}
+
+static int linux_access(void *primary, hva_t hva, void *host, void *buf, u64 len, bool write)
+{
+	for (u64 n; len; len -= n, host = (u8 *)host + n, buf = (u8 *)buf + n) {
+		for (n = 8; n > len || ((u64)host & (n - 1)); n /= 2)
+			;
+		if (access_one(host, buf, n, write))
+			continue;
+		if (guard_fault.sig == GUARD_BROKEN_OFF)
+			return -EAGAIN;
+		if (guard_fault.sig == SIGBUS && guard_fault.code == BUS_MCEERR_AR)
+			return -EHWPOISON;
+		return -EFAULT;
+	}
+	return 0;
+}
+
 static int linux_copy_from(void *primary, hva_t src, void *dst, u64 len)
 {
 	return guard_copy_from(dst, (const void *)src, len);
@@ -256,6 +296,7 @@ const struct primary_ops primary_linux_ops = {
 	.range_add = linux_range_add,
 	.range_remove = linux_range_remove,
 	.set_notifier = linux_set_notifier,
+	.access = linux_access,
 	.copy_from = linux_copy_from,
 	.copy_to = linux_copy_to,
 	.destroy = linux_destroy,

@@ -128,6 +128,19 @@ static int set_notifier(void *primary, const struct primary_notifier *n)
 	return 0;
 }
 
+static int access_frame(void *primary, hva_t hva, void *host, void *buf, u64 len, bool write)
+{
+	struct model *m = primary;
+
+	sched_point(write ? "host writes" : "host reads", host);
+	model_check_access(m, host, hva, write);
+	if (write)
+		memcpy(host, buf, len);
+	else
+		memcpy(buf, host, len);
+	return 0;
+}
+
 static int copy(struct model *m, hva_t hva, void *buf, u64 len, bool write)
 {
 	struct frame f;
@@ -176,6 +189,7 @@ const struct primary_ops primary_model_ops = {
 	.range_add = range_add,
 	.range_remove = range_remove,
 	.set_notifier = set_notifier,
+	.access = access_frame,
 	.copy_from = copy_from,
 	.copy_to = copy_to,
 	.destroy = destroy,
