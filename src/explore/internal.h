@@ -18,7 +18,9 @@ void explore_rcu_reset(void);
 void explore_rcu_drain(void);
 
 void explore_memory_reset(void);
-/* Look for writes to freed memory and, if `leaks`, for what was not freed. Fails the execution. */
+/* A crash at addr: was it memory of this execution, which can only have been freed? */
+bool explore_memory_freed(const void *addr);
+/* If `leaks`, look for what was not freed. Fails the execution. */
 void explore_memory_check(bool leaks);
 
 #endif

@@ -299,8 +299,9 @@ void sched_wait(const char *what, bool (*cond)(void *arg), void *arg)
 	struct actor *a = &S.actor[S.current];
 
 	if (S.current < 0) {
+		/* Set-up and final checks have nobody to wait for. */
 		if (!cond(arg))
-			abort(); /* set-up and checks have nobody to wait for */
+			sched_fail("at the end, %s would be awaited forever", what);
 		return;
 	}
 	sched_point(what, arg);
@@ -340,8 +341,12 @@ static void crashed(int sig, siginfo_t *info, void *uc)
 		signal(sig, SIG_DFL);
 		return;
 	}
-	snprintf(S.why, sizeof(S.why), "%s crashed at address %p (0xdb: freed memory)",
-		 sched_name(S.current), info->si_addr);
+	if (explore_memory_freed(info->si_addr))
+		snprintf(S.why, sizeof(S.why), "%s uses memory that was freed",
+			 sched_name(S.current));
+	else
+		snprintf(S.why, sizeof(S.why), "%s crashes at address %p", sched_name(S.current),
+			 info->si_addr);
 	stop(SCHED_CRASH);
 }
 
@@ -398,7 +403,14 @@ enum sched_verdict sched_run(void)
 	return S.verdict;
 }
 
+enum sched_verdict sched_verdict(void)
+{
+	return S.verdict;
+}
+
 void sched_end(void)
 {
+	/* Teardown hands memory over too. */
+	explore_rcu_drain();
 	explore_memory_check(S.verdict == SCHED_OK);
 }

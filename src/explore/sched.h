@@ -37,7 +37,7 @@ enum sched_verdict {
 	SCHED_VIOLATION, /* sched_fail() was called; sched_why() says what */
 	SCHED_DEADLOCK,
 	SCHED_LIVELOCK,
-	SCHED_CRASH,	 /* a fault in an actor, as from a pointer that was poisoned */
+	SCHED_CRASH,	 /* a fault in an actor, as from memory that was freed */
 };
 
 typedef void sched_actor_fn(void *arg);
@@ -53,6 +53,8 @@ void sched_begin(void);
 void sched_spawn(const char *name, sched_actor_fn *fn, void *arg);
 enum sched_verdict sched_run(void);
 void sched_end(void);
+/* Of the execution so far: final checks and sched_end() may make an OK one a violation. */
+enum sched_verdict sched_verdict(void);
 
 /* The schedule of the execution just run; owned by the scheduler until the next sched_begin(). */
 const struct sched_trace *sched_trace(void);
@@ -88,8 +90,8 @@ struct sched_rcu_head {
 };
 void sched_rcu_call(struct sched_rcu_head *head, void (*fn)(struct sched_rcu_head *));
 void sched_rcu_wait(void);
-/* malloc family of explored code: what is freed is poisoned and kept until sched_end(), which
- * reports writes to it and what was never freed. */
+/* malloc family of explored code: what is freed is inaccessible until the execution ends, and
+ * sched_end() reports what was never freed. */
 void *sched_malloc(size_t n);
 void *sched_calloc(size_t n, size_t size);
 void *sched_realloc(void *p, size_t n);

@@ -200,7 +200,7 @@ static int fault_finish(struct fault *f, struct tree_cache *c, int *plevel)
 	mmu_lock_read(mmu);
 	slot = memslot_find(mmu, f->gfn);
 	if (slot && slot->serial == f->serial)
-		level = fault_stable_level(f);
+		level = sync_defect(NO_SEQUENCE_CHECK) ? LEVEL_4K : fault_stable_level(f);
 	if (level)
 		r = fault_install(f, slot, &level, c);
 	mmu_unlock_read(mmu);
@@ -219,17 +219,21 @@ static int fault_try(struct fault *f, int *plevel)
 	if (r)
 		return r;
 	f->seq = sync_load_acquire(&mmu->invalidate_seq);
-	if (mmu_invalidate_wait(mmu, f->hva, f->hva + PAGE_SIZE))
+	if (!sync_defect(NO_SEQUENCE_CHECK) && mmu_invalidate_wait(mmu, f->hva, f->hva + PAGE_SIZE))
 		return -EAGAIN;
 	r = mmu->ops->fault_in(mmu->primary, f->hva, write ? FAULT_WRITE : 0,
 			       f->v->ops->interrupted, f->v->owner, &f->frame);
 	if (r)
 		return r;
+	if (sync_defect(SEQUENCE_AFTER_FAULT))
+		f->seq = sync_load_acquire(&mmu->invalidate_seq);
 	assert(f->frame.pfn == (u64)f->frame.host >> PAGE_SHIFT);
 	assert(!write || f->frame.writable);
 	r = tree_cache_fill(mmu, &c, TREE_ROOT_LEVEL - LEVEL_4K);
 	if (!r)
 		r = fault_finish(f, &c, plevel);
+	if (sync_defect(DROP_BY_PFN))
+		f->frame.page = NULL; /* "reserved", by the look of its pfn */
 	mmu->ops->release(mmu->primary, &f->frame, r == 0, r == 0 && write);
 	tree_cache_drop(mmu, &c);
 	if (r == -EBUSY) {

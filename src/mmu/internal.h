@@ -14,6 +14,7 @@
 #include "mmu/mmu.h"
 #include "mmu/spte.h"
 #include "sync/atomic.h"
+#include "sync/defect.h"
 #include "sync/lock.h"
 #include "sync/rcu.h"
 

@@ -244,10 +244,17 @@ static void retired_free(struct retired *r)
 		struct chunk *c = r->chunks;
 
 		r->chunks = c->next;
-		sync_rcu_call(&c->rcu, chunk_free_rcu);
+		if (sync_defect(NO_GRACE_PERIOD))
+			chunk_free_rcu(&c->rcu);
+		else
+			sync_rcu_call(&c->rcu, chunk_free_rcu);
 	}
-	for (u32 i = 0; i < r->narrays; i++)
-		sync_rcu_call(&r->array[i]->rcu, array_free_rcu);
+	for (u32 i = 0; i < r->narrays; i++) {
+		if (sync_defect(NO_GRACE_PERIOD))
+			array_free_rcu(&r->array[i]->rcu);
+		else
+			sync_rcu_call(&r->array[i]->rcu, array_free_rcu);
+	}
 }
 
 /* The array without `old` and with `new_` (either may be NULL). */

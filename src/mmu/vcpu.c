@@ -164,7 +164,8 @@ void mmu_flush_zapped(struct mmu *mmu, u64 mark, u32 extra_req)
 
 	if (done >= mark && !extra_req)
 		return;
-	mmu_flush_vcpus(mmu, NULL, MMU_REQ_FLUSH | extra_req);
+	if (!sync_defect(NO_FLUSH))
+		mmu_flush_vcpus(mmu, NULL, MMU_REQ_FLUSH | extra_req);
 	while (done < upto && !sync_cmpxchg(&mmu->flushed_seq, &done, upto))
 		;
 }

@@ -49,7 +49,7 @@ struct model {
 	struct pte pte[MODEL_VA_PAGES];
 	struct model_file file[2];
 	u32 nfiles;
-	const struct primary_notifier *notifier;
+	struct primary_notifier notifier; /* begin NULL: nobody listens */
 };
 
 static inline u64 page_number(const struct model *m, const struct page *p)

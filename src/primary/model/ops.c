@@ -124,7 +124,7 @@ static void range_remove(void *primary, hva_t start, u64 len)
 
 static int set_notifier(void *primary, const struct primary_notifier *n)
 {
-	((struct model *)primary)->notifier = n;
+	((struct model *)primary)->notifier = *n;
 	return 0;
 }
 
@@ -176,7 +176,7 @@ static int copy_to(void *primary, hva_t dst, const void *src, u64 len)
 
 static void destroy(void *primary)
 {
-	((struct model *)primary)->notifier = NULL;
+	((struct model *)primary)->notifier.begin = NULL;
 }
 
 const struct primary_ops primary_model_ops = {

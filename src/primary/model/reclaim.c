@@ -8,18 +8,23 @@
 
 struct mmu_token *model_begin(struct model *m, hva_t start, u64 npages)
 {
-	const struct primary_notifier *n = m->notifier;
+	const struct primary_notifier *n = &m->notifier;
+	struct mmu_token *t = NULL;
 
 	sched_point("invalidate begin", (void *)start);
-	return n ? n->begin(n->ctx, start, start + npages * PAGE_SIZE) : NULL;
+	if (n->begin && n->get(n->ctx)) {
+		t = n->begin(n->ctx, start, start + npages * PAGE_SIZE);
+		n->put(n->ctx);
+	}
+	return t;
 }
 
 void model_end(struct model *m, struct mmu_token *t)
 {
-	const struct primary_notifier *n = m->notifier;
+	const struct primary_notifier *n = &m->notifier;
 
 	sched_point("invalidate end", t);
-	if (n && t)
+	if (t)
 		n->end(n->ctx, t);
 }
 

@@ -13,8 +13,14 @@ typedef struct sched_rcu_head sync_rcu_head;
 
 #define sync_rcu_read_lock()   sched_rcu_read_lock()
 #define sync_rcu_read_unlock() sched_rcu_read_unlock()
+/* A point after the load too: what it points to is used later, and may be gone by then. */
 #define sync_rcu_deref(p)                                                                          \
-	(sched_point("deref", (const void *)(p)), __atomic_load_n((p), __ATOMIC_SEQ_CST))
+	({                                                                                         \
+		typeof(*(p)) v_ = (sched_point("deref", (const void *)(p)),                        \
+				   __atomic_load_n((p), __ATOMIC_SEQ_CST));                        \
+		sched_point("use", v_);                                                            \
+		v_;                                                                                \
+	})
 #define sync_rcu_publish(p, v)                                                                     \
 	(sched_point("publish", (const void *)(p)), __atomic_store_n((p), (v), __ATOMIC_SEQ_CST))
 #define sync_rcu_call(head, fn) sched_rcu_call((head), (fn))

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scenarios. What each one's actors may meet is said where they check it; the model itself
+ * checks every guest access (model_check_access) and that references balance.
+ */
+#include "explore/scenario.h"
+
+#include "explore/world.h"
+#include "sync/atomic.h"
+
+enum sync_defect sync_defect_on;
+
+static struct mmu_vcpu *v0 = &world.vcpu[0];
+
+/* ------------------------------------------------------------------ fault against munmap */
+
+static u64 munmapped; /* munmap has returned */
+
+static void touch_until_gone(void *arg)
+{
+	u64 value, was_gone;
+	int r;
+
+	mmu_vcpu_enter(v0);
+	for (int i = 0; i < 3; i++) {
+		was_gone = munmapped;
+		r = i == 1 ? guest_write(v0, 0, 7) : guest_read(v0, 0, &value);
+		SCHED_CHECK(r == 0 || r == -EFAULT, "an access ends with %d", r);
+		SCHED_CHECK(!(was_gone && r == 0), "memory is reached after its munmap returned");
+	}
+	mmu_vcpu_leave(v0);
+}
+
+static void do_munmap(void *arg)
+{
+	model_munmap(world.model, WORLD_HVA, 2);
+	munmapped = 1;
+}
+
+static void setup_munmap(void)
+{
+	munmapped = 0;
+	world_create(1, 2, -1);
+	sched_spawn("vcpu", touch_until_gone, NULL);
+	sched_spawn("munmap", do_munmap, NULL);
+}
+
+/* ------------------------------------------------------------------ truncate and writeback */
+
+static u64 written;   /* the last word a completed guest write stored */
+static u64 truncated; /* truncation has begun */
+static u64 lost;      /* a writeback that followed a completed write did not find it */
+
+static void write_words(void *arg)
+{
+	mmu_vcpu_enter(v0);
+	for (u64 i = 1; i <= 2; i++) {
+		int r = guest_write(v0, 0, i);
+
+		SCHED_CHECK(r == 0 || (r == -EFAULT && truncated), "a write ends with %d", r);
+		if (!r)
+			written = i;
+	}
+	mmu_vcpu_leave(v0);
+}
+
+static void do_writeback(void *arg)
+{
+	u64 before = written;
+
+	model_writeback(world.model, world.file, 0);
+	if (before && !truncated && model_file_disk(world.file, 0) < before)
+		lost = 1;
+}
+
+static void do_truncate(void *arg)
+{
+	truncated = 1;
+	model_truncate(world.model, world.file, 0);
+	model_extend(world.model, world.file, 1);
+}
+
+/* With all SPTEs gone, and their dirty bits handed back, the file holds the last write. */
+static void check_file(void)
+{
+	SCHED_CHECK(!lost, "a guest write that completed before a writeback is not in the file");
+	world_set_slot(0, 0);
+	model_writeback(world.model, world.file, 0);
+	if (!truncated)
+		SCHED_CHECK(model_file_disk(world.file, 0) == written,
+			    "the file holds %llu, the guest wrote %llu",
+			    (unsigned long long)model_file_disk(world.file, 0),
+			    (unsigned long long)written);
+}
+
+static void reset_file(void)
+{
+	written = truncated = lost = 0;
+}
+
+static void setup_writeback(void)
+{
+	reset_file();
+	world_create(1, 1, MODEL_FILE_CACHED);
+	sched_spawn("vcpu", write_words, NULL);
+	sched_spawn("writeback", do_writeback, NULL);
+}
+
+static void setup_truncate(void)
+{
+	reset_file();
+	world_create(1, 1, MODEL_FILE_CACHED);
+	sched_spawn("vcpu", write_words, NULL);
+	sched_spawn("truncate", do_truncate, NULL);
+	sched_spawn("writeback", do_writeback, NULL);
+}
+
+/* A DAX truncate waits for references: it must end, so none may be leaked. */
+static void setup_dax(void)
+{
+	reset_file();
+	world_create(1, 1, MODEL_FILE_DAX);
+	sched_spawn("vcpu", write_words, NULL);
+	sched_spawn("truncate", do_truncate, NULL);
+}
+
+static void check_truncated(void)
+{
+	SCHED_CHECK(!lost, "a guest write that completed before a writeback is not in the file");
+}
+
+/* ------------------------------------------------------------------ flush and a running vCPU */
+
+static void own_writes_stay(void *arg)
+{
+	struct mmu_vcpu *v = arg;
+	gpa_t gpa = v->index * PAGE_SIZE;
+	u64 value;
+
+	mmu_vcpu_enter(v);
+	for (u64 i = 1; i <= 2; i++) {
+		SCHED_CHECK(guest_write(v, gpa, i) == 0, "a write fails");
+		SCHED_CHECK(guest_read(v, gpa, &value) == 0, "a read fails");
+		SCHED_CHECK(value == i, "vcpu %u wrote %llu and reads %llu", v->index,
+			    (unsigned long long)i, (unsigned long long)value);
+	}
+	mmu_vcpu_leave(v);
+}
+
+static void do_migrate(void *arg)
+{
+	model_migrate(world.model, WORLD_HVA);
+	model_migrate(world.model, WORLD_HVA);
+}
+
+static void setup_migrate(void)
+{
+	world_create(1, 1, -1);
+	sched_spawn("vcpu", own_writes_stay, v0);
+	sched_spawn("migrate", do_migrate, NULL);
+}
+
+static void setup_migrate_two(void)
+{
+	world_create(2, 2, -1);
+	sched_spawn("vcpu0", own_writes_stay, &world.vcpu[0]);
+	sched_spawn("vcpu1", own_writes_stay, &world.vcpu[1]);
+	sched_spawn("migrate", do_migrate, NULL);
+}
+
+/* ------------------------------------------------------------------ memslot delete */
+
+static u64 deleted;
+
+static void touch_slot(void *arg)
+{
+	u64 value, was_deleted;
+	int r;
+
+	mmu_vcpu_enter(v0);
+	for (int i = 0; i < 2; i++) {
+		was_deleted = deleted;
+		r = guest_read(v0, PAGE_SIZE, &value);
+		SCHED_CHECK(r == 0 || r == -ENOENT, "an access ends with %d", r);
+		SCHED_CHECK(!(was_deleted && r == 0), "a deleted memslot is still used");
+	}
+	mmu_vcpu_leave(v0);
+}
+
+static void do_delete(void *arg)
+{
+	SCHED_CHECK(world_set_slot(0, 0) == 0, "deleting the slot fails");
+	deleted = 1;
+}
+
+static void setup_delete(void)
+{
+	deleted = 0;
+	world_create(1, 2, -1);
+	sched_spawn("vcpu", touch_slot, NULL);
+	sched_spawn("delete", do_delete, NULL);
+}
+
+/* ------------------------------------------------------------------ dirty log */
+
+static u64 harvested; /* pages the log has shown */
+static u64 final_word;
+
+static void write_and_note(void *arg)
+{
+	mmu_vcpu_enter(v0);
+	for (u64 i = 1; i <= 2; i++) {
+		SCHED_CHECK(guest_write(v0, 0, i) == 0, "a write fails");
+		final_word = i;
+	}
+	mmu_vcpu_leave(v0);
+}
+
+static u64 copied; /* what the host read after a harvest that showed the page */
+
+static void harvest(void)
+{
+	u64 bits = 0;
+
+	SCHED_CHECK(mmu_dirty_get(world.mmu, 0, &bits) == 0, "no log");
+	if (bits & 1) {
+		harvested++;
+		model_read(world.model, WORLD_HVA, &copied);
+	}
+}
+
+static void do_harvest(void *arg)
+{
+	harvest();
+}
+
+static void setup_log(void)
+{
+	harvested = final_word = copied = 0;
+	world_create(1, 1, -1);
+	world_set_slot(1, MMU_SLOT_LOG_DIRTY);
+	sched_spawn("vcpu", write_and_note, NULL);
+	sched_spawn("harvest", do_harvest, NULL);
+}
+
+/* Invariant 9: what no harvest has shown yet, the last one does. */
+static void check_log(void)
+{
+	harvest();
+	SCHED_CHECK(copied == final_word, "the log's last harvest shows %llu, the guest wrote %llu",
+		    (unsigned long long)copied, (unsigned long long)final_word);
+}
+
+/* ------------------------------------------------------------------ all of them */
+
+static void check_nothing(void)
+{
+}
+
+void scenario_teardown(void)
+{
+	world_destroy();
+}
+
+const struct scenario scenarios[] = {
+	{"munmap", "a vCPU faults while the VMM unmaps", setup_munmap, check_nothing,
+	 {DEFECT_NO_SEQUENCE_CHECK, DEFECT_SEQUENCE_AFTER_FAULT, DEFECT_NO_FLUSH}},
+	{"writeback", "a vCPU writes while the page is cleaned", setup_writeback, check_file,
+	 {DEFECT_NO_FLUSH, DEFECT_NO_SEQUENCE_CHECK}},
+	{"truncate", "a vCPU writes while its file is truncated and written back", setup_truncate,
+	 check_truncated, {DEFECT_NO_FLUSH}},
+	{"dax", "a vCPU writes while its DAX file is truncated", setup_dax, check_nothing,
+	 {DEFECT_DROP_BY_PFN, DEFECT_NO_FLUSH}},
+	{"migrate", "a running vCPU against a page that moves", setup_migrate, check_nothing,
+	 {DEFECT_NO_FLUSH, DEFECT_DROP_BY_PFN}},
+	{"migrate-two", "two running vCPUs against a page that moves", setup_migrate_two,
+	 check_nothing, {DEFECT_NO_FLUSH}},
+	{"delete", "a memslot is deleted under a fault", setup_delete, check_nothing,
+	 {DEFECT_NO_GRACE_PERIOD, DEFECT_NO_FLUSH}},
+	{"log", "a vCPU writes while its dirty log is harvested", setup_log, check_log,
+	 {DEFECT_NO_FLUSH}},
+};
+const unsigned nr_scenarios = ARRAY_SIZE(scenarios);
