@@ -17,6 +17,7 @@ static const struct subcommand {
 } subcommands[] = {
 	{"run", cli_run},
 	{"doctor", cli_doctor},
+	{"explore", cli_explore},
 };
 
 static const char doc[] =
@@ -25,6 +26,7 @@ static const char doc[] =
 	"Commands:\n"
 	"  run COMMAND...   run COMMAND, and what it starts, with /dev/kvm\n"
 	"  doctor           say what this machine offers and what userkvm would do\n"
+	"  explore          run the guest-memory code through its interleavings\n"
 	"\n"
 	"Examples:\n"
 	"  userkvm run qemu-system-x86_64 -accel kvm -M microvm -kernel vmlinuz -nographic\n"

@@ -8,7 +8,7 @@
 #define EXPLORE_SCENARIO_H
 
 #include "explore/sched.h"
-#include "sync/defect.h"
+#include "explore/defects.h"
 
 struct scenario {
 	const char *name;

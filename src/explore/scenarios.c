@@ -6,7 +6,6 @@
 #include "explore/scenario.h"
 
 #include "explore/world.h"
-#include "sync/atomic.h"
 
 enum sync_defect sync_defect_on;
 

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * explore/defects.h: mistakes that history has made. One can be switched on for the executions
+ * that follow, to prove that the explorer finds it; mmu/ asks by sync_defect(NAME) (sync/defect.h),
+ * which in production is a constant no.
+ */
+#ifndef EXPLORE_DEFECTS_H
+#define EXPLORE_DEFECTS_H
+
+enum sync_defect {
+	DEFECT_NONE,
+	DEFECT_NO_SEQUENCE_CHECK,    /* a fault installs without looking for an invalidation */
+	DEFECT_SEQUENCE_AFTER_FAULT, /* the snapshot is taken after the primary MMU was asked */
+	DEFECT_NO_FLUSH,	     /* begin returns without waiting for running vCPUs */
+	DEFECT_CACHE_KEPT,	     /* begin does not mark host-side caches stale */
+	DEFECT_DROP_BY_PFN,	     /* a reference is dropped by what the pfn looks like */
+	DEFECT_NO_GRACE_PERIOD,	     /* an old memslot array is freed at once */
+	NR_DEFECTS,
+};
+
+extern enum sync_defect sync_defect_on;
+
+#endif
