@@ -250,6 +250,51 @@ static void check_log(void)
 		    (unsigned long long)copied, (unsigned long long)final_word);
 }
 
+/* ------------------------------------------------------------------ host-side cache */
+
+static struct mmu_cache cache;
+
+static int put_word(struct mmu_cache *c, void *arg)
+{
+	return mmu_cache_write(c, 0, arg, sizeof(u64));
+}
+
+/* A vCPU outside guest mode writes its clock page, as between two runs. */
+static void write_cached(void *arg)
+{
+	for (u64 i = 1; i <= 2; i++) {
+		u64 word = i;
+		int r = mmu_cache_use(&cache, MMU_CACHE_WAIT, put_word, &word);
+
+		SCHED_CHECK(r == 0 || (r == -EFAULT && truncated), "a use ends with %d", r);
+		if (!r)
+			written = i;
+	}
+}
+
+static void world_with_cache(int kind)
+{
+	reset_file();
+	world_create(1, 1, kind);
+	mmu_cache_init(&cache, v0, 0);
+	mmu_cache_set(&cache, 0, sizeof(u64));
+	world.cache = &cache;
+}
+
+static void setup_cache_writeback(void)
+{
+	world_with_cache(MODEL_FILE_CACHED);
+	sched_spawn("cache", write_cached, NULL);
+	sched_spawn("writeback", do_writeback, NULL);
+}
+
+static void setup_cache_truncate(void)
+{
+	world_with_cache(MODEL_FILE_DAX);
+	sched_spawn("cache", write_cached, NULL);
+	sched_spawn("truncate", do_truncate, NULL);
+}
+
 /* ------------------------------------------------------------------ all of them */
 
 static void check_nothing(void)
@@ -276,6 +321,10 @@ const struct scenario scenarios[] = {
 	 check_nothing, {DEFECT_NO_FLUSH}},
 	{"delete", "a memslot is deleted under a fault", setup_delete, check_nothing,
 	 {DEFECT_NO_GRACE_PERIOD, DEFECT_NO_FLUSH}},
+	{"cache", "a host-side cache is written while its page is cleaned", setup_cache_writeback,
+	 check_file, {DEFECT_CACHE_KEPT}},
+	{"cache-dax", "a host-side cache is written while its DAX file is truncated",
+	 setup_cache_truncate, check_nothing, {DEFECT_CACHE_KEPT}},
 	{"log", "a vCPU writes while its dirty log is harvested", setup_log, check_log,
 	 {DEFECT_NO_FLUSH}},
 };

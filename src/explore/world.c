@@ -29,6 +29,7 @@ int world_set_slot(u64 pages, u32 flags)
 
 void world_create(u32 nvcpus, u64 pages, int kind)
 {
+	world.cache = NULL;
 	world.model = model_create();
 	world.file = kind < 0 ? NULL
 			      : model_file_create(world.model, (enum model_file_kind)kind, pages);
@@ -44,6 +45,8 @@ void world_create(u32 nvcpus, u64 pages, int kind)
 
 void world_destroy(void)
 {
+	if (world.cache)
+		mmu_cache_fini(world.cache);
 	for (u32 i = 0; i < world.nvcpus; i++)
 		mmu_vcpu_fini(&world.vcpu[i]);
 	mmu_put(world.mmu);

@@ -4,6 +4,7 @@
 #define EXPLORE_WORLD_H
 
 #include "explore/sched.h"
+#include "mmu/cache.h"
 #include "mmu/mmu.h"
 #include "primary/model/model.h"
 
@@ -16,6 +17,7 @@ struct world {
 	struct mmu_vcpu vcpu[WORLD_VCPUS];
 	u32 nvcpus;
 	struct model_file *file; /* what slot 0 maps, or NULL for anonymous memory */
+	struct mmu_cache *cache; /* to be taken down with the rest, or NULL */
 };
 extern struct world world;
 
