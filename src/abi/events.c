@@ -3,6 +3,7 @@
 #include <signal.h>
 #include "abi/internal.h"
 #include "vm/clock.h"
+#include "vm/pv.h"
 #include "abi/sregs.h"
 #include "base/guard.h"
 
@@ -101,6 +102,7 @@ long vcpu_ioctl_get_lapic(struct call *c)
 
 	if (!c->v->lapic)
 		return -EINVAL;
+	pv_settle(c->v);
 	r = lapic_get_state(c->v->lapic, s);
 	return r ? r : guard_copy_to(c->user, s, sizeof(*s));
 }

@@ -103,6 +103,13 @@ void lapic_set_features(struct lapic *l, bool x2apic, bool tsc_deadline);
 bool lapic_accepts_pic(const struct lapic *l);
 
 /*
+ * An EOI the guest makes by a bit in memory (KVM's MSR_KVM_PV_EOI_EN). silent: one vector is in
+ * service, none waits, and nothing but this APIC is to hear of its end. now: the guest made it.
+ */
+bool lapic_eoi_is_silent(struct lapic *l);
+void lapic_eoi_now(struct lapic *l);
+
+/*
  * Highest interrupt deliverable now by priority (the caller has checked IF and shadows): vector,
  * or -1. has: look only. get: acknowledge it (IRR to ISR, or the 8259's INTA).
  */

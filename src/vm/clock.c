@@ -3,8 +3,8 @@
 
 #include <linux/kvm_para.h>
 #include <time.h>
-
-#include "sync/atomic.h"
+#include <x86intrin.h>
+#include "vm/pv.h"
 
 #define MSR_WALL_CLOCK_OLD  0x11
 #define MSR_SYSTEM_TIME_OLD 0x12
@@ -43,29 +43,70 @@ static u64 clock_ns(clockid_t id)
 	return (u64)ts.tv_sec * NS_PER_SEC + (u64)ts.tv_nsec;
 }
 
+/* ns = ((ticks << shift) * mul) >> 32, with mul as large as 32 bits allow. */
+static void scale_of(u32 khz, struct pvclock_vcpu_time *t)
+{
+	u64 hz = (u64)khz * 1000;
+
+	t->tsc_shift = 0;
+	while (hz > 2 * NS_PER_SEC) {
+		hz >>= 1;
+		t->tsc_shift--;
+	}
+	while (hz <= NS_PER_SEC) {
+		hz <<= 1;
+		t->tsc_shift++;
+	}
+	t->tsc_to_system_mul = (u32)((NS_PER_SEC << 32) / hz);
+}
+
+/*
+ * The clock is the host's TSC: every vCPU counts from the same moment at the same rate, in the
+ * guest's arithmetic, and so does the VMM's view. So no vCPU sees a time another has not reached,
+ * and a page that is written anew says what it said before.
+ */
+static u64 clock_at(struct vm *vm, u64 tsc)
+{
+	struct pvclock_vcpu_time t;
+	u64 ticks, ns;
+
+	scale_of(vm->clock.khz, &t);
+	mutex_lock(&vm->clock.lock);
+	ticks = tsc - vm->clock.tsc;
+	ns = vm->clock.ns;
+	mutex_unlock(&vm->clock.lock);
+	ticks = t.tsc_shift < 0 ? ticks >> -t.tsc_shift : ticks << t.tsc_shift;
+	return ns + (u64)(((unsigned __int128)ticks * t.tsc_to_system_mul) >> 32);
+}
+
+void vm_clock_init(struct vm *vm, u32 host_khz)
+{
+	mutex_init(&vm->clock.lock);
+	vm->clock.khz = host_khz;
+	vm->clock.tsc = __rdtsc();
+}
+
 u64 vm_clock_get(struct vm *vm)
 {
-	return clock_ns(CLOCK_MONOTONIC_RAW) + (u64)sync_load(&vm->clock_offset);
+	return clock_at(vm, __rdtsc());
 }
 
 void vm_clock_set(struct vm *vm, u64 ns)
 {
-	sync_store(&vm->clock_offset, (s64)(ns - clock_ns(CLOCK_MONOTONIC_RAW)));
+	mutex_lock(&vm->clock.lock);
+	vm->clock.tsc = __rdtsc();
+	vm->clock.ns = ns;
+	mutex_unlock(&vm->clock.lock);
 	mmu_request_all(vm->mmu, VCPU_REQ_CLOCK);
 }
 
 /* -- MSRs */
 
-/* May the guest use it: always, unless its own CPUID is to be enforced. */
 static bool offered(struct vcpu *v, u32 msr)
 {
 	bool old = msr == MSR_WALL_CLOCK_OLD || msr == MSR_SYSTEM_TIME_OLD;
-	u32 features[4];
 
-	if (!v->enforce_pv_cpuid)
-		return true;
-	cpu_cpuid(v->cpu, KVM_CPUID_FEATURES, 0, features);
-	return features[0] & BIT(old ? KVM_FEATURE_CLOCKSOURCE : KVM_FEATURE_CLOCKSOURCE2);
+	return pv_offered(v, old ? KVM_FEATURE_CLOCKSOURCE : KVM_FEATURE_CLOCKSOURCE2);
 }
 
 static bool is_clock_msr(u32 msr)
@@ -99,17 +140,31 @@ int clock_msr_write(struct vcpu *v, u32 msr, u64 value)
 	case MSR_WALL_CLOCK:
 	case MSR_WALL_CLOCK_OLD:
 		v->clock.wall_msr = value;
-		v->clock.wall_due = value != 0;
+		v->clock.wall_due =
+			value && !mmu_cache_set(&v->clock.wall, value,
+						sizeof(struct pvclock_wall_clock));
 		break;
 	case MSR_SYSTEM_TIME:
 	case MSR_SYSTEM_TIME_OLD:
 		v->clock.time_msr = value;
+		mmu_cache_unset(&v->clock.time);
+		/* As with KVM, a structure across two pages is never written. */
+		mmu_cache_set(&v->clock.time, value & ~SYSTEM_TIME_ENABLE,
+			      sizeof(struct pvclock_vcpu_time));
 		break;
 	default:
 		return -ENOENT;
 	}
 	mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_CLOCK);
 	return 0;
+}
+
+void clock_reset(struct vcpu *v)
+{
+	v->clock.time_msr = 0;
+	v->clock.wall_due = v->clock.paused = v->clock.retry = false;
+	mmu_cache_unset(&v->clock.time);
+	mmu_cache_unset(&v->clock.wall);
 }
 
 int clock_guest_paused(struct vcpu *v)
@@ -123,74 +178,80 @@ int clock_guest_paused(struct vcpu *v)
 
 /* -- the pages */
 
-/* ns = ((ticks << shift) * mul) >> 32, with mul as large as 32 bits allow. */
-static void scale_of(u32 khz, struct pvclock_vcpu_time *t)
-{
-	u64 hz = (u64)khz * 1000;
-
-	t->tsc_shift = 0;
-	while (hz > 2 * NS_PER_SEC) {
-		hz >>= 1;
-		t->tsc_shift--;
-	}
-	while (hz <= NS_PER_SEC) {
-		hz <<= 1;
-		t->tsc_shift++;
-	}
-	t->tsc_to_system_mul = (u32)((NS_PER_SEC << 32) / hz);
-}
+struct versioned {
+	const void *all; /* the structure; its first word is the version */
+	u32 size;
+};
 
 /*
- * Write body (which starts after the version word) between an odd and an even version, so that
- * a vCPU that reads meanwhile reads again. What cannot be written is not: the VMM took the
- * memory away, and the guest finds out by itself.
+ * Write the body between an odd and an even version, so that a vCPU that reads meanwhile reads
+ * again.
  */
-static void write_versioned(struct mmu *mmu, gpa_t gpa, const void *all, u32 size)
+static int write_versioned(struct mmu_cache *c, void *arg)
 {
+	const struct versioned *w = arg;
 	u32 version;
+	int r = mmu_cache_read(c, 0, &version, sizeof(version));
 
-	if (mmu_read_guest(mmu, gpa, &version, sizeof(version)))
-		return;
+	if (r)
+		return r;
 	version = (version | 1) + (version & 1 ? 2 : 0);
-	if (mmu_write_guest(mmu, gpa, &version, sizeof(version)))
-		return;
-	if (mmu_write_guest(mmu, gpa + sizeof(version), (const u8 *)all + sizeof(version),
-			    size - (u32)sizeof(version)))
-		return;
+	if ((r = mmu_cache_write(c, 0, &version, sizeof(version))) ||
+	    (r = mmu_cache_write(c, sizeof(version), (const u8 *)w->all + sizeof(version),
+				 w->size - (u32)sizeof(version))))
+		return r;
 	version++;
-	mmu_write_guest(mmu, gpa, &version, sizeof(version));
+	return mmu_cache_write(c, 0, &version, sizeof(version));
 }
 
-static void write_time(struct vcpu *v)
+static int write_time(struct vcpu *v)
 {
 	struct pvclock_vcpu_time t = {.flags = PVCLOCK_TSC_STABLE};
-	gpa_t gpa = v->clock.time_msr & ~SYSTEM_TIME_ENABLE;
+	struct versioned w = {&t, sizeof(t)};
+	int r;
 
-	scale_of(v->cpu->tsc_khz, &t);
-	t.system_time = vm_clock_get(v->vm);
-	t.tsc_timestamp = cpu_tsc(v->cpu);
+	scale_of(v->vm->clock.khz, &t);
+	mutex_lock(&v->vm->clock.lock);
+	t.system_time = v->vm->clock.ns;
+	t.tsc_timestamp = v->vm->clock.tsc + v->cpu->tsc_offset;
+	mutex_unlock(&v->vm->clock.lock);
 	if (v->clock.paused)
 		t.flags |= PVCLOCK_GUEST_STOPPED;
-	v->clock.paused = false;
-	write_versioned(v->vm->mmu, gpa, &t, sizeof(t));
+	r = pv_use(v, &v->clock.time, write_versioned, &w);
+	if (!r)
+		v->clock.paused = false;
+	return r;
 }
 
-static void write_wall(struct vcpu *v)
+static int write_wall(struct vcpu *v)
 {
 	u64 zero = clock_ns(CLOCK_REALTIME) - vm_clock_get(v->vm);
-	struct pvclock_wall_clock w = {
+	struct pvclock_wall_clock wall = {
 		.sec = (u32)(zero / NS_PER_SEC),
 		.nsec = (u32)(zero % NS_PER_SEC),
 	};
+	struct versioned w = {&wall, sizeof(wall)};
+	int r = pv_use(v, &v->clock.wall, write_versioned, &w);
 
-	v->clock.wall_due = false;
-	write_versioned(v->vm->mmu, v->clock.wall_msr, &w, sizeof(w));
+	/* Written once: the guest's next request names the place again. */
+	if (!r)
+		mmu_cache_unset(&v->clock.wall);
+	return r;
 }
 
 void clock_update(struct vcpu *v)
 {
-	if (v->clock.wall_due)
-		write_wall(v);
+	v->clock.retry = false;
+	if (v->clock.wall_due) {
+		v->clock.wall_due = write_wall(v) != 0;
+		v->clock.retry |= v->clock.wall_due;
+	}
 	if (v->clock.time_msr & SYSTEM_TIME_ENABLE)
-		write_time(v);
+		v->clock.retry |= write_time(v) != 0;
+}
+
+void clock_retry(struct vcpu *v)
+{
+	if (v->clock.retry)
+		mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_CLOCK);
 }

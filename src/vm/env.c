@@ -7,8 +7,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "sync/atomic.h"
-#include "vm/clock.h"
 #include "vm/irq.h"
+#include "vm/pv.h"
 #include "vm/signals.h"
 
 #define MSR_APIC_BASE	  0x1b
@@ -48,20 +48,23 @@ static int env_has_interrupt(void *owner)
 		return -1;
 	if (extint_ready(v))
 		return v->irq_queued;
+	pv_eoi_settle(v);
 	return irqchip_has_interrupt(v->vm->irqchip, v->lapic);
 }
 
 static int env_get_interrupt(void *owner)
 {
 	struct vcpu *v = owner;
+	int vector = v->irq_queued;
 
 	if (extint_ready(v)) {
-		int vector = v->irq_queued;
-
 		v->irq_queued = -1;
 		return vector;
 	}
-	return irqchip_get_interrupt(v->vm->irqchip, v->lapic);
+	vector = irqchip_get_interrupt(v->vm->irqchip, v->lapic);
+	if (vector >= 0)
+		pv_eoi_offer(v);
+	return vector;
 }
 
 static u64 env_get_cr8(void *owner)
@@ -101,7 +104,7 @@ static int env_msr_read(void *owner, u32 msr, bool host, u64 *value)
 		return 0;
 	}
 	if (!is_lapic_msr(msr))
-		return clock_msr_read(v, msr, value);
+		return pv_msr_read(v, msr, value);
 	if (v->lapic)
 		return lapic_msr_read(v->lapic, msr, value);
 	*value = 0;
@@ -119,7 +122,7 @@ static int env_msr_write(void *owner, u32 msr, bool host, u64 value)
 		return 0;
 	}
 	if (!is_lapic_msr(msr))
-		return clock_msr_write(v, msr, value);
+		return pv_msr_write(v, msr, value);
 	if (v->lapic)
 		return lapic_msr_write(v->lapic, msr, value);
 	return msr == MSR_TSC_DEADLINE ? 0 : -EINVAL;
@@ -196,17 +199,6 @@ static s64 map_gpa_range(const struct vcpu *v, struct cpu *c)
 	return CPU_TO_VMM;
 }
 
-/* May the guest use it: always, unless its own CPUID is to be enforced. */
-static bool pv_offered(struct vcpu *v, unsigned feature)
-{
-	u32 features[4];
-
-	if (!v->enforce_pv_cpuid)
-		return true;
-	cpu_cpuid(v->cpu, KVM_CPUID_FEATURES, 0, features);
-	return features[0] & BIT(feature);
-}
-
 static s64 yield_to(struct vcpu *v)
 {
 	if (!pv_offered(v, KVM_FEATURE_PV_SCHED_YIELD))
@@ -251,8 +243,7 @@ static bool env_requests(void *owner)
 	u32 req = sync_and(&v->cpu->mmu.requests,
 			   ~(u32)(VCPU_REQ_EVENT | VCPU_REQ_SIGNAL | VCPU_REQ_CLOCK));
 
-	if (req & VCPU_REQ_CLOCK)
-		clock_update(v);
+	pv_requests(v, req);
 	if (env_interrupted(owner))
 		return true;
 	return sync_load(&v->pending_events) != 0;

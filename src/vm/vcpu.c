@@ -10,6 +10,7 @@
 #include "cpu/replay.h"
 #include "sync/atomic.h"
 #include "vm/env.h"
+#include "vm/pv.h"
 #include "vm/signals.h"
 
 /* -- waking */
@@ -77,6 +78,7 @@ static void accept_events(struct vcpu *v)
 	if (ev & EVENT_INIT) {
 		replay_forget(v->cpu);
 		cpu_reset(v->cpu, true);
+		pv_reset(v);
 		if (v->lapic)
 			lapic_reset(v->lapic, true);
 		v->mp_state = v->id == v->vm->bsp_id ? KVM_MP_STATE_RUNNABLE
@@ -110,6 +112,7 @@ static bool has_work(struct vcpu *v)
 /* Sleep until there is work or a reason to leave. */
 static void block(struct vcpu *v)
 {
+	pv_sleep(v);
 	for (;;) {
 		u32 seq = sync_load(&v->wake_seq);
 
@@ -120,6 +123,7 @@ static void block(struct vcpu *v)
 		syscall(SYS_futex, &v->wake_seq, FUTEX_WAIT_PRIVATE, seq, NULL, NULL, 0);
 	}
 	sync_store(&v->asleep, 0);
+	pv_wake(v);
 	mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_EVENT);
 }
 
@@ -211,7 +215,9 @@ int vcpu_run(struct vcpu *v)
 	signals_run_begin(v, v->has_sigmask ? &v->sigmask : NULL);
 	if (v->leave_soon)
 		mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_SIGNAL);
+	pv_run_begin(v);
 	r = run_loop(v);
+	pv_run_end(v);
 	if (r == -EINTR)
 		v->stat_signal_exits++;
 	signals_run_end(v);

@@ -9,9 +9,11 @@
 #include <x86intrin.h>
 #include "primary/linux/linux.h"
 #include "sync/atomic.h"
+#include "vm/clock.h"
 #include "vm/env.h"
 #include "vm/irq.h"
 #include "vm/msr_filter.h"
+#include "vm/pv.h"
 
 static u64 now_ns(void)
 {
@@ -75,7 +77,7 @@ int vm_create(u32 type, struct vm **out)
 	vm->pid = (int)syscall(SYS_getpid);
 	vm->tsc_khz = host_tsc_khz();
 	vm->max_vcpu_id = VM_MAX_VCPU_ID;
-	vm->clock_offset = -(s64)now_ns();
+	vm_clock_init(vm, vm->tsc_khz);
 	mutex_init(&vm->lock);
 	r = primary_linux_create(&primary);
 	if (r)
@@ -98,6 +100,7 @@ out_irq:
 out_mmu:
 	mmu_put(vm->mmu);
 out_free:
+	mutex_destroy(&vm->clock.lock);
 	mutex_destroy(&vm->lock);
 	free(vm);
 	return r;
@@ -112,6 +115,7 @@ static void vcpu_destroy(struct vcpu *v)
 {
 	if (v->lapic)
 		lapic_destroy(v->lapic);
+	pv_fini(v);
 	cpu_destroy(v->cpu);
 	mutex_destroy(&v->mutex);
 	free(v);
@@ -130,6 +134,7 @@ void vm_put(struct vm *vm)
 		irqchip_destroy(vm->irqchip);
 	mmu_put(vm->mmu);
 	msr_filter_free(vm->msr_filter);
+	mutex_destroy(&vm->clock.lock);
 	mutex_destroy(&vm->lock);
 	free(vm);
 }
@@ -172,6 +177,7 @@ static int create_vcpu_locked(struct vm *vm, u32 id, struct vcpu **out)
 	v->cpu->tsc_khz = vm->tsc_khz;
 	v->cpu->tsc_offset = vm->nvcpus ? vm->vcpu[0]->cpu->tsc_offset : -cpu_tsc(v->cpu);
 	v->exit = &v->cpu->exit;
+	pv_init(v);
 	if (vm->irqchip) {
 		r = lapic_create(vm->irqchip, v, id, &v->lapic);
 		if (r)
@@ -186,6 +192,7 @@ static int create_vcpu_locked(struct vm *vm, u32 id, struct vcpu **out)
 	*out = v;
 	return 0;
 out_cpu:
+	pv_fini(v);
 	cpu_destroy(v->cpu);
 out_free:
 	mutex_destroy(&v->mutex);

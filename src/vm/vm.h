@@ -13,6 +13,7 @@
 #include <signal.h>
 #include "cpu/cpu.h"
 #include "irqchip/irqchip.h"
+#include "mmu/cache.h"
 #include "mmu/mmu.h"
 #include "sync/lock.h"
 
@@ -52,8 +53,23 @@ struct vcpu {
 	u64 pending_eoi[4];   /* atomic: vectors whose EOI the VMM's I/O APIC wants to hear of */
 	struct {
 		u64 time_msr, wall_msr; /* as the guest wrote them */
-		bool wall_due, paused;
-	} clock; /* clock.c; the vCPU's thread, or under mutex */
+		bool wall_due, paused, retry;
+		struct mmu_cache time, wall;
+	} clock; /* clock.c; the vCPU's thread, or under mutex; so the next two */
+	struct {
+		u64 msr;
+		struct mmu_cache cache;
+		bool preempted;	 /* what the guest was told last */
+		int tid, fd;	 /* the thread whose schedstat is open */
+		bool counted;	 /* the next two mean something */
+		u64 looked_at;	 /* host TSC */
+		u64 delay, owed; /* ns: the thread's run delay then; not yet told to the guest */
+	} steal; /* steal.c */
+	struct {
+		u64 msr;
+		struct mmu_cache cache;
+		bool pending; /* the guest may have ended an interrupt unseen */
+	} eoi; /* pv_eoi.c */
 	struct cpu_exit *exit; /* = &cpu->exit */
 	void *run_page;	      /* struct kvm_run: abi/ owns it; immediate_exit is polled through */
 	const u8 *immediate_exit; /* in run_page, may be NULL */
@@ -77,7 +93,11 @@ struct vm {
 	int pid;	/* of the process that made it: others get EIO */
 	u32 tsc_khz;	/* default of new vCPUs */
 	u64 tsc_offset; /* of the vCPU whose TSC the VMM set last; by lock */
-	s64 clock_offset; /* KVM clock: CLOCK_MONOTONIC_RAW + this, ns; atomic */
+	struct {
+		struct mutex lock;
+		u64 tsc, ns; /* at this host TSC the clock said so; lock */
+		u32 khz;     /* of the host's TSC */
+	} clock; /* clock.c */
 	/* enabled capabilities */
 	bool split_irqchip, exception_payload, triple_fault_event, x2apic_format_32bit;
 	u32 user_space_msr; /* KVM_CAP_X86_USER_SPACE_MSR's mask */

@@ -14,9 +14,9 @@
 #define KVM_FEATURES  0x40000001u
 /*
  * KVM's cpuid.rst: CLOCKSOURCE and CLOCKSOURCE2 (kvmclock, both pairs of MSRs), NOP_IO_DELAY (no
- * device here needs a pause between port accesses), CLOCKSOURCE_STABLE_BIT.
+ * device here needs a pause between port accesses), STEAL_TIME, PV_EOI, CLOCKSOURCE_STABLE_BIT.
  */
-#define KVM_FEATURE_BITS (BIT(0) | BIT(1) | BIT(3) | BIT(24))
+#define KVM_FEATURE_BITS (BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(6) | BIT(24))
 #define XCR0_SUPPORTED 0xe7ULL /* x87, SSE, AVX, opmask, ZMM_Hi256, Hi16_ZMM */
 #define DEFAULT_MAXPHYADDR 36  /* without leaf 0x80000008 (SDM vol. 3, 4.1.4) */
 #define CR4_ALWAYS                                                                            \
