@@ -252,10 +252,12 @@ long vcpu_ioctl_get_tsc_khz(struct call *c)
 
 long vcpu_ioctl_set_tsc_khz(struct call *c)
 {
-	u32 khz = (u32)c->arg;
+	u32 khz = (u32)c->arg, host_khz = c->vm->host_tsc_khz;
+	int r = cpu_set_tsc_khz(c->v->cpu, khz ? khz : host_khz, host_khz);
 
-	c->v->cpu->tsc_khz = khz ? khz : c->avm->host_tsc_khz;
-	return 0;
+	if (!r)
+		vcpu_post(c->v, VCPU_REQ_CLOCK);
+	return r;
 }
 
 static int tsc_attr(const struct kvm_device_attr *a)

@@ -37,7 +37,6 @@ struct abi_vm {
 	struct mutex lock;
 	struct run_pages *pages; /* guarded by lock */
 	u8 *ring;		 /* the coalesced ring: first vCPU's page; guarded by lock */
-	u32 host_tsc_khz;	 /* what vm_create() found */
 	bool max_vcpu_id_set;	 /* guarded by vm->lock */
 };
 

@@ -152,8 +152,7 @@ long vm_ioctl_get_tsc_khz(struct call *c)
 
 long vm_ioctl_set_tsc_khz(struct call *c)
 {
-	/* Without hardware scaling any rate is taken here; the vCPU's own call is the check. */
-	c->vm->tsc_khz = (u32)c->arg ? (u32)c->arg : c->avm->host_tsc_khz;
+	c->vm->tsc_khz = (u32)c->arg ? (u32)c->arg : c->vm->host_tsc_khz;
 	return 0;
 }
 

@@ -41,7 +41,6 @@ long system_create_vm(struct call *c)
 		return r;
 	}
 	avm->refs = 1;
-	avm->host_tsc_khz = avm->vm->tsc_khz;
 	mutex_init(&avm->lock);
 	fd = file_create(FILE_VM, "userkvm:vm", 0, O_CLOEXEC, &f);
 	if (fd < 0) {

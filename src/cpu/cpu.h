@@ -72,5 +72,7 @@ bool cpu_interrupt_allowed(const struct cpu *c);
 
 /* Guest TSC now. */
 u64 cpu_tsc(const struct cpu *c);
+/* Let it run at khz on a host that runs at host_khz. -EINVAL: the ratio cannot be had. */
+int cpu_set_tsc_khz(struct cpu *c, u32 khz, u32 host_khz);
 
 #endif

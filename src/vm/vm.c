@@ -75,7 +75,7 @@ int vm_create(u32 type, struct vm **out)
 		return -ENOMEM;
 	vm->refs = 1;
 	vm->pid = (int)syscall(SYS_getpid);
-	vm->tsc_khz = host_tsc_khz();
+	vm->tsc_khz = vm->host_tsc_khz = host_tsc_khz();
 	vm->max_vcpu_id = VM_MAX_VCPU_ID;
 	vm_clock_init(vm, vm->tsc_khz);
 	mutex_init(&vm->lock);
@@ -174,7 +174,9 @@ static int create_vcpu_locked(struct vm *vm, u32 id, struct vcpu **out)
 	r = cpu_create(vm->mmu, v->index, &vcpu_cpu_env, v, &vcpu_mmu_ops, &v->cpu);
 	if (r)
 		goto out_free;
-	v->cpu->tsc_khz = vm->tsc_khz;
+	r = cpu_set_tsc_khz(v->cpu, vm->tsc_khz, vm->host_tsc_khz);
+	if (r)
+		goto out_cpu;
 	v->cpu->tsc_offset = vm->nvcpus ? vm->vcpu[0]->cpu->tsc_offset : -cpu_tsc(v->cpu);
 	v->exit = &v->cpu->exit;
 	pv_init(v);

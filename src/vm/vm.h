@@ -91,6 +91,7 @@ struct vm {
 	u32 nvcpus;			 /* atomic */
 	u32 bsp_id;
 	int pid;	/* of the process that made it: others get EIO */
+	u32 host_tsc_khz;
 	u32 tsc_khz;	/* default of new vCPUs */
 	u64 tsc_offset; /* of the vCPU whose TSC the VMM set last; by lock */
 	struct {

@@ -162,9 +162,31 @@ static bool mce_valid(u32 msr, u64 v, bool host)
 
 /* ---- the time-stamp counter */
 
+#define TSC_RATIO_BITS 48 /* as in the VMCS's TSC multiplier (SDM vol. 3, 25.3) */
+
+static u64 scaled_tsc(const struct cpu *c)
+{
+	u64 host = __builtin_ia32_rdtsc();
+
+	if (likely(!c->tsc_ratio))
+		return host;
+	return (u64)((unsigned __int128)host * c->tsc_ratio >> TSC_RATIO_BITS);
+}
+
 u64 cpu_tsc(const struct cpu *c)
 {
-	return __builtin_ia32_rdtsc() + c->tsc_offset;
+	return scaled_tsc(c) + c->tsc_offset;
+}
+
+int cpu_set_tsc_khz(struct cpu *c, u32 khz, u32 host_khz)
+{
+	unsigned __int128 ratio = ((unsigned __int128)khz << TSC_RATIO_BITS) / host_khz;
+
+	if (!ratio || ratio >> 64)
+		return -EINVAL;
+	c->tsc_ratio = khz == host_khz ? 0 : (u64)ratio;
+	c->tsc_khz = khz;
+	return 0;
 }
 
 static void tsc_move(struct cpu *c, u64 offset, bool host)
@@ -178,7 +200,7 @@ static void tsc_set(struct cpu *c, u64 v, bool host)
 {
 	u64 old = c->tsc_offset;
 
-	tsc_move(c, v - __builtin_ia32_rdtsc(), host);
+	tsc_move(c, v - scaled_tsc(c), host);
 	/* A guest's write shows in IA32_TSC_ADJUST (SDM vol. 3, 17.17.3). */
 	if (!host)
 		c->tsc_adjust += c->tsc_offset - old;

@@ -231,6 +231,24 @@ static void tsc_adjust_follows(void **state)
 	assert_true((s64)v <= 0 && (s64)v > -(s64)(1ULL << 40));
 }
 
+static void tsc_runs_at_its_own_rate(void **state)
+{
+	u64 guest, host;
+
+	fake_long(0);
+	assert_int_equal(cpu_set_tsc_khz(fake.c, 0, 2000000), -EINVAL);
+	assert_int_equal(cpu_set_tsc_khz(fake.c, 6000000, 2000000), 0);
+	assert_int_equal(cpu_msr_set(fake.c, MSR_TSC, true, 0), 0);
+	host = __builtin_ia32_rdtsc();
+	guest = cpu_tsc(fake.c);
+	while (__builtin_ia32_rdtsc() - host < 1000000)
+		;
+	guest = cpu_tsc(fake.c) - guest;
+	assert_true(guest >= 2999000);
+	assert_int_equal(cpu_set_tsc_khz(fake.c, 2000000, 2000000), 0);
+	assert_int_equal(fake.c->tsc_ratio, 0);
+}
+
 static void supported_cpuid_is_taken(void **state)
 {
 	struct cpuid_leaf leaf[MAX_CPUID];
@@ -300,6 +318,7 @@ int main(void)
 		cmocka_unit_test(msr_rules),
 		cmocka_unit_test(every_listed_msr_is_kept),
 		cmocka_unit_test(tsc_adjust_follows),
+		cmocka_unit_test(tsc_runs_at_its_own_rate),
 		cmocka_unit_test(supported_cpuid_is_taken),
 		cmocka_unit_test(power_up),
 	};
