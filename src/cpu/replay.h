@@ -26,6 +26,14 @@ static inline bool replay_pending(const struct cpu *c)
 	return c->replay.ndone != 0;
 }
 
+/* Is the next answer that of an access at gpa? */
+static inline bool replay_answers(const struct cpu *c, gpa_t gpa)
+{
+	const struct replay *r = &c->replay;
+
+	return r->next < r->ndone && !r->done[r->next].port && r->done[r->next].addr == gpa;
+}
+
 /* The instruction is complete, or gone: forget its answers. */
 static inline void replay_forget(struct cpu *c)
 {

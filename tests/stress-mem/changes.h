@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* A change in the making: which pages of which area, and what the oracle is told of it. */
+#ifndef TESTS_STRESS_MEM_CHANGES_H
+#define TESTS_STRESS_MEM_CHANGES_H
+
+#include "stress.h"
+
+struct change {
+	struct changer *by;
+	struct area *a; /* its lock is held */
+	u32 first, n;	/* pages */
+};
+
+void change_range(struct change *c, u32 longest);
+u8 *change_addr(const struct change *c);
+void change_pause(const struct change *c);
+/* Between them a page's bytes may be old or new; content_fresh() says what is expected then. */
+void content_begin(const struct change *c);
+void content_end(const struct change *c);
+void content_fresh(const struct change *c);
+/* Between them a page may be out of reach. */
+void away_begin(const struct change *c);
+void away_end(const struct change *c);
+
+/*
+ * Held while an address range of an area is unmapped: who else maps memory wherever there is
+ * room would get it.
+ */
+void hole_lock(void);
+void hole_unlock(void);
+
+void litter(struct change *c);
+void litter_check(void);
+void uffd_missing(struct change *c);
+void uffd_minor(struct change *c);
+void uffd_write_protect(struct change *c);
+void uffd_monitor(struct change *c);
+void slot_remade(struct change *c);
+void slot_read_only(struct change *c);
+void slot_moved(struct change *c);
+void slot_logged(struct change *c);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* The VM, its vCPUs in long mode, and what their exits mean. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "stress.h"
+
+#define LOW_SIZE (8ULL << 20)
+#define STACK	 0x1000ULL
+
+struct machine machine;
+
+static int must(int r, const char *what)
+{
+	MUST(r >= 0, "%s: %s", what, strerror(errno));
+	return r;
+}
+
+static void set_slot(u32 slot, u32 flags, u64 gpa, u64 size, void *hva)
+{
+	struct kvm_userspace_memory_region r = {slot, flags, gpa, size, (u64)hva};
+
+	must(ioctl(machine.vm, KVM_SET_USER_MEMORY_REGION, &r), "KVM_SET_USER_MEMORY_REGION");
+}
+
+void machine_slot(u32 area, u32 flags, u64 gpa, u64 size, void *hva)
+{
+	set_slot(1 + area, flags, gpa, size, hva);
+}
+
+void machine_dirty_get(u32 area, u64 *bitmap)
+{
+	struct kvm_dirty_log l = {.slot = 1 + area, .dirty_bitmap = bitmap};
+
+	must(ioctl(machine.vm, KVM_GET_DIRTY_LOG, &l), "KVM_GET_DIRTY_LOG");
+}
+
+void machine_dirty_clear(u32 area, u32 npages, u64 *bitmap)
+{
+	struct kvm_clear_dirty_log l = {
+		.slot = 1 + area, .num_pages = npages, .dirty_bitmap = bitmap};
+
+	must(ioctl(machine.vm, KVM_CLEAR_DIRTY_LOG, &l), "KVM_CLEAR_DIRTY_LOG");
+}
+
+/* Identity map of the first 2 GiB in 2 MiB pages. */
+static void write_page_tables(void)
+{
+	u64 *pml4 = (u64 *)(machine.low + GPA_PML4);
+
+	pml4[0] = (GPA_PML4 + PAGE) | 3;
+	for (u64 g = 0; g < 2; g++) {
+		pml4[WORDS + g] = (GPA_PML4 + (2 + g) * PAGE) | 3;
+		for (u64 i = 0; i < WORDS; i++)
+			pml4[(2 + g) * WORDS + i] = (g << 30 | i << 21) | 0x83;
+	}
+}
+
+static void set_registers(struct vcpu *v, u32 index)
+{
+	struct kvm_segment code = {.limit = 0xffffffff,
+				   .selector = 8,
+				   .type = 11,
+				   .present = 1,
+				   .s = 1,
+				   .g = 1,
+				   .l = 1};
+	struct kvm_segment data = {.limit = 0xffffffff,
+				   .selector = 16,
+				   .type = 3,
+				   .present = 1,
+				   .s = 1,
+				   .g = 1,
+				   .db = 1};
+	struct kvm_regs r = {.rflags = 2};
+	struct kvm_sregs s;
+
+	must(ioctl(v->fd, KVM_GET_SREGS, &s), "KVM_GET_SREGS");
+	s.cs = code;
+	s.ds = s.es = s.fs = s.gs = s.ss = data;
+	s.idt.limit = 0;
+	s.cr3 = GPA_PML4;
+	s.cr4 = 1 << 5;		 /* PAE */
+	s.cr0 = 1u << 31 | 0x11; /* PG, ET, PE */
+	s.efer = 0x500;		 /* LME, LMA */
+	must(ioctl(v->fd, KVM_SET_SREGS, &s), "KVM_SET_SREGS");
+	r.rip = GPA_CODE + (u64)((const u8 *)guest_main - __start_guest_text);
+	r.rsp = GPA_STACKS + (index + 1) * STACK - 8;
+	r.rdi = GPA_CONTROL;
+	r.rsi = GPA_CONTROL + (u64)((u8 *)v->g - (u8 *)machine.control);
+	must(ioctl(v->fd, KVM_SET_REGS, &r), "KVM_SET_REGS");
+}
+
+static void create_vcpu(u32 index)
+{
+	enum { ENTRIES = 256 };
+	struct vcpu *v = &machine.vcpus[index];
+	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + ENTRIES * sizeof(c->entries[0]));
+	int size =
+		must(ioctl(machine.kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
+
+	MUST(c, "out of memory");
+	v->fd = must(ioctl(machine.vm, KVM_CREATE_VCPU, index), "KVM_CREATE_VCPU");
+	v->run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	MUST(v->run != MAP_FAILED, "kvm_run: %s", strerror(errno));
+	c->nent = ENTRIES;
+	must(ioctl(machine.kvm, KVM_GET_SUPPORTED_CPUID, c), "KVM_GET_SUPPORTED_CPUID");
+	must(ioctl(v->fd, KVM_SET_CPUID2, c), "KVM_SET_CPUID2");
+	free(c);
+	v->g = &machine.control->vcpus[index];
+}
+
+void machine_create(u32 nvcpus, bool manual)
+{
+	struct kvm_enable_cap cap = {.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = {1}};
+
+	_Static_assert(GPA_CONTROL + sizeof(struct control) <= LOW_SIZE, "control memory");
+	machine.kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
+	machine.vm = must(ioctl(machine.kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
+	machine.nvcpus = nvcpus;
+	machine.manual = manual;
+	if (manual)
+		must(ioctl(machine.vm, KVM_ENABLE_CAP, &cap), "manual dirty log protection");
+	machine.low = mmap(NULL, LOW_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			   -1, 0);
+	MUST(machine.low != MAP_FAILED, "memory: %s", strerror(errno));
+	/* A child's copy on write would move it between two loads of ours: it is not inherited.
+	 */
+	madvise(machine.low, LOW_SIZE, MADV_DONTFORK);
+	machine.control = (struct control *)(machine.low + GPA_CONTROL);
+	memcpy(machine.low + GPA_CODE, __start_guest_text,
+	       (size_t)(__stop_guest_text - __start_guest_text));
+	write_page_tables();
+	ioctl(machine.vm, KVM_SET_TSS_ADDR, 0xfffbd000);
+	set_slot(0, 0, 0, LOW_SIZE, machine.low);
+	for (u32 i = 0; i < nvcpus; i++)
+		create_vcpu(i);
+}
+
+static void report_guest(struct vcpu *v)
+{
+	static const char *const what[] = {"nothing", "a stale byte", "a foreign byte",
+					   "a lost write"};
+	struct gvcpu *g = v->g;
+
+	fail("%s: vCPU %u, %s page %u word %lu: found %#lx, expected %#lx, sequence %u",
+	     what[g->failure], g->index, backing_names[areas[g->area].backing], g->page,
+	     g->word, g->found, g->wanted, LOAD(areas[g->area].pages[g->page].seq));
+}
+
+/* The page was there all the time, so the access had to work. */
+static void check_away(struct vcpu *v, const char *what)
+{
+	struct gvcpu *g = v->g;
+	struct gpage *p = &machine.control->pages[g->area][g->page];
+
+	MUST(g->away || LOAD(p->away) || LOAD(p->aways) != g->aways,
+	     "%s of vCPU %u at %s page %u, which was there (changes before %u, now %u)", what,
+	     g->index, backing_names[areas[g->area].backing], g->page, g->aways,
+	     LOAD(p->aways));
+}
+
+static void mmio(struct vcpu *v)
+{
+	u64 gpa = v->run->mmio.phys_addr;
+
+	MUST(gpa / PAGE == (GPA_AREAS + v->g->area * AREA_STRIDE) / PAGE + v->g->page,
+	     "an MMIO exit at %#lx, which vCPU %u did not touch", gpa, v->g->index);
+	check_away(v, "an MMIO exit");
+	v->mmios++;
+	v->g->hole = 1;
+}
+
+/* False: the guest has stopped. */
+static bool run_once(struct vcpu *v)
+{
+	if (ioctl(v->fd, KVM_RUN, 0)) {
+		if (errno == EINTR || errno == EAGAIN)
+			return true;
+		MUST(errno == EFAULT, "KVM_RUN: %s", strerror(errno));
+		check_away(v, "EFAULT");
+		v->faults++;
+		sched_yield(); /* whoever took it away brings it back */
+		return true;
+	}
+	switch (v->run->exit_reason) {
+	case KVM_EXIT_MMIO:
+		mmio(v);
+		return true;
+	case KVM_EXIT_IO:
+		if (v->run->io.port == PORT_FAILED)
+			report_guest(v);
+		return false;
+	default:
+		fail("exit reason %u of vCPU %u", v->run->exit_reason, v->g->index);
+	}
+}
+
+static void *vcpu_thread(void *arg)
+{
+	while (run_once(arg))
+		;
+	return NULL;
+}
+
+void machine_start(void)
+{
+	for (u32 i = 0; i < machine.nvcpus; i++) {
+		struct vcpu *v = &machine.vcpus[i];
+
+		v->g->index = i;
+		v->g->nareas = nareas;
+		set_registers(v, i);
+		MUST(!pthread_create(&v->thread, NULL, vcpu_thread, v), "out of threads");
+	}
+}
+
+void machine_stop(void)
+{
+	STORE(machine.control->stop, 1);
+	for (u32 i = 0; i < machine.nvcpus; i++)
+		pthread_join(machine.vcpus[i].thread, NULL);
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A stress of guest memory: vCPUs read and count while threads of the VMM change its mappings
+ * and memslots in every way Linux and KVM have, and every byte a vCPU sees is checked.
+ *
+ * Guest memory is areas, one memslot each, one kind of backing each. In each page
+ *   - words 1 to 8 are counters, one for each vCPU: a count that is not what its vCPU wrote
+ *     last is a lost write;
+ *   - the other words hold the page's stamp, which the VMM writes, or 0 where nothing was
+ * written. The oracle is beside it, in memory that nobody changes (struct gpage). It is a
+ * sequence lock: a vCPU that saw no change from before its access to after it must have seen
+ * exactly the expected value. Beside a change it may see old or new, but of this page of this
+ * area only.
+ *
+ * Nothing here knows of userkvm: the same program runs on the real device.
+ */
+#ifndef TESTS_STRESS_MEM_STRESS_H
+#define TESTS_STRESS_MEM_STRESS_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+
+#define PAGE	  4096ULL
+#define WORDS	  (PAGE / 8)
+#define HUGE_PAGE (2ULL << 20)
+#define MAX_VCPUS 8
+#define COUNTERS  9 /* words from here up, and word 0, hold the stamp */
+#define MAX_AREAS 8
+#define PAGES	  512 /* of an area; a huge page */
+
+/* Guest-physical layout; identity-mapped. */
+#define GPA_PML4    0x3000ULL
+#define GPA_CODE    0x10000ULL
+#define GPA_STACKS  0x20000ULL
+#define GPA_CONTROL 0x100000ULL
+#define GPA_AREAS   0x40000000ULL
+#define AREA_STRIDE 0x1000000ULL
+#define GPA_MOVED   0x20000000ULL /* added to an area's address while its memslot is moved */
+
+#define PORT_STOPPED 0x10
+#define PORT_FAILED  0x11
+
+/* What the oracle knows of a page. Written by the VMM, read by the guest. */
+struct gpage {
+	u32 seq;   /* odd while the content changes */
+	u32 away;  /* changes in progress that may make it unreachable */
+	u32 aways; /* such changes so far */
+	u32 reserved;
+	u64 expected; /* every word but the counters */
+};
+
+enum guest_failure {
+	GUEST_FINE,
+	GUEST_STALE,   /* a stable page held something else than expected */
+	GUEST_FOREIGN, /* neither this page's new content nor its old */
+	GUEST_LOST,    /* a counter is not what was written last */
+};
+
+/* A vCPU's own; in the control memory. The counters' state is the guest's alone. */
+struct gvcpu {
+	u64 rng;
+	u32 index, nareas;
+	/* The access being made. */
+	u32 area, page, away, aways;
+	u32 hole; /* set by the VMM: the access became an MMIO exit */
+	u32 failure;
+	u64 found, wanted, word;
+	u64 reads, stable, writes, exact, holes;
+	u32 lastseq[MAX_AREAS][PAGES]; /* seq at the last count, or odd */
+	u32 count[MAX_AREAS][PAGES];
+};
+
+struct control {
+	u32 stop, strict;
+	struct gpage pages[MAX_AREAS][PAGES];
+	struct gvcpu vcpus[MAX_VCPUS];
+};
+
+/* Values say where they belong, so a foreign one shows. The low half is a number that grows. */
+static inline __attribute__((always_inline)) u64 stamp_of(u32 area, u32 page, u32 n)
+{
+	return 5ULL << 60 | (u64)area << 48 | (u64)page << 32 | n;
+}
+
+static inline __attribute__((always_inline)) u64 count_of(u32 vcpu, u32 area, u32 page, u32 n)
+{
+	return n ? 12ULL << 60 | (u64)vcpu << 56 | (u64)area << 48 | (u64)page << 32 | n : 0;
+}
+
+/* ------------------------------------------------------------------ the machine */
+
+struct vcpu {
+	int fd;
+	struct kvm_run *run;
+	pthread_t thread;
+	struct gvcpu *g;
+	u64 faults, mmios;
+};
+
+struct machine {
+	int kvm, vm;
+	u8 *low; /* memslot 0 */
+	struct control *control;
+	u32 nvcpus;
+	bool manual; /* dirty logs are cleared by hand */
+	struct vcpu vcpus[MAX_VCPUS];
+};
+
+extern struct machine machine;
+extern const u8 __start_guest_text[], __stop_guest_text[];
+void guest_main(struct control *control, struct gvcpu *c);
+
+void machine_create(u32 nvcpus, bool manual);
+void machine_start(void);
+void machine_stop(void);
+/* Memslot of an area; size 0 deletes. */
+void machine_slot(u32 area, u32 flags, u64 gpa, u64 size, void *hva);
+void machine_dirty_get(u32 area, u64 *bitmap);
+void machine_dirty_clear(u32 area, u32 npages, u64 *bitmap);
+
+/* ------------------------------------------------------------------ areas */
+
+enum backing {
+	PRIVATE_ANON,
+	SHARED_ANON,
+	MEMFD,
+	TMPFS,
+	FILE_SHARED,
+	FILE_PRIVATE,
+	HUGETLB,
+	NR_BACKINGS,
+};
+
+struct area {
+	enum backing backing;
+	u32 index;
+	u32 npages, unit; /* 4 KiB pages; changes are of `unit` of them */
+	u8 *mem;	  /* at a multiple of HUGE_PAGE */
+	u8 *park;	  /* as much address space, for what is moved away */
+	int fd;		  /* or -1; twice the area's size */
+	u64 gpa;
+	u32 off[PAGES];		/* page of the file behind each page */
+	u64 content[2 * PAGES]; /* the stamp of each page of the file */
+	pthread_mutex_t lock;	/* one change at a time */
+	struct gpage *pages;
+};
+
+extern struct area areas[MAX_AREAS];
+extern u32 nareas;
+extern const char *const backing_names[NR_BACKINGS];
+
+/* False, with the reason printed: this machine has none. */
+bool area_create(enum backing backing);
+void area_destroy(struct area *a);
+/* Map [first, first + n) as the area's kind has it. */
+void area_map(struct area *a, u32 first, u32 n);
+/* What a page mapped anew, or dropped, holds. */
+u64 area_fresh(const struct area *a, u32 page);
+static inline bool area_is_shared(const struct area *a)
+{
+	return a->backing != PRIVATE_ANON && a->backing != FILE_PRIVATE;
+}
+void area_stamp(struct area *a, u32 first, u32 n);
+/* All that is checked when no vCPU runs. */
+void area_check(struct area *a);
+
+/* ------------------------------------------------------------------ changes */
+
+struct changer {
+	u32 seed;
+	u64 done;
+	const char *doing; /* atomic */
+	pthread_t thread;
+};
+
+u32 changer_pick(struct changer *c, u32 n);
+/* One change of one area, at random. */
+void change_something(struct changer *c);
+/* Which changes were made how often. */
+void changes_print(void);
+
+/* ------------------------------------------------------------------ calls */
+
+/* Of every call that changes mappings: through libc, or so that nobody sees it. */
+extern bool unseen;
+void *call_mmap(void *addr, size_t len, int prot, int flags, int fd, u64 off);
+void call_munmap(void *addr, size_t len);
+/* -1 where Linux has no such move. */
+long call_mremap(void *addr, size_t old, size_t len, int flags, void *to);
+void call_mprotect(void *addr, size_t len, int prot);
+int call_madvise(void *addr, size_t len, int advice);
+int call_punch(int fd, u64 off, u64 len);
+void call_truncate(int fd, u64 len);
+int call_ioctl(int fd, unsigned long request, void *arg);
+int call_fork(void);
+
+/* Ends the process with a message that names the seed. */
+void fail(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
+#define MUST(condition, ...)                                                                   \
+	do {                                                                                   \
+		if (!(condition))                                                              \
+			fail(__VA_ARGS__);                                                     \
+	} while (0)
+
+#define LOAD(x)	    __atomic_load_n(&(x), __ATOMIC_SEQ_CST)
+#define STORE(x, v) __atomic_store_n(&(x), (v), __ATOMIC_SEQ_CST)
+#define ADD(x, v)   __atomic_fetch_add(&(x), (v), __ATOMIC_SEQ_CST)
+
+#endif
