@@ -97,6 +97,24 @@ static long enable_manual_protect(struct abi_vm *avm, struct vm *vm, const u64 *
 	return mmu_set_manual_protect(vm->mmu, args[0]);
 }
 
+static long enable_dirty_ring(struct abi_vm *avm, struct vm *vm, const u64 *args)
+{
+	u64 size = args[0];
+	long r = -EINVAL;
+
+	if (!size || (size & (size - 1)) || size < PAGE_SIZE)
+		return -EINVAL;
+	if (size > UAPI_RING_MAX)
+		return -E2BIG;
+	mutex_lock(&vm->lock);
+	if (!vm->nvcpus)
+		r = mmu_ring_enable(vm->mmu, (u32)(size / sizeof(struct kvm_dirty_gfn)));
+	if (!r)
+		vm->dirty_ring_size = (u32)size;
+	mutex_unlock(&vm->lock);
+	return r;
+}
+
 static long enable_halt_poll(struct abi_vm *avm, struct vm *vm, const u64 *args)
 {
 	return args[0] > UINT32_MAX ? -EINVAL : 0; /* nanoseconds, 32 bits */

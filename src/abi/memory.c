@@ -57,6 +57,8 @@ long vm_ioctl_get_dirty_log(struct call *c)
 {
 	const struct kvm_dirty_log *l = (void *)c->buf;
 
+	if (c->vm->dirty_ring_size) /* api.rst, 8.29: one or the other */
+		return -ENXIO;
 	if (bad_slot(l->slot))
 		return -EINVAL;
 	return mmu_dirty_get(c->vm->mmu, l->slot, l->dirty_bitmap);
@@ -66,6 +68,8 @@ long vm_ioctl_clear_dirty_log(struct call *c)
 {
 	const struct kvm_clear_dirty_log *l = (void *)c->buf;
 
+	if (c->vm->dirty_ring_size)
+		return -ENXIO;
 	if (bad_slot(l->slot) || l->first_page & 63)
 		return -EINVAL;
 	return mmu_dirty_clear(c->vm->mmu, l->slot, l->first_page, l->num_pages,
@@ -75,6 +79,14 @@ long vm_ioctl_clear_dirty_log(struct call *c)
 long vm_ioctl_set_nr_mmu_pages(struct call *c)
 {
 	return (u32)c->arg < UAPI_MIN_MMU_PAGES ? -EINVAL : 0;
+}
+
+long vm_ioctl_reset_dirty_rings(struct call *c)
+{
+	u32 n;
+	int r = mmu_ring_reset(c->vm->mmu, &n);
+
+	return r ? r : (long)n;
 }
 
 long vm_ioctl_set_tss_addr(struct call *c)
@@ -182,12 +194,22 @@ static void set_pages(struct abi_vm *avm, struct vcpu *v, struct run_pages *p)
 	v->run_page = p->map;
 	v->immediate_exit = &av->run->immediate_exit;
 	v->coalesced_ring = avm->ring;
+	if (v->vm->dirty_ring_size)
+		mmu_ring_attach(&v->cpu->mmu, p->map + UAPI_RING_PAGE * PAGE_SIZE);
 }
 
 struct vcpu_alloc {
 	struct run_pages pages;
 	struct abi_vcpu vcpu;
 };
+
+/* The dirty ring stands where the VMM will map it; what lies between is never touched. */
+static size_t vcpu_file_size(const struct vm *vm)
+{
+	if (!vm->dirty_ring_size)
+		return UAPI_RUN_PAGES * PAGE_SIZE;
+	return UAPI_RING_PAGE * PAGE_SIZE + vm->dirty_ring_size;
+}
 
 long vm_ioctl_create_vcpu(struct call *c)
 {
@@ -202,7 +224,7 @@ long vm_ioctl_create_vcpu(struct call *c)
 	if (!a)
 		return -ENOMEM;
 	snprintf(name, sizeof(name), "userkvm:vcpu:%u", (u32)c->arg);
-	fd = file_create(FILE_VCPU, name, UAPI_RUN_PAGES * PAGE_SIZE, O_CLOEXEC, &f);
+	fd = file_create(FILE_VCPU, name, vcpu_file_size(c->vm), O_CLOEXEC, &f);
 	if (fd < 0) {
 		free(a);
 		return fd;

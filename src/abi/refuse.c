@@ -46,6 +46,16 @@ bool abi_fstat(int fd, struct stat *st)
 	return true;
 }
 
+/* A dirty ring is shared with the vCPU or not mapped at all. */
+static bool private_ring(const struct abi_file *f, size_t len, int flags, off_t off)
+{
+	off_t ring_at = UAPI_RING_PAGE * PAGE_SIZE;
+
+	return f->kind == FILE_VCPU && f->avm->vm->dirty_ring_size &&
+	       (flags & MAP_TYPE) == MAP_PRIVATE && off + (off_t)len > ring_at &&
+	       off < ring_at + (off_t)f->avm->vm->dirty_ring_size;
+}
+
 int abi_mmap_check(int fd, size_t len, int prot, int flags, off_t off)
 {
 	struct abi_file *f = file_get(fd);
@@ -58,6 +68,8 @@ int abi_mmap_check(int fd, size_t len, int prot, int flags, off_t off)
 		r = -EPERM;
 	else if (f->kind != FILE_VCPU && f->kind != FILE_FOREIGN)
 		r = -ENODEV;
+	else if (private_ring(f, len, flags, off))
+		r = -EINVAL;
 	file_put(f);
 	return r;
 }

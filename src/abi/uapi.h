@@ -13,6 +13,7 @@
 #define UAPI_PIO_PAGE	       1  /* KVM_PIO_PAGE_OFFSET */
 #define UAPI_COALESCED_PAGE    2  /* KVM_COALESCED_MMIO_PAGE_OFFSET */
 #define UAPI_RING_PAGE	       64 /* KVM_DIRTY_LOG_PAGE_OFFSET */
+#define UAPI_RING_MAX	       (65536 * sizeof(struct kvm_dirty_gfn))
 #define UAPI_MAX_CPUID_ENTRIES 256
 #define UAPI_MAX_MSRS	       256 /* entries in one KVM_GET_MSRS or KVM_SET_MSRS */
 #define UAPI_MAX_ROUTES	       4096

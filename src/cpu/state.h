@@ -178,6 +178,7 @@ enum cpu_exit_reason {
 	CPU_EXIT_HYPERCALL,
 	CPU_EXIT_SET_TPR,    /* CR8 written with the APIC in the VMM */
 	CPU_EXIT_NOMEM,
+	CPU_EXIT_RING_FULL,  /* the dirty ring is: only a reset makes the vCPU go on */
 	CPU_EXIT_IOAPIC_EOI, /* eoi_vector: split irqchip, the VMM's I/O APIC wants to know */
 };
 

@@ -239,7 +239,7 @@ static void use_end(struct mmu_cache *c)
 	/* As a zap does: begin has not returned, so the page is still the one that was used. */
 	mmu->ops->zapped(mmu->primary, c->pfn, c->page_backed, true, wrote && c->dirties);
 	if (wrote)
-		code = mmu_log_write(mmu, c->gpa >> PAGE_SHIFT);
+		code = mmu_log_write(mmu, c->vcpu, c->gpa >> PAGE_SHIFT);
 	sync_add(&c->uses, 1);
 	mmu_wake_waiters(mmu);
 	if (code)

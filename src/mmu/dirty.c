@@ -27,18 +27,21 @@ struct slot_log *slot_log_alloc(u64 npages, bool set)
 	return l;
 }
 
-void memslot_mark_dirty(struct memslot *s, gfn_t gfn)
+void memslot_mark_dirty(struct mmu_vcpu *v, struct memslot *s, gfn_t gfn)
 {
 	u64 page = gfn - s->base_gfn;
 
 	if (!s->log)
 		return;
+	if (v && v->ring.entry) {
+		ring_add(v, s->id, page);
+		return;
+	}
 	if (!(sync_load(&s->log->word[page / 64]) & BIT(page % 64)))
 		sync_or(&s->log->word[page / 64], BIT(page % 64));
 }
 
-/* Clear dirty in the SPTEs of the pages whose bits are set. mmu_lock held for write. */
-static bool protect_word(struct mmu *mmu, gfn_t gfn, u64 bits)
+bool dirty_protect_word(struct mmu *mmu, gfn_t gfn, u64 bits)
 {
 	struct tree_iter it;
 	bool changed = false;
@@ -70,7 +73,7 @@ static void protect(struct mmu *mmu, struct memslot *s, u64 first, const u64 *bi
 		mmu_lock_write(mmu);
 		for (; w < end; w++) {
 			if (bits[w])
-				changed |= protect_word(mmu, s->base_gfn + first + w * 64, bits[w]);
+				changed |= dirty_protect_word(mmu, s->base_gfn + first + w * 64, bits[w]);
 		}
 		mark = mmu_zap_mark(mmu, changed);
 		mmu_unlock_write(mmu);

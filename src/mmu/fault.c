@@ -7,7 +7,7 @@
 /* ------------------------------------------------------------------ the lock-free walk */
 
 /* A leaf serves an access when it allows it; accessed and dirty are set on the way. */
-static bool leaf_use(struct mmu *mmu, struct memslot *slot, gfn_t gfn, u64 *sptep, u64 *s,
+static bool leaf_use(struct mmu_vcpu *v, struct memslot *slot, gfn_t gfn, u64 *sptep, u64 *s,
 		     unsigned access)
 {
 	bool write = access & MMU_WRITE;
@@ -20,7 +20,7 @@ static bool leaf_use(struct mmu *mmu, struct memslot *slot, gfn_t gfn, u64 *spte
 			return false;
 		if ((old & want) == want)
 			return true;
-		if (!tree_set_atomic(mmu, sptep, spte_level(old), s, old | want))
+		if (!tree_set_atomic(v->mmu, sptep, spte_level(old), s, old | want))
 			continue;
 		*s = old | want;
 		/*
@@ -29,7 +29,7 @@ static bool leaf_use(struct mmu *mmu, struct memslot *slot, gfn_t gfn, u64 *spte
 		 * between the two harvests.
 		 */
 		if (want & ~old & SPTE_DIRTY)
-			memslot_mark_dirty(slot, gfn);
+			memslot_mark_dirty(v, slot, gfn);
 		return true;
 	}
 }
@@ -48,7 +48,7 @@ static int translate_fast(struct mmu_vcpu *v, gfn_t gfn, unsigned access, struct
 		goto out;
 	}
 	s = tree_lookup(v->mmu, gfn, &sptep);
-	if (s && leaf_use(v->mmu, slot, gfn, sptep, &s, access)) {
+	if (s && leaf_use(v, slot, gfn, sptep, &s, access)) {
 		gfn_t off = gfn & (LEVEL_PAGES(spte_level(s)) - 1);
 
 		out->host = (u8 *)(spte_host(s) + (off << PAGE_SHIFT));
@@ -67,6 +67,8 @@ int mmu_translate(struct mmu_vcpu *v, gpa_t gpa, unsigned access, struct mmu_xla
 	int r;
 
 	assert(v->mode == MMU_IN_GUEST);
+	if ((access & MMU_WRITE) && mmu_ring_full(v))
+		return -EINTR;
 	while ((r = translate_fast(v, gfn, access, out)) == -EAGAIN) {
 		mmu_vcpu_leave(v);
 		r = mmu_fault(v, gfn, access, NULL);
@@ -153,7 +155,7 @@ static int fault_install(struct fault *f, struct memslot *slot, int *level, stru
 		--*level;
 	}
 	if (!r && write)
-		memslot_mark_dirty(slot, f->gfn);
+		memslot_mark_dirty(f->v, slot, f->gfn);
 	return r;
 }
 

@@ -73,9 +73,11 @@ struct memslot *memslot_by_id(struct mmu *mmu, u32 id);
 int memslots_init(struct mmu *mmu);
 void memslots_fini(struct mmu *mmu);
 
-/* Set a page's bit in the dirty log, if its slot has one. In an RCU read side or under mmu_lock,
- * after the store to the SPTE that lets writes through. */
-void memslot_mark_dirty(struct memslot *s, gfn_t gfn);
+/*
+ * v dirties a page: set its bit in the dirty log, if its slot has one, or list it in v's ring. In an
+ * RCU read side or under mmu_lock, after the store to the SPTE that lets writes through. v's thread.
+ */
+void memslot_mark_dirty(struct mmu_vcpu *v, struct memslot *s, gfn_t gfn);
 
 /* ------------------------------------------------------------------ tree.c */
 
@@ -210,6 +212,13 @@ bool code_marked(struct memslot *s, gfn_t gfn);
 struct slot_code *slot_code_alloc(u64 npages);
 void slot_code_free(struct slot_code *c);
 struct slot_log *slot_log_alloc(u64 npages, bool set);
+/* Clear dirty in the SPTEs of the pages gfn + n whose bits n are set: true when one had it. mmu_lock
+ * held for write. */
+bool dirty_protect_word(struct mmu *mmu, gfn_t gfn, u64 bits);
+
+/* ring.c: list a page; the same after a host-side write, unless it is listed. v's thread. */
+void ring_add(struct mmu_vcpu *v, u32 slot, u64 offset);
+void ring_add_written(struct mmu_vcpu *v, u32 slot, u64 offset);
 
 /* ------------------------------------------------------------------ the VM's memory */
 
@@ -223,6 +232,7 @@ struct mmu {
 	struct memslot **by_id;	 /* MMU_USER_SLOTS pointers; slots_lock */
 	u64 serial;		 /* last given; slots_lock */
 	u64 manual_protect;	 /* slots_lock */
+	u32 ring_entries;	 /* of each vCPU's dirty ring, 0: none; slots_lock; never changes back */
 
 	struct rwlock lock;	 /* mmu_lock */
 	bool exclusive;		 /* mmu_lock is held for write */
@@ -265,8 +275,11 @@ struct mmu {
 	u64 stat_flushes, stat_invalidations; /* atomic */
 };
 
-/* A host-side write to gfn was done: log it. True: vCPUs run code from there and are to be told. */
-bool mmu_log_write(struct mmu *mmu, gfn_t gfn);
+/*
+ * A host-side write to gfn was done, by the thread of `v` or (NULL, and then in no ring) of no vCPU:
+ * log it. True: vCPUs run code from there and are to be told.
+ */
+bool mmu_log_write(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn);
 
 /* A reference, unless the last is gone. */
 bool mmu_get_unless_gone(struct mmu *mmu);

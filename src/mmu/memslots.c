@@ -398,7 +398,7 @@ static void slot_swap(struct mmu *mmu, struct memslots *m, struct memslot *old,
 		interval_insert(&mmu->hva_tree, &new_->by_hva);
 	if (reflag && new_->log)
 		zapped = tree_start_logging(mmu, old->base_gfn, old->base_gfn + old->npages,
-					    mmu->manual_protect & 2);
+					    (mmu->manual_protect & 2) && !mmu->ring_entries);
 	else if (old) /* gone, moved, or to be faulted in anew as large as may be */
 		zapped = tree_zap(mmu, old->base_gfn, old->base_gfn + old->npages, &f);
 	mark = mmu_zap_mark(mmu, zapped);

@@ -212,7 +212,7 @@ int mmu_read_guest(struct mmu *mmu, gpa_t gpa, void *buf, u64 len)
 	return 0;
 }
 
-bool mmu_log_write(struct mmu *mmu, gfn_t gfn)
+bool mmu_log_write(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn)
 {
 	struct memslot *s;
 	bool code = false;
@@ -220,7 +220,10 @@ bool mmu_log_write(struct mmu *mmu, gfn_t gfn)
 	sync_rcu_read_lock();
 	s = memslot_find(mmu, gfn);
 	if (s) {
-		memslot_mark_dirty(s, gfn);
+		if (v && v->ring.entry && s->log)
+			ring_add_written(v, s->id, gfn - s->base_gfn);
+		else
+			memslot_mark_dirty(NULL, s, gfn);
 		code = code_marked(s, gfn);
 	}
 	sync_rcu_read_unlock();
@@ -236,7 +239,7 @@ static int write_page(struct mmu *mmu, gpa_t gpa, const void *buf, u64 n)
 
 	if (hva && !readonly)
 		r = mmu->ops->copy_to(mmu->primary, hva + (gpa & ~PAGE_MASK), buf, n);
-	if (!r && mmu_log_write(mmu, gpa >> PAGE_SHIFT))
+	if (!r && mmu_log_write(mmu, NULL, gpa >> PAGE_SHIFT))
 		mmu_request_all(mmu, MMU_REQ_CODE);
 	mmu_user_end(mmu, turn);
 	return r;

@@ -44,6 +44,22 @@ enum mmu_request {
 	MMU_REQ_OWNER_SHIFT = 8, /* first bit of the owner's requests */
 };
 
+/* An entry of a dirty ring, as KVM and the VMM share it (struct kvm_dirty_gfn). */
+struct mmu_dirty_gfn {
+	u32 flags;
+	u32 slot; /* as in struct mmu_region */
+	u64 offset; /* page in the slot */
+};
+#define MMU_DIRTY_GFN_DIRTY (1u << 0) /* the vCPU: there is something here */
+#define MMU_DIRTY_GFN_RESET (1u << 1) /* the VMM: it was collected */
+
+struct mmu_ring {
+	struct mmu_dirty_gfn *entry; /* NULL: none; atomic */
+	u32 mask;
+	u32 added; /* by the vCPU's thread; atomic */
+	u32 taken; /* under slots_lock; atomic */
+};
+
 /* Embedded in the vCPU by cpu/. Fields are mmu/'s unless said otherwise. */
 struct mmu_vcpu {
 	u32 requests;  /* enum mmu_request; set by anyone, cleared by the vCPU's thread */
@@ -55,7 +71,7 @@ struct mmu_vcpu {
 	struct mmu *mmu;
 	void *owner;   /* the vCPU as mmu_vcpu_ops know it */
 	u32 index;
-	void *ring;    /* dirty ring, or NULL */
+	struct mmu_ring ring;
 	u64 stat_faults, stat_mmio_cached; /* statistics, this thread only */
 	const struct mmu_vcpu_ops *ops;
 	struct mmu_vcpu *next; /* in mmu->vcpus */
@@ -120,7 +136,7 @@ struct mmu_xlat {
  *
  * 0; -ENOENT: no memslot, or a write to a read-only one (MMIO); -EFAULT, -EHWPOISON: the VMM's
  * mapping cannot serve it (v is back in guest mode; the run ends with KVM's error);
- * -EINTR: interrupted(); -ENOMEM.
+ * -EINTR: interrupted(), or a write and the dirty ring is full (mmu_ring_full()); -ENOMEM.
  * A write marks the page dirty and is logged before it returns.
  */
 int mmu_translate(struct mmu_vcpu *v, gpa_t gpa, unsigned access, struct mmu_xlat *out);
@@ -198,6 +214,18 @@ int mmu_dirty_clear(struct mmu *mmu, u32 slot, u64 first_page, u32 npages,
 		    const void *user_bitmap);
 /* KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2's argument: bit 0 manual protect, bit 1 initially set. */
 int mmu_set_manual_protect(struct mmu *mmu, u64 flags);
+
+/*
+ * Dirty rings in the place of dirty logs. enable: before there are vCPUs; -EINVAL the second time
+ * or for a number that is too small or no power of two. attach: before the vCPU runs; memory of
+ * zeroes, which the VMM may see and change. full: the vCPU is to leave for the VMM; it dirties
+ * nothing more until a reset, which takes out what the VMM has marked and counts it (-EINVAL
+ * without rings; sleeps).
+ */
+int mmu_ring_enable(struct mmu *mmu, u32 entries);
+void mmu_ring_attach(struct mmu_vcpu *v, struct mmu_dirty_gfn *entries);
+bool mmu_ring_full(const struct mmu_vcpu *v);
+int mmu_ring_reset(struct mmu *mmu, u32 *n);
 
 /* Every vCPU: request bits, and a kick. */
 void mmu_request_all(struct mmu *mmu, u32 bits);

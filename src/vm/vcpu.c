@@ -200,6 +200,10 @@ static int run_loop(struct vcpu *v)
 			r = 1;
 			continue;
 		}
+		if (mmu_ring_full(&v->cpu->mmu)) {
+			v->exit->reason = CPU_EXIT_RING_FULL;
+			return 0;
+		}
 		cpu_run(v->cpu);
 		r = after_run(v);
 	} while (r > 0);

@@ -104,6 +104,7 @@ struct vm {
 	u32 user_space_msr; /* KVM_CAP_X86_USER_SPACE_MSR's mask */
 	u64 disabled_exits, disabled_quirks, exits_on_hypercall;
 	u32 max_vcpu_id;
+	u32 dirty_ring_size; /* bytes, 0: dirty logs */
 	bool hide_platform_info; /* KVM_CAP_MSR_PLATFORM_INFO switched off */
 	struct msr_filter *msr_filter; /* vm/msr_filter.c; RCU */
 };
