@@ -106,6 +106,8 @@ static long irq_line(struct call *c, int *status)
 
 	if (!c->vm->irqchip)
 		return -ENXIO;
+	if (l->level)
+		vm_distrust_code(c->vm);
 	*status = irqchip_set_gsi(c->vm->irqchip, IRQ_SOURCE_USER, l->irq, l->level);
 	return 0;
 }
@@ -133,6 +135,7 @@ long vm_ioctl_signal_msi(struct call *c)
 
 	if (!c->vm->irqchip || m->flags)
 		return -EINVAL;
+	vm_distrust_code(c->vm);
 	return irqchip_send_msi(c->vm->irqchip, m);
 }
 

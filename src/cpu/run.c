@@ -365,7 +365,9 @@ void cpu_run(struct cpu *c)
 	c->unwind = &env;
 	c->op = NULL;
 	/* The VMM, or a device it drives, may have stored into code since the last run. */
-	code_cache_distrust(c);
+	if (!c->code_trusted)
+		code_cache_distrust(c);
+	c->code_trusted = false;
 	native_enter(c);
 	mmu_vcpu_enter(&c->mmu);
 	if (_setjmp(env))

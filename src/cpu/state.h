@@ -337,6 +337,8 @@ struct cpu {
 	bool halted;	   /* HLT executed; the owner decides what that means */
 	bool stepping;	   /* run.c executes one instruction */
 	bool resumed;	   /* which began with RF set */
+	bool code_trusted; /* the owner's word, good for one cpu_run(): since the last one nobody
+			      else had reason to store into code */
 	bool request_irq_window; /* leave with IRQ_WINDOW as soon as IF allows */
 
 	/* Guest debug (KVM_SET_GUEST_DEBUG). */

@@ -44,6 +44,7 @@ static void inject(struct vm_irq *irq, const struct irqfd *f)
 
 	if (!eventfd_take(f->fd))
 		return;
+	vm_distrust_code(irq->vm);
 	if (f->resample_fd >= 0) {
 		irqchip_set_gsi(ic, IRQ_SOURCE_IRQFD, f->gsi, true);
 		return;

@@ -145,6 +145,14 @@ static bool take_eoi(struct vcpu *v)
 	return false;
 }
 
+void vm_distrust_code(struct vm *vm)
+{
+	u32 n = sync_load_acquire(&vm->nvcpus);
+
+	for (u32 i = 0; i < n; i++)
+		mmu_vcpu_request(&vm->vcpu[i]->cpu->mmu, MMU_REQ_CODE);
+}
+
 /* 1: go on; 0 or -errno: vcpu_run()'s result. */
 static int after_run(struct vcpu *v)
 {
@@ -206,6 +214,8 @@ static int run_loop(struct vcpu *v)
 		}
 		cpu_run(v->cpu);
 		r = after_run(v);
+		/* A halt that ends without the VMM, by a timer say, changed no code. */
+		v->cpu->code_trusted = r > 0;
 	} while (r > 0);
 	return r;
 }
@@ -214,6 +224,7 @@ int vcpu_run(struct vcpu *v)
 {
 	int r;
 
+	v->cpu->code_trusted = false;
 	v->leave_soon = v->immediate_exit && __atomic_load_n(v->immediate_exit, __ATOMIC_RELAXED);
 	sync_store(&v->tid, (int)syscall(SYS_gettid));
 	signals_run_begin(v, v->has_sigmask ? &v->sigmask : NULL);

@@ -128,6 +128,11 @@ int vm_create_irqchip(struct vm *vm, enum irqchip_mode mode, u32 pins);
  * caller holds vcpu->mutex.
  */
 int vcpu_run(struct vcpu *v);
+/*
+ * A device of the VMM's is about to raise an interrupt, and may have stored into code before:
+ * every vCPU compares what it has cached before it runs on. Any thread, any lock.
+ */
+void vm_distrust_code(struct vm *vm);
 /* Make it look at its requests. Any thread, any lock, any state. */
 void vcpu_kick(struct vcpu *v);
 void vcpu_post(struct vcpu *v, u32 request_bits); /* request and kick */

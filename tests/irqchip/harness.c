@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "harness.h"
 
+#include "sync/atomic.h"
+#include "vm/vm.h"
+
 struct machine m;
 static u64 fake_now;
 
@@ -78,6 +81,14 @@ static const struct irqchip_ops ops = {
 u64 clock_now(void)
 {
 	return fake_now;
+}
+
+u32 distrusts;
+
+/* vm/vcpu.c's, for vm/irq.c. */
+void vm_distrust_code(struct vm *vm)
+{
+	sync_add(&distrusts, 1);
 }
 
 void clock_advance(u64 ns)

@@ -28,6 +28,7 @@ struct machine {
 };
 
 extern struct machine m;
+extern u32 distrusts; /* calls of vm_distrust_code(), which only counts here; atomic */
 
 void machine_create(enum irqchip_mode mode, u32 nvcpus);
 int machine_teardown(void **state);

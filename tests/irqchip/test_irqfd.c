@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include "harness.h"
+#include "sync/atomic.h"
 #include "vm/irq.h"
 
 #define VECTOR 0x55
@@ -75,8 +76,10 @@ static void signal_raises_the_gsi(void **state)
 	ioapic_redirect(GSI, VECTOR);
 	assert_int_equal(irqfd(fd, GSI, 0, 0), 0);
 	for (u32 i = 0; i < 3; i++) {
+		distrusts = 0;
 		signal_fd(fd);
 		assert_true(arrives());
+		assert_int_equal(sync_load(&distrusts), 1); /* before the interrupt */
 		assert_int_equal(irq_get(0), VECTOR);
 		apic_write(0, APIC_EOI, 0);
 	}

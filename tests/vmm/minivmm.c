@@ -35,7 +35,7 @@ static void set_cpuid(struct minivmm *v)
 	free(c);
 }
 
-void minivmm_create(struct minivmm *v)
+static void create(struct minivmm *v, int irqchip)
 {
 	struct kvm_userspace_memory_region slot = {.memory_size = MINIVMM_MEM};
 
@@ -50,10 +50,22 @@ void minivmm_create(struct minivmm *v)
 	 * elsewhere. */
 	ioctl(v->vm, KVM_SET_TSS_ADDR, 0xfffbd000);
 	must(ioctl(v->vm, KVM_SET_USER_MEMORY_REGION, &slot), "KVM_SET_USER_MEMORY_REGION");
+	if (irqchip)
+		must(ioctl(v->vm, KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP");
 	v->vcpu = must(ioctl(v->vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
 	v->run_size = must(ioctl(v->kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
 	v->run = must_map(v->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->vcpu);
 	set_cpuid(v);
+}
+
+void minivmm_create(struct minivmm *v)
+{
+	create(v, 0);
+}
+
+void minivmm_create_with_irqchip(struct minivmm *v)
+{
+	create(v, 1);
 }
 
 void minivmm_destroy(struct minivmm *v)

@@ -2,9 +2,9 @@
 /*
  * tests/vmm/minivmm.h: a VMM of a few dozen lines, for tests that are clients of /dev/kvm.
  *
- * One VM, one vCPU, one memslot at guest-physical 0, no interrupt controller. It knows nothing
- * of userkvm: the same binary runs on the real device. Every function ends the process with a
- * message when a call fails that must not.
+ * One VM, one vCPU, one memslot at guest-physical 0, and interrupt controllers if asked for. It
+ * knows nothing of userkvm: the same binary runs on the real device. Every function ends the
+ * process with a message when a call fails that must not.
  */
 #ifndef TESTS_VMM_MINIVMM_H
 #define TESTS_VMM_MINIVMM_H
@@ -47,6 +47,7 @@ struct guest_code {
 		__attribute__((unused)) = {guest_##name, guest_##name##_end}
 
 void minivmm_create(struct minivmm *v);
+void minivmm_create_with_irqchip(struct minivmm *v);
 void minivmm_destroy(struct minivmm *v);
 /* Copy the code to MINIVMM_CODE and point a vCPU in that mode at it; IDT limit 0, IF clear. */
 void minivmm_load(struct minivmm *v, enum minivmm_mode mode, struct guest_code code);
