@@ -79,30 +79,72 @@ class Monitor:
         self.events.remove(name)
 
 
-class Machine:
+class Console:
+    """What a program prints, as it prints it, and lines typed at it."""
+
+    def __init__(self, process):
+        self.process = process
+        self.text = ""
+        self.seen = 0  # what expect() has already gone past
+        self.changed = threading.Condition()
+        self.ended = False
+        self.reader = threading.Thread(target=self.pump, daemon=True)
+        self.reader.start()
+
+    def pump(self):
+        while True:
+            chunk = os.read(self.process.stdout.fileno(), 65536)
+            with self.changed:
+                self.text += chunk.decode(errors="replace").replace("\r", "")
+                self.ended = not chunk
+                self.changed.notify_all()
+            if not chunk:
+                return
+
+    def expect(self, wanted, timeout=COMMAND_TIMEOUT):
+        """Wait for text on the console after what was waited for before; what came before it."""
+        deadline = time.monotonic() + timeout
+        with self.changed:
+            while True:
+                at = self.text.find(wanted, self.seen)
+                if at >= 0:
+                    before, self.seen = self.text[self.seen:at], at + len(wanted)
+                    return before
+                if self.text.find("Kernel panic", self.seen) >= 0:
+                    raise Failed(f"the guest panicked before {wanted!r}")
+                left = deadline - time.monotonic()
+                if self.ended or left <= 0:
+                    raise Failed(f"{'QEMU ended' if self.ended else 'timeout'} before {wanted!r}")
+                self.changed.wait(left)
+
+    def type(self, line):
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+
+class Machine(Console):
     """One QEMU. Use it as a context manager: nothing outlives the block."""
 
     def __init__(self, machine, *arguments, append="", shell=False, drivers=False,
-                 kernel="vmlinuz", accel=ACCEL, pass_fds=()):
+                 kernel="vmlinuz", accel=ACCEL, pass_fds=(), sockets=None):
         self.dir = tempfile.TemporaryDirectory(prefix="userkvm-pc.")
-        monitor = os.path.join(self.dir.name, "monitor")
         boot = ["quiet userkvm.shell" if shell else "earlyprintk=ttyS0", append]
         self.command = ([USERKVM, "run", "--"] if accel == "kvm" else []) + [
             "qemu-system-x86_64", "-accel", accel, "-M", machine,
             "-kernel", os.path.join(GUEST, kernel), "-initrd", self.initrd(drivers),
             "-append", " ".join(["console=ttyS0"] + boot).strip(), "-nodefaults", "-nographic",
-            "-serial", "stdio", "-qmp", f"unix:{monitor},server=on,wait=off"] + list(arguments)
-        self.text = ""
-        self.seen = 0  # what expect() has already gone past
-        self.changed = threading.Condition()
-        self.ended = False
+            "-serial", "stdio",
+            "-qmp", f"unix:{self.socket_path('monitor')},server=on,wait=off"] + list(arguments)
+        for name, options in (sockets or {}).items():
+            self.command += ["-chardev", f"socket,id={name},path={self.socket_path(name)},{options}"]
         self.started = time.monotonic()
-        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE,
-                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                        pass_fds=pass_fds)
-        self.reader = threading.Thread(target=self.pump, daemon=True)
-        self.reader.start()
-        self.monitor_path, self._monitor = monitor, None
+        super().__init__(subprocess.Popen(self.command, stdin=subprocess.PIPE,
+                                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                          pass_fds=pass_fds))
+        self._monitor = None
+
+    def socket_path(self, name):
+        return os.path.join(self.dir.name, name)
 
     def initrd(self, drivers):
         if not drivers:
@@ -124,37 +166,11 @@ class Machine:
         self.process.wait()
         self.dir.cleanup()
 
-    def pump(self):
-        while True:
-            chunk = os.read(self.process.stdout.fileno(), 65536)
-            with self.changed:
-                self.text += chunk.decode(errors="replace").replace("\r", "")
-                self.ended = not chunk
-                self.changed.notify_all()
-            if not chunk:
-                return
-
     @property
     def monitor(self):
         if not self._monitor:
-            self._monitor = Monitor(self.monitor_path)
+            self._monitor = Monitor(self.socket_path("monitor"))
         return self._monitor
-
-    def expect(self, wanted, timeout=COMMAND_TIMEOUT):
-        """Wait for text on the console after what was waited for before; what came before it."""
-        deadline = time.monotonic() + timeout
-        with self.changed:
-            while True:
-                at = self.text.find(wanted, self.seen)
-                if at >= 0:
-                    before, self.seen = self.text[self.seen:at], at + len(wanted)
-                    return before
-                if self.text.find("Kernel panic", self.seen) >= 0:
-                    raise Failed(f"the guest panicked before {wanted!r}")
-                left = deadline - time.monotonic()
-                if self.ended or left <= 0:
-                    raise Failed(f"{'QEMU ended' if self.ended else 'timeout'} before {wanted!r}")
-                self.changed.wait(left)
 
     def boot(self):
         """To the line that every boot test looks for; the seconds it took."""
@@ -167,10 +183,6 @@ class Machine:
         self.expect(SHELL)
         self.expect(PROMPT)
         return took
-
-    def type(self, line):
-        self.process.stdin.write(line.encode() + b"\n")
-        self.process.stdin.flush()
 
     def sh(self, line, timeout=COMMAND_TIMEOUT):
         """A command in the guest's shell that must succeed; its output."""
