@@ -151,7 +151,7 @@ int file_create(enum file_kind kind, const char *name, size_t size, int flags,
 		goto fail;
 	if (size) {
 		f->map = (void *)syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE,
-					 MAP_SHARED, fd, 0);
+					 MAP_SHARED, fd, 0L);
 		if (f->map == MAP_FAILED) {
 			f->map = NULL;
 			goto fail;

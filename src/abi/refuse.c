@@ -96,7 +96,7 @@ void abi_mapped(int fd, void *addr, size_t len, int prot, off_t off)
 		goto out;
 	/* Old size 0 makes a second mapping of a shared one's pages. */
 	to = (u8 *)addr + (ring_at - off);
-	if ((void *)syscall(SYS_mremap, ring, 0, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
+	if ((void *)syscall(SYS_mremap, ring, 0L, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED,
 			    to) == to)
 		syscall(SYS_mprotect, to, PAGE_SIZE, prot);
 out:

@@ -130,10 +130,10 @@ static int map_code(void)
 		syscall(SYS_close, fd);
 		return r;
 	}
-	rw = (void *)syscall(SYS_mmap, NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	rx = (void *)syscall(SYS_mmap, NULL, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+	rw = (void *)syscall(SYS_mmap, NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0L);
+	rx = (void *)syscall(SYS_mmap, NULL, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0L);
 	native_insn_map = (void *)syscall(SYS_mmap, NULL, CODE_SIZE / 8, PROT_READ | PROT_WRITE,
-					  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+					  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
 	r = -errno;
 	syscall(SYS_close, fd);
 	if (rw == MAP_FAILED || rx == MAP_FAILED || native_insn_map == MAP_FAILED)

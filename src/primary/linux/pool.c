@@ -31,7 +31,7 @@ void pool_reset(void)
 static bool refill(void)
 {
 	long at = syscall(SYS_mmap, NULL, POOL_CHUNK, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
 
 	if (at == -1)
 		return false;

@@ -34,7 +34,7 @@ static int duplicate(hva_t start, hva_t end, u64 *delta)
 	u64 align = len >= LEVEL_SIZE(LEVEL_1G) ? LEVEL_SIZE(LEVEL_1G) : LEVEL_SIZE(LEVEL_2M);
 	u64 room = len + align;
 	long at = syscall(SYS_mmap, NULL, room, PROT_NONE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
 	u64 reserved = (u64)at, to;
 
 	if (at == -1)
@@ -42,7 +42,7 @@ static int duplicate(hva_t start, hva_t end, u64 *delta)
 	to = ALIGN_DOWN(reserved, align) + (start & (align - 1));
 	if (to < reserved)
 		to += align;
-	if (syscall(SYS_mremap, start, 0, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == -1) {
+	if (syscall(SYS_mremap, start, 0L, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == -1) {
 		int err = errno;
 
 		unmap(reserved, reserved + room);
