@@ -6,7 +6,7 @@
 
 long cpuid_copy_out(void *user, const struct cpuid_leaf *l, u32 n)
 {
-	u8 *to = (u8 *)user + sizeof(struct kvm_cpuid2);
+	const size_t list = sizeof(struct kvm_cpuid2);
 	u32 i;
 
 	for (i = 0; i < n; i++) {
@@ -20,7 +20,7 @@ long cpuid_copy_out(void *user, const struct cpuid_leaf *l, u32 n)
 			.edx = l[i].edx,
 		};
 
-		if (guard_copy_to(to + i * sizeof(e), &e, sizeof(e)))
+		if (guard_copy_to(call_user_at(user, list + i * sizeof(e)), &e, sizeof(e)))
 			return -EFAULT;
 	}
 	return guard_copy_to(user, &n, sizeof(n));
@@ -29,7 +29,7 @@ long cpuid_copy_out(void *user, const struct cpuid_leaf *l, u32 n)
 long msrs_each(void *user, bool out, int (*one)(void *ctx, struct kvm_msr_entry *e), void *ctx)
 {
 	struct kvm_msr_entry *e;
-	void *list = (u8 *)user + sizeof(struct kvm_msrs);
+	void *list = call_user_at(user, sizeof(struct kvm_msrs));
 	struct kvm_msrs head;
 	u32 i;
 	long r;
@@ -124,7 +124,7 @@ long vcpu_ioctl_set_cpuid2(struct call *c)
 		return -EFAULT;
 	if (n > UAPI_MAX_CPUID_ENTRIES)
 		return -E2BIG;
-	r = call_copy_array((u8 *)c->user + sizeof(struct kvm_cpuid2), n, sizeof(*e),
+	r = call_copy_array(call_user_at(c->user, sizeof(struct kvm_cpuid2)), n, sizeof(*e),
 			    (void **)&e);
 	if (r)
 		return r;
@@ -153,7 +153,7 @@ long vcpu_ioctl_set_cpuid(struct call *c)
 		return -EFAULT;
 	if (n > UAPI_MAX_CPUID_ENTRIES)
 		return -E2BIG;
-	r = call_copy_array((u8 *)c->user + sizeof(struct kvm_cpuid), n, sizeof(*e),
+	r = call_copy_array(call_user_at(c->user, sizeof(struct kvm_cpuid)), n, sizeof(*e),
 			    (void **)&e);
 	if (r)
 		return r;

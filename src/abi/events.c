@@ -152,7 +152,7 @@ long vcpu_ioctl_set_signal_mask(struct call *c)
 		return -EFAULT;
 	if (m.len != KERNEL_SIGSET)
 		return -EINVAL;
-	if (guard_copy_from(&set, (u8 *)c->user + sizeof(m), KERNEL_SIGSET))
+	if (guard_copy_from(&set, call_user_at(c->user, sizeof(m)), KERNEL_SIGSET))
 		return -EFAULT;
 	sigdelset(&set, SIGKILL);
 	sigdelset(&set, SIGSTOP);

@@ -131,6 +131,12 @@ struct ioctl_entry {
 /* caps.c */
 long cap_check(struct vm *vm, u64 cap);
 
+/* `off` bytes on from a pointer of the VMM's, which may point anywhere: no pointer arithmetic. */
+static inline void *call_user_at(void *user, size_t off)
+{
+	return (void *)((u64)user + off);
+}
+
 /* Copy an array whose length the VMM gave, in or out. 0 or -EFAULT, -ENOMEM. */
 int call_copy_array(const void *user, size_t n, size_t size, void **out);
 

@@ -149,7 +149,7 @@ long vm_ioctl_set_routing(struct call *c)
 		return -EFAULT;
 	if (!c->vm->irqchip || head.nr > UAPI_MAX_ROUTES || head.flags)
 		return -EINVAL;
-	r = call_copy_array((u8 *)c->user + sizeof(head), head.nr, sizeof(*e), (void **)&e);
+	r = call_copy_array(call_user_at(c->user, sizeof(head)), head.nr, sizeof(*e), (void **)&e);
 	if (r)
 		return r;
 	r = irqchip_set_routing(c->vm->irqchip, e, head.nr, head.flags);

@@ -62,7 +62,7 @@ static long copy_msr_list(struct call *c, const u32 *list, u32 n)
 		return -EFAULT;
 	if (room < n)
 		return -E2BIG;
-	return guard_copy_to((u8 *)c->user + sizeof(struct kvm_msr_list), list,
+	return guard_copy_to(call_user_at(c->user, sizeof(struct kvm_msr_list)), list,
 			     n * sizeof(*list));
 }
 
