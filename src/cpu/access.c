@@ -348,6 +348,9 @@ void *access_ptr(struct cpu *c, u64 la, u32 size, bool write, bool *direct)
 	*direct = false;
 	c->bounce.la = la;
 	c->bounce.size = write ? size : 0;
+	/* A read-only memslot has bytes to be read, if no memory to be written. */
+	if (write)
+		n = resolve_current(c, la, size, MMU_READ, part);
 	read_parts(c, la, part, n, c->bounce.buf);
 	return c->bounce.buf;
 }
@@ -442,7 +445,8 @@ void access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host)
 
 /* -- the walker's */
 
-static int ptc_get(struct cpu *c, gpa_t gpa, unsigned access, u8 **host)
+/* Where the page of an entry of `size` bytes is. */
+static int ptc_get(struct cpu *c, gpa_t gpa, u32 size, unsigned access, u8 **host)
 {
 	u64 gfn = gpa >> PAGE_SHIFT;
 	typeof(&c->ptc[0]) e = &c->ptc[gfn & (ARRAY_SIZE(c->ptc) - 1)];
@@ -461,7 +465,7 @@ static int ptc_get(struct cpu *c, gpa_t gpa, unsigned access, u8 **host)
 	if (x.code && (access & MMU_WRITE)) {
 		u64 epoch = c->mmu.epoch;
 
-		r = mmu_code_write(&c->mmu, gpa, 8);
+		r = mmu_code_write(&c->mmu, gpa, size);
 		if (!r && c->mmu.epoch != epoch)
 			r = -EAGAIN;
 		return r;
@@ -491,7 +495,7 @@ int access_phys_load(struct cpu *c, gpa_t gpa, u32 size, u64 *value)
 {
 	u8 *host;
 	u32 v32;
-	int r = ptc_get(c, gpa, MMU_READ, &host);
+	int r = ptc_get(c, gpa, size, MMU_READ, &host);
 
 	if (r)
 		return r;
@@ -527,7 +531,7 @@ int access_phys_cmpxchg(struct cpu *c, gpa_t gpa, u32 size, u64 old, u64 new_, b
 	u8 *host;
 	u32 old32 = (u32)old;
 	bool ok;
-	int r = ptc_get(c, gpa, MMU_READ | MMU_WRITE, &host);
+	int r = ptc_get(c, gpa, size, MMU_READ | MMU_WRITE, &host);
 
 	if (r)
 		return r;
@@ -549,6 +553,9 @@ void access_died(struct cpu *c, u64 la, bool write)
 
 	if (guard_fault.sig == GUARD_BROKEN_OFF)
 		cpu_restart(c);
+	/* Only such an address hits an entry that allows nothing (TLB_NEVER). */
+	if (cpu_lma(c) && !canonical(c, la))
+		raise_noncanonical(c);
 	r = guard_fault.sig == SIGBUS && guard_fault.code == BUS_MCEERR_AR ? -EHWPOISON : -EFAULT;
 	/* The guest's tables were walked for this access before; they may have changed since, and
 	 * then running the instruction again finds out. */

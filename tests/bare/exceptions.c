@@ -93,6 +93,15 @@ TEST(non_canonical_addresses)
 	CHECK_FAULT(SS, 0);
 	TRY("mov %%rax, %%rsp\n push %%rcx", ("+a"(rax)), ());
 	CHECK_FAULT(SS, 0);
+	/* Whatever a TLB keeps of linear addresses it must not take one of these for another. */
+	for (u64 page = 0; page < 1024; page++) {
+		u64 high = 3ULL << 62 | page << 12;
+
+		TRY("mov (%[p]), %%rcx", (), ([p] "r"(high)), "rcx");
+		CHECK_FAULT(GP, 0);
+		TRY("addl $1, (%[p])", (), ([p] "r"(high)));
+		CHECK_FAULT(GP, 0);
+	}
 	idt[SS].flags &= ~7;
 	idt[GP].flags &= ~7;
 	TRY("jmp *%%rax", ("+a"(rax)), ());
