@@ -5,7 +5,7 @@ BUILD := build
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all setup ready demo shell check check-quick soak install clean help
+.PHONY: all setup ready demo shell check check-quick soak fuzz install clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -43,6 +43,12 @@ soak: all
 	@tools/selftests
 	@tests/run $(BUILD) soak
 
+# Longer: make fuzz TIME=1800; the same again: SEED=...
+TIME ?= 60
+fuzz:
+	@tools/setup
+	@TIME=$(TIME) tools/fuzz
+
 install: all
 	@meson configure $(BUILD) --prefix '$(abspath $(PREFIX))'
 	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD)
@@ -57,6 +63,7 @@ help:
 	@echo 'make check-quick   the quick tests (under 90 s)'
 	@echo 'make check         every test (under 15 minutes)'
 	@echo 'make soak          what takes longer: every machine, many boots in a row'
+	@echo 'make fuzz          fuzz under sanitizers, TIME (60) seconds for each fuzzer'
 	@echo 'make install       into PREFIX (/usr/local), below DESTDIR'
 	@echo 'make setup         install the Debian packages all this needs'
 	@echo 'make clean         remove $(BUILD)'

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include "calls.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static void on_signal(int sig) {}
+
+void calls_init(void)
+{
+	struct sigaction sa = {.sa_handler = on_signal};
+
+	sigaction(CALLS_SIGNAL, &sa, NULL);
+}
+
+static long result(long r)
+{
+	return r < 0 ? -errno : r;
+}
+
+int calls_open(void)
+{
+	return (int)result(open("/dev/kvm", O_RDWR | O_CLOEXEC));
+}
+
+long calls_ioctl(int fd, unsigned long request, void *arg)
+{
+	return result(ioctl(fd, request, arg));
+}
+
+void calls_close(int fd)
+{
+	close(fd);
+}
+
+int calls_dup(int fd)
+{
+	return (int)result(dup(fd));
+}
+
+int calls_dup2(int fd, int to)
+{
+	return (int)result(dup2(fd, to));
+}
+
+void *calls_map_vcpu(int fd, size_t len, off_t off)
+{
+	void *p = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, off);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+void calls_unmap_vcpu(void *p, size_t len)
+{
+	munmap(p, len);
+}
+
+void calls_change(void *p, size_t len, enum change what)
+{
+	if (what == CHANGE_ZAP)
+		madvise(p, len, MADV_DONTNEED);
+	else if (what == CHANGE_REPLACE)
+		mmap(p, len, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		     0);
+	else
+		mprotect(p, len,
+			 what == CHANGE_NONE	   ? PROT_NONE
+			 : what == CHANGE_WRITABLE ? PROT_READ | PROT_WRITE
+						   : PROT_READ);
+}
+
+int calls_fork(int (*fn)(void *arg), void *arg)
+{
+	pid_t p = fork();
+	int status;
+
+	if (!p)
+		_exit(fn(arg));
+	while (waitpid(p, &status, 0) < 0 && errno == EINTR)
+		;
+	return p < 0 ? 0 : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+void calls_check_leaks(void) {}
