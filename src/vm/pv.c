@@ -91,7 +91,7 @@ void pv_reset(struct vcpu *v)
 
 void pv_requests(struct vcpu *v, u32 req)
 {
-	if (req & VCPU_REQ_CLOCK)
+	if ((req & VCPU_REQ_CLOCK) || v->clock.retry)
 		clock_update(v);
 	/* Something waits for the interrupt in service to end: the guest is to tell the APIC.
 	 */
