@@ -11,6 +11,7 @@
 #include "cpu/interpreter/interpreter.h"
 #include "cpu/native/native.h"
 #include "cpu/replay.h"
+#include "cpu/spin.h"
 #include "cpu/system/system.h"
 #include "cpu/watch.h"
 #include "sync/atomic.h"
@@ -143,8 +144,14 @@ static bool answer_requests(struct cpu *c)
 		sync_and(&c->mmu.requests, ~CPU_REQ_STEP);
 	if (req & MMU_REQ_MASK)
 		mmu_vcpu_safe_point(&c->mmu);
+	if (req & CPU_REQ_SPIN) {
+		sync_and(&c->mmu.requests, ~CPU_REQ_SPIN);
+		mmu_vcpu_leave(&c->mmu);
+		spin_yield(c);
+		mmu_vcpu_enter(&c->mmu);
+	}
 	/* An instruction the VMM has just answered is finished before anything else happens. */
-	if ((req & ~(MMU_REQ_MASK | CPU_REQ_STEP)) && !replay_pending(c)) {
+	if ((req & ~(MMU_REQ_MASK | CPU_REQ_STEP | CPU_REQ_SPIN)) && !replay_pending(c)) {
 		bool leave;
 
 		mmu_vcpu_leave(&c->mmu);

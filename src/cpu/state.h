@@ -337,6 +337,10 @@ struct cpu {
 	bool halted;	   /* HLT executed; the owner decides what that means */
 	bool stepping;	   /* run.c executes one instruction */
 	bool resumed;	   /* which began with RF set */
+	struct {
+		u64 first, last; /* host TSC at the first and the last PAUSE of a loop */
+		u32 yields;	 /* turns given away in it */
+	} spin; /* spin.h */
 	bool code_trusted; /* the owner's word, good for one cpu_run(): since the last one nobody
 			      else had reason to store into code */
 	bool request_irq_window; /* leave with IRQ_WINDOW as soon as IF allows */

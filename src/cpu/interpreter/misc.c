@@ -5,6 +5,7 @@
 #include "cpu/interpreter/value.h"
 
 #include "cpu/interpreter/families.h"
+#include "cpu/spin.h"
 
 static HANDLER(nop)
 {
@@ -21,6 +22,7 @@ bool decode_nop(struct decoder *d, struct op *op)
 static HANDLER(pause_)
 {
 	asm volatile("pause");
+	spin_pause(c);
 	OP_NEXT(c, o);
 }
 
