@@ -86,7 +86,7 @@ static void read_target(struct cpu *c, u16 sel, struct desc *d)
 	desc_read_or(c, sel, VEC_GP, d);
 }
 
-void far_jump(struct cpu *c, u16 sel, u64 off, u32 op_size)
+void far_jump(struct cpu *c, u16 sel, u64 off, u32 op_size, u64 return_rip)
 {
 	struct desc d;
 
@@ -98,7 +98,7 @@ void far_jump(struct cpu *c, u16 sel, u64 off, u32 op_size)
 	}
 	read_target(c, sel, &d);
 	if (!(d.attr & SEG_ATTR_S)) {
-		through_system(c, sel, &d, false, op_size, 0);
+		through_system(c, sel, &d, false, op_size, return_rip);
 		return;
 	}
 	if (!attr_code(d.attr))

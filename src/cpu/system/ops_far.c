@@ -28,7 +28,7 @@ static const struct op *run_far_jump(struct cpu *c, const struct op *o)
 	u16 sel;
 	u64 off = far_target(c, o, &sel);
 
-	far_jump(c, sel, off, op_size(o));
+	far_jump(c, sel, off, op_size(o), op_next_rip(c, o));
 	return op_moved(c);
 }
 

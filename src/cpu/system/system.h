@@ -44,7 +44,7 @@ bool walk_load_pdptrs(struct cpu *c, u64 cr3);
 void seg_load(struct cpu *c, enum segreg s, u16 sel);	/* MOV, POP, LDS ... */
 void seg_load_real(struct cpu *c, enum segreg s, u16 sel); /* real and V86 mode */
 /* Far transfers; op_size 2, 4 or 8 bytes. Set c->rip; the caller ends the block. */
-void far_jump(struct cpu *c, u16 sel, u64 off, u32 op_size);
+void far_jump(struct cpu *c, u16 sel, u64 off, u32 op_size, u64 return_rip);
 void far_call(struct cpu *c, u16 sel, u64 off, u32 op_size, u64 return_rip);
 void far_return(struct cpu *c, u32 op_size, u32 pop_bytes);
 void far_iret(struct cpu *c, u32 op_size);

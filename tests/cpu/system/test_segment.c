@@ -104,7 +104,7 @@ static void direct_transfers(void **state)
 				put64(GDT_BASE + SEL_GATE, DESC(attr, 0xc));
 				if (want >= 0) {
 					assert_raises(want, SEL_GATE,
-						      far_jump(fake.c, SEL_GATE | rpl, 0x100, 4));
+						      far_jump(fake.c, SEL_GATE | rpl, 0x100, 4, 0));
 					assert_int_equal(fake.c->rip, 0x1234);
 					continue;
 				}
@@ -121,17 +121,17 @@ static void limits_and_modes(void **state)
 {
 	fake_protected(0);
 	put64(GDT_BASE + SEL_GATE, 0x00409b000000ffffULL); /* 64 KiB */
-	assert_raises(VEC_GP, 0, far_jump(fake.c, SEL_GATE, 0x10000, 4));
-	assert_true(RETURNS(far_jump(fake.c, SEL_GATE, 0xffff, 4)));
+	assert_raises(VEC_GP, 0, far_jump(fake.c, SEL_GATE, 0x10000, 4, 0));
+	assert_true(RETURNS(far_jump(fake.c, SEL_GATE, 0xffff, 4, 0)));
 	assert_int_equal(fake.c->mode, MODE_PROT32);
 	fake_long(0);
-	assert_true(RETURNS(far_jump(fake.c, SEL_KCODE, 0x100, 4)));
+	assert_true(RETURNS(far_jump(fake.c, SEL_KCODE, 0x100, 4, 0)));
 	assert_int_equal(fake.c->mode, MODE_COMPAT32);
-	assert_true(RETURNS(far_jump(fake.c, SEL_KCODE64, 0x100, 4)));
+	assert_true(RETURNS(far_jump(fake.c, SEL_KCODE64, 0x100, 4, 0)));
 	assert_int_equal(fake.c->mode, MODE_LONG);
-	assert_raises(VEC_GP, 0, far_jump(fake.c, SEL_KCODE64, BIT(50), 8));
+	assert_raises(VEC_GP, 0, far_jump(fake.c, SEL_KCODE64, BIT(50), 8, 0));
 	put64(GDT_BASE + SEL_GATE, DESC(0x9b, 0xe)); /* L and D */
-	assert_raises(VEC_GP, SEL_GATE, far_jump(fake.c, SEL_GATE, 0x100, 4));
+	assert_raises(VEC_GP, SEL_GATE, far_jump(fake.c, SEL_GATE, 0x100, 4, 0));
 }
 
 static void call_gate(u16 target, unsigned nparams, u8 dpl)
@@ -171,7 +171,7 @@ static void call_through_a_gate(void **state)
 	call_gate(SEL_KCODE, 0, 2);
 	assert_raises(VEC_GP, SEL_GATE, far_call(c, SEL_GATE | 3, 0, 4, 0));
 	call_gate(SEL_KCODE, 0, 3);
-	assert_raises(VEC_GP, SEL_KCODE, far_jump(c, SEL_GATE | 3, 0, 4));
+	assert_raises(VEC_GP, SEL_KCODE, far_jump(c, SEL_GATE | 3, 0, 4, 0));
 }
 
 static void returns_never_go_inwards(void **state)
