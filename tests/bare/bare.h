@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * tests/bare/bare.h: the frame of the bare-metal suite.
- *
- * The suite is a kernel of its own, booted by `qemu -kernel` through the PVH entry on any
- * accelerator. A test is a function that checks what the processor did; its line on the serial
- * port is `ok NAME`, `not ok NAME` or `skip NAME`. The last line counts them.
+ * tests/bare/bare.h: the frame of the 64-bit image.
  *
  * The kernel runs in long mode at CPL 0, interrupts off, the first GiB mapped one to one for
  * the supervisor; the second GiB is the window, whose page tables are the tests' own.
@@ -12,18 +8,7 @@
 #ifndef BARE_H
 #define BARE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-typedef uint8_t u8;
-typedef uint16_t u16;
-typedef uint32_t u32;
-typedef uint64_t u64;
-typedef int64_t s64;
-
-#define BIT(n)	      (1ULL << (n))
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#include "frame.h"
 
 /* ---- selectors of the GDT in boot.S; from SEL_FREE on the entries are the tests' */
 enum {
@@ -39,7 +24,6 @@ enum {
 	SEL_LAST = 0xf8,
 };
 
-enum { DE = 0, DB, NMI, BP, OF, BR, UD, NM, DF, TS = 10, NP, SS, GP, PF, MF = 16, AC, MC, XM };
 enum { VEC_DONE = 0x80, VEC_IPI = 0x90, VEC_FREE = 0xa0 };
 
 /* What the last TRY came to. vector -1: nothing happened. */
@@ -63,32 +47,12 @@ extern volatile u64 catch_rip, catch_rsp;
 		     : UNWRAP ins                                                              \
 		     : "memory", "cc", ##__VA_ARGS__)
 
-#define CHECK(condition, ...)                                                                  \
-	do {                                                                                   \
-		if (!(condition))                                                              \
-			check_failed(__FILE__, __LINE__, #condition, "" __VA_ARGS__);          \
-	} while (0)
 #define CHECK_FAULT(vec, err)                                                                  \
 	CHECK(caught.vector == (vec) && caught.error == (u64)(err),                            \
 	      "vector %d error %x, not %d %x", (int)caught.vector, (u32)caught.error,          \
 	      (int)(vec), (u32)(err))
 #define CHECK_NONE()                                                                           \
 	CHECK(caught.vector == -1, "vector %d error %x", (int)caught.vector, (u32)caught.error)
-
-struct test {
-	const char *name;
-	void (*run)(void);
-};
-#define TEST(name)                                                                             \
-	static void test_##name(void);                                                         \
-	static const struct test entry_##name                                                  \
-		__attribute__((section("tests"), used)) = {#name, test_##name};                \
-	static void test_##name(void)
-
-void check_failed(const char *file, int line, const char *what, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
-void skip(const char *why); /* this test cannot be run here; return after it */
-void print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- tables */
 extern u64 gdt[32];
@@ -172,30 +136,10 @@ static inline void wrmsr(u32 n, u64 v)
 {
 	asm volatile("wrmsr" : : "c"(n), "a"((u32)v), "d"((u32)(v >> 32)) : "memory");
 }
-static inline void cpuid(u32 leaf, u32 sub, u32 out[4])
-{
-	asm volatile("cpuid"
-		     : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3])
-		     : "a"(leaf), "c"(sub));
-}
 static inline void invlpg(const void *p)
 {
 	asm volatile("invlpg %0" : : "m"(*(const u8 *)p) : "memory");
 }
-static inline void outb(u16 port, u8 v)
-{
-	asm volatile("outb %0, %1" : : "a"(v), "Nd"(port));
-}
-static inline u8 inb(u16 port)
-{
-	u8 v;
-	asm volatile("inb %1, %0" : "=a"(v) : "Nd"(port));
-	return v;
-}
-void *memcpy(void *d, const void *s, size_t n);
-void *memset(void *d, int c, size_t n);
-int memcmp(const void *a, const void *b, size_t n);
-
 enum { CR0_WP = 1 << 16, CR0_AM = 1 << 18, CR0_TS = 8, CR0_EM = 4, CR0_MP = 2, CR0_NE = 32 };
 enum {
 	CR4_DE = 8,

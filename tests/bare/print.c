@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/bare/print.c: the serial port, and what little of libc the suite needs. */
-#include "bare.h"
+#include "frame.h"
 #include <stdarg.h>
 
 enum { COM1 = 0x3f8, COM1_STATUS = COM1 + 5, TRANSMIT_EMPTY = 0x20 };
@@ -44,7 +44,7 @@ static void put_string(const char *s)
 		put_char(*s++);
 }
 
-static void put_number(u64 n, unsigned base)
+static void put_number(unsigned long n, unsigned base)
 {
 	char digits[24];
 	unsigned i = sizeof(digits);
@@ -74,9 +74,9 @@ static void vprint(const char *format, va_list args)
 
 			if (n < 0)
 				put_char('-');
-			put_number(n < 0 ? -(u64)n : (u64)n, 10);
+			put_number(n < 0 ? -(unsigned long)n : (unsigned long)n, 10);
 		} else {
-			u64 n = is_long ? va_arg(args, u64) : va_arg(args, u32);
+			unsigned long n = is_long ? va_arg(args, unsigned long) : va_arg(args, u32);
 
 			put_number(n, *format == 'x' ? 16 : 10);
 		}
