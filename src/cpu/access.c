@@ -87,7 +87,9 @@ static void resolve_page(struct cpu *c, u64 la, u32 len, unsigned access, enum t
 	out->gpa = w.gpa;
 	out->len = len;
 	/* What the VMM answered is answered, though it has put memory there meanwhile. */
-	r = replay_answers(c, w.gpa) ? -ENOENT : mmu_translate(&c->mmu, w.gpa, access, &x);
+	r = replay_answers(c, w.gpa, access & MMU_WRITE)
+		    ? -ENOENT
+		    : mmu_translate(&c->mmu, w.gpa, access, &x);
 	if (r == -ENOENT) {
 		out->host = NULL;
 		out->code = false;

@@ -26,12 +26,16 @@ static inline bool replay_pending(const struct cpu *c)
 	return c->replay.ndone != 0;
 }
 
-/* Is the next answer that of an access at gpa? */
-static inline bool replay_answers(const struct cpu *c, gpa_t gpa)
+/*
+ * Is the next answer that of an access at gpa? A write's says nothing of a read there, which a
+ * read-only memslot serves; a read's is that of a read-modify-write, which asks to write first.
+ */
+static inline bool replay_answers(const struct cpu *c, gpa_t gpa, bool write)
 {
 	const struct replay *r = &c->replay;
 
-	return r->next < r->ndone && !r->done[r->next].port && r->done[r->next].addr == gpa;
+	return r->next < r->ndone && !r->done[r->next].port && r->done[r->next].addr == gpa &&
+	       (write || !r->done[r->next].write);
 }
 
 /* The instruction is complete, or gone: forget its answers. */

@@ -470,6 +470,71 @@ static void start(const struct head *h, const u8 *p, size_t left)
 	m->run->request_interrupt_window = !!(h->options & OPT_WINDOW);
 }
 
+/* -- mutation: bytes that look like an instruction are found too seldom by changing others */
+
+size_t LLVMFuzzerMutate(u8 *data, size_t size, size_t max_size) __attribute__((weak));
+size_t LLVMFuzzerCustomMutator(u8 *data, size_t size, size_t max_size, unsigned from);
+
+/* 0: legacy, one-byte opcodes; 1 to 3: 0F, 0F 38, 0F 3A; 4: VEX; 5: EVEX. */
+static u8 *put_opcode(u8 *p)
+{
+	u32 r = rnd(), kind = r % 6;
+
+	if (kind < 4) {
+		if (r & 0x100)
+			*p++ = 0x40 | (r >> 9 & 15); /* REX; INC or DEC elsewhere */
+		if (kind)
+			*p++ = 0x0f;
+		if (kind >= 2)
+			*p++ = kind == 2 ? 0x38 : 0x3a;
+	} else if (kind == 4 && r & 0x100) {
+		*p++ = 0xc5;
+		*p++ = (u8)(rnd() | 0xc0);
+	} else if (kind == 4) {
+		*p++ = 0xc4;
+		*p++ = 0xe0 | (u8)(1 + r / 7 % 3);
+		*p++ = (u8)rnd();
+	} else {
+		*p++ = 0x62;
+		*p++ = 0xf0 | (u8)(1 + r / 7 % 3);
+		*p++ = (u8)(rnd() | 0x04);
+		*p++ = (u8)(rnd() | 0x08);
+	}
+	*p++ = (u8)rnd();
+	return p;
+}
+
+static size_t put_instruction(u8 *p)
+{
+	static const u8 prefix[] = {0x66, 0xf2, 0xf3, 0xf0, 0x67, 0x2e, 0x65, 0x64, 0x36, 0x26};
+	u8 *start = p;
+
+	for (u32 n = rnd() % 4; n >= 2; n--)
+		*p++ = prefix[rnd() % ARRAY_SIZE(prefix)];
+	p = put_opcode(p);
+	for (u32 n = rnd() % 7; n; n--)
+		*p++ = (u8)rnd();
+	return (size_t)(p - start);
+}
+
+size_t LLVMFuzzerCustomMutator(u8 *data, size_t size, size_t max_size, unsigned from)
+{
+	u8 insn[32];
+	size_t at, n;
+
+	if (from & 1 || size <= sizeof(struct head) || max_size < size + sizeof(insn))
+		return LLVMFuzzerMutate(data, size, max_size);
+	seed = from;
+	n = put_instruction(insn);
+	at = sizeof(struct head) + rnd() % (size - sizeof(struct head));
+	if (from & 2) { /* in between, else in place */
+		memmove(data + at + n, data + at, size - at);
+		size += n;
+	}
+	memcpy(data + at, insn, n);
+	return MAX(size, at + n);
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	machine_init();

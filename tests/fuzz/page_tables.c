@@ -139,7 +139,7 @@ static u64 address_of(const struct record *r, const struct oracle *o)
 
 /* -- one access, by us */
 
-enum outcome { DONE, FAULT, DEVICE, INTERNAL, REFUSED, RETRY };
+enum outcome { DONE, FAULT, PROTECTION, DEVICE, INTERNAL, REFUSED, RETRY };
 
 struct result {
 	enum outcome outcome;
@@ -152,6 +152,8 @@ struct result {
 static enum outcome outcome_of(struct cpu *c, struct result *r)
 {
 	if (c->exception.pending) {
+		if (c->exception.vector == VEC_GP)
+			return PROTECTION;
 		FUZZ_CHECK(c->exception.vector == VEC_PF, "vector %u", c->exception.vector);
 		r->error = c->exception.error;
 		r->la = c->exception.payload;
@@ -284,8 +286,14 @@ static struct result by_oracle(const struct oracle *o, u64 la, u32 size, unsigne
 	struct result r = {.outcome = DONE};
 	enum outcome at_page[2] = {DONE, DONE};
 	struct oracle_walk w[2];
-	unsigned pages = first < size ? 2 : 1;
+	unsigned pages = first < size ? 2 : 1, unused = o->la57 ? 7 : 16;
+	u64 end = la + size - 1;
 
+	/* Only the end can be wrong: the address was made canonical. */
+	if (o->lma && (u64)((s64)(end << unused) >> unused) != end) {
+		r.outcome = PROTECTION;
+		return r;
+	}
 	for (unsigned i = 0; i < pages; i++) {
 		u64 at = i ? la + first : la;
 
