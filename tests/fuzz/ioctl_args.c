@@ -76,12 +76,26 @@ static void region(const struct args *a, struct kvm_userspace_memory_region2 *p)
 		p->memory_size |= 1;
 }
 
-static void dirty_log(const struct args *a, struct kvm_clear_dirty_log *p)
+static void get_dirty_log(const struct args *a, struct kvm_dirty_log *p)
+{
+	p->slot = rng_next(a->rng) % 6;
+	p->dirty_bitmap = rng_one_in(a->rng, 8) ? (void *)8 : a->room + ARGS_BYTES / 2;
+}
+
+static void clear_dirty_log(const struct args *a, struct kvm_clear_dirty_log *p)
 {
 	p->slot = rng_next(a->rng) % 6;
 	p->num_pages = rng_one_in(a->rng, 4) ? (u32)number(a) : 64;
 	p->first_page = rng_one_in(a->rng, 4) ? number(a) : 0;
 	p->dirty_bitmap = rng_one_in(a->rng, 8) ? (void *)8 : a->room + ARGS_BYTES / 2;
+}
+
+static void device_attr(const struct args *a, struct kvm_device_attr *p)
+{
+	p->flags = rng_one_in(a->rng, 8);
+	p->group = rng_one_in(a->rng, 8) ? (u32)number(a) : 0;
+	p->attr = rng_one_in(a->rng, 8) ? number(a) : 0;
+	p->addr = rng_one_in(a->rng, 8) ? 8 : (u64)a->room + ARGS_BYTES / 2;
 }
 
 static void routing(const struct args *a, struct kvm_irq_routing *p)
@@ -90,10 +104,11 @@ static void routing(const struct args *a, struct kvm_irq_routing *p)
 	p->flags = rng_one_in(a->rng, 16);
 	for (u32 i = 0; i < MIN(p->nr, 32u); i++) {
 		p->entries[i].gsi = rng_next(a->rng) % 32;
-		p->entries[i].type = rng_next(a->rng) % 6;
-		p->entries[i].flags = rng_one_in(a->rng, 16);
-		p->entries[i].u.irqchip.irqchip = rng_next(a->rng) % 4;
-		p->entries[i].u.irqchip.pin = rng_next(a->rng) % 26;
+		p->entries[i].type = rng_one_in(a->rng, 64) ? rng_next(a->rng) % 6
+							     : 1 + rng_next(a->rng) % 2;
+		p->entries[i].flags = rng_one_in(a->rng, 256);
+		p->entries[i].u.irqchip.irqchip = rng_one_in(a->rng, 64) ? 3 : rng_next(a->rng) % 3;
+		p->entries[i].u.irqchip.pin = rng_one_in(a->rng, 64) ? 26 : rng_next(a->rng) % 8;
 	}
 }
 
@@ -172,8 +187,15 @@ static void shape(const struct args *a, unsigned long request, void *p)
 		region(a, p);
 		break;
 	case KVM_GET_DIRTY_LOG:
+		get_dirty_log(a, p);
+		break;
 	case KVM_CLEAR_DIRTY_LOG:
-		dirty_log(a, p);
+		clear_dirty_log(a, p);
+		break;
+	case KVM_GET_DEVICE_ATTR:
+	case KVM_SET_DEVICE_ATTR:
+	case KVM_HAS_DEVICE_ATTR:
+		device_attr(a, p);
 		break;
 	case KVM_SET_GSI_ROUTING:
 		routing(a, p);

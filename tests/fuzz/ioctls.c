@@ -33,6 +33,7 @@ static u8 kind[POOL];    /* what was put there last: enum args_level; a hint */
 static pthread_barrier_t ready; /* every thread has been made */
 static u8 *arena;
 static u64 calls, refused, forks;
+static bool carried_out[256]; /* by index in args_requests */
 static unsigned working; /* threads that have not come to their end */
 
 struct thread {
@@ -96,6 +97,8 @@ static void do_ioctl(struct thread *t, int fd, const struct args_request *q)
 	__atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
 	if (r < 0)
 		__atomic_fetch_add(&refused, 1, __ATOMIC_RELAXED);
+	else
+		__atomic_store_n(&carried_out[q - args_requests], true, __ATOMIC_RELAXED);
 	if (r > 2 && q->request == KVM_CREATE_VM)
 		keep_fd(t, (int)r, ARGS_VM);
 	else if (r > 2 && q->request == KVM_CREATE_VCPU)
@@ -427,6 +430,15 @@ static void check_left(unsigned fds, unsigned maps)
 	}
 }
 
+static unsigned count_kinds(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < args_nrequests; i++)
+		n += carried_out[i];
+	return n;
+}
+
 int main(int argc, char **argv)
 {
 	time_t end = time(NULL) + (argc > 1 ? atoi(argv[1]) : 2);
@@ -453,7 +465,9 @@ int main(int argc, char **argv)
 			calls_check_leaks();
 	} while (time(NULL) < end);
 	calls_check_leaks();
-	printf("%llu rounds, %llu calls (%llu refused), %llu forks\n", (unsigned long long)round,
-	       (unsigned long long)calls, (unsigned long long)refused, (unsigned long long)forks);
+	printf("%llu rounds, %llu calls (%llu refused), %llu forks; %u of %u kinds of call carried "
+	       "out\n",
+	       (unsigned long long)round, (unsigned long long)calls, (unsigned long long)refused,
+	       (unsigned long long)forks, count_kinds(), args_nrequests);
 	return 0;
 }
