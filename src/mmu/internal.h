@@ -205,6 +205,16 @@ bool mmu_invalidate_wait(struct mmu *mmu, hva_t start, hva_t end);
 u64 mmu_caches_stale(struct mmu *mmu, hva_t start, hva_t end);
 void mmu_caches_wait(struct mmu *mmu, u64 seq);
 
+/* ------------------------------------------------------------------ age.c */
+
+/*
+ * Was any page of [start, end) accessed since the last age? age: begin anew, and hand what there
+ * was to the primary MMU; returns when every access to come will be seen. test: only look.
+ * As primary_notifier.age and .young.
+ */
+bool mmu_age(struct mmu *mmu, hva_t start, hva_t end);
+bool mmu_test_young(struct mmu *mmu, hva_t start, hva_t end);
+
 /* ------------------------------------------------------------------ code.c, dirty.c */
 
 /* Is any line of gfn marked as code? RCU read side or mmu_lock. */

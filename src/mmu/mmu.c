@@ -28,6 +28,16 @@ static void notify_content(void *ctx, hva_t start, hva_t end)
 	mmu_content_changed(ctx, start, end);
 }
 
+static bool notify_age(void *ctx, hva_t start, hva_t end)
+{
+	return mmu_age(ctx, start, end);
+}
+
+static bool notify_young(void *ctx, hva_t start, hva_t end)
+{
+	return mmu_test_young(ctx, start, end);
+}
+
 static void locks_init(struct mmu *mmu)
 {
 	mutex_init(&mmu->slots_lock);
@@ -55,8 +65,8 @@ static void locks_fini(struct mmu *mmu)
 int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
 {
 	struct mmu *mmu = calloc(1, sizeof(*mmu));
-	struct primary_notifier n = {notify_get,	 notify_put, notify_begin, notify_end,
-				     notify_content, mmu};
+	struct primary_notifier n = {notify_get,     notify_put, notify_begin, notify_end,
+				     notify_content, notify_age, notify_young, mmu};
 	int r = -ENOMEM;
 
 	if (!mmu)
@@ -117,8 +127,8 @@ static void mmu_destroy(struct mmu *mmu)
 	struct tree_free f = {NULL};
 
 	/*
-	 * A token holds a reference, so an invalidation that began before the VM went ended before
-	 * this: what is in progress now is an end that was lost.
+	 * A token holds a reference, so an invalidation that began before the VM went ended
+	 * before this: what is in progress now is an end that was lost.
 	 */
 	assert(!mmu->tokens && !mmu->nr_tokens);
 	assert(!mmu->vcpus && !mmu->caches);

@@ -99,6 +99,8 @@ void tree_free_flush(struct mmu *mmu, struct tree_free *f)
 /* The books: every change of an SPTE passes here once. */
 static void spte_changed(struct mmu *mmu, int level, u64 old, u64 new_)
 {
+	u64 learnt;
+
 	if (spte_leaf(old))
 		assert(spte_level(old) == level);
 	if (spte_leaf(new_))
@@ -107,10 +109,15 @@ static void spte_changed(struct mmu *mmu, int level, u64 old, u64 new_)
 		sync_sub(&mmu->pages[level], 1);
 	if (!spte_leaf(old) && spte_leaf(new_))
 		sync_add(&mmu->pages[level], 1);
-	/* What the leaf learnt goes back before whoever zaps it lets the page go. */
-	if (spte_leaf(old) && (!spte_leaf(new_) || spte_host(old) != spte_host(new_)))
+	/*
+	 * What the leaf learnt and no longer says goes back: before whoever zaps it lets the page
+	 * go, and before whoever harvests or ages it relies on the page's own marks.
+	 */
+	learnt = spte_leaf(new_) && spte_host(old) == spte_host(new_) ? old & ~new_ : old;
+	if (spte_leaf(old) && (learnt & (SPTE_ACCESSED | SPTE_DIRTY)))
 		mmu->ops->zapped(mmu->primary, spte_host(old) >> PAGE_SHIFT, old & SPTE_PAGE,
-				 old & SPTE_ACCESSED, (old & SPTE_DIRTY) && (old & SPTE_DIRTIES));
+				 learnt & SPTE_ACCESSED,
+				 (learnt & SPTE_DIRTY) && (old & SPTE_DIRTIES));
 }
 
 bool tree_set_atomic(struct mmu *mmu, u64 *sptep, int level, u64 *old, u64 new_)

@@ -70,6 +70,12 @@ struct primary_notifier {
 	 * returns when no vCPU runs such code unchecked.
 	 */
 	void (*content)(void *ctx, hva_t start, hva_t end);
+	/*
+	 * Was [start, end) accessed since the last age()? age() hands what it clears back by
+	 * zapped() and may sleep until no vCPU can access unseen; young() only looks.
+	 */
+	bool (*age)(void *ctx, hva_t start, hva_t end);
+	bool (*young)(void *ctx, hva_t start, hva_t end);
 	void *ctx;
 };
 
@@ -86,8 +92,8 @@ struct primary_ops {
 	 */
 	void (*release)(void *primary, struct frame *f, bool accessed, bool dirty);
 	/*
-	 * A live SPTE of this frame was zapped under mmu_lock, or a host-side cache of it used,
-	 * before begin returns: hand accessed and dirty back. `pfn` and `page_backed` are what the SPTE remembered.
+	 * A live SPTE of this frame was zapped, aged or harvested under mmu_lock, or a host-side
+	 * cache of it used, before begin returns: hand accessed and dirty back. `pfn` and `page_backed` are what the SPTE remembered.
 	 */
 	void (*zapped)(void *primary, u64 pfn, bool page_backed, bool accessed, bool dirty);
 	/* Long-term pin of [hva, hva + len), visible to whoever truncates; and its end. */
