@@ -306,6 +306,45 @@ void scenario_teardown(void)
 	world_destroy();
 }
 
+/* ------------------------------------------------------------------ aging */
+
+static bool aged, read_since;
+
+static void read_twice(void *arg)
+{
+	u64 value;
+
+	mmu_vcpu_enter(v0);
+	for (int i = 0; i < 2; i++) {
+		bool after = aged;
+
+		SCHED_CHECK(!guest_read(v0, 0, &value), "a read fails");
+		read_since |= after;
+	}
+	mmu_vcpu_leave(v0);
+}
+
+static void do_age(void *arg)
+{
+	model_age(world.model, WORLD_HVA);
+	aged = true;
+}
+
+static void setup_age(void)
+{
+	aged = read_since = false;
+	world_create(1, 1, -1);
+	sched_spawn("vcpu", read_twice, NULL);
+	sched_spawn("reclaim", do_age, NULL);
+}
+
+/* What was read after one age is young at the next. */
+static void check_age(void)
+{
+	SCHED_CHECK(model_age(world.model, WORLD_HVA) || !read_since,
+		    "a read after the page was aged was not seen");
+}
+
 const struct scenario scenarios[] = {
 	{"munmap", "a vCPU faults while the VMM unmaps", setup_munmap, check_nothing,
 	 {DEFECT_NO_SEQUENCE_CHECK, DEFECT_SEQUENCE_AFTER_FAULT, DEFECT_NO_FLUSH}},
@@ -325,6 +364,8 @@ const struct scenario scenarios[] = {
 	 check_file, {DEFECT_CACHE_KEPT}},
 	{"cache-dax", "a host-side cache is written while its DAX file is truncated",
 	 setup_cache_truncate, check_nothing, {DEFECT_CACHE_KEPT}},
+	{"age", "a vCPU reads while reclaim ages its page", setup_age, check_age,
+	 {DEFECT_NO_FLUSH}},
 	{"log", "a vCPU writes while its dirty log is harvested", setup_log, check_log,
 	 {DEFECT_NO_FLUSH}},
 };

@@ -51,6 +51,9 @@ void model_writeback(struct model *m, struct model_file *f, u64 index);
 /* Move the page behind hva to another frame; false when a reference held it in place. */
 bool model_migrate(struct model *m, hva_t hva);
 
+/* Reclaim asks: was the page behind hva accessed since it asked last? */
+bool model_age(struct model *m, hva_t hva);
+
 /* The VMM's own access to a word of the page at hva. -EFAULT without a mapping. */
 int model_read(struct model *m, hva_t hva, u64 *value);
 int model_write(struct model *m, hva_t hva, u64 value);

@@ -207,3 +207,23 @@ bool model_migrate(struct model *m, hva_t hva)
 	rwlock_read_unlock(&m->mmap_lock);
 	return moved;
 }
+
+bool model_age(struct model *m, hva_t hva)
+{
+	const struct primary_notifier *n = &m->notifier;
+	bool young = false;
+	struct page *p;
+
+	rwlock_read_lock(&m->mmap_lock);
+	if (n->begin && model_vma(m, hva)) {
+		young = n->age(n->ctx, hva, hva + PAGE_SIZE);
+		mutex_lock(&m->pt_lock);
+		/* What stage 2 said was handed back before age() returned. */
+		p = model_pte(m, hva)->page;
+		if (p)
+			p->accessed = false;
+		mutex_unlock(&m->pt_lock);
+	}
+	rwlock_read_unlock(&m->mmap_lock);
+	return young;
+}
