@@ -272,7 +272,7 @@ static struct block *make(struct cpu *c, struct block **head, u64 la, u64 rip, u
 static bool within_limit(const struct cpu *c, u64 rip, u32 len, u32 key)
 {
 	return (key & BLOCK_KEY_MODE) == MODE_LONG || (key & BLOCK_KEY_FLAT) ||
-	       rip + len - 1 <= c->seg[SEG_CS].limit;
+	       rip + len <= (u64)c->seg[SEG_CS].limit + 1; /* len is 0 where nothing decodes */
 }
 
 static struct block *find_page(struct cpu *c, u64 la, u64 rip, u32 key)
