@@ -109,10 +109,16 @@ escape:
 	popf
 	jmp	*catch_eip
 
-/* enter(): to `entry`, by IRET. */
+/* enter(): to `entry`, by IRET from this stack: the IRET itself may fault. */
+	.set	ENTRY_WORDS, 21
 	.globl	enter_entry
 enter_entry:
-	mov	$entry, %esp
+	sub	$(ENTRY_WORDS * 4), %esp
+	mov	%esp, %edi
+	mov	$entry, %esi
+	mov	$ENTRY_WORDS, %ecx
+	cld
+	rep movsl
 	popa
 	pop	%gs
 	pop	%fs
