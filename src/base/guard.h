@@ -131,22 +131,27 @@ GUARD_LOAD(64, "q", "q")
 #undef GUARD_LOAD
 
 /* Locked compare-and-exchange; false on a fault. *old is what was found. */
-static inline bool guard_cmpxchg64(u64 *p, u64 *old, u64 new_, bool *done)
-{
-	u64 o = *old;
-	u8 ok;
+#define GUARD_CMPXCHG(bits, suffix, reg)                                                           \
+	static inline bool guard_cmpxchg##bits(u##bits *p, u##bits *old, u##bits new_, bool *done) \
+	{                                                                                          \
+		u##bits o = *old;                                                                  \
+		u8 ok;                                                                             \
+		asm volatile goto("1: lock cmpxchg" suffix " %" reg "3, %2\n\tsete %1\n"          \
+				  GUARD_ENTRY(1b, %l[fault])                                       \
+				  : "+a"(o), "=q"(ok)                                              \
+				  : "m"(*p), "r"(new_)                                             \
+				  : "memory", "cc"                                                 \
+				  : fault);                                                        \
+		asm("");                                                                           \
+		*old = o;                                                                          \
+		*done = ok;                                                                        \
+		return true;                                                                       \
+	fault:                                                                                     \
+		return false;                                                                      \
+	}
 
-	asm volatile goto("1: lock cmpxchgq %3, %2\n\tsete %1\n" GUARD_ENTRY(1b, %l[fault])
-			  : "+a"(o), "=q"(ok)
-			  : "m"(*p), "r"(new_)
-			  : "memory", "cc"
-			  : fault);
-	asm("");
-	*old = o;
-	*done = ok;
-	return true;
-fault:
-	return false;
-}
+GUARD_CMPXCHG(32, "l", "k")
+GUARD_CMPXCHG(64, "q", "q")
+#undef GUARD_CMPXCHG
 
 #endif

@@ -510,24 +510,6 @@ int access_phys_load(struct cpu *c, gpa_t gpa, u32 size, u64 *value)
 	return 0;
 }
 
-static bool guard_cmpxchg32(u32 *p, u32 *old, u32 new_, bool *done)
-{
-	u32 o = *old;
-	u8 ok;
-
-	asm volatile goto("1: lock cmpxchgl %3, %2\n\tsete %1\n" GUARD_ENTRY(1b, %l[fault])
-			  : "+a"(o), "=q"(ok)
-			  : "m"(*p), "r"(new_)
-			  : "memory", "cc"
-			  : fault);
-	asm("");
-	*old = o;
-	*done = ok;
-	return true;
-fault:
-	return false;
-}
-
 int access_phys_cmpxchg(struct cpu *c, gpa_t gpa, u32 size, u64 old, u64 new_, bool *done)
 {
 	u8 *host;
