@@ -220,7 +220,7 @@ static const struct op *run_invpcid(struct cpu *c, const struct op *o)
 	addr = ld64(c, (la + 8) & c->ea_mask);
 	if (type >= INVPCID_TYPES)
 		raise_gp0(c);
-	if (type < 2 && ((pcid & INVPCID_RESERVED) || (!(c->cr4 & CR4_PCIDE) && pcid)))
+	if ((pcid & INVPCID_RESERVED) || (type < 2 && !(c->cr4 & CR4_PCIDE) && pcid))
 		raise_gp0(c);
 	if (type == 0 && !la_canonical(c, addr))
 		raise_gp0(c);
