@@ -46,7 +46,7 @@ extern volatile u32 catch_eip, catch_esp;
 #define TRY(text, outs, ins, ...)                                                              \
 	asm volatile("pushl %%ebp\n\tmovl $77f, catch_eip\n\tmovl %%esp, catch_esp\n\t"        \
 		     "movl $-1, caught+32\n\t" text                                            \
-		     "\n77:\tmovl $0, catch_eip\n\tmovl catch_esp, %%esp\n\tpopl %%ebp\n\t"      \
+		     "\n77:\tmovl $0, catch_eip\n\tmovl catch_esp, %%esp\n\tpopl %%ebp\n\t"    \
 		     : UNWRAP outs                                                             \
 		     : UNWRAP ins                                                              \
 		     : "memory", "cc", ##__VA_ARGS__)
@@ -125,7 +125,7 @@ struct entry {
 extern struct entry entry; /* user_entry() and v86_entry() fill it, enter() goes there */
 extern u8 user_stack[4096], kernel_stack[8192], pages[16][4096];
 void user_entry(const void *eip);
-void enter(void);	 /* ends by any exception, `int $VEC_DONE` being the good one */
+void enter(void);	    /* ends by any exception, `int $VEC_DONE` being the good one */
 void user(const void *eip); /* user_entry() and enter() */
 
 /* Code of another privilege level or mode; ends with the good exception. */

@@ -11,7 +11,8 @@ static volatile u32 seen[40], seen_esp, seen_cs, seen_ss;
 /* Targets: note the stack, then end, or go back. */
 extern const u8 gate_notes[], gate_returns[], gate_returns16[];
 asm(".pushsection .text\n"
-    "gate_notes: movl $0x10, %eax\n movl %eax, %ds\n movl %eax, %es\n call note_stack\n int $0x80\n"
+    "gate_notes: movl $0x10, %eax\n movl %eax, %ds\n movl %eax, %es\n call note_stack\n int "
+    "$0x80\n"
     "gate_returns: movl $0x10, %eax\n movl %eax, %ds\n movl %eax, %es\n call note_stack\n"
     "lret $12\n"
     "gate_returns16: movl $0x10, %eax\n movl %eax, %ds\n movl %eax, %es\n call note_stack\n"
@@ -21,7 +22,8 @@ asm(".pushsection .text\n"
     "rep movsl\n ret\n.popsection");
 
 /* The gate is at GATE, DPL 3. */
-SNIPPET(user_gate, "pushl $0x333\n pushl $0x222\n pushl $0x111\n lcall $0x83, $0\n movl %esp, %ebx");
+SNIPPET(user_gate,
+	"pushl $0x333\n pushl $0x222\n pushl $0x111\n lcall $0x83, $0\n movl %esp, %ebx");
 SNIPPET(user_gate16,
 	"pushw $0x333\n pushw $0x222\n pushw $0x111\n lcallw $0x83, $0\n movl %esp, %ebx");
 SNIPPET(user_gate_jump, "ljmp $0x83, $0");
@@ -168,8 +170,8 @@ static void bad_stack(u16 ss, u32 esp, int vector, u32 error)
 	user(user_gate);
 	tss.ss0 = SEL_DATA;
 	tss.esp0 = addr(kernel_stack) + sizeof(kernel_stack);
-	CHECK(caught.vector == VEC_DONE && fault_error == error, "%d: vector %d error %x", vector,
-	      caught.vector, fault_error);
+	CHECK(caught.vector == VEC_DONE && fault_error == error, "%d: vector %d error %x",
+	      vector, caught.vector, fault_error);
 	CHECK_IS(tss.cs & 0xffff, SEL_UCODE); /* the call has not begun */
 	CHECK_IS(tss.esp, addr(user_stack) + sizeof(user_stack) - 64 - 12);
 }
@@ -197,8 +199,9 @@ TEST(call_gate_no_room)
 
 SNIPPET(user_conforming_jump, "ljmp $0x50, $user_conforming_target\n"
 			      "user_conforming_target: movl %cs, %eax");
-SNIPPET(user_conforming_call, "lcall $0x50, $user_conforming_called\n movl %cs, %ecx\n jmp 1f\n"
-			      "user_conforming_called: movl %cs, %eax\n movl 4(%esp), %edx\n lret\n 1:");
+SNIPPET(user_conforming_call,
+	"lcall $0x50, $user_conforming_called\n movl %cs, %ecx\n jmp 1f\n"
+	"user_conforming_called: movl %cs, %eax\n movl 4(%esp), %edx\n lret\n 1:");
 
 TEST(conforming_segments)
 {

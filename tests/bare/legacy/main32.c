@@ -68,6 +68,7 @@ static void restore_tables(void)
 	memcpy(gdt, gdt_copy, sizeof(gdt));
 	memset(ldt, 0, sizeof(ldt));
 	load_ldtr(0);
+	asm volatile("mov %0, %%fs\n mov %0, %%gs" : : "r"(0));
 	asm volatile("ltr %w0" : : "r"(SEL_TSS));
 	tss.esp0 = addr(kernel_stack) + sizeof(kernel_stack);
 	tss.ss0 = SEL_DATA;

@@ -59,7 +59,8 @@ TEST(io_bitmap_end)
 {
 	tss.iomap = offsetof(struct tss, io);
 	memset(tss.io, 0, sizeof(tss.io));
-	gdt[SEL_TSS / 8] = descriptor(addr(&tss), offsetof(struct tss, io) + PORT / 8, DESC_TSS, 0);
+	gdt[SEL_TSS / 8] =
+		descriptor(addr(&tss), offsetof(struct tss, io) + PORT / 8, DESC_TSS, 0);
 	asm volatile("ltr %w0" : : "r"(SEL_TSS) : "memory");
 	in(user_inb, PORT - 8, 0);
 	CHECK_VECTOR(VEC_DONE);
@@ -167,7 +168,6 @@ SNIPPET(user_popf_steps, "pushl $0x102\n popfl\n nop\n nop\n pushl $2\n popfl");
 SNIPPET(user_ss_steps, "movl %ss, %eax\n movl %eax, %ss\n nop");
 SNIPPET(user_gate_steps, "lcall $0x53, $0\n nop");
 
-
 static unsigned step(const u8 *code, u32 flags)
 {
 	steps = 0;
@@ -190,8 +190,8 @@ TEST(single_steps)
 	CHECK_IS(step(user_string_steps, FLAG_TF), 3 + 3); /* one an iteration */
 	CHECK_IS(step(user_popf_steps, 0), 4);
 	CHECK_IS(first_step, addr(user_popf_steps) + 7); /* not POPF's own */
-	CHECK_IS(step(user_ss_steps, FLAG_TF), 2); /* MOV SS holds one back */
-	CHECK_IS(step(user_int_steps, FLAG_TF), 0); /* the handler of 0xa0 ends it */
+	CHECK_IS(step(user_ss_steps, FLAG_TF), 2);	 /* MOV SS holds one back */
+	CHECK_IS(step(user_int_steps, FLAG_TF), 0);	 /* the handler of 0xa0 ends it */
 }
 
 TEST(single_step_through_levels)
@@ -202,7 +202,8 @@ TEST(single_step_through_levels)
 	CHECK_IS(first_step, addr(user_steps));
 	if (!has.sep)
 		return;
-	/* SYSENTER keeps it as well; the step comes at level 0, before its first instruction. */
+	/* SYSENTER keeps it as well; the step comes at level 0, before its first instruction.
+	 */
 	set_sysenter(SEL_CODE);
 	step(user_sysenter, FLAG_TF);
 	CHECK(first_step == addr(sysenter_entry), "%x", first_step);

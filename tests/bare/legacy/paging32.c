@@ -79,12 +79,12 @@ static void access(unsigned upper, unsigned lower, bool user_mode, bool write, b
 		read_at(TARGET);
 	if (allowed)
 		CHECK(caught.vector == -1 || caught.vector == VEC_DONE,
-		      "%x %x user %d write %d wp %d: vector %d error %x", upper, lower, user_mode,
-		      write, wp, caught.vector, caught.error);
+		      "%x %x user %d write %d wp %d: vector %d error %x", upper, lower,
+		      user_mode, write, wp, caught.vector, caught.error);
 	else
 		CHECK(caught.vector == PF && caught.error == error && caught.cr2 == TARGET,
-		      "%x %x user %d write %d wp %d: vector %d error %x", upper, lower, user_mode,
-		      write, wp, caught.vector, caught.error);
+		      "%x %x user %d write %d wp %d: vector %d error %x", upper, lower,
+		      user_mode, write, wp, caught.vector, caught.error);
 }
 
 static void matrix(void (*set)(unsigned upper, unsigned lower))

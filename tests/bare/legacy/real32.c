@@ -38,7 +38,7 @@ static void real(const u8 *start, const u8 *end)
 
 #define PROGRAM16(name, text)                                                                  \
 	extern const u8 name[], name##_end[];                                                  \
-	asm(".pushsection .rodata\n.code16\n" #name ": " text "\n int $0x7f\n" #name          \
+	asm(".pushsection .rodata\n.code16\n" #name ": " text "\n int $0x7f\n" #name           \
 	    "_end:\n.code32\n.popsection")
 
 PROGRAM16(r_int, "pushw $0x3202\n popfw\n int $0x21");
@@ -69,8 +69,9 @@ PROGRAM16(r_far, "lcall $0x880, $1f - r_far\n movw %sp, %bx\n int $0x21\n"
 PROGRAM16(r_iret, "pushw $0x0a02\n pushw $0x880\n pushw $1f - r_iret\n iretw\n"
 		  "1: pushfw\n popw %ax\n movw %cs, %bx\n ljmp $0, $2f - r_iret + 0x8800\n"
 		  "2: int $0x21");
-PROGRAM16(r_wrap, "movw $0, %sp\n pushw $0x1234\n movw %sp, %bx\n popw %ax\n movw $0x7f00, %sp\n"
-		  "int $0x21");
+PROGRAM16(r_wrap,
+	  "movw $0, %sp\n pushw $0x1234\n movw %sp, %bx\n popw %ax\n movw $0x7f00, %sp\n"
+	  "int $0x21");
 
 TEST(real_interrupt)
 {

@@ -213,8 +213,8 @@ TEST(code_limit)
 
 	gdt[FREE0 / 8] = descriptor(0, last, 0xfb, 0x4);
 	if (last >> 20)
-		gdt[FREE0 / 8] = descriptor(addr(user_edge), addr(user_edge_end) -
-					    addr(user_edge) - 1, 0xfb, 0x4);
+		gdt[FREE0 / 8] = descriptor(
+			addr(user_edge), addr(user_edge_end) - addr(user_edge) - 1, 0xfb, 0x4);
 	user_entry(NULL);
 	entry.cs = FREE0 | 3;
 	enter();

@@ -27,7 +27,9 @@ static void make_task(const void *eip)
 }
 
 /* Loop, so that the next switch to it starts over. */
-#define TASK(name, text) extern const u8 name[]; asm(".pushsection .text\n" #name ": " text "\n jmp " #name "\n.popsection")
+#define TASK(name, text)                                                                       \
+	extern const u8 name[];                                                                \
+	asm(".pushsection .text\n" #name ": " text "\n jmp " #name "\n.popsection")
 
 TASK(task_jumps_back, "movl %eax, seen\n movl %esp, seen+4\n str seen+8\n movl %cr0, %ebx\n"
 		      "movl %ebx, seen+12\n pushfl\n popl seen+16\n movl %esi, seen+20\n"
@@ -93,7 +95,8 @@ TEST(task_saves_its_state)
 	tss.cr3 = 0x5000;
 	tss.ldt = 0;
 	tss.esp1 = 0x1234;
-	TRY("movl $1f, %[n]\n movl $0xa1, %%eax\n movl $0xc1, %%ecx\n stc\n ljmp $0x40, $0\n 1:",
+	TRY("movl $1f, %[n]\n movl $0xa1, %%eax\n movl $0xc1, %%ecx\n stc\n ljmp $0x40, $0\n "
+	    "1:",
 	    ([n] "=&D"(next)), (), "eax", "ecx");
 	CHECK_NONE();
 	CHECK_IS(tss.eip, next);
@@ -204,7 +207,8 @@ TEST(task_gate_in_idt)
 	CHECK(!(flags & FLAG_NT), "%x", flags);
 	make_task(task_done);
 	set_gate(&idt[GP], NULL, SEL_TSS2, GATE_TASK);
-	TRY("1: movl %[s], %%eax\n movl %%eax, %%ds", (), ([s] "i"(SEL_LAST + 8)), ALL_REGISTERS);
+	TRY("1: movl %[s], %%eax\n movl %%eax, %%ds", (), ([s] "i"(SEL_LAST + 8)),
+	    ALL_REGISTERS);
 	CHECK_VECTOR(VEC_DONE);
 	CHECK_IS(caught.tr, SEL_TSS2);
 	CHECK_IS(*(u32 *)(addr(task_stack) + sizeof(task_stack) - 68), SEL_LAST + 8);
@@ -218,7 +222,8 @@ TEST(double_fault_task)
 	make_task(task_done);
 	set_gate(&idt[DF], NULL, SEL_TSS2, GATE_TASK);
 	gdt[FREE0 / 8] = descriptor(0, 0xfff, 0x93, 0x4); /* 4 KiB, and ESP above */
-	TRY("movl %[s], %%eax\n movl %%eax, %%ss\n pushl %%eax", (), ([s] "i"(FREE0)), ALL_REGISTERS);
+	TRY("movl %[s], %%eax\n movl %%eax, %%ss\n pushl %%eax", (), ([s] "i"(FREE0)),
+	    ALL_REGISTERS);
 	CHECK_VECTOR(VEC_DONE);
 	CHECK_IS(caught.tr, SEL_TSS2);
 	CHECK_IS(*(u32 *)(addr(task_stack) + sizeof(task_stack) - 68), 0);
@@ -314,7 +319,8 @@ TEST(task_gate_in_idt_refused)
 	CHECK_FAULT(TS, FREE0 | 1);
 }
 
-/* ---- faults in the new task's context: the handler runs in it, before its first instruction */
+/* ---- faults in the new task's context: the handler runs in it, before its first instruction
+ */
 
 static void bad_task(unsigned vector, u32 error, const char *what)
 {
@@ -486,8 +492,14 @@ static void make_small(const u8 *code)
 	/* IP has 16 bits: the code is copied below 64 KiB. */
 	memcpy((void *)low_page, code, 128);
 	memset((void *)seen, 0, sizeof(seen));
-	small = (struct tss16){.ip = 0x8000, .flags = 2, .sp = 0x9000, .ax = 0x1234,
-			       .si = 0x5678,	 .es = SEL_DATA, .cs = SEL_CODE, .ss = SEL_DATA,
+	small = (struct tss16){.ip = 0x8000,
+			       .flags = 2,
+			       .sp = 0x9000,
+			       .ax = 0x1234,
+			       .si = 0x5678,
+			       .es = SEL_DATA,
+			       .cs = SEL_CODE,
+			       .ss = SEL_DATA,
 			       .ds = SEL_DATA};
 	gdt[FREE0 / 8] = descriptor(addr(&small), sizeof(small) - 1, DESC_TSS16, 0);
 }

@@ -35,7 +35,8 @@ SNIPPET16(v86_sti, "sti");
 SNIPPET16(v86_pushf, "pushfw\n popw %ax");
 SNIPPET16(v86_pushfl, "pushfl\n popl %eax");
 SNIPPET16(v86_popf, "pushw $0x7202\n popfw\n pushfw\n popw %ax");
-SNIPPET16(v86_iret, "pushw $0x3202\n pushw %cs\n pushw $1f - v86_iret\n iretw\n 1: pushfw\n popw %ax");
+SNIPPET16(v86_iret,
+	  "pushw $0x3202\n pushw %cs\n pushw $1f - v86_iret\n iretw\n 1: pushfw\n popw %ax");
 SNIPPET16(v86_int60, "int $0x60");
 SNIPPET16(v86_int3, "int3");
 SNIPPET16(v86_arpl, "arpl %ax, %bx");
@@ -54,7 +55,8 @@ SNIPPET16(v86_limit, "movl $0x10000, %ebx\n movb (%ebx), %al");
 SNIPPET16(v86_limit_word, "movw $0xffff, %bx\n movw (%bx), %ax");
 SNIPPET16(v86_ud, "ud2");
 SNIPPET16(v86_divide, "xorw %cx, %cx\n divw %cx");
-SNIPPET16(v86_far_jump, "ljmp $0x801, $1f - v86_far_jump - 16\n .fill 16, 1, 0xf4\n 1: movw %cs, %bx");
+SNIPPET16(v86_far_jump,
+	  "ljmp $0x801, $1f - v86_far_jump - 16\n .fill 16, 1, 0xf4\n 1: movw %cs, %bx");
 SNIPPET16(v86_segment, "movw $0x900, %ax\n movw %ax, %ds\n movw $0x600d, 2\n movw $0x123, %ax\n"
 		       "movw %ax, %es\n movw %es, %dx");
 
@@ -115,8 +117,9 @@ TEST(v86_exceptions)
 #define V86_FAULTS(name, eflags, vec)                                                          \
 	do {                                                                                   \
 		V86(name, eflags);                                                             \
-		CHECK(caught.vector == (vec) && !caught.error, #name ": vector %d error %x at %x",   \
-		      caught.vector, caught.error, caught.eip);                                            \
+		CHECK(caught.vector == (vec) && !caught.error,                                 \
+		      #name ": vector %d error %x at %x", caught.vector, caught.error,         \
+		      caught.eip);                                                             \
 	} while (0)
 
 TEST(v86_undefined_and_privileged)
