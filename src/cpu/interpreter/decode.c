@@ -101,6 +101,13 @@ void decode_mem(struct decoder *d, const ZydisDecodedOperand *o, struct op *op)
 	op->index = decode_gpr(o->mem.index);
 	op->scale = o->mem.scale ? (u8)__builtin_ctz(o->mem.scale) : 0;
 	op->disp = o->mem.disp.has_displacement ? o->mem.disp.value : 0;
+	/* No base, whatever REX.B says (SDM vol. 2, table 2-3); Zydis 4.0 forgets it where the
+	 * address size is 32 bits. */
+	if (d->i.raw.modrm.mod == 0 && d->i.raw.modrm.rm == 4 && d->i.raw.sib.base == 5 &&
+	    (d->i.attributes & ZYDIS_ATTRIB_HAS_SIB)) {
+		op->base = REG_OFF(REG_ZERO);
+		op->disp = d->i.raw.disp.value;
+	}
 	if (o->mem.base == ZYDIS_REGISTER_RIP || o->mem.base == ZYDIS_REGISTER_EIP) {
 		op->disp += (s64)(d->rip + d->i.length);
 		op->flags |= OP_RIPREL;
@@ -174,6 +181,24 @@ static void op_init(const struct decoder *d, struct op *op)
 		op->flags |= OP_ADDR32;
 }
 
+/*
+ * Some names of the table belong to encodings of other processors as well (BEXTR in XOP, TZCNT in
+ * VEX on Knights Corner), which are no part of what CPUID announces.
+ */
+static bool foreign(const struct decoder *d)
+{
+	switch (d->i.encoding) {
+	case ZYDIS_INSTRUCTION_ENCODING_3DNOW:
+	case ZYDIS_INSTRUCTION_ENCODING_XOP:
+	case ZYDIS_INSTRUCTION_ENCODING_MVEX:
+		return true;
+	default:
+		return d->i.meta.isa_ext == ZYDIS_ISA_EXT_KNC ||
+		       d->i.meta.isa_ext == ZYDIS_ISA_EXT_KNCE ||
+		       d->i.meta.isa_ext == ZYDIS_ISA_EXT_KNCV;
+	}
+}
+
 /* One instruction from d->bytes; Zydis's verdict on them is `st`. */
 static void decode_one(struct decoder *d, ZyanStatus st, struct op *op)
 {
@@ -188,7 +213,7 @@ static void decode_one(struct decoder *d, ZyanStatus st, struct op *op)
 		return;
 	}
 	op_init(d, op);
-	line = table_find(d->i.mnemonic);
+	line = foreign(d) ? NULL : table_find(d->i.mnemonic);
 	if (!line || !line->decode(d, op)) {
 		op->flags = 0;
 		decode_raise(d, op, VEC_UD);

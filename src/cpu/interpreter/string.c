@@ -302,6 +302,9 @@ static HANDLER(string_rep)
 	u64 count;
 
 	c->op = o;
+	/* Privilege is asked for even when there is nothing to transfer. */
+	if (o->aux == INS || o->aux == OUTS)
+		io_check(c, R16(c, REG_OFF(RDX)), (u32)o->imm);
 	while ((count = ea_cut(o, c->reg[RCX]))) {
 		u64 n = 0;
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * native/gather.c: gathers and scatters, element by element in C: each element has an address of
- * its own. A gather changes registers when all elements are there; one that faults starts again
- * from its first element, which the mask left as it was makes right.
+ * its own. Of one that faults the elements before are done and their mask bits clear, so that it
+ * goes on with the one that faulted when it is run again (SDM vol. 2, VGATHERDPS).
  */
 #include "cpu/access.h"
 #include "cpu/native/forms.h"
+#include "cpu/replay.h"
 
 /* op->aux */
 #define G_SCALE(a)  ((a) & 3)
@@ -52,19 +53,47 @@ static u64 elem_la(struct cpu *c, const struct op *o, u32 i, bool write)
 	return o->flags & OP_EA_SLOW ? op_ea_slow(c, o, ea, elem_size(o), write) : ea;
 }
 
+/*
+ * AVX2: before the first access every mask element becomes all ones or zero, those of the
+ * vector length that go with no element too, and the rest of the register zero.
+ */
+static void spread_mask(struct cpu *c, const struct op *o)
+{
+	u32 size = elem_size(o), vl = G_COUNT(o->aux) * (o->aux & G_QINDEX ? 8 : size);
+	u8 *v = c->v[G_MASK(o->aux)].b;
+
+	for (u32 at = 0; at < vl; at += size)
+		memset(v + at, v[at + size - 1] & 0x80 ? 0xff : 0, size);
+	memset(v + vl, 0, sizeof(struct vreg) - vl);
+}
+
+/* Element i is done for good, and so are its device accesses. */
+static void element_done(struct cpu *c, const struct op *o, u32 i)
+{
+	if (o->aux & G_VECTOR)
+		memset(c->v[G_MASK(o->aux)].b + i * elem_size(o), 0, elem_size(o));
+	else
+		c->k[G_MASK(o->aux)] &= ~BIT(i);
+	replay_forget(c);
+}
+
 static const struct op *gather(struct cpu *c, const struct op *o)
 {
 	u32 size = elem_size(o), n = G_COUNT(o->aux);
-	struct vreg out = c->v[o->r0];
+	u8 *out = c->v[o->r0].b;
+	u64 mask = mask_bits(c, o);
 
-	for (u64 m = mask_bits(c, o); m; m &= m - 1) {
+	if (o->aux & G_VECTOR)
+		spread_mask(c, o);
+	for (u64 m = mask; m; m &= m - 1) {
 		u32 i = (u32)__builtin_ctzll(m);
 		u64 la = elem_la(c, o, i, false), v = size == 8 ? ld64(c, la) : ld32(c, la);
 
-		memcpy(out.b + i * size, &v, size);
+		memcpy(out + i * size, &v, size);
+		memset(out + n * size, 0, sizeof(struct vreg) - n * size);
+		element_done(c, o, i);
 	}
-	memset(out.b + n * size, 0, sizeof(out.b) - n * size);
-	c->v[o->r0] = out;
+	memset(out + n * size, 0, sizeof(struct vreg) - n * size);
 	if (o->aux & G_VECTOR)
 		memset(c->v[G_MASK(o->aux)].b, 0, sizeof(struct vreg));
 	else
@@ -76,11 +105,8 @@ static const struct op *gather(struct cpu *c, const struct op *o)
 static const struct op *scatter(struct cpu *c, const struct op *o)
 {
 	u32 size = elem_size(o);
-	u64 mask = mask_bits(c, o);
 
-	for (u64 m = mask; m; m &= m - 1)
-		access_probe(c, elem_la(c, o, (u32)__builtin_ctzll(m), true), size, true);
-	for (u64 m = mask; m; m &= m - 1) {
+	for (u64 m = mask_bits(c, o); m; m &= m - 1) {
 		u32 i = (u32)__builtin_ctzll(m);
 		u64 la = elem_la(c, o, i, true), v = 0;
 
@@ -89,6 +115,7 @@ static const struct op *scatter(struct cpu *c, const struct op *o)
 			st64(c, la, v);
 		else
 			st32(c, la, (u32)v);
+		element_done(c, o, i);
 	}
 	c->k[G_MASK(o->aux)] = 0;
 	return o + 1;

@@ -86,9 +86,15 @@ static COLD const struct op *run_elements(struct cpu *c, const struct op *o, u64
 const struct op *native_run_masked(struct cpu *c, const struct op *o)
 {
 	bool write = o->aux & M_WRITE;
-	u64 la = op_ea(c, o, o->r0, write);
+	u64 la;
 	void *p;
 
+	/* Of no element not even a null segment is looked at. */
+	if (unlikely(o->flags & OP_EA_SLOW) && !active_elements(c, o)) {
+		c->op = o;
+		return run_elements(c, o, 0);
+	}
+	la = op_ea(c, o, o->r0, write);
 	/* Processors do not look at the alignment of an operand of which nothing is accessed. */
 	if (unlikely(la & o->r1) && active_elements(c, o))
 		cpu_raise_error(c, VEC_GP, 0);

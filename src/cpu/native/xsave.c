@@ -140,6 +140,8 @@ static const struct op *xsave(struct cpu *c, const struct op *o)
 		im.header.xcomp_bv = rfbm | XCOMP_COMPACT;
 		mxcsr = rfbm & used & XMASK(XC_SSE);
 	} else {
+		/* A read, but of what is to be written: a page fault says write. */
+		access_probe(c, la + HEADER_AT, 8, true);
 		im.header.xstate_bv = ld64(c, la + HEADER_AT);
 		im.header.xstate_bv = (im.header.xstate_bv & ~rfbm) | (rfbm & used);
 	}

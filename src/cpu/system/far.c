@@ -130,7 +130,12 @@ void far_call(struct cpu *c, u16 sel, u64 off, u32 op_size, u64 return_rip)
 			raise_sel(c, VEC_GP, sel);
 		check_direct(c, sel, &d);
 	}
-	stack_current(c, &st);
+	/* From compatibility mode to 64-bit code the stack is already 64-bit code's: no SS base
+	 * (as processors do it; the manual leaves it open). */
+	if (!real && cpu_lma(c) && (d.attr & SEG_ATTR_L))
+		stack_flat(c, c->reg[RSP], c->cpl, &st);
+	else
+		stack_current(c, &st);
 	stack_push(c, &st, op_size, c->seg[SEG_CS].sel);
 	stack_push(c, &st, op_size, return_rip);
 	if (real) {
@@ -241,8 +246,8 @@ void far_return(struct cpu *c, u32 op_size, u32 pop_bytes)
 		return;
 	}
 	return_check_cs(c, f.cs, &f.cs_desc);
-	st.sp = (st.sp & ~st.mask) | ((st.sp + pop_bytes) & st.mask);
 	if (SEL_RPL(f.cs) > c->cpl) {
+		st.sp = (st.sp & ~st.mask) | ((st.sp + pop_bytes) & st.mask);
 		f.has_ss = true;
 		f.rsp = stack_pop(c, &st, op_size) + pop_bytes;
 		f.ss = (u16)stack_pop(c, &st, op_size);
@@ -255,4 +260,10 @@ void far_return(struct cpu *c, u32 op_size, u32 pop_bytes)
 	if (!f.has_ss)
 		stack_commit(c, &st);
 	return_commit(c, &f);
+	if (f.has_ss || !pop_bytes)
+		return;
+	/* Parameters are released from the stack as the code returned to sees it. */
+	stack_current(c, &st);
+	st.sp = (st.sp & ~st.mask) | ((st.sp + pop_bytes) & st.mask);
+	stack_commit(c, &st);
 }

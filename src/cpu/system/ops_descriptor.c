@@ -86,9 +86,9 @@ static const struct op *run_arpl(struct cpu *c, const struct op *o)
 	u16 dst = op_read16(c, o), rpl = R16(c, o->r1) & 3;
 	bool less = SEL_RPL(dst) < rpl;
 
-	/* The write is checked whether or not it changes anything. */
-	if (!(o->aux & AUX_REG))
-		op_write16(c, o, less ? (dst & ~3u) | rpl : dst);
+	/* Only what changes is written, or asked whether it may be. */
+	if (less && !(o->aux & AUX_REG))
+		op_write16(c, o, (dst & ~3u) | rpl);
 	else if (less)
 		R16(c, o->r0) = (dst & ~3u) | rpl;
 	set_zf(c, less);

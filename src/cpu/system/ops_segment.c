@@ -198,11 +198,17 @@ static const struct op *run_mov_from_seg(struct cpu *c, const struct op *o)
 
 static const struct op *run_push_seg(struct cpu *c, const struct op *o)
 {
+	unsigned size = op_size(o);
 	struct stack st;
 
 	op_begin(c, o);
 	stack_current(c, &st);
-	stack_push(c, &st, op_size(o), c->seg[o->aux >> AUX_N].sel);
+	/* Of a 32-bit slot processors write only the lower half (SDM vol. 2, PUSH). */
+	if (size == 4) {
+		st.sp = (st.sp & ~st.mask) | ((st.sp - 2) & st.mask);
+		size = 2;
+	}
+	stack_push(c, &st, size, c->seg[o->aux >> AUX_N].sel);
 	stack_commit(c, &st);
 	return op_continue(o);
 }

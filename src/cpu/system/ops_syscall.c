@@ -161,7 +161,8 @@ static const struct op *run_wrbase(struct cpu *c, const struct op *o)
 static bool decode_base(struct decoder *d, struct op *op, op_fn *fn, unsigned seg)
 {
 	op->r0 = decode_gpr(d->o[0].reg.value);
-	op->aux = (u16)(d->i.operand_width / 8 | seg << AUX_N);
+	/* 32 or 64 bits: an operand-size prefix counts for nothing. */
+	op->aux = (u16)((d->i.raw.rex.W ? 8 : 4) | seg << AUX_N);
 	return cpu_long(d->c) && op_plain(op, fn);
 }
 
