@@ -5,7 +5,7 @@ BUILD := build
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all setup ready demo shell check check-quick soak fuzz install clean help
+.PHONY: all setup ready demo shell check check-quick soak soak-cpu fuzz install clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -49,6 +49,12 @@ fuzz:
 	@tools/setup
 	@TIME=$(TIME) tools/fuzz
 
+# Random instructions against the host's processor: N pairs from SEED.
+N ?= 10000000
+SEED ?= 1
+soak-cpu: all
+	@$(BUILD)/tests/cpu/soak/cpu_soak -c -n $(N) -s $(SEED) -r tests/cpu/soak/regressions.txt
+
 install: all
 	@meson configure $(BUILD) --prefix '$(abspath $(PREFIX))'
 	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD)
@@ -64,6 +70,7 @@ help:
 	@echo 'make check         every test (under 15 minutes)'
 	@echo 'make soak          what takes longer: every machine, many boots in a row'
 	@echo 'make fuzz          fuzz under sanitizers, TIME (60) seconds for each fuzzer'
+	@echo 'make soak-cpu      random instructions against the host: N=10000000 SEED=1'
 	@echo 'make install       into PREFIX (/usr/local), below DESTDIR'
 	@echo 'make setup         install the Debian packages all this needs'
 	@echo 'make clean         remove $(BUILD)'

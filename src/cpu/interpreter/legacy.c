@@ -118,14 +118,24 @@ bool decode_legacy(struct decoder *d, struct op *op)
 	return op->fn;
 }
 
+static s32 bound_value(u64 v, u32 size)
+{
+	return size == 2 ? (s16)v : (s32)v;
+}
+
+/* The upper bound is looked at only when the lower one holds. */
 static HANDLER(bound)
 {
 	u32 size = o->aux;
-	u64 la = op_ea(c, o, 2 * size, false);
-	u64 low = ea_load(c, la, size), high = ea_load(c, la + size, size);
-	s32 v = size == 2 ? (s16)R16(c, o->r0) : (s32)R32(c, o->r0);
+	s32 v = bound_value(R32(c, o->r0), size);
+	u64 la;
 
-	if (size == 2 ? v < (s16)low || v > (s16)high : v < (s32)low || v > (s32)high)
+	if (v < bound_value(ea_load(c, op_ea(c, o, size, false), size), size))
+		cpu_raise(c, VEC_BR);
+	la = (op_offset(c, o) + size) & c->ea_mask;
+	if (o->flags & OP_EA_SLOW)
+		la = op_ea_slow(c, o, la, size, false);
+	if (v > bound_value(ea_load(c, la, size), size))
 		cpu_raise(c, VEC_BR);
 	OP_NEXT(c, o);
 }

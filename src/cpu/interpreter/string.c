@@ -299,6 +299,7 @@ static HANDLER(string_rep)
 {
 	bool up = !(c->flags & FL_DF);
 	bool runs = (o->aux == MOVS || o->aux == STOS) && up && !(c->block->key & BLOCK_KEY_STEP);
+	u16 before = c->af;
 	u64 count;
 
 	c->op = o;
@@ -321,6 +322,8 @@ static HANDLER(string_rep)
 			break;
 		if (flow_pending(c) || (c->block->key & BLOCK_KEY_STEP))
 			return op_leave(c, op_rip(c, o));
+		/* A page fault finds the flags from before it all (SDM vol. 2, REP). */
+		c->af = before;
 	}
 	return op_after_slow_store(c, o);
 }

@@ -53,13 +53,19 @@ static u64 elem_la(struct cpu *c, const struct op *o, u32 i, bool write)
 	return o->flags & OP_EA_SLOW ? op_ea_slow(c, o, ea, elem_size(o), write) : ea;
 }
 
+/* Bytes of the vector length. */
+static u32 vector_bytes(const struct op *o)
+{
+	return G_COUNT(o->aux) * (o->aux & G_QINDEX ? 8 : elem_size(o));
+}
+
 /*
  * AVX2: before the first access every mask element becomes all ones or zero, those of the
  * vector length that go with no element too, and the rest of the register zero.
  */
 static void spread_mask(struct cpu *c, const struct op *o)
 {
-	u32 size = elem_size(o), vl = G_COUNT(o->aux) * (o->aux & G_QINDEX ? 8 : size);
+	u32 size = elem_size(o), vl = vector_bytes(o);
 	u8 *v = c->v[G_MASK(o->aux)].b;
 
 	for (u32 at = 0; at < vl; at += size)
@@ -79,7 +85,7 @@ static void element_done(struct cpu *c, const struct op *o, u32 i)
 
 static const struct op *gather(struct cpu *c, const struct op *o)
 {
-	u32 size = elem_size(o), n = G_COUNT(o->aux);
+	u32 size = elem_size(o), n = G_COUNT(o->aux), vl = vector_bytes(o);
 	u8 *out = c->v[o->r0].b;
 	u64 mask = mask_bits(c, o);
 
@@ -90,7 +96,7 @@ static const struct op *gather(struct cpu *c, const struct op *o)
 		u64 la = elem_la(c, o, i, false), v = size == 8 ? ld64(c, la) : ld32(c, la);
 
 		memcpy(out + i * size, &v, size);
-		memset(out + n * size, 0, sizeof(struct vreg) - n * size);
+		memset(out + vl, 0, sizeof(struct vreg) - vl);
 		element_done(c, o, i);
 	}
 	memset(out + n * size, 0, sizeof(struct vreg) - n * size);

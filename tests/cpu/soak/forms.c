@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * soak/forms.c: the opcode space turned around: for each table line and mode the encodings that
+ * lead to it, so that every line is as likely as any other.
+ */
+#include <stdlib.h>
+
+#include "../opcodes.h"
+#include "cpu/interpreter/decode.h"
+#include "soak.h"
+
+#define KEEP 48 /* encodings of a mnemonic in a mode; of more, a random choice */
+
+const char *const soak_mode_name[SOAK_MODES] = {"64", "32", "16"};
+
+static struct {
+	struct opcode_form form[KEEP];
+	unsigned n, seen;
+} * found[SOAK_MODES];
+static ZydisDecoder decoder[SOAK_MODES];
+
+unsigned forms_nr_lines(void)
+{
+	return table_integer_lines + table_system_lines + table_native_lines;
+}
+
+const struct table_line *forms_line(unsigned n)
+{
+	if (n < table_integer_lines)
+		return &table_integer[n];
+	n -= table_integer_lines;
+	return n < table_system_lines ? &table_system[n]
+				      : &table_native[n - table_system_lines];
+}
+
+bool forms_decode(struct soak_case *t)
+{
+	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder[t->mode], t->bytes,
+						   sizeof(t->bytes), &t->i, t->o));
+}
+
+static void keep(const struct opcode_form *f, void *arg)
+{
+	struct opcode_fill fill = {0};
+	enum soak_mode m = *(enum soak_mode *)arg;
+	ZydisDecodedInstruction i;
+	u8 b[15] = {0};
+	unsigned at;
+
+	if (m != SOAK_64 && f->kind == OPCODE_LEGACY && f->w)
+		return;
+	fill.long_mode = m == SOAK_64;
+	/* Gathers: a mask, and an index that is none of the others. */
+	fill.vvvv = f->kind == OPCODE_VEX && (f->modrm & 0xc7) == 4 ? 5 : 0;
+	fill.aaa = f->kind == OPCODE_EVEX && (f->modrm & 0xc7) == 4;
+	b[opcode_put(f, &fill, b)] = 6 << 3 | 3;
+	if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder[m], NULL, b, sizeof(b), &i)) ||
+	    !table_find(i.mnemonic))
+		return;
+	at = found[m][i.mnemonic].seen++;
+	if (at >= KEEP)
+		at = (unsigned)(soak_rnd() % (at + 1));
+	if (at >= KEEP)
+		return;
+	found[m][i.mnemonic].form[at] = *f;
+	if (found[m][i.mnemonic].n < KEEP)
+		found[m][i.mnemonic].n++;
+}
+
+void forms_collect(void)
+{
+	static const struct {
+		ZydisMachineMode mode;
+		ZydisStackWidth stack;
+	} d[] = {
+		[SOAK_64] = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
+		[SOAK_32] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32},
+		[SOAK_16] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_STACK_WIDTH_16},
+	};
+
+	for (enum soak_mode m = 0; m < SOAK_MODES; m++) {
+		ZydisDecoderInit(&decoder[m], d[m].mode, d[m].stack);
+		ZydisDecoderEnableMode(&decoder[m], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&decoder[m], ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
+		found[m] = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*found[m]));
+		if (!found[m])
+			abort();
+		opcode_walk(keep, &m);
+	}
+}
+
+bool forms_any(enum soak_mode m, unsigned mnemonic)
+{
+	return found[m][mnemonic].n;
+}
+
+/* Prefixes before the mandatory one. */
+static unsigned put_prefixes(struct soak_case *t, bool legacy)
+{
+	static const u8 segment[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
+	unsigned n = 0;
+
+	if (soak_rnd() % 8 == 0)
+		t->bytes[n++] = segment[soak_rnd() % ARRAY_SIZE(segment)];
+	if (soak_rnd() % 16 == 0)
+		t->bytes[n++] = 0x67;
+	if (legacy && soak_rnd() % 16 == 0)
+		t->bytes[n++] = 0xf0;
+	if (legacy && soak_rnd() % 32 == 0)
+		t->bytes[n++] = 0x66;
+	return n;
+}
+
+bool forms_draw(struct soak_case *t, unsigned mnemonic)
+{
+	const struct opcode_form *from;
+	struct opcode_fill fill = {.long_mode = t->mode == SOAK_64};
+	struct opcode_form f;
+	u64 r = soak_rnd();
+	unsigned n;
+
+	if (!forms_any(t->mode, mnemonic))
+		return false;
+	from = &found[t->mode][mnemonic].form[soak_rnd() % found[t->mode][mnemonic].n];
+	f = *from;
+	fill.rxb = r & 7;
+	fill.r2 = (r >> 3) & 1;
+	fill.vvvv = (r >> 4) & 3 ? (r >> 6) & 15 : 0;
+	fill.v2 = (r >> 10) & 3 ? 0 : (r >> 12) & 1;
+	fill.aaa = (r >> 13) & 1 ? (r >> 14) & 7 : 0;
+	fill.z = fill.aaa && ((r >> 17) & 1);
+	fill.rex = (r >> 18) & 1;
+	/* Other operands in the same fields: rm, reg, addressing. Undone where they are opcode.
+	 */
+	if (f.modrm >= 0xc0)
+		f.modrm = (f.modrm & 0xf8) | (soak_rnd() & 7);
+	else
+		f.modrm = (u8)((f.modrm & 0x38) | (soak_rnd() % 3) << 6 | (soak_rnd() & 7));
+	if (soak_rnd() % 2)
+		f.modrm = (u8)((f.modrm & 0xc7) | (soak_rnd() & 0x38));
+	for (unsigned attempt = 0; attempt < 4; attempt++) {
+		n = put_prefixes(t, f.kind == OPCODE_LEGACY);
+		n += opcode_put(attempt & 1 ? from : &f, &fill, t->bytes + n);
+		while (n < sizeof(t->bytes))
+			t->bytes[n++] = (u8)soak_rnd();
+		if (forms_decode(t) && t->i.mnemonic == mnemonic)
+			return true;
+	}
+	return false;
+}

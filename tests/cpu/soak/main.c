@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * soak/main.c: many pairs in sandboxed children, counted here.
+ *
+ * Usage: cpu_soak [-n PAIRS] [-s SEED] [-j CHILDREN] [-c] [-r FILE]
+ * -c: fail unless every line of the table that can be reached was; -r: replay cases first.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cpu/interpreter/decode.h"
+#include "soak.h"
+
+#define BATCH	   100000u /* pairs a child: so many stubs fit in native/'s code cache */
+#define MAX_LINES  2048
+#define MAX_FOUND  40
+#define MAX_WORK   16
+#define STUCK_S	   120 /* a child that makes no progress for so long hangs */
+#define PROGRESS_S 10
+
+/* What a child has to say; one for each that runs at a time. */
+struct report {
+	u64 pairs, trapped, stuck;
+	u64 differing;
+	u64 compared[MAX_LINES][SOAK_MODES], executed[MAX_LINES][SOAK_MODES];
+	u32 nfound;
+	char found[MAX_FOUND][4096];
+	struct soak_case now; /* being tried: of interest when the child dies */
+};
+
+struct child {
+	pid_t pid;
+	struct report *report;
+	u64 pairs_seen;
+	time_t since;
+};
+
+static struct report total;
+static u64 seed = 1, wanted = 100000;
+static const char *regressions;
+static bool failed;
+
+/* -- in a child */
+
+static bool executed(unsigned mnemonic, int vector)
+{
+	switch (mnemonic) {
+	case ZYDIS_MNEMONIC_UD0:
+	case ZYDIS_MNEMONIC_UD1:
+	case ZYDIS_MNEMONIC_UD2:
+		return vector == VEC_UD;
+	default:
+		return vector == VEC_BP || vector == VEC_DB || vector == VEC_OF;
+	}
+}
+
+static const char *end_text(const struct soak_end *e)
+{
+	static char text[2][64];
+	static unsigned n;
+
+	n ^= 1;
+	snprintf(text[n], sizeof(text[n]), "%d (error %x, cr2 %lx)", e->vector, e->error,
+		 e->cr2);
+	return text[n];
+}
+
+/* The instruction, what differs, and the line for regressions.txt. */
+static void describe(struct report *rep, struct soak_case *t)
+{
+	static const char *const what[] = {"nothing", "vector",		  "registers",
+					   "flags",   "vector/x87 state", "memory"};
+	static struct soak_result r;
+	char *out = rep->found[rep->nfound];
+	size_t size = sizeof(rep->found[0]), len;
+	ZydisFormatter f;
+	char text[128];
+
+	regress_shrink(t);
+	soak_compare(t, &r);
+	ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL);
+	ZydisFormatterFormatInstruction(&f, &t->i, t->o, t->i.operand_count_visible, text,
+					sizeof(text), 0, NULL);
+	len = (size_t)snprintf(out, size, "# %s: %s differ; host %s, userkvm %s\n", text,
+			       what[r.what], end_text(&r.host_end), end_text(&r.guest_end));
+	for (unsigned i = 0; i < 18; i++) {
+		u64 h = ((const u64 *)&r.host)[i], g = ((const u64 *)&r.guest)[i];
+
+		if (h != g)
+			len += (size_t)snprintf(out + len, size - len,
+						"# %s%u: host %lx userkvm %lx\n",
+						i < 16 ? "reg " : "rip/flags ", i, h, g);
+	}
+	for (unsigned i = 0; i < sizeof(r.host.xsave) && len < size / 2; i += 8) {
+		u64 h, g;
+
+		memcpy(&h, r.host.xsave + i, 8);
+		memcpy(&g, r.guest.xsave + i, 8);
+		if (h != g && (i < 416 || i >= 576) && i != 24)
+			len += (size_t)snprintf(out + len, size - len,
+						"# x[%x]: host %lx userkvm %lx\n", i, h, g);
+	}
+	for (unsigned i = 0; i < 6; i++) {
+		if (r.host.sel[i] != r.guest.sel[i])
+			len += (size_t)snprintf(out + len, size - len,
+						"# sel %u: host %x userkvm %x\n", i,
+						r.host.sel[i], r.guest.sel[i]);
+	}
+	regress_print(t, out + len, size - len);
+	rep->nfound++;
+}
+
+static enum soak_mode rnd_mode(bool has16)
+{
+	u64 r = soak_rnd() % 6;
+
+	if (r < 3)
+		return SOAK_64;
+	return r < 5 || !has16 ? SOAK_32 : SOAK_16;
+}
+
+static void one_pair(struct report *rep, bool has16)
+{
+	static struct soak_result r;
+	struct soak_case *t = &rep->now;
+	unsigned line = (unsigned)(soak_rnd() % forms_nr_lines());
+	unsigned mnemonic = forms_line(line)->mnemonic;
+
+	t->mode = rnd_mode(has16);
+	if (soak_not_compared(mnemonic) || !forms_draw(t, mnemonic) || !generate_state(t) ||
+	    t->i.mnemonic != mnemonic)
+		return;
+	if (soak_rnd() % 8 == 0)
+		guest_flush_tlb();
+	soak_compare(t, &r);
+	rep->pairs++;
+	if (r.host_end.vector == HOST_STUCK) {
+		rep->stuck++;
+		if (rep->nfound < MAX_FOUND)
+			regress_print(t, rep->found[rep->nfound++], 300);
+		return;
+	}
+	rep->compared[line][t->mode]++;
+	if (executed(mnemonic, r.host_end.vector))
+		rep->executed[line][t->mode]++;
+	else
+		rep->trapped++;
+	if (r.what == DIFF_NONE)
+		return;
+	rep->differing++;
+	if (rep->nfound < MAX_FOUND)
+		describe(rep, t);
+}
+
+static void NORETURN child(struct report *rep, u64 batch, u64 pairs)
+{
+	bool has16;
+	int r;
+
+	soak_seed = (seed + batch) * 0x9e3779b97f4a7c15ULL | 1;
+	has16 = host_has_16bit();
+	r = host_init();
+	if (!r)
+		r = guest_init();
+	if (!r)
+		r = sandbox_enter();
+	if (r) {
+		snprintf(rep->found[0], sizeof(rep->found[0]), "cannot begin: %s",
+			 strerror(-r));
+		rep->nfound = 1;
+		rep->differing = 1;
+		_exit(1);
+	}
+	for (u64 n = 0; rep->pairs < pairs; n++) {
+		if (n % 64 == 0)
+			generate_memory(&rep->now);
+		one_pair(rep, has16);
+	}
+	_exit(0);
+}
+
+/* -- here */
+
+static void add_up(struct child *c)
+{
+	struct report *r = c->report;
+
+	total.pairs += r->pairs;
+	total.trapped += r->trapped;
+	total.stuck += r->stuck;
+	total.differing += r->differing;
+	for (unsigned l = 0; l < forms_nr_lines(); l++) {
+		for (unsigned m = 0; m < SOAK_MODES; m++) {
+			total.compared[l][m] += r->compared[l][m];
+			total.executed[l][m] += r->executed[l][m];
+		}
+	}
+	for (u32 i = 0; i < r->nfound && total.nfound < MAX_FOUND; i++, total.nfound++)
+		printf("%s\n", r->found[i]);
+}
+
+static void died(struct child *c, int status)
+{
+	static char line[16384];
+
+	regress_print(&c->report->now, line, sizeof(line));
+	printf("a child %s %d at:\n%s\n",
+	       WIFSIGNALED(status) ? "was killed by signal" : "ended with",
+	       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), line);
+	failed = true;
+}
+
+static void start(struct child *c, u64 batch, u64 pairs)
+{
+	memset(c->report, 0, sizeof(*c->report));
+	c->since = time(NULL);
+	c->pairs_seen = 0;
+	fflush(stdout);
+	c->pid = fork();
+	if (!c->pid)
+		child(c->report, batch, pairs);
+	if (c->pid < 0) {
+		perror("fork");
+		exit(1);
+	}
+}
+
+/* Has this child ended, or does it hang? */
+static bool ended(struct child *c)
+{
+	int status;
+
+	if (waitpid(c->pid, &status, WNOHANG) == c->pid) {
+		if (status)
+			died(c, status);
+		return true;
+	}
+	if (c->report->pairs != c->pairs_seen) {
+		c->pairs_seen = c->report->pairs;
+		c->since = time(NULL);
+	} else if (time(NULL) - c->since > STUCK_S) {
+		printf("no progress in %d s\n", STUCK_S);
+		kill(c->pid, SIGKILL);
+		waitpid(c->pid, &status, 0);
+		died(c, status);
+		return true;
+	}
+	return false;
+}
+
+static u64 under_way(const struct child *c, unsigned n)
+{
+	u64 sum = total.pairs;
+
+	for (unsigned i = 0; i < n; i++)
+		sum += c[i].pid ? c[i].report->pairs : 0;
+	return sum;
+}
+
+static void run_all(unsigned nchildren)
+{
+	static struct child c[MAX_WORK];
+	u64 batch = 0, given = 0;
+	time_t told = time(NULL);
+	unsigned running = 0;
+
+	for (unsigned i = 0; i < nchildren; i++) {
+		c[i].report = mmap(NULL, sizeof(*c[i].report), PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (c[i].report == MAP_FAILED)
+			exit(1);
+	}
+	do {
+		for (unsigned i = 0; i < nchildren; i++) {
+			if (c[i].pid && ended(&c[i])) {
+				add_up(&c[i]);
+				c[i].pid = 0;
+				running--;
+			}
+			if (!c[i].pid && given < wanted && !failed) {
+				u64 n = MIN((u64)BATCH, wanted - given);
+
+				start(&c[i], batch++, n);
+				given += n;
+				running++;
+			}
+		}
+		if (time(NULL) - told >= PROGRESS_S) {
+			told = time(NULL);
+			printf("%lu of %lu pairs, %lu differ\n", under_way(c, nchildren),
+			       wanted, total.differing);
+			fflush(stdout);
+		}
+		usleep(20000);
+	} while (running);
+}
+
+/* -- coverage */
+
+static u64 sum(const u64 *per_mode)
+{
+	return per_mode[0] + per_mode[1] + per_mode[2];
+}
+
+static unsigned list(const char *what, bool (*is)(unsigned line))
+{
+	unsigned n = 0;
+
+	for (unsigned l = 0; l < forms_nr_lines(); l++) {
+		if (!is(l))
+			continue;
+		printf("%s%s", n++ ? " " : what,
+		       ZydisMnemonicGetString(forms_line(l)->mnemonic));
+	}
+	if (n)
+		printf(" (%u)\n", n);
+	return n;
+}
+
+static bool left_out(unsigned l)
+{
+	return soak_not_compared(forms_line(l)->mnemonic);
+}
+
+static bool not_reached(unsigned l)
+{
+	return !left_out(l) && !sum(total.compared[l]);
+}
+
+static bool only_faults(unsigned l)
+{
+	return sum(total.compared[l]) && !sum(total.executed[l]);
+}
+
+static bool native_only_faults(unsigned l)
+{
+	return only_faults(l) && forms_line(l)->cls == CLASS_NATIVE;
+}
+
+static bool any_executed(unsigned l)
+{
+	return sum(total.executed[l]);
+}
+
+static void print_coverage(bool must_cover)
+{
+	unsigned n = 0, missed;
+
+	for (unsigned l = 0; l < forms_nr_lines(); l++)
+		n += any_executed(l);
+	printf("%u lines of the table, %u executed without a fault\n", forms_nr_lines(), n);
+	list("not comparable: ", left_out);
+	list("only as faults: ", only_faults);
+	missed = list("not reached: ", not_reached);
+	missed += list("native, never completed: ", native_only_faults);
+	if (must_cover && missed)
+		failed = true;
+}
+
+/* -- regressions */
+
+static void replay_child(const char *file)
+{
+	static struct soak_result r;
+	static struct soak_case t;
+	static char line[65536];
+	unsigned n = 0, bad = 0;
+	bool has16 = host_has_16bit();
+	FILE *f = fopen(file, "r");
+
+	if (!f || host_init() || guest_init())
+		_exit(1);
+	while (fgets(line, sizeof(line), f)) {
+		if (line[0] == '#' || line[0] == '\n')
+			continue;
+		n++;
+		if (!regress_parse(line, &t)) {
+			printf("not a case: %s", line);
+			bad++;
+			continue;
+		}
+		if (t.mode == SOAK_16 && !has16)
+			continue;
+		soak_compare(&t, &r);
+		if (r.what != DIFF_NONE) {
+			printf("differs again: %s", line);
+			bad++;
+		}
+	}
+	printf("%u regression cases, %u differ\n", n, bad);
+	fflush(stdout);
+	_exit(bad != 0);
+}
+
+static void replay(const char *file)
+{
+	int status = 1;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid)
+		replay_child(file);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+		failed = true;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned children = (unsigned)MAX(1L, sysconf(_SC_NPROCESSORS_ONLN));
+	bool must_cover = false;
+	time_t began = time(NULL);
+	int o;
+
+	while ((o = getopt(argc, argv, "n:s:j:r:c")) != -1) {
+		if (o == 'n')
+			wanted = strtoull(optarg, NULL, 0);
+		else if (o == 's')
+			seed = strtoull(optarg, NULL, 0);
+		else if (o == 'j')
+			children = (unsigned)atoi(optarg);
+		else if (o == 'r')
+			regressions = optarg;
+		else if (o == 'c')
+			must_cover = true;
+		else
+			return 2;
+	}
+	children = MAX(1u, MIN(children, (unsigned)MAX_WORK));
+	soak_seed = seed | 1;
+	forms_collect();
+	printf("seed %lu\n", seed);
+	if (regressions)
+		replay(regressions);
+	run_all(children);
+	print_coverage(must_cover);
+	printf("%lu pairs in %ld s: %lu ended in a fault on both sides, %lu never ended on the "
+	       "host, %lu differ\n",
+	       total.pairs, (long)(time(NULL) - began), total.trapped, total.stuck,
+	       total.differing);
+	return failed || total.differing;
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * soak/sandbox.c: random instructions run natively here. They are never SYSCALL or INT 0x80 by
+ * choice, but a wild jump could find one: a filter leaves them nothing that could harm the
+ * host.
+ */
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "soak.h"
+
+#define ALLOW(nr)                                                                              \
+	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##nr, 0, 1),                                   \
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+
+int sandbox_enter(void)
+{
+	static struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		ALLOW(rt_sigreturn),
+		ALLOW(exit_group),
+		ALLOW(exit),
+		/* The engine's memory. */
+		ALLOW(mmap),
+		ALLOW(munmap),
+		ALLOW(mremap),
+		ALLOW(brk),
+		ALLOW(madvise),
+		ALLOW(futex),
+		ALLOW(membarrier),
+		ALLOW(sched_yield),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	static const struct sock_fprog filter = {ARRAY_SIZE(code), code};
+	static const struct rlimit none = {0, 0}, memory = {2UL << 30, 2UL << 30};
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    setrlimit(RLIMIT_CORE, &none) || setrlimit(RLIMIT_FSIZE, &none) ||
+	    setrlimit(RLIMIT_NPROC, &none) || setrlimit(RLIMIT_AS, &memory) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter))
+		return -errno;
+	return 0;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * cpu/soak/soak.h: random instruction-and-state pairs, on the host's processor and on a whole
+ * vCPU (all of cpu/ on the real mmu/), for user mode: what both must agree on.
+ *
+ * Guest and host reach the same bytes at the same addresses: a page of code and some of data at
+ * SOAK_BASE. Nothing beside them is mapped that either could reach in user mode.
+ */
+#ifndef TESTS_CPU_SOAK_H
+#define TESTS_CPU_SOAK_H
+
+#include <Zydis/Zydis.h>
+#include "cpu/state.h"
+
+#define SOAK_BASE      0x10000000ULL
+#define SOAK_CODE      (SOAK_BASE + 0x800) /* where the instruction stands, in a page of INT3 */
+#define SOAK_LANDING   (SOAK_BASE + 0x909) /* where indirect branches may go */
+#define SOAK_DATA      (SOAK_BASE + 0x4000)
+#define SOAK_DATA_SIZE 0x4000ULL
+#define SOAK_SIZE      0x10000ULL
+
+enum soak_mode { SOAK_64, SOAK_32, SOAK_16, SOAK_MODES };
+extern const char *const soak_mode_name[SOAK_MODES];
+/* 16-bit segments begin at SOAK_BASE; the others are flat. */
+static inline u64 soak_segment_base(enum soak_mode m)
+{
+	return m == SOAK_16 ? SOAK_BASE : 0;
+}
+
+/* x87, SSE, AVX, AVX-512 as far as the host has them, standard format. */
+#define SOAK_XSAVE_SIZE 2688 /* to the end of Hi16_ZMM */
+
+struct soak_state {
+	u64 reg[16];
+	u64 rip, rflags;
+	u64 fs_base, gs_base; /* 64-bit mode */
+	u16 sel[6];	      /* ES CS SS DS FS GS */
+	u8 xsave[SOAK_XSAVE_SIZE] __attribute__((aligned(64)));
+};
+
+/* How it ended: vector of the trap or fault, its error code and address where it has them. */
+struct soak_end {
+	int vector;
+	u32 error;
+	u64 cr2;
+};
+
+struct soak_case {
+	enum soak_mode mode;
+	u8 bytes[15];
+	ZydisDecodedInstruction i;
+	ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
+	struct soak_state s;
+	u8 mem[SOAK_DATA_SIZE];
+};
+
+/* ---- forms.c: which encodings lead to which table line */
+
+/* Once; slow. */
+void forms_collect(void);
+/* A random encoding of the mnemonic in this mode, into t->bytes, decoded. False: none, or this
+ * draw came to nothing. */
+bool forms_draw(struct soak_case *t, unsigned mnemonic);
+bool forms_any(enum soak_mode m, unsigned mnemonic);
+bool forms_decode(struct soak_case *t);
+/* Every line of the table, by number. */
+unsigned forms_nr_lines(void);
+const struct table_line *forms_line(unsigned n);
+
+/* ---- generate.c */
+
+extern u64 soak_seed;
+u64 soak_rnd(void);
+/* State and memory for t's instruction; false: leave this draw. */
+bool generate_state(struct soak_case *t);
+void generate_memory(struct soak_case *t);
+/* Why the mnemonic is not compared with the host, or NULL. */
+const char *soak_not_compared(unsigned mnemonic);
+
+/* soak_end.vector of a run on the host that did not end. */
+#define HOST_STUCK 999
+
+/* ---- host.c, guest.c: t->bytes with state *s (in and out) and memory at SOAK_DATA */
+
+extern u64 host_xmask; /* components that are compared */
+int host_init(void);
+bool host_has_16bit(void);
+struct soak_end host_run(struct soak_state *s, enum soak_mode mode);
+
+int guest_init(void);
+struct soak_end guest_run(struct soak_state *s, enum soak_mode mode);
+/* Make the next run start without TLB entries. */
+void guest_flush_tlb(void);
+
+/* ---- compare.c */
+
+enum { DIFF_NONE, DIFF_VECTOR, DIFF_REG, DIFF_FLAGS, DIFF_XSTATE, DIFF_MEMORY };
+struct soak_result {
+	int what; /* DIFF_* */
+	struct soak_state host, guest;
+	struct soak_end host_end, guest_end;
+};
+/* Both sides of a case. */
+void soak_compare(const struct soak_case *t, struct soak_result *r);
+
+/* ---- regress.c: cases as lines of text, made small */
+
+void regress_shrink(struct soak_case *t);
+/* The line, into `out`. */
+void regress_print(const struct soak_case *t, char *out, size_t size);
+/* False: no such line. */
+bool regress_parse(const char *line, struct soak_case *t);
+
+/* ---- sandbox.c: from here on no system call but those the engine itself needs. 0 or -errno.
+ */
+int sandbox_enter(void);
+
+#endif
