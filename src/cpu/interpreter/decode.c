@@ -225,6 +225,14 @@ static ZyanStatus zydis(struct decoder *d, u32 len)
 	return ZydisDecoderDecodeFull(decoder_of(d->key), d->bytes, len, &d->i, d->o);
 }
 
+bool decode_insn(struct decoder *d, struct op *op)
+{
+	ZyanStatus st = zydis(d, INSN_MAX);
+
+	decode_one(d, st, op);
+	return ZYAN_SUCCESS(st);
+}
+
 /* The first instruction runs over the page's end: fetch the rest. False: find again. */
 static bool straddle(struct cpu *c, struct decoder *d, struct block *b, u64 la, u32 avail,
 		     ZyanStatus *st)

@@ -40,6 +40,9 @@ int decode_vector_trap(const struct decoder *d);
 bool decode_raise(struct decoder *d, struct op *op, u8 vector);
 /* The last of the F2 and F3 prefixes, or 0: Zydis hides those it thinks meaningless. */
 u8 decode_rep(const struct decoder *d);
+/* One instruction from d->bytes (all 15), as it would stand in a block. False: no instruction; op
+ * raises what is due. */
+bool decode_insn(struct decoder *d, struct op *op);
 /* log2 of an operand's size in bytes: 0 for 8 bits ... 3 for 64. */
 static inline unsigned decode_size(const ZydisDecodedOperand *o)
 {

@@ -39,9 +39,9 @@
 	 B(21) | B(23) | B(24) | B(28) | B(29) | B(30) | B(31))
 /* TSC_ADJUST SMEP INVPCID SMAP: the system architecture is ours */
 #define LEAF7_EBX_ALWAYS (B(1) | B(7) | B(10) | B(20))
-/* VBMI VBMI2 GFNI VAES VPCLMULQDQ VNNI BITALG VPOPCNTDQ CLDEMOTE */
+/* VBMI VBMI2 GFNI VAES VPCLMULQDQ VNNI BITALG VPOPCNTDQ CLDEMOTE MOVDIRI */
 #define LEAF7_ECX                                                                             \
-	(B(1) | B(6) | B(8) | B(9) | B(10) | B(11) | B(12) | B(14) | B(25))
+	(B(1) | B(6) | B(8) | B(9) | B(10) | B(11) | B(12) | B(14) | B(25) | B(27))
 #define LEAF7_ECX_ALWAYS (B(2) | B(22)) /* UMIP RDPID */
 #define LEAF7_EDX	 (B(4) | B(23)) /* FSRM AVX512_FP16 */
 #define LEAF7_EDX_ALWAYS (B(14) | B(29)) /* SERIALIZE ARCH_CAPABILITIES */
