@@ -109,7 +109,9 @@ struct table_pointer {
 } __attribute__((packed));
 
 struct frame {
-	u32 edi, esi, ebp, skipped, ebx, edx, ecx, eax, gs, fs, es, ds;
+	u32 edi, esi, ebp, skipped, ebx, edx, ecx, eax;
+	/* PUSH of a segment register writes 16 bits of its slot (SDM vol. 2, PUSH). */
+	u16 gs, above_gs, fs, above_fs, es, above_es, ds, above_ds;
 	u32 vector, error, eip, cs, eflags;
 	u32 esp, ss;		/* from an outer level */
 	u32 ves, vds, vfs, vgs; /* from virtual-8086 mode */
