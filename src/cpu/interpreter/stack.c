@@ -190,7 +190,8 @@ static HANDLER(enter)
 		ea_store(c, stack_la(c, top, size, true), size, frame & mask);
 	}
 	top -= (u32)o->imm;
-	access_probe(c, stack_la(c, top, 1, true), 1, true);
+	/* A write with the final stack pointer is tried, at the width of a push. */
+	access_probe(c, stack_la(c, top, size, true), size, true);
 	set_sized(c, REG_OFF(RBP), size, mask == 0xffff && size != 2 ? (bp & ~mask) | (frame & mask) : frame);
 	stack_set(c, top);
 	return op_after_slow_store(c, o);
