@@ -11,6 +11,7 @@ enum sync_defect {
 	DEFECT_NONE,
 	DEFECT_NO_SEQUENCE_CHECK,    /* a fault installs without looking for an invalidation */
 	DEFECT_SEQUENCE_AFTER_FAULT, /* the snapshot is taken after the primary MMU was asked */
+	DEFECT_NO_ZAP,		     /* begin leaves the range in stage 2 */
 	DEFECT_NO_FLUSH,	     /* begin returns without waiting for running vCPUs */
 	DEFECT_CACHE_KEPT,	     /* begin does not mark host-side caches stale */
 	DEFECT_DROP_BY_PFN,	     /* a reference is dropped by what the pfn looks like */

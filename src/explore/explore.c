@@ -28,6 +28,7 @@ const char *explore_defect_name(unsigned defect)
 		[DEFECT_NONE] = "none",
 		[DEFECT_NO_SEQUENCE_CHECK] = "no-sequence-check",
 		[DEFECT_SEQUENCE_AFTER_FAULT] = "sequence-after-fault",
+		[DEFECT_NO_ZAP] = "no-zap",
 		[DEFECT_NO_FLUSH] = "no-flush",
 		[DEFECT_CACHE_KEPT] = "cache-kept",
 		[DEFECT_DROP_BY_PFN] = "drop-by-pfn",

@@ -347,7 +347,7 @@ static void check_age(void)
 
 const struct scenario scenarios[] = {
 	{"munmap", "a vCPU faults while the VMM unmaps", setup_munmap, check_nothing,
-	 {DEFECT_NO_SEQUENCE_CHECK, DEFECT_SEQUENCE_AFTER_FAULT, DEFECT_NO_FLUSH}},
+	 {DEFECT_NO_SEQUENCE_CHECK, DEFECT_SEQUENCE_AFTER_FAULT, DEFECT_NO_ZAP, DEFECT_NO_FLUSH}},
 	{"writeback", "a vCPU writes while the page is cleaned", setup_writeback, check_file,
 	 {DEFECT_NO_FLUSH, DEFECT_NO_SEQUENCE_CHECK}},
 	{"truncate", "a vCPU writes while its file is truncated and written back", setup_truncate,

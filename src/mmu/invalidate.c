@@ -84,6 +84,8 @@ static bool zap_slot(struct interval *n, void *arg)
 	hva_t start = MAX(z->start, s->hva);
 	hva_t end = MIN(z->end, s->hva + (s->npages << PAGE_SHIFT));
 
+	if (sync_defect(NO_ZAP))
+		return true;
 	if (tree_zap(z->mmu, s->base_gfn + ((start - s->hva) >> PAGE_SHIFT),
 		     s->base_gfn + ((end - s->hva + PAGE_SIZE - 1) >> PAGE_SHIFT), z->f)) {
 		z->zapped = true;
