@@ -137,7 +137,7 @@ static int fault_max_level(const struct fault *f)
 }
 
 /* mmu_lock held for read, the slot and the sequence checked. */
-static int fault_install(struct fault *f, struct memslot *slot, int *level, struct tree_cache *c)
+static int fault_install(struct fault *f, struct memslot *slot, int *level)
 {
 	struct mmu *mmu = f->v->mmu;
 	bool write = f->access & MMU_WRITE;
@@ -149,7 +149,7 @@ static int fault_install(struct fault *f, struct memslot *slot, int *level, stru
 					  !(f->slot_flags & MMU_SLOT_READONLY));
 
 		leaf |= SPTE_ACCESSED | (write ? SPTE_DIRTY : 0);
-		r = tree_install(mmu, f->gfn, *level, leaf, c);
+		r = tree_install(mmu, f->gfn, *level, leaf, &f->v->tables);
 		if (r != -EEXIST)
 			break;
 		--*level;
@@ -193,7 +193,7 @@ static int fault_stable_level(const struct fault *f)
 }
 
 /* The frame is in: put it into stage 2. -EAGAIN: something changed meanwhile. */
-static int fault_finish(struct fault *f, struct tree_cache *c, int *plevel)
+static int fault_finish(struct fault *f, int *plevel)
 {
 	struct mmu *mmu = f->v->mmu;
 	struct memslot *slot;
@@ -204,7 +204,7 @@ static int fault_finish(struct fault *f, struct tree_cache *c, int *plevel)
 	if (slot && slot->serial == f->serial)
 		level = sync_defect(NO_SEQUENCE_CHECK) ? LEVEL_4K : fault_stable_level(f);
 	if (level)
-		r = fault_install(f, slot, &level, c);
+		r = fault_install(f, slot, &level);
 	mmu_unlock_read(mmu);
 	if (plevel)
 		*plevel = level;
@@ -215,7 +215,6 @@ static int fault_try(struct fault *f, int *plevel)
 {
 	struct mmu *mmu = f->v->mmu;
 	bool write = f->access & MMU_WRITE;
-	struct tree_cache c = {NULL};
 	int r = fault_find_slot(f);
 
 	if (r)
@@ -231,13 +230,12 @@ static int fault_try(struct fault *f, int *plevel)
 		f->seq = sync_load_acquire(&mmu->invalidate_seq);
 	assert(f->frame.pfn == (u64)f->frame.host >> PAGE_SHIFT);
 	assert(!write || f->frame.writable);
-	r = tree_cache_fill(mmu, &c, TREE_ROOT_LEVEL - LEVEL_4K);
+	r = tree_cache_fill(mmu, &f->v->tables, TREE_ROOT_LEVEL - LEVEL_4K);
 	if (!r)
-		r = fault_finish(f, &c, plevel);
+		r = fault_finish(f, plevel);
 	if (sync_defect(DROP_BY_PFN))
 		f->frame.page = NULL; /* "reserved", by the look of its pfn */
 	mmu->ops->release(mmu->primary, &f->frame, r == 0, r == 0 && write);
-	tree_cache_drop(mmu, &c);
 	if (r == -EBUSY) {
 		fault_clear_way(f);
 		r = -EAGAIN;

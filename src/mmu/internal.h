@@ -97,12 +97,6 @@ struct tree_free {
 	struct table *head;
 };
 
-/* Tables allocated before mmu_lock is taken. */
-struct tree_cache {
-	struct table *head;
-	u32 n;
-};
-
 int tree_init(struct mmu *mmu);
 void tree_fini(struct mmu *mmu);
 int tree_cache_fill(struct mmu *mmu, struct tree_cache *c, u32 n);

@@ -23,6 +23,7 @@
 struct mmu;
 struct memslot;
 struct mmu_vcpu_ops;
+struct table;
 
 /* ------------------------------------------------------------------ the vCPU's side */
 
@@ -60,6 +61,12 @@ struct mmu_ring {
 	u32 taken; /* under slots_lock; atomic */
 };
 
+/* Empty tables of stage 2, allocated before mmu_lock is taken. */
+struct tree_cache {
+	struct table *head;
+	u32 n;
+};
+
 /* Embedded in the vCPU by cpu/. Fields are mmu/'s unless said otherwise. */
 struct mmu_vcpu {
 	u32 requests;  /* enum mmu_request; set by anyone, cleared by the vCPU's thread */
@@ -74,6 +81,7 @@ struct mmu_vcpu {
 	struct mmu_ring ring;
 	u64 stat_faults, stat_mmio_cached; /* statistics, this thread only */
 	const struct mmu_vcpu_ops *ops;
+	struct tree_cache tables; /* kept from fault to fault; this thread only */
 	struct mmu_vcpu *next; /* in mmu->vcpus */
 	u64 answers_before;    /* the flusher's */
 	u32 journal_n;	       /* TLB entries filled since the last flush, in journal[] */

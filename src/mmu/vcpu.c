@@ -92,6 +92,7 @@ void mmu_vcpu_fini(struct mmu_vcpu *v)
 		;
 	*p = v->next;
 	rwlock_write_unlock(&v->mmu->vcpus_lock);
+	tree_cache_drop(v->mmu, &v->tables);
 	mmu_put(v->mmu);
 }
 

@@ -52,8 +52,9 @@ static bool asked_to_stop(const struct asker *a)
 	return a->interrupted && a->interrupted(a->arg);
 }
 
-/* Touch hva as the access would. May wait for the host (a userfaultfd, a disk); a kick ends it. */
-static int touch(const struct region *r, hva_t hva, bool write, const struct asker *a)
+/* Touch the page as the access would, at `at`. May wait for the host (a userfaultfd, a disk); a kick
+ * ends it. */
+static int touch(const struct region *r, hva_t at, bool write, const struct asker *a)
 {
 	u32 kicks = guard_kicks;
 
@@ -61,7 +62,7 @@ static int touch(const struct region *r, hva_t hva, bool write, const struct ask
 		return -EFAULT;
 	if (asked_to_stop(a))
 		return -EINTR;
-	if (r->special || !guard_touch_unless_kicked((void *)hva, write, kicks))
+	if (r->special || !guard_touch_unless_kicked((void *)at, write, kicks))
 		return 0;
 	if (guard_fault.sig == GUARD_BROKEN_OFF)
 		return asked_to_stop(a) ? -EINTR : -EAGAIN;
@@ -93,6 +94,19 @@ static int region_level(const struct region *r, hva_t hva)
 static bool wants_window(const struct region *r)
 {
 	return r->shared && !r->special && !r->uffd && !r->fixed && !primary_linux_no_windows;
+}
+
+/*
+ * Where to touch: in the window, if there is one, because the vCPU's access goes there, and a page
+ * that only the VMM's own mapping shows would cost it a second fault of the host's. A window that
+ * is taken away meanwhile answers -EFAULT, or for whatever came in its place: the touch changes
+ * nothing there, and the invalidation that took the window makes this fault start over.
+ */
+static hva_t touch_at(struct primary_linux *p, const struct region *r, hva_t hva)
+{
+	struct window_piece w;
+
+	return wants_window(r) && windows_find(p, hva, &w) ? hva + w.delta : hva;
 }
 
 /* 0; 1: to be reached directly; -EAGAIN. */
@@ -167,7 +181,7 @@ static int linux_fault_in(void *primary, hva_t hva, unsigned flags, bool (*inter
 
 	err = find_region(hva, write, &r, &epoch);
 	if (!err)
-		err = touch(&r, hva, write, &a);
+		err = touch(&r, touch_at(primary, &r, hva), write, &a);
 	if (err == -EFAULT) {
 		/* It may be what we remember that is wrong: a change nobody told us of. */
 		regions_forget(hva & PAGE_MASK, (hva & PAGE_MASK) + PAGE_SIZE);
