@@ -5,7 +5,7 @@ BUILD := build
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all setup ready demo shell check check-quick soak soak-cpu fuzz install clean help
+.PHONY: all setup ready demo shell check check-quick soak soak-cpu fuzz bench install clean help
 
 all: $(BUILD)/build.ninja
 	@ninja -C $(BUILD)
@@ -55,6 +55,12 @@ SEED ?= 1
 soak-cpu: all
 	@$(BUILD)/tests/cpu/soak/cpu_soak -c -n $(N) -s $(SEED) -r tests/cpu/soak/regressions.txt
 
+# Every figure beside what it is compared to: make bench ROUNDS=5 BENCH=memory
+ROUNDS ?= 3
+BENCH ?=
+bench: all
+	@bench/run --rounds $(ROUNDS) $(BUILD) $(BENCH)
+
 install: all
 	@meson configure $(BUILD) --prefix '$(abspath $(PREFIX))'
 	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD)
@@ -71,6 +77,7 @@ help:
 	@echo 'make soak          what takes longer: every machine, many boots in a row'
 	@echo 'make fuzz          fuzz under sanitizers, TIME (60) seconds for each fuzzer'
 	@echo 'make soak-cpu      random instructions against the host: N=10000000 SEED=1'
+	@echo 'make bench         measure, in ROUNDS (3): each figure beside the host'"'"'s own'
 	@echo 'make install       into PREFIX (/usr/local), below DESTDIR'
 	@echo 'make setup         install the Debian packages all this needs'
 	@echo 'make clean         remove $(BUILD)'
