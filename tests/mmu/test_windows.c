@@ -217,6 +217,25 @@ static void test_truncate_and_punch(void **state)
 	teardown(&f);
 }
 
+/* What is left on either side of a change is still known for what it is, offset and all. */
+static void test_a_punch_beside_a_changed_range_is_told(void **state)
+{
+	struct mmu_stats before, after;
+	struct fixture f;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	assert_int_equal(load(&f, 0x9000), 0);
+	hooked_mprotect(f.mem + 0x5000, 0x1000, PROT_READ);
+	for (u64 off = 0x4000; off <= 0x6000; off += 0x2000) {
+		assert_int_equal(load(&f, off), 0);
+		mmu_get_stats(f.vm.mmu, &before);
+		assert_int_equal(hooked_punch(f.fd, (off_t)off, 0x1000), 0);
+		mmu_get_stats(f.vm.mmu, &after);
+		assert_int_equal(after.invalidations, before.invalidations + 1);
+	}
+	teardown(&f);
+}
+
 static void test_read_only_files_are_readable(void **state)
 {
 	struct fixture f;
@@ -302,6 +321,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_mremap_moves_pages_in),
 		cmocka_unit_test(test_mprotect_both_ways),
 		cmocka_unit_test(test_truncate_and_punch),
+		cmocka_unit_test(test_a_punch_beside_a_changed_range_is_told),
 		cmocka_unit_test(test_read_only_files_are_readable),
 		cmocka_unit_test(test_slots_that_share_memory_share_no_fate),
 		cmocka_unit_test(test_no_window_outlives_its_slot),

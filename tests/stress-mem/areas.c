@@ -9,6 +9,8 @@
 #include <unistd.h>
 #include "stress.h"
 
+#define RESERVED_AT (64ULL << 30)
+
 struct area areas[MAX_AREAS];
 u32 nareas;
 
@@ -63,12 +65,19 @@ static bool has_huge_pages(u64 n)
 	return have >= n;
 }
 
+/*
+ * Far below where the kernel maps what is to lie anywhere: an area has holes for a while, and
+ * nobody else's memory (a library's, the sanitizer's) may come to lie there.
+ */
 static u8 *reserve(u64 len)
 {
-	u8 *p = mmap(NULL, len + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	static u64 next = RESERVED_AT;
+	u8 *p = mmap((void *)next, len, PROT_NONE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 
-	MUST(p != MAP_FAILED, "out of address space");
-	return (u8 *)(((u64)p + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1));
+	MUST(p == (u8 *)next, "no address space at %#lx: %s", next, strerror(errno));
+	next += 2 * len;
+	return p;
 }
 
 void area_map(struct area *a, u32 first, u32 n)
@@ -196,9 +205,9 @@ static void check_page(struct area *a, u32 p)
 	}
 	for (u32 i = 0; i < machine.nvcpus; i++) {
 		struct gvcpu *g = machine.vcpus[i].g;
-		u64 mine = count_of(i, a->index, p, g->count[a->index][p]);
+		u64 mine = count_of(i, a->index, p, g->counts[a->index][p].done);
 
-		if (!machine.control->strict || g->lastseq[a->index][p] != a->pages[p].seq)
+		if (!machine.control->strict || g->counts[a->index][p].seq != a->pages[p].seq)
 			continue;
 		MUST(page[1 + i] == mine,
 		     "%s page %u: vCPU %u's count is %#lx in the end, not %#lx",

@@ -86,7 +86,6 @@ static bool keeps_content(const struct area *a)
 
 /* ------------------------------------------------------------------ mappings */
 
-/* A hole in the address space: nothing else may be mapped by its finder. See litter.c. */
 static void unmap_then_map(struct change *c)
 {
 	bool keeps = keeps_content(c->a);
@@ -94,11 +93,9 @@ static void unmap_then_map(struct change *c)
 	if (!keeps)
 		content_begin(c);
 	away_begin(c);
-	hole_lock();
 	call_munmap(change_addr(c), c->n * PAGE);
 	change_pause(c);
 	area_map(c->a, c->first, c->n);
-	hole_unlock();
 	if (!keeps)
 		content_fresh(c);
 	away_end(c);
@@ -132,7 +129,6 @@ static void move_away_then_back(struct change *c)
 	long r;
 
 	away_begin(c);
-	hole_lock();
 	r = call_mremap(at, c->n * PAGE, c->n * PAGE, flags, park);
 	if (r != -1) {
 		change_pause(c);
@@ -141,7 +137,6 @@ static void move_away_then_back(struct change *c)
 		call_mmap(park, c->n * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
 			  -1, 0);
 	}
-	hole_unlock();
 	away_end(c);
 }
 
@@ -163,14 +158,12 @@ static void shrink_then_grow(struct change *c)
 	half.n -= c->n / 2;
 	content_begin(&half);
 	away_begin(&half);
-	hole_lock();
 	MUST(call_mremap(at, len, keep, 0, NULL) == (long)at, "mremap smaller: %s",
 	     strerror(errno));
 	change_pause(c);
 	/* What grows must be one mapping, which changes before may have made two of. */
 	if (call_mremap(at, keep, len, 0, NULL) != (long)at)
 		area_map(c->a, half.first, half.n);
-	hole_unlock();
 	content_fresh(&half);
 	away_end(&half);
 	content_end(&half);

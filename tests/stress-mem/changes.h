@@ -22,13 +22,6 @@ void content_fresh(const struct change *c);
 void away_begin(const struct change *c);
 void away_end(const struct change *c);
 
-/*
- * Held while an address range of an area is unmapped: who else maps memory wherever there is
- * room would get it.
- */
-void hole_lock(void);
-void hole_unlock(void);
-
 void litter(struct change *c);
 void litter_check(void);
 void uffd_missing(struct change *c);

@@ -10,18 +10,8 @@
 #define PIECE_LEN (64 * PAGE)
 #define CANARY(i) (1ULL << 60 | (u64)(i))
 
-static pthread_mutex_t holes = PTHREAD_MUTEX_INITIALIZER;
-static u64 *pieces[PIECES]; /* guarded by holes */
-
-void hole_lock(void)
-{
-	pthread_mutex_lock(&holes);
-}
-
-void hole_unlock(void)
-{
-	pthread_mutex_unlock(&holes);
-}
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static u64 *pieces[PIECES]; /* guarded by lock */
 
 static void check(u32 i)
 {
@@ -34,7 +24,7 @@ void litter(struct change *c)
 {
 	u32 i = changer_pick(c->by, PIECES);
 
-	hole_lock();
+	pthread_mutex_lock(&lock);
 	check(i);
 	if (pieces[i])
 		munmap(pieces[i], PIECE_LEN);
@@ -43,7 +33,7 @@ void litter(struct change *c)
 	MUST(pieces[i] != MAP_FAILED, "out of memory");
 	for (u64 w = 0; w < PIECE_LEN / 8; w++)
 		pieces[i][w] = CANARY(i);
-	hole_unlock();
+	pthread_mutex_unlock(&lock);
 }
 
 void litter_check(void)

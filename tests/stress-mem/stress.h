@@ -5,7 +5,7 @@
  *
  * Guest memory is areas, one memslot each, one kind of backing each. In each page
  *   - words 1 to 8 are counters, one for each vCPU: a count that is not what its vCPU wrote
- *     last is a lost write;
+ *     last is a lost write, to that vCPU and to the others;
  *   - the other words hold the page's stamp, which the VMM writes, or 0 where nothing was
  * written. The oracle is beside it, in memory that nobody changes (struct gpage). It is a
  * sequence lock: a vCPU that saw no change from before its access to after it must have seen
@@ -49,7 +49,7 @@ typedef uint64_t u64;
 
 /* What the oracle knows of a page. Written by the VMM, read by the guest. */
 struct gpage {
-	u32 seq;   /* odd while the content changes */
+	u32 seq; /* odd while the content changes */
 	u32 away;  /* changes in progress that may make it unreachable */
 	u32 aways; /* such changes so far */
 	u32 reserved;
@@ -63,6 +63,12 @@ enum guest_failure {
 	GUEST_LOST,    /* a counter is not what was written last */
 };
 
+/* How far a vCPU's counter of a page is; others look at it. */
+struct gcount {
+	u32 seq; /* the page's at the last count, or odd: nobody knows what it holds */
+	u32 begun, done;
+};
+
 /* A vCPU's own; in the control memory. The counters' state is the guest's alone. */
 struct gvcpu {
 	u64 rng;
@@ -72,13 +78,12 @@ struct gvcpu {
 	u32 hole; /* set by the VMM: the access became an MMIO exit */
 	u32 failure;
 	u64 found, wanted, word;
-	u64 reads, stable, writes, exact, holes;
-	u32 lastseq[MAX_AREAS][PAGES]; /* seq at the last count, or odd */
-	u32 count[MAX_AREAS][PAGES];
+	u64 reads, stable, others, writes, exact, holes;
+	struct gcount counts[MAX_AREAS][PAGES];
 };
 
 struct control {
-	u32 stop, strict;
+	u32 stop, strict, nvcpus;
 	struct gpage pages[MAX_AREAS][PAGES];
 	struct gvcpu vcpus[MAX_VCPUS];
 };
@@ -97,16 +102,12 @@ static inline __attribute__((always_inline)) u64 count_of(u32 vcpu, u32 area, u3
 /* ------------------------------------------------------------------ the machine */
 
 struct vcpu {
-	int fd;
-	struct kvm_run *run;
 	pthread_t thread;
 	struct gvcpu *g;
 	u64 faults, mmios;
 };
 
 struct machine {
-	int kvm, vm;
-	u8 *low; /* memslot 0 */
 	struct control *control;
 	u32 nvcpus;
 	bool manual; /* dirty logs are cleared by hand */
@@ -117,6 +118,7 @@ extern struct machine machine;
 extern const u8 __start_guest_text[], __stop_guest_text[];
 void guest_main(struct control *control, struct gvcpu *c);
 
+/* Two machines: a client of /dev/kvm (kvm/), and mmu/ with threads as vCPUs (direct/). */
 void machine_create(u32 nvcpus, bool manual);
 void machine_start(void);
 void machine_stop(void);
@@ -124,6 +126,17 @@ void machine_stop(void);
 void machine_slot(u32 area, u32 flags, u64 gpa, u64 size, void *hva);
 void machine_dirty_get(u32 area, u64 *bitmap);
 void machine_dirty_clear(u32 area, u32 npages, u64 *bitmap);
+
+/* ------------------------------------------------------------------ what exits mean */
+
+/* The guest found something wrong, and says so. */
+void vcpu_failed(struct vcpu *v) __attribute__((noreturn));
+/* An access of the guest could not be served, by `what`: its page may be away, or this is wrong. */
+void vcpu_out_of_reach(struct vcpu *v, const char *what);
+/* EFAULT: the guest will try again. */
+void vcpu_fault(struct vcpu *v);
+/* No memslot at gpa, or a read-only one: the access is over, and found a hole. */
+void vcpu_hole(struct vcpu *v, u64 gpa);
 
 /* ------------------------------------------------------------------ areas */
 

@@ -205,7 +205,6 @@ void uffd_monitor(struct change *c)
 		close(fd);
 		return;
 	}
-	hole_lock();
 	content_begin(c);
 	away_begin(c);
 	MUST(!pthread_create(&t, NULL, unmap_thread, c), "out of threads");
@@ -220,7 +219,6 @@ void uffd_monitor(struct change *c)
 	}
 	pthread_join(t, NULL);
 	area_map(c->a, c->first, c->n);
-	hole_unlock();
 	close(fd);
 	content_fresh(c);
 	away_end(c);

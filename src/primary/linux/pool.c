@@ -5,7 +5,8 @@
 #include <unistd.h>
 #include "primary/linux/internal.h"
 
-#define POOL_CHUNK (64ULL << 10)
+#define POOL_CHUNK  (64ULL << 10)
+#define POOL_POISON 0x6b /* what is freed holds, so that a use of it shows */
 
 struct free_object {
 	struct free_object *next;
@@ -63,6 +64,7 @@ void pool_free(void *p)
 
 	if (!p)
 		return;
+	memset(p, POOL_POISON, POOL_OBJECT);
 	mutex_lock(&pool.lock);
 	o->next = pool.free;
 	pool.free = o;

@@ -84,7 +84,7 @@ static void cut(struct interval_tree *t, hva_t start, hva_t end)
 		pool_free(p);
 		left.end = start;
 		right.start = end;
-		right.off += end - p->r.start;
+		right.off += end - left.start;
 		/* Out of memory here forgets more than it must: it will be asked for again. */
 		if (left.start < left.end)
 			piece_put(t, &left);

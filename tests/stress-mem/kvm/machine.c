@@ -14,7 +14,12 @@
 #define LOW_SIZE (8ULL << 20)
 #define STACK	 0x1000ULL
 
-struct machine machine;
+static struct {
+	int kvm, vm;
+	u8 *low; /* memslot 0 */
+	int fd[MAX_VCPUS];
+	struct kvm_run *run[MAX_VCPUS];
+} kvm;
 
 static int must(int r, const char *what)
 {
@@ -26,7 +31,7 @@ static void set_slot(u32 slot, u32 flags, u64 gpa, u64 size, void *hva)
 {
 	struct kvm_userspace_memory_region r = {slot, flags, gpa, size, (u64)hva};
 
-	must(ioctl(machine.vm, KVM_SET_USER_MEMORY_REGION, &r), "KVM_SET_USER_MEMORY_REGION");
+	must(ioctl(kvm.vm, KVM_SET_USER_MEMORY_REGION, &r), "KVM_SET_USER_MEMORY_REGION");
 }
 
 void machine_slot(u32 area, u32 flags, u64 gpa, u64 size, void *hva)
@@ -38,7 +43,7 @@ void machine_dirty_get(u32 area, u64 *bitmap)
 {
 	struct kvm_dirty_log l = {.slot = 1 + area, .dirty_bitmap = bitmap};
 
-	must(ioctl(machine.vm, KVM_GET_DIRTY_LOG, &l), "KVM_GET_DIRTY_LOG");
+	must(ioctl(kvm.vm, KVM_GET_DIRTY_LOG, &l), "KVM_GET_DIRTY_LOG");
 }
 
 void machine_dirty_clear(u32 area, u32 npages, u64 *bitmap)
@@ -46,13 +51,13 @@ void machine_dirty_clear(u32 area, u32 npages, u64 *bitmap)
 	struct kvm_clear_dirty_log l = {
 		.slot = 1 + area, .num_pages = npages, .dirty_bitmap = bitmap};
 
-	must(ioctl(machine.vm, KVM_CLEAR_DIRTY_LOG, &l), "KVM_CLEAR_DIRTY_LOG");
+	must(ioctl(kvm.vm, KVM_CLEAR_DIRTY_LOG, &l), "KVM_CLEAR_DIRTY_LOG");
 }
 
 /* Identity map of the first 2 GiB in 2 MiB pages. */
 static void write_page_tables(void)
 {
-	u64 *pml4 = (u64 *)(machine.low + GPA_PML4);
+	u64 *pml4 = (u64 *)(kvm.low + GPA_PML4);
 
 	pml4[0] = (GPA_PML4 + PAGE) | 3;
 	for (u64 g = 0; g < 2; g++) {
@@ -81,7 +86,7 @@ static void set_registers(struct vcpu *v, u32 index)
 	struct kvm_regs r = {.rflags = 2};
 	struct kvm_sregs s;
 
-	must(ioctl(v->fd, KVM_GET_SREGS, &s), "KVM_GET_SREGS");
+	must(ioctl(kvm.fd[index], KVM_GET_SREGS, &s), "KVM_GET_SREGS");
 	s.cs = code;
 	s.ds = s.es = s.fs = s.gs = s.ss = data;
 	s.idt.limit = 0;
@@ -89,12 +94,12 @@ static void set_registers(struct vcpu *v, u32 index)
 	s.cr4 = 1 << 5;		 /* PAE */
 	s.cr0 = 1u << 31 | 0x11; /* PG, ET, PE */
 	s.efer = 0x500;		 /* LME, LMA */
-	must(ioctl(v->fd, KVM_SET_SREGS, &s), "KVM_SET_SREGS");
+	must(ioctl(kvm.fd[index], KVM_SET_SREGS, &s), "KVM_SET_SREGS");
 	r.rip = GPA_CODE + (u64)((const u8 *)guest_main - __start_guest_text);
 	r.rsp = GPA_STACKS + (index + 1) * STACK - 8;
 	r.rdi = GPA_CONTROL;
 	r.rsi = GPA_CONTROL + (u64)((u8 *)v->g - (u8 *)machine.control);
-	must(ioctl(v->fd, KVM_SET_REGS, &r), "KVM_SET_REGS");
+	must(ioctl(kvm.fd[index], KVM_SET_REGS, &r), "KVM_SET_REGS");
 }
 
 static void create_vcpu(u32 index)
@@ -103,15 +108,15 @@ static void create_vcpu(u32 index)
 	struct vcpu *v = &machine.vcpus[index];
 	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + ENTRIES * sizeof(c->entries[0]));
 	int size =
-		must(ioctl(machine.kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
+		must(ioctl(kvm.kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
 
 	MUST(c, "out of memory");
-	v->fd = must(ioctl(machine.vm, KVM_CREATE_VCPU, index), "KVM_CREATE_VCPU");
-	v->run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
-	MUST(v->run != MAP_FAILED, "kvm_run: %s", strerror(errno));
+	kvm.fd[index] = must(ioctl(kvm.vm, KVM_CREATE_VCPU, index), "KVM_CREATE_VCPU");
+	kvm.run[index] = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, kvm.fd[index], 0);
+	MUST(kvm.run[index] != MAP_FAILED, "kvm_run: %s", strerror(errno));
 	c->nent = ENTRIES;
-	must(ioctl(machine.kvm, KVM_GET_SUPPORTED_CPUID, c), "KVM_GET_SUPPORTED_CPUID");
-	must(ioctl(v->fd, KVM_SET_CPUID2, c), "KVM_SET_CPUID2");
+	must(ioctl(kvm.kvm, KVM_GET_SUPPORTED_CPUID, c), "KVM_GET_SUPPORTED_CPUID");
+	must(ioctl(kvm.fd[index], KVM_SET_CPUID2, c), "KVM_SET_CPUID2");
 	free(c);
 	v->g = &machine.control->vcpus[index];
 }
@@ -121,90 +126,58 @@ void machine_create(u32 nvcpus, bool manual)
 	struct kvm_enable_cap cap = {.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = {1}};
 
 	_Static_assert(GPA_CONTROL + sizeof(struct control) <= LOW_SIZE, "control memory");
-	machine.kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
-	machine.vm = must(ioctl(machine.kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
+	kvm.kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
+	kvm.vm = must(ioctl(kvm.kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
 	machine.nvcpus = nvcpus;
 	machine.manual = manual;
 	if (manual)
-		must(ioctl(machine.vm, KVM_ENABLE_CAP, &cap), "manual dirty log protection");
-	machine.low = mmap(NULL, LOW_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		must(ioctl(kvm.vm, KVM_ENABLE_CAP, &cap), "manual dirty log protection");
+	kvm.low = mmap(NULL, LOW_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			   -1, 0);
-	MUST(machine.low != MAP_FAILED, "memory: %s", strerror(errno));
+	MUST(kvm.low != MAP_FAILED, "memory: %s", strerror(errno));
 	/* A child's copy on write would move it between two loads of ours: it is not inherited.
 	 */
-	madvise(machine.low, LOW_SIZE, MADV_DONTFORK);
-	machine.control = (struct control *)(machine.low + GPA_CONTROL);
-	memcpy(machine.low + GPA_CODE, __start_guest_text,
+	madvise(kvm.low, LOW_SIZE, MADV_DONTFORK);
+	machine.control = (struct control *)(kvm.low + GPA_CONTROL);
+	memcpy(kvm.low + GPA_CODE, __start_guest_text,
 	       (size_t)(__stop_guest_text - __start_guest_text));
 	write_page_tables();
-	ioctl(machine.vm, KVM_SET_TSS_ADDR, 0xfffbd000);
-	set_slot(0, 0, 0, LOW_SIZE, machine.low);
+	ioctl(kvm.vm, KVM_SET_TSS_ADDR, 0xfffbd000);
+	set_slot(0, 0, 0, LOW_SIZE, kvm.low);
 	for (u32 i = 0; i < nvcpus; i++)
 		create_vcpu(i);
 }
 
-static void report_guest(struct vcpu *v)
-{
-	static const char *const what[] = {"nothing", "a stale byte", "a foreign byte",
-					   "a lost write"};
-	struct gvcpu *g = v->g;
-
-	fail("%s: vCPU %u, %s page %u word %lu: found %#lx, expected %#lx, sequence %u",
-	     what[g->failure], g->index, backing_names[areas[g->area].backing], g->page,
-	     g->word, g->found, g->wanted, LOAD(areas[g->area].pages[g->page].seq));
-}
-
-/* The page was there all the time, so the access had to work. */
-static void check_away(struct vcpu *v, const char *what)
-{
-	struct gvcpu *g = v->g;
-	struct gpage *p = &machine.control->pages[g->area][g->page];
-
-	MUST(g->away || LOAD(p->away) || LOAD(p->aways) != g->aways,
-	     "%s of vCPU %u at %s page %u, which was there (changes before %u, now %u)", what,
-	     g->index, backing_names[areas[g->area].backing], g->page, g->aways,
-	     LOAD(p->aways));
-}
-
-static void mmio(struct vcpu *v)
-{
-	u64 gpa = v->run->mmio.phys_addr;
-
-	MUST(gpa / PAGE == (GPA_AREAS + v->g->area * AREA_STRIDE) / PAGE + v->g->page,
-	     "an MMIO exit at %#lx, which vCPU %u did not touch", gpa, v->g->index);
-	check_away(v, "an MMIO exit");
-	v->mmios++;
-	v->g->hole = 1;
-}
-
 /* False: the guest has stopped. */
-static bool run_once(struct vcpu *v)
+static bool run_once(struct vcpu *v, u32 index)
 {
-	if (ioctl(v->fd, KVM_RUN, 0)) {
+	struct kvm_run *run = kvm.run[index];
+
+	if (ioctl(kvm.fd[index], KVM_RUN, 0)) {
 		if (errno == EINTR || errno == EAGAIN)
 			return true;
 		MUST(errno == EFAULT, "KVM_RUN: %s", strerror(errno));
-		check_away(v, "EFAULT");
-		v->faults++;
-		sched_yield(); /* whoever took it away brings it back */
+		vcpu_fault(v);
 		return true;
 	}
-	switch (v->run->exit_reason) {
+	switch (run->exit_reason) {
 	case KVM_EXIT_MMIO:
-		mmio(v);
+		vcpu_hole(v, run->mmio.phys_addr);
 		return true;
 	case KVM_EXIT_IO:
-		if (v->run->io.port == PORT_FAILED)
-			report_guest(v);
+		if (run->io.port == PORT_FAILED)
+			vcpu_failed(v);
 		return false;
 	default:
-		fail("exit reason %u of vCPU %u", v->run->exit_reason, v->g->index);
+		fail("exit reason %u of vCPU %u", run->exit_reason, index);
 	}
 }
 
 static void *vcpu_thread(void *arg)
 {
-	while (run_once(arg))
+	struct vcpu *v = arg;
+
+	while (run_once(v, v->g->index))
 		;
 	return NULL;
 }
