@@ -16,6 +16,11 @@ enum sync_defect {
 	DEFECT_CACHE_KEPT,	     /* begin does not mark host-side caches stale */
 	DEFECT_DROP_BY_PFN,	     /* a reference is dropped by what the pfn looks like */
 	DEFECT_NO_GRACE_PERIOD,	     /* an old memslot array is freed at once */
+	DEFECT_GMEM_LOST_END,	     /* a punch ends only where it still finds a binding now */
+	DEFECT_GMEM_FIRST_FILE_ONLY, /* a punch invalidates the VM of its own file alone */
+	DEFECT_GMEM_NO_STORE_LOCK,   /* slots are bound, and their faults served, during a punch */
+	DEFECT_ATTRIBUTE_NOT_RECHECKED, /* a fault believes the attribute it read before the lock */
+	DEFECT_TEARDOWN_UNCHECKED,   /* an end is lost, and teardown does not look */
 	NR_DEFECTS,
 };
 

@@ -33,6 +33,11 @@ const char *explore_defect_name(unsigned defect)
 		[DEFECT_CACHE_KEPT] = "cache-kept",
 		[DEFECT_DROP_BY_PFN] = "drop-by-pfn",
 		[DEFECT_NO_GRACE_PERIOD] = "no-grace-period",
+		[DEFECT_GMEM_LOST_END] = "gmem-lost-end",
+		[DEFECT_GMEM_FIRST_FILE_ONLY] = "gmem-first-file-only",
+		[DEFECT_GMEM_NO_STORE_LOCK] = "gmem-no-store-lock",
+		[DEFECT_ATTRIBUTE_NOT_RECHECKED] = "attribute-not-rechecked",
+		[DEFECT_TEARDOWN_UNCHECKED] = "teardown-unchecked",
 	};
 
 	return defect < ARRAY_SIZE(names) ? names[defect] : NULL;

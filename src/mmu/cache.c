@@ -154,6 +154,8 @@ static int refresh_find(struct mmu *mmu, struct mmu_cache *c, struct refresh *r)
 	struct memslot *s;
 	int err = -EFAULT;
 
+	if (mmu_is_private(mmu, c->gpa >> PAGE_SHIFT))
+		return err; /* not the host's to use */
 	sync_rcu_read_lock();
 	s = memslot_find(mmu, c->gpa >> PAGE_SHIFT);
 	if (s && !(s->flags & MMU_SLOT_READONLY)) {
@@ -165,16 +167,25 @@ static int refresh_find(struct mmu *mmu, struct mmu_cache *c, struct refresh *r)
 	return err;
 }
 
-/* The frame is in: -EAGAIN when slots or mappings changed meanwhile. */
+static struct mmu_span refresh_span(const struct mmu_cache *c, const struct refresh *r)
+{
+	gfn_t gfn = c->gpa >> PAGE_SHIFT;
+
+	return (struct mmu_span){r->hva, r->hva + PAGE_SIZE, gfn, gfn + 1};
+}
+
+/* The frame is in: -EAGAIN when slots, attributes or mappings changed meanwhile. */
 static int refresh_publish(struct mmu *mmu, struct mmu_cache *c, struct refresh *r)
 {
+	struct mmu_span span = refresh_span(c, r);
+	gfn_t gfn = c->gpa >> PAGE_SHIFT;
 	struct memslot *s;
 	int err = -EAGAIN;
 
 	mmu_lock_write(mmu);
-	s = memslot_find(mmu, c->gpa >> PAGE_SHIFT);
-	if (s && s->serial == r->serial && !mmu_invalidating(mmu, r->hva, r->hva + PAGE_SIZE) &&
-	    !mmu_invalidated_since(mmu, r->seq, r->hva, r->hva + PAGE_SIZE)) {
+	s = memslot_find(mmu, gfn);
+	if (s && s->serial == r->serial && attr_uniform(mmu, gfn, gfn + 1, false) &&
+	    !mmu_invalidating(mmu, &span) && !mmu_invalidated_since(mmu, r->seq, &span)) {
 		c->host = (u8 *)r->frame.host + (c->gpa & ~PAGE_MASK);
 		c->pfn = r->frame.pfn;
 		c->page_backed = r->frame.page;
@@ -193,16 +204,18 @@ static int refresh(struct mmu_cache *c)
 {
 	const struct mmu_vcpu_ops *ops = c->vcpu->ops;
 	struct mmu *mmu = c->vcpu->mmu;
+	struct mmu_span span;
 	struct refresh r;
 	int err;
 
 	if (ops->interrupted(c->vcpu->owner))
 		return -EINTR;
+	r.seq = sync_load_acquire(&mmu->invalidate_seq);
 	err = refresh_find(mmu, c, &r);
 	if (err)
 		return err;
-	r.seq = sync_load_acquire(&mmu->invalidate_seq);
-	if (mmu_invalidate_wait(mmu, r.hva, r.hva + PAGE_SIZE))
+	span = refresh_span(c, &r);
+	if (mmu_invalidate_wait(mmu, &span))
 		return -EAGAIN;
 	err = mmu->ops->fault_in(mmu->primary, r.hva, FAULT_WRITE, ops->interrupted,
 				 c->vcpu->owner, &r.frame);

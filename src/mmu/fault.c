@@ -44,7 +44,8 @@ static int translate_fast(struct mmu_vcpu *v, gfn_t gfn, unsigned access, struct
 	sync_rcu_read_lock();
 	slot = memslot_find(v->mmu, gfn);
 	if (!slot || ((access & MMU_WRITE) && (slot->flags & MMU_SLOT_READONLY))) {
-		r = -ENOENT;
+		/* A private gfn without private memory is no device: the fault decides. */
+		r = attr_any(v->mmu) ? -EAGAIN : -ENOENT;
 		goto out;
 	}
 	s = tree_lookup(v->mmu, gfn, &sptep);
@@ -91,36 +92,60 @@ struct fault {
 	gfn_t base_gfn;
 	u64 npages;
 	hva_t slot_hva, hva;
+	bool private_;		/* what the gfn's attribute said */
+	struct gmem_file *gmem; /* where the frame comes from, with a reference; NULL: hva */
+	u64 slot_page, page;	/* of the store: where the slot begins, and of gfn */
 	u64 seq; /* of invalidations, before the primary MMU was asked */
 	struct frame frame;
 };
 
+/* Does this slot serve the access, and from where? In an RCU read side. */
+static int fault_use_slot(struct fault *f, struct memslot *s)
+{
+	/* Before anything else: what is private is private memory's or nobody's. */
+	if (f->private_ && !(s && (s->flags & MMU_SLOT_GMEM)))
+		return -EFAULT;
+	if (!s || ((f->access & MMU_WRITE) && (s->flags & MMU_SLOT_READONLY)))
+		return -ENOENT;
+	f->serial = s->serial;
+	f->slot_flags = s->flags;
+	f->base_gfn = s->base_gfn;
+	f->npages = s->npages;
+	f->slot_hva = s->hva;
+	f->hva = memslot_gfn_to_hva(s, f->gfn);
+	if (!f->private_ && !s->gmem_only)
+		return 0;
+	f->slot_page = s->gmem_page;
+	f->page = s->gmem_page + (f->gfn - s->base_gfn);
+	f->gmem = gmem_of_slot(s);
+	return f->gmem ? 0 : -EFAULT; /* its file was closed */
+}
+
+/* Slot and attribute of one moment: in between they may both change. */
 static int fault_find_slot(struct fault *f)
 {
-	struct memslot *s;
-	int r = -ENOENT;
+	struct mmu *mmu = f->v->mmu;
+	bool lock = attr_any(mmu);
+	int r;
 
+	if (lock)
+		mmu_lock_read(mmu);
+	f->private_ = lock && !attr_uniform(mmu, f->gfn, f->gfn + 1, false);
 	sync_rcu_read_lock();
-	s = memslot_find(f->v->mmu, f->gfn);
-	if (s && !((f->access & MMU_WRITE) && (s->flags & MMU_SLOT_READONLY))) {
-		f->serial = s->serial;
-		f->slot_flags = s->flags;
-		f->base_gfn = s->base_gfn;
-		f->npages = s->npages;
-		f->slot_hva = s->hva;
-		f->hva = memslot_gfn_to_hva(s, f->gfn);
-		r = 0;
-	}
+	r = fault_use_slot(f, memslot_find(mmu, f->gfn));
 	sync_rcu_read_unlock();
+	if (lock)
+		mmu_unlock_read(mmu);
 	return r;
 }
 
 /*
  * The largest level that the slot and the primary mapping allow: the block lies in the slot, its
- * guest and host addresses are congruent, nobody logs at 4 KiB.
+ * guest and host addresses (or pages of the store) are congruent, nobody logs at 4 KiB.
  */
 static int fault_max_level(const struct fault *f)
 {
+	u64 at = f->gmem ? f->slot_page : f->slot_hva >> PAGE_SHIFT;
 	int level = f->frame.max_level;
 
 	if (f->slot_flags & MMU_SLOT_LOG_DIRTY)
@@ -130,7 +155,7 @@ static int fault_max_level(const struct fault *f)
 		gfn_t first = ALIGN_DOWN(f->gfn, pages);
 
 		if (first >= f->base_gfn && first + pages <= f->base_gfn + f->npages &&
-		    !((f->slot_hva ^ (f->base_gfn << PAGE_SHIFT)) & (LEVEL_SIZE(level) - 1)))
+		    !((at ^ f->base_gfn) & (pages - 1)))
 			break;
 	}
 	return level;
@@ -173,20 +198,39 @@ static void fault_clear_way(struct fault *f)
 	tree_free_flush(mmu, &fr);
 }
 
+/* The block of `level` around gfn, as an invalidation may touch it. */
+static struct mmu_span fault_span(const struct fault *f, int level)
+{
+	u64 pages = LEVEL_PAGES(level);
+	gfn_t first = ALIGN_DOWN(f->gfn, pages);
+	hva_t hva = f->hva - ((f->gfn - first) << PAGE_SHIFT);
+	struct mmu_span s = {hva, hva + LEVEL_SIZE(level), first, first + pages};
+
+	if (f->gmem)
+		s.hva = s.hva_end = 0;
+	return s;
+}
+
 /*
- * The largest level at which no invalidation of the block is in progress; 0 when one of the page
- * itself is, or one of the block ended since the primary MMU was asked. mmu_lock held for read.
+ * The largest level at which no invalidation of the block is in progress and all of it has the
+ * attribute that the frame was got for; 0 when the page itself has another, or an invalidation of it
+ * is in progress, or one of the block ended since the frame was asked for. mmu_lock held for read.
  */
 static int fault_stable_level(const struct fault *f)
 {
 	struct mmu *mmu = f->v->mmu;
 
 	for (int level = fault_max_level(f); level >= LEVEL_4K; level--) {
-		hva_t block = f->hva - ((f->gfn & (LEVEL_PAGES(level) - 1)) << PAGE_SHIFT);
+		struct mmu_span s = fault_span(f, level);
+		bool one = attr_uniform(mmu, s.gfn, s.gfn_end, f->private_);
 
-		if (mmu_invalidated_since(mmu, f->seq, block, block + LEVEL_SIZE(level)))
+		if (sync_defect(ATTRIBUTE_NOT_RECHECKED)) {
+			one = true;
+			s.gfn = s.gfn_end = 0;
+		}
+		if (one && mmu_invalidated_since(mmu, f->seq, &s))
 			return 0;
-		if (!mmu_invalidating(mmu, block, block + LEVEL_SIZE(level)))
+		if (one && !mmu_invalidating(mmu, &s))
 			return level;
 	}
 	return 0;
@@ -211,21 +255,28 @@ static int fault_finish(struct fault *f, int *plevel)
 	return r;
 }
 
-static int fault_try(struct fault *f, int *plevel)
+/* Ask for the frame; for private memory the store lock is held from here on. */
+static int fault_ask(struct fault *f)
+{
+	const struct mmu_vcpu_ops *ops = f->v->ops;
+	struct mmu *mmu = f->v->mmu;
+	unsigned flags = f->access & MMU_WRITE ? FAULT_WRITE : 0;
+
+	if (f->gmem)
+		return gmem_fault_begin(f->gmem, f->page, flags, ops->interrupted, f->v->owner,
+					&f->frame);
+	return mmu->ops->fault_in(mmu->primary, f->hva, flags, ops->interrupted, f->v->owner,
+				  &f->frame);
+}
+
+static int fault_bring_in(struct fault *f, int *plevel)
 {
 	struct mmu *mmu = f->v->mmu;
 	bool write = f->access & MMU_WRITE;
-	int r = fault_find_slot(f);
+	int r = fault_ask(f);
 
 	if (r)
-		return r;
-	f->seq = sync_load_acquire(&mmu->invalidate_seq);
-	if (!sync_defect(NO_SEQUENCE_CHECK) && mmu_invalidate_wait(mmu, f->hva, f->hva + PAGE_SIZE))
-		return -EAGAIN;
-	r = mmu->ops->fault_in(mmu->primary, f->hva, write ? FAULT_WRITE : 0,
-			       f->v->ops->interrupted, f->v->owner, &f->frame);
-	if (r)
-		return r;
+		goto out;
 	if (sync_defect(SEQUENCE_AFTER_FAULT))
 		f->seq = sync_load_acquire(&mmu->invalidate_seq);
 	assert(f->frame.pfn == (u64)f->frame.host >> PAGE_SHIFT);
@@ -236,6 +287,30 @@ static int fault_try(struct fault *f, int *plevel)
 	if (sync_defect(DROP_BY_PFN))
 		f->frame.page = NULL; /* "reserved", by the look of its pfn */
 	mmu->ops->release(mmu->primary, &f->frame, r == 0, r == 0 && write);
+out:
+	if (f->gmem)
+		gmem_fault_end(f->gmem);
+	return r;
+}
+
+static int fault_try(struct fault *f, int *plevel)
+{
+	struct mmu *mmu = f->v->mmu;
+	struct mmu_span span;
+	int r;
+
+	f->gmem = NULL;
+	f->seq = sync_load_acquire(&mmu->invalidate_seq);
+	r = fault_find_slot(f);
+	if (r)
+		return r;
+	span = fault_span(f, LEVEL_4K);
+	if (!sync_defect(NO_SEQUENCE_CHECK) && mmu_invalidate_wait(mmu, &span))
+		r = -EAGAIN;
+	else
+		r = fault_bring_in(f, plevel);
+	if (f->gmem)
+		gmem_put(f->gmem);
 	if (r == -EBUSY) {
 		fault_clear_way(f);
 		r = -EAGAIN;
@@ -255,6 +330,7 @@ static int fault_run(struct fault *f, int *level)
 			return -EINTR;
 		r = fault_try(f, level);
 	} while (r == -EAGAIN);
+	v->fault_private = f->private_;
 	return r;
 }
 

@@ -2,9 +2,10 @@
 /*
  * mmu/internal.h: what the files of this room share. Nobody else includes it.
  *
- * Lock order (outer first): slots_lock, code_lock, mmu_lock; and beside mmu_lock flush_lock,
- * vcpus_lock, caches_lock, wait_lock. Nobody waits for a vCPU under mmu_lock; whoever waits under slots_lock or
- * code_lock is outside guest mode, and so is every vCPU thread that wants one of them.
+ * Lock order (outer first): slots_lock, a store's lock, code_lock, mmu_lock; and beside mmu_lock
+ * flush_lock, vcpus_lock, caches_lock, wait_lock. Nobody waits for a vCPU under mmu_lock; whoever
+ * waits under slots_lock, a store's lock or code_lock is outside guest mode, and so is every vCPU
+ * thread that wants one of them.
  */
 #ifndef MMU_INTERNAL_H
 #define MMU_INTERNAL_H
@@ -39,7 +40,14 @@ struct slot_code {
 	struct code_page *chunk[]; /* atomic; allocated at the first mark, freed with the slot */
 };
 
-/* Immutable once published, but for what its pointers lead to. Freed after a grace period. */
+/* A memslot's place in a gmem_file, of which it is part (gmem.c). */
+struct gmem_binding {
+	struct interval by_page; /* in the file; the store lock, held for read: and bind_lock */
+	struct gmem_file *file;	 /* changes as that does; atomic for a look in an RCU read side */
+};
+
+/* Immutable once published, but for what its pointers lead to and `bound`. Freed after a grace
+ * period. */
 struct memslot {
 	u32 id;
 	u32 flags;
@@ -49,6 +57,9 @@ struct memslot {
 	u64 serial; /* unlike that of any other slot this VM ever had */
 	struct slot_log *log; /* NULL without logging */
 	struct slot_code *code;
+	struct gmem_binding bound; /* with MMU_SLOT_GMEM */
+	u64 gmem_page; /* of the file, where the slot begins */
+	bool gmem_only; /* the file serves shared faults too */
 	struct interval by_hva; /* in mmu->hva_tree; mmu_lock */
 	sync_rcu_head rcu;
 	bool free_log, free_code; /* nobody took them over */
@@ -70,6 +81,9 @@ static inline hva_t memslot_gfn_to_hva(const struct memslot *s, gfn_t gfn)
 struct memslot *memslot_find(struct mmu *mmu, gfn_t gfn);
 /* By id; slots_lock held. */
 struct memslot *memslot_by_id(struct mmu *mmu, u32 id);
+/* Call fn for every slot that overlaps [start, end), by ascending gfn. As memslot_find(). */
+void memslots_each(struct mmu *mmu, gfn_t start, gfn_t end,
+		   void (*fn)(struct memslot *s, void *arg), void *arg);
 int memslots_init(struct mmu *mmu);
 void memslots_fini(struct mmu *mmu);
 
@@ -178,16 +192,57 @@ void tokens_fini(struct mmu *mmu);
 /* Completed invalidations whose ranges are remembered, so that others make no fault retry. */
 #define MMU_RECENT 32
 
+/*
+ * A token's range is one of host addresses (the primary MMU's changes) or one of gfns (conversions,
+ * punches); the two kinds never meet. A fault is checked against both.
+ */
+struct mmu_span {
+	hva_t hva, hva_end; /* 0, 0: reached by no host address */
+	gfn_t gfn, gfn_end;
+};
+
 struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end);
+struct mmu_token *mmu_invalidate_gfns_begin(struct mmu *mmu, gfn_t start, gfn_t end);
 void mmu_invalidate_end(struct mmu_token *t);
+/* What a begin by gfn does, for a caller who keeps faults of the range away by other means. */
+void mmu_zap_gfns(struct mmu *mmu, gfn_t start, gfn_t end);
+/* A list of tokens that one thread has begun: *list is NULL at first. */
+void mmu_tokens_push(struct mmu_token **list, struct mmu_token *t);
+struct mmu_token *mmu_tokens_pop(struct mmu_token **list);
+struct mmu *mmu_token_mmu(const struct mmu_token *t);
+/* Nobody but tokens refers to mmu any more: which of those in progress can have no end to come? */
+void mmu_tokens_torn_down(struct mmu *mmu);
 /* As primary_notifier.content. */
 void mmu_content_changed(struct mmu *mmu, hva_t start, hva_t end);
-/* mmu_lock held (either way): is an invalidation of [start, end) in progress? */
-bool mmu_invalidating(struct mmu *mmu, hva_t start, hva_t end);
+/* mmu_lock held (either way): is an invalidation that touches the span in progress? */
+bool mmu_invalidating(struct mmu *mmu, const struct mmu_span *s);
 /* The same: may one have ended since `seq` was read of invalidate_seq? */
-bool mmu_invalidated_since(struct mmu *mmu, u64 seq, hva_t start, hva_t end);
-/* Is an invalidation of [start, end) in progress? Then sleep until one ends, or a short while. */
-bool mmu_invalidate_wait(struct mmu *mmu, hva_t start, hva_t end);
+bool mmu_invalidated_since(struct mmu *mmu, u64 seq, const struct mmu_span *s);
+/* Is one in progress? Then sleep until one ends, or a short while. */
+bool mmu_invalidate_wait(struct mmu *mmu, const struct mmu_span *s);
+
+/* ------------------------------------------------------------------ attributes.c */
+
+/* mmu_lock held (either way), or slots_lock: is every gfn of [start, end) private, or not one? */
+bool attr_uniform(struct mmu *mmu, gfn_t start, gfn_t end, bool private_);
+void attr_fini(struct mmu *mmu);
+
+/* ------------------------------------------------------------------ gmem.c */
+
+/* The range of the file that s asks for becomes its. slots_lock held. 0 or -EINVAL. */
+int gmem_bind(struct gmem_file *file, struct memslot *s);
+/* If it still is. slots_lock held. */
+void gmem_unbind(struct memslot *s);
+/* The file s is bound to, with a reference, or NULL. In an RCU read side. */
+struct gmem_file *gmem_of_slot(struct memslot *s);
+void gmem_put(struct gmem_file *file);
+/*
+ * Fault page `index` of the store in. 0 or as primary_store_ops.fault(), -EFAULT when the file was
+ * released; the store lock is held for read until gmem_fault_end(), which comes in either case.
+ */
+int gmem_fault_begin(struct gmem_file *file, u64 index, unsigned flags,
+		     bool (*interrupted)(void *arg), void *arg, struct frame *out);
+void gmem_fault_end(struct gmem_file *file);
 
 /* ------------------------------------------------------------------ cache.c */
 
@@ -227,7 +282,7 @@ void ring_add_written(struct mmu_vcpu *v, u32 slot, u64 offset);
 /* ------------------------------------------------------------------ the VM's memory */
 
 struct mmu {
-	u32 refs; /* atomic: the VM's, and one per token */
+	u64 refs; /* atomic; low half: the VM's, its vCPUs', its files'; high half: one per token */
 	const struct primary_ops *ops;
 	void *primary;
 
@@ -241,6 +296,9 @@ struct mmu {
 	struct rwlock lock;	 /* mmu_lock */
 	bool exclusive;		 /* mmu_lock is held for write */
 	struct interval_tree hva_tree; /* slots by hva; mmu_lock */
+	/* Private gfns: pieces that neither overlap nor touch. Changed under slots_lock and mmu_lock. */
+	struct interval_tree private_gfns;
+	u64 nr_private; /* pieces; atomic for a look without the lock */
 	struct table *root;
 	u64 pages[LEVEL_1G + 1]; /* leaves per level; atomic */
 	u64 ntables;		 /* atomic */
@@ -249,9 +307,7 @@ struct mmu {
 	struct mmu_token *tokens;   /* invalidations in progress, linked */
 	u64 nr_tokens;		    /* atomic for a look without the lock */
 	u64 invalidate_seq;	    /* completed invalidations; atomic */
-	struct {
-		hva_t start, end;
-	} recent[MMU_RECENT];	    /* of those, the last ones */
+	struct mmu_span recent[MMU_RECENT];	    /* of those, the last ones */
 	u64 zap_seq;		    /* atomic: zaps so far */
 	u64 flushed_seq;	    /* atomic: the last of them known flushed */
 
@@ -287,6 +343,9 @@ bool mmu_log_write(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn);
 
 /* A reference, unless the last is gone. */
 bool mmu_get_unless_gone(struct mmu *mmu);
+/* A token's: it keeps the memory, not the VM. */
+void mmu_token_get(struct mmu *mmu);
+void mmu_token_put(struct mmu *mmu);
 
 static inline void mmu_lock_write(struct mmu *mmu)
 {
@@ -308,6 +367,12 @@ static inline void mmu_lock_read(struct mmu *mmu)
 static inline void mmu_unlock_read(struct mmu *mmu)
 {
 	rwlock_read_unlock(&mmu->lock);
+}
+
+/* Was any gfn ever made private and is it still? Without a lock. */
+static inline bool attr_any(const struct mmu *mmu)
+{
+	return sync_load(&mmu->nr_private);
 }
 
 /*

@@ -8,8 +8,8 @@
  *
  * A fault reads invalidate_seq before it asks the primary MMU for a frame, and under mmu_lock
  * checks the tokens in progress and the ranges completed since. A memslot update has no
- * need to wait for tokens at all, older or younger: a token's range is host addresses, which a
- * fault through any slot, old or new, is checked against.
+ * need to wait for tokens at all, older or younger: a token's range is one of host addresses or one
+ * of gfns, and a fault through any slot, old or new, is checked against both.
  */
 #include <stdlib.h>
 #include "mmu/internal.h"
@@ -20,9 +20,10 @@
 
 struct mmu_token {
 	struct mmu *mmu; /* a reference */
-	hva_t start, end;
+	struct mmu_span span; /* of its space alone: empty in the other */
 	bool ended;
 	struct mmu_token *next, **prev; /* in mmu->tokens */
+	struct mmu_token *mine; /* in its beginner's list */
 };
 
 int tokens_init(struct mmu *mmu)
@@ -117,8 +118,8 @@ struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end)
 	t = token_take(mmu);
 	if (!t)
 		return NULL;
-	mmu_get(mmu);
-	*t = (struct mmu_token){.mmu = mmu, .start = start, .end = end};
+	mmu_token_get(mmu);
+	*t = (struct mmu_token){.mmu = mmu, .span = {.hva = start, .hva_end = end}};
 	mmu_lock_write(mmu);
 	token_link(t);
 	interval_each(&mmu->hva_tree, start, end - 1, zap_slot, &z);
@@ -146,16 +147,118 @@ void mmu_invalidate_end(struct mmu_token *t)
 		t->next->prev = t->prev;
 	sync_store(&mmu->nr_tokens, mmu->nr_tokens - 1);
 	n = mmu->invalidate_seq;
-	mmu->recent[n % MMU_RECENT].start = t->start;
-	mmu->recent[n % MMU_RECENT].end = t->end;
+	mmu->recent[n % MMU_RECENT] = t->span;
 	sync_store_release(&mmu->invalidate_seq, n + 1);
 	mmu_unlock_write(mmu);
 
 	sync_mb();
 	mmu_wake_waiters(mmu);
 	token_give(mmu, t);
-	mmu_put(mmu);
+	mmu_token_put(mmu);
 }
+
+/* ------------------------------------------------------------------ by gfn */
+
+struct zap_gfns {
+	struct mmu *mmu;
+	gfn_t start, end;
+	u64 caches;
+	bool code;
+};
+
+static void zap_beside(struct memslot *s, void *arg)
+{
+	struct zap_gfns *z = arg;
+	gfn_t start = MAX(z->start, s->base_gfn), end = MIN(z->end, s->base_gfn + s->npages);
+
+	z->caches = mmu_caches_stale(z->mmu, memslot_gfn_to_hva(s, start),
+				     memslot_gfn_to_hva(s, end));
+	z->code |= sync_load(&s->code->any);
+}
+
+/* Zap, and return when no vCPU and no host-side cache can still use what was there. */
+static void zap_gfns(struct mmu *mmu, gfn_t start, gfn_t end, struct mmu_token *t)
+{
+	struct zap_gfns z = {.mmu = mmu, .start = start, .end = end};
+	struct tree_free f = {NULL};
+	bool zapped;
+	u64 mark;
+
+	mmu_lock_write(mmu);
+	if (t)
+		token_link(t);
+	zapped = !sync_defect(NO_ZAP) && tree_zap(mmu, start, end, &f);
+	mark = mmu_zap_mark(mmu, zapped);
+	z.caches = mmu->cache_seq;
+	memslots_each(mmu, start, end, zap_beside, &z);
+	mmu_unlock_write(mmu);
+
+	mmu_flush_zapped(mmu, mark, z.code ? MMU_REQ_CODE : 0);
+	mmu_caches_wait(mmu, z.caches);
+	tree_free_flush(mmu, &f);
+}
+
+void mmu_zap_gfns(struct mmu *mmu, gfn_t start, gfn_t end)
+{
+	zap_gfns(mmu, start, end, NULL);
+}
+
+struct mmu_token *mmu_invalidate_gfns_begin(struct mmu *mmu, gfn_t start, gfn_t end)
+{
+	struct mmu_token *t = token_take(mmu);
+
+	if (!t)
+		return NULL;
+	mmu_token_get(mmu);
+	*t = (struct mmu_token){.mmu = mmu, .span = {.gfn = start, .gfn_end = end}};
+	zap_gfns(mmu, start, end, t);
+	sync_add(&mmu->stat_invalidations, 1);
+	return t;
+}
+
+void mmu_tokens_push(struct mmu_token **list, struct mmu_token *t)
+{
+	t->mine = *list;
+	*list = t;
+}
+
+struct mmu_token *mmu_tokens_pop(struct mmu_token **list)
+{
+	struct mmu_token *t = *list;
+
+	if (t)
+		*list = t->mine;
+	return t;
+}
+
+struct mmu *mmu_token_mmu(const struct mmu_token *t)
+{
+	return t->mmu;
+}
+
+/*
+ * By host address: the VM was torn down between the primary MMU's begin and its end, and the token
+ * brings the memory down when the end comes. By gfn: a punch has a file of this VM's store open to
+ * it, a conversion is a call on this VM, so neither is under way.
+ */
+void mmu_tokens_torn_down(struct mmu *mmu)
+{
+	u64 lost = 0;
+
+	if (sync_defect(TEARDOWN_UNCHECKED))
+		return;
+	mmu_lock_read(mmu);
+	for (const struct mmu_token *t = mmu->tokens; t; t = t->next)
+		lost += t->span.gfn_end != 0;
+	mmu_unlock_read(mmu);
+	if (!lost)
+		return;
+	sync_add(&mmu_imbalances, lost);
+	if (mmu_report)
+		mmu_report("a VM was torn down with an invalidation of its memory that never ended");
+}
+
+/* ------------------------------------------------------------------ what others ask */
 
 static bool slot_has_code(struct interval *n, void *arg)
 {
@@ -176,30 +279,35 @@ void mmu_content_changed(struct mmu *mmu, hva_t start, hva_t end)
 		mmu_flush_vcpus(mmu, NULL, MMU_REQ_CODE);
 }
 
-bool mmu_invalidating(struct mmu *mmu, hva_t start, hva_t end)
+static bool meet(const struct mmu_span *a, const struct mmu_span *b)
+{
+	return (a->hva < b->hva_end && b->hva < a->hva_end) ||
+	       (a->gfn < b->gfn_end && b->gfn < a->gfn_end);
+}
+
+bool mmu_invalidating(struct mmu *mmu, const struct mmu_span *s)
 {
 	for (const struct mmu_token *t = mmu->tokens; t; t = t->next) {
-		if (t->start < end && start < t->end)
+		if (meet(&t->span, s))
 			return true;
 	}
 	return false;
 }
 
-bool mmu_invalidated_since(struct mmu *mmu, u64 seq, hva_t start, hva_t end)
+bool mmu_invalidated_since(struct mmu *mmu, u64 seq, const struct mmu_span *s)
 {
 	u64 now = mmu->invalidate_seq;
 
 	if (now - seq > MMU_RECENT)
 		return true;
 	for (u64 i = seq; i < now; i++) {
-		if (mmu->recent[i % MMU_RECENT].start < end &&
-		    start < mmu->recent[i % MMU_RECENT].end)
+		if (meet(&mmu->recent[i % MMU_RECENT], s))
 			return true;
 	}
 	return false;
 }
 
-bool mmu_invalidate_wait(struct mmu *mmu, hva_t start, hva_t end)
+bool mmu_invalidate_wait(struct mmu *mmu, const struct mmu_span *s)
 {
 	bool busy;
 
@@ -208,7 +316,7 @@ bool mmu_invalidate_wait(struct mmu *mmu, hva_t start, hva_t end)
 	sync_add(&mmu->nr_waiters, 1);
 	mutex_lock(&mmu->wait_lock);
 	mmu_lock_read(mmu);
-	busy = mmu_invalidating(mmu, start, end);
+	busy = mmu_invalidating(mmu, s);
 	mmu_unlock_read(mmu);
 	if (busy)
 		waitq_wait_until(&mmu->waitq, &mmu->wait_lock, sync_now_ns() + WAIT_NS);

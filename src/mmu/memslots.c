@@ -13,6 +13,7 @@
  * that looked its slot up before need only compare serials there.
  */
 #include <stdlib.h>
+#include "mmu/gmem.h"
 #include "mmu/internal.h"
 
 #define CHUNK_SLOTS   128
@@ -102,6 +103,25 @@ static bool overlaps(struct mmu *mmu, const struct memslot *but, gfn_t gfn, u64 
 		}
 	}
 	return false;
+}
+
+void memslots_each(struct mmu *mmu, gfn_t start, gfn_t end,
+		   void (*fn)(struct memslot *s, void *arg), void *arg)
+{
+	const struct memslots *m = sync_rcu_deref(&mmu->slots);
+	int i = find_chunk(m, start);
+	int j = i < 0 ? 0 : find_in_chunk(m->chunk[i], start);
+
+	for (i = MAX(i, 0); i < (int)m->nchunks; i++, j = 0) {
+		for (; j < (int)m->chunk[i]->n; j++) {
+			struct memslot *s = m->chunk[i]->slot[j];
+
+			if (s->base_gfn >= end)
+				return;
+			if (s->base_gfn + s->npages > start)
+				fn(s, arg);
+		}
+	}
 }
 
 /* ------------------------------------------------------------------ building the next array */
@@ -305,6 +325,7 @@ static struct memslot *slot_make(struct mmu *mmu, const struct mmu_region *r, st
 	s->base_gfn = r->gpa >> PAGE_SHIFT;
 	s->npages = r->size >> PAGE_SHIFT;
 	s->hva = r->hva;
+	s->gmem_page = r->gmem_offset >> PAGE_SHIFT;
 	s->serial = ++mmu->serial;
 	s->by_hva.start = r->hva;
 	s->by_hva.last = r->hva + r->size - 1;
@@ -338,6 +359,7 @@ static void slot_unmake(struct memslot *s, const struct memslot *old)
 {
 	s->free_log = !old || s->log != old->log;
 	s->free_code = !old || s->code != old->code;
+	gmem_unbind(s);
 	slot_free(s);
 }
 
@@ -348,7 +370,12 @@ static int region_check(const struct mmu_region *r)
 {
 	if ((r->slot & 0xffff) >= MMU_USER_SLOTS || r->slot >> 16)
 		return -EINVAL;
-	if (r->flags & ~(MMU_SLOT_READONLY | MMU_SLOT_LOG_DIRTY))
+	/* Private memory is neither logged nor read-only (api.rst, 4.140). */
+	if (r->flags & MMU_SLOT_GMEM ? r->flags != MMU_SLOT_GMEM
+				     : r->flags & ~(MMU_SLOT_READONLY | MMU_SLOT_LOG_DIRTY))
+		return -EINVAL;
+	if ((r->flags & MMU_SLOT_GMEM) && ((r->gmem_offset & ~PAGE_MASK) ||
+					   r->gmem_offset + r->size < r->gmem_offset))
 		return -EINVAL;
 	if ((r->size | r->gpa | r->hva) & ~PAGE_MASK)
 		return -EINVAL;
@@ -368,7 +395,9 @@ static int region_check_old(struct mmu *mmu, const struct mmu_region *r, struct 
 	if (!npages)
 		return old ? 0 : -EINVAL;
 	if (old) {
+		/* A slot with a guest_memfd can only be deleted. */
 		if (r->hva != old->hva || npages != old->npages ||
+		    ((r->flags | old->flags) & MMU_SLOT_GMEM) ||
 		    ((r->flags ^ old->flags) & MMU_SLOT_READONLY))
 			return -EINVAL;
 		if (gfn == old->base_gfn)
@@ -437,9 +466,21 @@ static int slot_change(struct mmu *mmu, u32 id, struct memslot *old, struct mems
 	if (!new_)
 		mmu->ops->range_remove(mmu->primary, old->hva, old->npages << PAGE_SHIFT);
 	retired_free(&r);
-	if (old)
+	if (old) {
+		gmem_unbind(old);
 		slot_retire(old, new_);
+	}
 	return 0;
+}
+
+/* slots_lock held; nobody sees s yet. */
+static int slot_bind(struct mmu *mmu, const struct mmu_region *r, struct memslot *s)
+{
+	if (!(r->flags & MMU_SLOT_GMEM))
+		return 0;
+	if (!r->gmem)
+		return r->gmem_error;
+	return gmem_mmu(r->gmem) == mmu ? gmem_bind(r->gmem, s) : -EINVAL;
 }
 
 int mmu_set_region(struct mmu *mmu, const struct mmu_region *r)
@@ -456,7 +497,7 @@ int mmu_set_region(struct mmu *mmu, const struct mmu_region *r)
 		goto out;
 	if (r->size) {
 		new_ = slot_make(mmu, r, old);
-		err = new_ ? 0 : -ENOMEM;
+		err = new_ ? slot_bind(mmu, r, new_) : -ENOMEM;
 	}
 	if (!err)
 		err = slot_change(mmu, r->slot, old, new_);
@@ -489,6 +530,7 @@ void memslots_fini(struct mmu *mmu)
 		if (!s)
 			continue;
 		mmu->ops->range_remove(mmu->primary, s->hva, s->npages << PAGE_SHIFT);
+		assert(!s->bound.file); /* a file holds a reference on the VM */
 		slot_free(s);
 	}
 	for (u32 i = 0; i < mmu->slots->nchunks; i++)
@@ -502,6 +544,8 @@ hva_t mmu_gfn_to_hva(struct mmu *mmu, gfn_t gfn, bool *readonly)
 	struct memslot *s;
 	hva_t hva = 0;
 
+	if (mmu_is_private(mmu, gfn))
+		return 0;
 	sync_rcu_read_lock();
 	s = memslot_find(mmu, gfn);
 	if (s) {

@@ -3,6 +3,13 @@
 #include <stdlib.h>
 #include "mmu/internal.h"
 
+/* The halves of mmu->refs. */
+#define REF_OWNER 1ULL
+#define REF_TOKEN (1ULL << 32)
+
+u64 mmu_imbalances;
+void (*mmu_report)(const char *what);
+
 static bool notify_get(void *ctx)
 {
 	return mmu_get_unless_gone(ctx);
@@ -71,7 +78,7 @@ int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
 
 	if (!mmu)
 		return r;
-	mmu->refs = 1;
+	mmu->refs = REF_OWNER;
 	mmu->ops = ops;
 	mmu->primary = primary;
 	locks_init(mmu);
@@ -106,20 +113,27 @@ no_tree:
 
 void mmu_get(struct mmu *mmu)
 {
-	u32 refs = sync_add(&mmu->refs, 1);
+	u64 refs = sync_add(&mmu->refs, REF_OWNER);
 
-	assert(refs);
+	assert((u32)refs);
 }
 
 bool mmu_get_unless_gone(struct mmu *mmu)
 {
-	u32 refs = sync_load(&mmu->refs);
+	u64 refs = sync_load(&mmu->refs);
 
-	while (refs) {
-		if (sync_cmpxchg(&mmu->refs, &refs, refs + 1))
+	while ((u32)refs) {
+		if (sync_cmpxchg(&mmu->refs, &refs, refs + REF_OWNER))
 			return true;
 	}
 	return false;
+}
+
+void mmu_token_get(struct mmu *mmu)
+{
+	u64 refs = sync_add(&mmu->refs, REF_TOKEN);
+
+	assert(refs);
 }
 
 static void mmu_destroy(struct mmu *mmu)
@@ -140,14 +154,25 @@ static void mmu_destroy(struct mmu *mmu)
 	mmu->ops->destroy(mmu->primary);
 	tree_fini(mmu);
 	tokens_fini(mmu);
+	attr_fini(mmu);
 	locks_fini(mmu);
 	free(mmu);
 }
 
+void mmu_token_put(struct mmu *mmu)
+{
+	if (sync_sub(&mmu->refs, REF_TOKEN) == REF_TOKEN)
+		mmu_destroy(mmu);
+}
+
 void mmu_put(struct mmu *mmu)
 {
-	if (sync_sub(&mmu->refs, 1) == 1)
-		mmu_destroy(mmu);
+	/* A token's reference in the place of this one keeps the books open for a look at them. */
+	u64 refs = sync_add(&mmu->refs, REF_TOKEN - REF_OWNER);
+
+	if ((u32)refs == REF_OWNER)
+		mmu_tokens_torn_down(mmu);
+	mmu_token_put(mmu);
 }
 
 void mmu_get_stats(struct mmu *mmu, struct mmu_stats *out)

@@ -9,8 +9,9 @@
  *
  * Errors are negative errno, those KVM gives where a VMM can see them.
  *
- * Lock order (outer first): slots_lock, a host-side cache's lock, mmu_lock, token_lock. A vCPU in
- * guest mode holds none of them. Nobody waits for a vCPU's answer under mmu_lock.
+ * Lock order (outer first): slots_lock, a store's lock (gmem.h), a host-side cache's lock, mmu_lock,
+ * token_lock. A vCPU in guest mode holds none of them. Nobody waits for a vCPU's answer under
+ * mmu_lock.
  */
 #ifndef MMU_MMU_H
 #define MMU_MMU_H
@@ -22,6 +23,7 @@
 
 struct mmu;
 struct memslot;
+struct gmem_file; /* mmu/gmem.h */
 struct mmu_vcpu_ops;
 struct table;
 
@@ -79,6 +81,7 @@ struct mmu_vcpu {
 	void *owner;   /* the vCPU as mmu_vcpu_ops know it */
 	u32 index;
 	struct mmu_ring ring;
+	bool fault_private; /* the access that ended in an error was one to private memory */
 	u64 stat_faults, stat_mmio_cached; /* statistics, this thread only */
 	const struct mmu_vcpu_ops *ops;
 	struct tree_cache tables; /* kept from fault to fault; this thread only */
@@ -143,7 +146,8 @@ struct mmu_xlat {
  * must then be fetched anew.
  *
  * 0; -ENOENT: no memslot, or a write to a read-only one (MMIO); -EFAULT, -EHWPOISON: the VMM's
- * mapping cannot serve it (v is back in guest mode; the run ends with KVM's error);
+ * mapping, or for a private gfn its slot's guest_memfd, cannot serve it (v is back in guest mode;
+ * v->fault_private says which; the run ends with KVM's error);
  * -EINTR: interrupted(), or a write and the dirty ring is full (mmu_ring_full()); -ENOMEM.
  * A write marks the page dirty and is logged before it returns.
  */
@@ -183,12 +187,20 @@ int mmu_prefault(struct mmu_vcpu *v, gpa_t gpa, u64 size, u64 *done);
 /* 0 or -errno. `primary` is owned by the mmu from then on. */
 int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out);
 void mmu_get(struct mmu *mmu);
-/* Last reference: zaps everything and frees. All vCPUs are gone. */
+/*
+ * Last reference: zaps everything and frees. All vCPUs are gone, and no gmem_file is left. An
+ * invalidation by host address that has begun may outlive the VM: its token keeps the memory until
+ * the end. One by gfn (a punch, a conversion) cannot, since whoever carries it out has a reference:
+ * one that is still in progress now lost its end. That is counted, and told to mmu_report.
+ */
 void mmu_put(struct mmu *mmu);
+extern u64 mmu_imbalances; /* atomic */
+extern void (*mmu_report)(const char *what); /* any thread, no lock held; NULL: nobody listens */
 
 #define MMU_USER_SLOTS	   32764 /* KVM_CAP_NR_MEMSLOTS as a current kernel reports it */
 #define MMU_SLOT_READONLY  (1u << 1) /* = KVM_MEM_READONLY */
 #define MMU_SLOT_LOG_DIRTY (1u << 0) /* = KVM_MEM_LOG_DIRTY_PAGES */
+#define MMU_SLOT_GMEM	   (1u << 2) /* = KVM_MEM_GUEST_MEMFD; alone, and never changes */
 
 /* What KVM_SET_USER_MEMORY_REGION asks for. */
 struct mmu_region {
@@ -197,6 +209,10 @@ struct mmu_region {
 	gpa_t gpa;
 	u64 size;  /* bytes; 0 deletes */
 	hva_t hva;
+	/* With MMU_SLOT_GMEM: where private pages come from, from this offset in bytes on. */
+	struct gmem_file *gmem; /* of this mmu; the caller's reference; NULL: no such file */
+	u64 gmem_offset;
+	int gmem_error; /* with NULL: -errno when everything else is right */
 };
 
 /*
@@ -206,7 +222,18 @@ struct mmu_region {
  */
 int mmu_set_region(struct mmu *mmu, const struct mmu_region *r);
 
-/* Host address of a gfn's page by its memslot, or 0: for host-side use outside a vCPU. */
+/*
+ * Memory attributes (KVM_SET_MEMORY_ATTRIBUTES): every gfn is shared until it is made private, with
+ * or without a memslot there. A private one is served by its slot's guest_memfd and by nothing else.
+ * Returns when no vCPU reaches the range by what it was before. 0; -EINVAL: an unknown attribute or
+ * an empty range; -ENOMEM. Sleeps. No lock held.
+ */
+#define MMU_ATTR_PRIVATE (1ULL << 3) /* = KVM_MEMORY_ATTRIBUTE_PRIVATE */
+int mmu_set_attributes(struct mmu *mmu, gfn_t start, u64 npages, u64 attributes);
+bool mmu_is_private(struct mmu *mmu, gfn_t gfn);
+
+/* Host address of a gfn's page by its memslot, or 0 (also of a private one): for host-side use
+ * outside a vCPU. */
 hva_t mmu_gfn_to_hva(struct mmu *mmu, gfn_t gfn, bool *readonly);
 
 /* Copy guest memory from outside a vCPU; marks dirty what it writes. 0 or -EFAULT. */

@@ -79,7 +79,34 @@ struct primary_notifier {
 	void *ctx;
 };
 
+/*
+ * Stores: memory of the host's that no user mapping shows unless asked for, behind guest_memfd
+ * (mmu/gmem.h). A store belongs to no VM: it outlives the one that made it. Pages are 4 KiB, known
+ * by their index, and read as zeroes until written. Callers keep a punch apart from everything else
+ * that touches its pages (the store lock), and call with no other lock held but that one.
+ */
+struct primary_store_ops {
+	/*
+	 * Make one of `npages`. `primary` is the VM's that asks: a hint of where to make it, not kept.
+	 * mappable: the VMM is to reach the pages by a descriptor too. 0 or -errno.
+	 */
+	int (*create)(void *primary, u64 npages, bool mappable, void **store);
+	/*
+	 * The frame of page `index`, which is allocated if there is none. As fault_in(); max_level is
+	 * that of a block aligned in the store. Released by primary_ops.release(), and zapped() gets
+	 * what its SPTE learnt, of any VM that runs on the same primary MMU.
+	 */
+	int (*fault)(void *store, u64 index, unsigned flags, bool (*interrupted)(void *arg),
+		     void *arg, struct frame *out);
+	/* Have pages there, or take them away: what comes after reads as zeroes. 0 or -errno. */
+	int (*allocate)(void *store, u64 index, u64 npages);
+	int (*punch)(void *store, u64 index, u64 npages);
+	/* Nobody is left who could reach a page. */
+	void (*destroy)(void *store);
+};
+
 struct primary_ops {
+	const struct primary_store_ops *store; /* NULL: no guest_memfd */
 	/*
 	 * Fault hva in. `interrupted(arg)` is asked before each wait. 0; -EFAULT (no mapping, or
 	 * no such permission); -EHWPOISON; -EINTR; -EAGAIN; -ENOMEM.

@@ -99,6 +99,12 @@ void registry_each(hva_t start, hva_t last, void (*fn)(struct primary_linux *p, 
 void registry_each_range(struct primary_linux *p, void (*fn)(hva_t start, hva_t end, void *arg),
 			 void *arg);
 
+/* ------------------------------------------------------------------ store.c, linux.c */
+
+extern const struct primary_store_ops primary_linux_store_ops;
+/* The largest level whose aligned block around hva (or file offset) lies in [start, end). */
+int linux_block_level(u64 start, u64 end, u64 hva);
+
 /* ------------------------------------------------------------------ windows.c */
 
 /* [start, end) is reached at hva + delta. */

@@ -72,7 +72,7 @@ static int touch(const struct region *r, hva_t at, bool write, const struct aske
 }
 
 /* Largest level whose aligned block around hva lies in [start, end). */
-static int block_level(hva_t start, hva_t end, hva_t hva)
+int linux_block_level(hva_t start, hva_t end, hva_t hva)
 {
 	int level;
 
@@ -88,7 +88,7 @@ static int block_level(hva_t start, hva_t end, hva_t hva)
 static int region_level(const struct region *r, hva_t hva)
 {
 	/* Under a userfaultfd each page is a fault of its own, taken outside guest mode. */
-	return r->uffd || r->special ? LEVEL_4K : block_level(r->start, r->end, hva);
+	return r->uffd || r->special ? LEVEL_4K : linux_block_level(r->start, r->end, hva);
 }
 
 static bool wants_window(const struct region *r)
@@ -129,7 +129,7 @@ static int window_frame(struct primary_linux *p, const struct region *r, hva_t h
 	}
 	f->host = (void *)((hva & PAGE_MASK) + w.delta);
 	f->window = true;
-	f->max_level = (u8)block_level(MAX(w.start, r->start), MIN(w.end, r->end), hva);
+	f->max_level = (u8)linux_block_level(MAX(w.start, r->start), MIN(w.end, r->end), hva);
 	return 0;
 }
 
@@ -301,6 +301,7 @@ static int linux_copy_to(void *primary, hva_t dst, const void *src, u64 len)
 }
 
 const struct primary_ops primary_linux_ops = {
+	.store = &primary_linux_store_ops,
 	.fault_in = linux_fault_in,
 	.release = linux_release,
 	.zapped = linux_zapped,

@@ -44,6 +44,14 @@ void *primary_linux_file_change_begin(int fd, u64 off, u64 len, int *err);
 void *primary_linux_fork_begin(void);
 void primary_linux_fork_end(void *cookie, bool child);
 
+/*
+ * The names of a store's memfd, and what the VMM gets of a mappable one: its descriptor, close on
+ * exec, sealed; the caller's from then on. -1: it is not mappable, or was taken.
+ */
+#define PRIMARY_STORE_NAME	    "userkvm:gmem-pages"
+#define PRIMARY_STORE_NAME_MAPPABLE "userkvm:gmem-mappable"
+int primary_linux_store_take_fd(void *store);
+
 /* Test builds only look at these. Windows off: every frame is direct. */
 extern bool primary_linux_no_windows;
 

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stores of a real process: a memfd of our own and one shared mapping of it, in a region that the
+ * VMM's calls do not touch. No descriptor is kept, so none can be closed, inherited or found: a
+ * punch is MADV_REMOVE of the mapping. A mappable store's descriptor is handed to the VMM.
+ *
+ * The mapping is not inherited by a child, which has no guest, and is in no core file.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "base/guard.h"
+#include "primary/linux/internal.h"
+
+/* What of a file is mapped at most. Pages beyond are none: sparse files may say any size. */
+#define STORE_MAPPED_MAX (1ULL << 44) /* bytes: an eighth of the address space */
+
+struct store {
+	u8 *host;
+	u64 npages; /* mapped */
+	int fd;	    /* of a mappable one until it is taken, or -1 */
+};
+
+/* [*host, + len) of fd, placed so that the host may use huge pages where the guest may. */
+static int map(int fd, u64 len, u8 **host)
+{
+	u64 align = len >= LEVEL_SIZE(LEVEL_1G) ? LEVEL_SIZE(LEVEL_1G) : LEVEL_SIZE(LEVEL_2M);
+	long at = syscall(SYS_mmap, NULL, len + align, PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+	u64 to, end;
+	int err;
+
+	if (at == -1)
+		return -errno;
+	to = ALIGN_UP((u64)at, align);
+	end = (u64)at + len + align;
+	if (syscall(SYS_mmap, to, len, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0L) == -1) {
+		err = -errno;
+		syscall(SYS_munmap, at, len + align);
+		return err;
+	}
+	if (to > (u64)at)
+		syscall(SYS_munmap, at, to - (u64)at);
+	if (end > to + len)
+		syscall(SYS_munmap, to + len, end - (to + len));
+	syscall(SYS_madvise, to, len, MADV_DONTFORK);
+	syscall(SYS_madvise, to, len, MADV_DONTDUMP);
+	*host = (u8 *)to;
+	return 0;
+}
+
+static int store_create(void *primary, u64 npages, bool mappable, void **out)
+{
+	u64 size = npages << PAGE_SHIFT;
+	struct store *s = calloc(1, sizeof(*s));
+	int fd, err;
+
+	if (!s)
+		return -ENOMEM;
+	fd = (int)syscall(SYS_memfd_create,
+			  mappable ? PRIMARY_STORE_NAME_MAPPABLE : PRIMARY_STORE_NAME,
+			  MFD_ALLOW_SEALING | MFD_CLOEXEC);
+	if (fd < 0 || syscall(SYS_ftruncate, fd, size) < 0 ||
+	    syscall(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
+		err = -errno;
+		goto fail;
+	}
+	s->npages = MIN(size, STORE_MAPPED_MAX) >> PAGE_SHIFT;
+	err = map(fd, s->npages << PAGE_SHIFT, &s->host);
+	if (err)
+		goto fail;
+	s->fd = mappable ? fd : -1;
+	if (!mappable)
+		syscall(SYS_close, fd);
+	*out = s;
+	return 0;
+fail:
+	if (fd >= 0)
+		syscall(SYS_close, fd);
+	free(s);
+	return err;
+}
+
+int primary_linux_store_take_fd(void *store)
+{
+	struct store *s = store;
+	int fd = s->fd;
+
+	s->fd = -1;
+	return fd;
+}
+
+static void store_destroy(void *store)
+{
+	struct store *s = store;
+
+	syscall(SYS_munmap, s->host, s->npages << PAGE_SHIFT);
+	if (s->fd >= 0)
+		syscall(SYS_close, s->fd);
+	free(s);
+}
+
+/* For write whatever the access, so that the page is there and mapped once and for all. */
+static int store_fault(void *store, u64 index, unsigned flags, bool (*interrupted)(void *arg),
+		       void *arg, struct frame *out)
+{
+	struct store *s = store;
+	u32 kicks = guard_kicks;
+	u8 *host = s->host + (index << PAGE_SHIFT);
+
+	if (index >= s->npages)
+		return -ENOMEM;
+	if (guard_touch_unless_kicked(host, true, kicks)) {
+		if (guard_fault.sig == GUARD_BROKEN_OFF)
+			return interrupted && interrupted(arg) ? -EINTR : -EAGAIN;
+		if (guard_fault.sig == SIGBUS && guard_fault.code == BUS_MCEERR_AR)
+			return -EHWPOISON;
+		return -ENOMEM; /* the host has no page to give */
+	}
+	*out = (struct frame){
+		.host = host,
+		.pfn = (u64)host >> PAGE_SHIFT,
+		.writable = true,
+		.dirties = true,
+		.window = true,
+		.max_level = (u8)linux_block_level(0, s->npages << PAGE_SHIFT,
+						   index << PAGE_SHIFT),
+	};
+	return 0;
+}
+
+/* The part of the range that is mapped: what is beyond has no pages. */
+static u64 clip(const struct store *s, u64 index, u64 npages)
+{
+	return index < s->npages ? MIN(npages, s->npages - index) : 0;
+}
+
+static int store_allocate(void *store, u64 index, u64 npages)
+{
+	struct store *s = store;
+
+	if (clip(s, index, npages) != npages)
+		return -ENOMEM;
+	while (syscall(SYS_madvise, s->host + (index << PAGE_SHIFT), npages << PAGE_SHIFT,
+		       MADV_POPULATE_WRITE) < 0) {
+		if (errno == EHWPOISON)
+			return -EHWPOISON;
+		if (errno != EINTR && errno != EAGAIN)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int store_punch(void *store, u64 index, u64 npages)
+{
+	struct store *s = store;
+	u64 len = clip(s, index, npages) << PAGE_SHIFT;
+	u8 *at = s->host + (index << PAGE_SHIFT);
+
+	if (!len || !syscall(SYS_madvise, at, len, MADV_REMOVE))
+		return 0;
+	/* The VMM locked all of its memory, and locked pages are not removed. */
+	if (errno != EINVAL || syscall(SYS_munlock, at, len) < 0 ||
+	    syscall(SYS_madvise, at, len, MADV_REMOVE) < 0)
+		return -errno;
+	return 0;
+}
+
+const struct primary_store_ops primary_linux_store_ops = {
+	.create = store_create,
+	.fault = store_fault,
+	.allocate = store_allocate,
+	.punch = store_punch,
+	.destroy = store_destroy,
+};
