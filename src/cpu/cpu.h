@@ -72,7 +72,10 @@ bool cpu_interrupt_allowed(const struct cpu *c);
 
 /* Guest TSC now. */
 u64 cpu_tsc(const struct cpu *c);
-/* Let it run at khz on a host that runs at host_khz. -EINVAL: the ratio cannot be had. */
+/* What it is when the host's is `host`. */
+u64 cpu_tsc_at(const struct cpu *c, u64 host);
+/* Let it run at khz on a host that runs at host_khz; within 250 ppm of it, at the host's own rate.
+ * -EINVAL: the ratio cannot be had. */
 int cpu_set_tsc_khz(struct cpu *c, u32 khz, u32 host_khz);
 
 #endif

@@ -63,7 +63,8 @@ static void scale_of(u32 khz, struct pvclock_vcpu_time *t)
 /*
  * The clock is the host's TSC: every vCPU counts from the same moment at the same rate, in the
  * guest's arithmetic, and so does the VMM's view. So no vCPU sees a time another has not reached,
- * and a page that is written anew says what it said before.
+ * and a page that is written anew says what it said before. A vCPU whose TSC is scaled reads the
+ * same moment in its own ticks; what its rate's rounding adds is below one in 2^30.
  */
 static u64 clock_at(struct vm *vm, u64 tsc)
 {
@@ -210,10 +211,10 @@ static int write_time(struct vcpu *v)
 	struct versioned w = {&t, sizeof(t)};
 	int r;
 
-	scale_of(v->vm->clock.khz, &t);
+	scale_of(v->cpu->tsc_ratio ? v->cpu->tsc_khz : v->vm->clock.khz, &t);
 	mutex_lock(&v->vm->clock.lock);
 	t.system_time = v->vm->clock.ns;
-	t.tsc_timestamp = v->vm->clock.tsc + v->cpu->tsc_offset;
+	t.tsc_timestamp = cpu_tsc_at(v->cpu, v->vm->clock.tsc);
 	mutex_unlock(&v->vm->clock.lock);
 	if (v->clock.paused)
 		t.flags |= PVCLOCK_GUEST_STOPPED;

@@ -164,13 +164,22 @@ static bool mce_valid(u32 msr, u64 v, bool host)
 
 #define TSC_RATIO_BITS 48 /* as in the VMCS's TSC multiplier (SDM vol. 3, 25.3) */
 
-static u64 scaled_tsc(const struct cpu *c)
-{
-	u64 host = __builtin_ia32_rdtsc();
+/*
+ * Two rates this near are one: what was measured twice on one machine, or given by two machines of
+ * one kind, differs by as much. KVM's module parameter tsc_tolerance_ppm, at its default.
+ */
+#define TSC_TOLERANCE_PPM 250
 
+static u64 scale(const struct cpu *c, u64 host)
+{
 	if (likely(!c->tsc_ratio))
 		return host;
 	return (u64)((unsigned __int128)host * c->tsc_ratio >> TSC_RATIO_BITS);
+}
+
+static u64 scaled_tsc(const struct cpu *c)
+{
+	return scale(c, __builtin_ia32_rdtsc());
 }
 
 u64 cpu_tsc(const struct cpu *c)
@@ -178,13 +187,19 @@ u64 cpu_tsc(const struct cpu *c)
 	return scaled_tsc(c) + c->tsc_offset;
 }
 
+u64 cpu_tsc_at(const struct cpu *c, u64 host)
+{
+	return scale(c, host) + c->tsc_offset;
+}
+
 int cpu_set_tsc_khz(struct cpu *c, u32 khz, u32 host_khz)
 {
 	unsigned __int128 ratio = ((unsigned __int128)khz << TSC_RATIO_BITS) / host_khz;
+	u64 apart = khz > host_khz ? khz - host_khz : host_khz - khz;
 
 	if (!ratio || ratio >> 64)
 		return -EINVAL;
-	c->tsc_ratio = khz == host_khz ? 0 : (u64)ratio;
+	c->tsc_ratio = apart * 1000000 <= (u64)host_khz * TSC_TOLERANCE_PPM ? 0 : (u64)ratio;
 	c->tsc_khz = khz;
 	return 0;
 }

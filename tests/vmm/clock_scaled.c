@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/vmm/clock_scaled.c: kvmclock of a vCPU whose TSC does not run at the host's rate, as after a
+ * migration from a host of another frequency. What the guest computes from its page and its TSC
+ * must lie between the VMM's own views from before and after.
+ */
+#include "minivmm.h"
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#define TIME_AT 0x6000 /* the clock's page */
+#define TSC_AT	0x7000 /* what RDTSC said */
+#define ROUNDS	2000
+#define SLACK	20000 /* ns: both rates are whole kHz, and a VM is some milliseconds old */
+
+/* The clock on; then RDTSC whenever asked. */
+GUEST(guest, 16,
+      "mov $0x4b564d01, %ecx\n mov $0x6001, %eax\n xor %edx, %edx\n wrmsr\n"
+      "1: out %al, $0x10\n rdtsc\n mov %eax, 0x7000\n mov %edx, 0x7004\n out %al, $0x10\n jmp 1b\n");
+
+struct clock_page {
+	uint32_t version, pad;
+	uint64_t tsc, ns;
+	uint32_t mul;
+	int8_t shift;
+	uint8_t flags, pad2[2];
+};
+
+static uint64_t vmm_clock(const struct minivmm *v)
+{
+	struct kvm_clock_data d;
+
+	EXPECT(!ioctl(v->vm, KVM_GET_CLOCK, &d), "KVM_GET_CLOCK: %s", strerror(errno));
+	return d.clock;
+}
+
+static uint64_t guest_clock(const struct minivmm *v)
+{
+	struct clock_page t;
+	uint64_t tsc, ticks;
+
+	memcpy(&t, v->mem + TIME_AT, sizeof(t));
+	memcpy(&tsc, v->mem + TSC_AT, sizeof(tsc));
+	ticks = tsc - t.tsc;
+	ticks = t.shift < 0 ? ticks >> -t.shift : ticks << t.shift;
+	return t.ns + (uint64_t)((unsigned __int128)ticks * t.mul >> 32);
+}
+
+static void agree(long numerator, long denominator)
+{
+	struct minivmm v;
+	long khz;
+
+	minivmm_create(&v);
+	khz = ioctl(v.vcpu, KVM_GET_TSC_KHZ, 0);
+	EXPECT(khz > 0, "KVM_GET_TSC_KHZ: %s", strerror(errno));
+	khz = khz * numerator / denominator;
+	EXPECT(!ioctl(v.vcpu, KVM_SET_TSC_KHZ, khz), "KVM_SET_TSC_KHZ %ld: %s", khz,
+	       strerror(errno));
+	EXPECT(ioctl(v.vcpu, KVM_GET_TSC_KHZ, 0) == khz, "another rate");
+	minivmm_load(&v, MINIVMM_REAL, guest);
+	EXPECT_EXIT(&v, KVM_EXIT_IO);
+	for (int i = 0; i < ROUNDS; i++) {
+		uint64_t before = vmm_clock(&v), now, after;
+
+		EXPECT_EXIT(&v, KVM_EXIT_IO);
+		now = guest_clock(&v);
+		after = vmm_clock(&v);
+		EXPECT(now + SLACK >= before && now <= after + SLACK,
+		       "%ld/%ld of the host's rate: guest %lu ns, VMM %lu to %lu", numerator,
+		       denominator, now, before, after);
+		EXPECT_EXIT(&v, KVM_EXIT_IO);
+	}
+	minivmm_destroy(&v);
+	printf("ok %ld/%ld of the host's rate\n", numerator, denominator);
+}
+
+int main(void)
+{
+	agree(1, 1);
+	agree(10001, 10000); /* KVM takes it for the host's own */
+	agree(1001, 1000);
+	agree(1, 2);
+	agree(3, 1);
+	return 0;
+}
