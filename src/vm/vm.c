@@ -23,17 +23,38 @@ static u64 now_ns(void)
 	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
 }
 
+struct tsc_sample {
+	u64 ns, tsc;
+};
+
+/* Both clocks at one moment: of several readings the closest, so that one which was interrupted
+ * does not count. */
+static struct tsc_sample sample_tsc(void)
+{
+	struct tsc_sample best = {0};
+	u64 best_width = ~0ULL;
+
+	for (int i = 0; i < 32; i++) {
+		u64 before = __rdtsc(), ns = now_ns(), width = __rdtsc() - before;
+
+		if (width < best_width) {
+			best_width = width;
+			best = (struct tsc_sample){ns, before + width / 2};
+		}
+	}
+	return best;
+}
+
 /* Count TSC ticks over some milliseconds of the raw clock. */
 static u32 measure_tsc_khz(void)
 {
 	const u64 interval = 20000000; /* ns: 50 ppm with a microsecond's jitter at each end */
-	u64 t0 = now_ns(), c0 = __rdtsc(), t1, c1;
+	struct tsc_sample first = sample_tsc(), last;
 
-	do {
-		t1 = now_ns();
-		c1 = __rdtsc();
-	} while (t1 - t0 < interval);
-	return (u32)((c1 - c0) * 1000000 / (t1 - t0));
+	while (now_ns() - first.ns < interval)
+		;
+	last = sample_tsc();
+	return (u32)((last.tsc - first.tsc) * 1000000 / (last.ns - first.ns));
 }
 
 /* TSC ticks per millisecond of this host: as a hypervisor or the processor states it, or measured. */
