@@ -2,7 +2,7 @@
 /*
  * primary/linux/internal.h: what the files of this room share.
  *
- * Locks, outer first: registry_lock, a VM's windows_lock, regions_lock, the pool's. None is held
+ * Locks, outer first: registry_lock, a VM's windows_lock, regions_lock, places.c's, the pool's. None is held
  * over a guarded touch or a call of the notifier (but get(), which blocks on nothing).
  *
  * Whatever a hook can reach allocates from the pool and makes raw system calls: the hook may be
@@ -104,6 +104,18 @@ void registry_each_range(struct primary_linux *p, void (*fn)(hva_t start, hva_t 
 extern const struct primary_store_ops primary_linux_store_ops;
 /* The largest level whose aligned block around hva (or file offset) lies in [start, end). */
 int linux_block_level(u64 start, u64 end, u64 hva);
+
+/* ------------------------------------------------------------------ places.c */
+
+/* Address space for `len` bytes at an address that is `off` modulo align, or 0: there is none. */
+u64 places_take(u64 len, u64 align, u64 off);
+/* Unmap [start, end), a part of what was taken at once, and keep it from others. */
+void places_give(u64 start, u64 end);
+/* The same for all of it, after a call that failed and may have unmapped it: somebody else's mapping
+ * may lie there already. */
+void places_give_hole(u64 start, u64 end);
+/* In a forked child: start anew. */
+void places_reset(void);
 
 /* ------------------------------------------------------------------ windows.c */
 

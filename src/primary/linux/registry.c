@@ -38,6 +38,7 @@ void registry_add(struct primary_linux *p)
 		registry.list = NULL;
 		registry.nr_ranges = 0;
 		regions_reset();
+		places_reset();
 		pool_reset();
 	}
 	sync_store(&registry.pid, pid);

@@ -6,7 +6,8 @@
  *
  * mremap() of a shared mapping with old size 0 duplicates it, without its descriptor. One window
  * per mapping and memslot, not per page: vm.max_map_count bounds the number of mappings. It is
- * placed congruent to the hva modulo 1 GiB or 2 MiB, so that the host can use huge pages too.
+ * placed (places.c) congruent to the hva modulo 1 GiB or 2 MiB where it is as long, so that the host
+ * can use huge pages too.
  */
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -21,35 +22,24 @@ struct window {
 
 /* ------------------------------------------------------------------ the kernel's side */
 
-static void unmap(u64 start, u64 end)
-{
-	if (start < end)
-		syscall(SYS_munmap, start, end - start);
-}
-
-/* Duplicate [start, end) somewhere. 0 with *delta set, or -errno. */
+/* Duplicate [start, end). 0 with *delta set, or -errno. */
 static int duplicate(hva_t start, hva_t end, u64 *delta)
 {
 	u64 len = end - start;
-	u64 align = len >= LEVEL_SIZE(LEVEL_1G) ? LEVEL_SIZE(LEVEL_1G) : LEVEL_SIZE(LEVEL_2M);
-	u64 room = len + align;
-	long at = syscall(SYS_mmap, NULL, room, PROT_NONE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
-	u64 reserved = (u64)at, to;
+	u64 align = len >= LEVEL_SIZE(LEVEL_1G)	  ? LEVEL_SIZE(LEVEL_1G)
+		    : len >= LEVEL_SIZE(LEVEL_2M) ? LEVEL_SIZE(LEVEL_2M)
+						  : PAGE_SIZE;
+	u64 to = places_take(len, align, start & (align - 1));
 
-	if (at == -1)
-		return -errno;
-	to = ALIGN_DOWN(reserved, align) + (start & (align - 1));
-	if (to < reserved)
-		to += align;
+	if (!to)
+		return -ENOMEM;
 	if (syscall(SYS_mremap, start, 0L, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == -1) {
 		int err = errno;
 
-		unmap(reserved, reserved + room);
+		/* The kernel may have unmapped what was there before it refused. */
+		places_give_hole(to, to + len);
 		return -err;
 	}
-	unmap(reserved, to);
-	unmap(to + len, reserved + room);
 	/* A child has no guest, and a core file has the VMM's own mapping. */
 	syscall(SYS_madvise, to, len, MADV_DONTFORK);
 	syscall(SYS_madvise, to, len, MADV_DONTDUMP);
@@ -111,7 +101,7 @@ static void fill_gaps(struct primary_linux *p, hva_t start, hva_t end, u64 delta
 		hva_t next = w ? MIN(w->node.last + 1, end) : end;
 
 		put(p, start, gap_end, delta);
-		unmap(gap_end + delta, next + delta);
+		places_give(gap_end + delta, next + delta);
 		start = next;
 	}
 }
@@ -127,9 +117,9 @@ static bool adopt(struct primary_linux *p, hva_t hva, hva_t from, hva_t to, u64 
 	rwlock_write_lock(&p->windows_lock);
 	ok = regions_unchanged(epoch);
 	if (ok) {
-		unmap(from + delta, start + delta);
+		places_give(from + delta, start + delta);
 		fill_gaps(p, start, end, delta);
-		unmap(end + delta, to + delta);
+		places_give(end + delta, to + delta);
 	}
 	rwlock_write_unlock(&p->windows_lock);
 	registry_unlock();
@@ -177,7 +167,7 @@ int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64
 	 */
 	if (adopt(p, hva, start, end, delta, epoch))
 		return 0;
-	unmap(start + delta, end + delta);
+	places_give(start + delta, end + delta);
 	return -EAGAIN;
 }
 
@@ -192,7 +182,7 @@ void windows_drop(struct primary_linux *p, hva_t start, hva_t end)
 		interval_remove(&p->windows, &w->node);
 		put(p, s, MIN(start, e), w->delta);
 		put(p, MAX(end, s), e, w->delta);
-		unmap(MAX(s, start) + w->delta, MIN(e, end) + w->delta);
+		places_give(MAX(s, start) + w->delta, MIN(e, end) + w->delta);
 		pool_free(w);
 	}
 	rwlock_write_unlock(&p->windows_lock);
