@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where windows lie: address space kept for them, so that nobody else's mapping comes to lie where
- * one was, and none comes to lie where the VMM had memory and, with MAP_FIXED, may have it again.
+ * Where windows and stores lie: address space kept for them, so that nobody else's mapping comes to
+ * lie where one was, and none comes to lie where the VMM had memory and, with MAP_FIXED, may have it
+ * again.
  *
  * It is taken far from where the kernel puts what may lie anywhere, in arenas of inaccessible
- * memory. What a window leaves becomes inaccessible in the same call that unmaps it. A block is
+ * memory. What one leaves becomes inaccessible in the same call that unmaps it. A block is
  * taken again when all of it was given back, the rest of its arena first.
  */
 #include <sys/mman.h>
@@ -13,7 +14,7 @@
 #include "primary/linux/internal.h"
 #include "primary/linux/maps.h"
 
-#define ARENA_SIZE  (64ULL << 30) /* at least; address space only */
+#define ARENA_SIZE  (64ULL << 30) /* and what it is made for; address space only */
 #define ARENA_FIRST (1ULL << 44)  /* below every place where Linux begins to look by itself */
 #define ARENA_TRIES 64
 
@@ -73,7 +74,7 @@ static u64 find_space(u64 len)
 static bool add_arena(u64 least)
 {
 	struct arena *a = pool_alloc();
-	u64 len = MAX(ARENA_SIZE, ALIGN_UP(2 * least, LEVEL_SIZE(LEVEL_1G)));
+	u64 len = ARENA_SIZE + ALIGN_UP(least, LEVEL_SIZE(LEVEL_1G));
 	u64 at = 0;
 
 	while (a && !(at = find_space(len)) && len / 2 >= least)

@@ -27,25 +27,17 @@ struct store {
 static int map(int fd, u64 len, u8 **host)
 {
 	u64 align = len >= LEVEL_SIZE(LEVEL_1G) ? LEVEL_SIZE(LEVEL_1G) : LEVEL_SIZE(LEVEL_2M);
-	long at = syscall(SYS_mmap, NULL, len + align, PROT_NONE,
-			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
-	u64 to, end;
-	int err;
+	u64 to = places_take(len, align, 0);
 
-	if (at == -1)
-		return -errno;
-	to = ALIGN_UP((u64)at, align);
-	end = (u64)at + len + align;
+	if (!to)
+		return -ENOMEM;
 	if (syscall(SYS_mmap, to, len, PROT_READ | PROT_WRITE,
 		    MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0L) == -1) {
-		err = -errno;
-		syscall(SYS_munmap, at, len + align);
+		int err = -errno;
+
+		places_give_hole(to, to + len);
 		return err;
 	}
-	if (to > (u64)at)
-		syscall(SYS_munmap, at, to - (u64)at);
-	if (end > to + len)
-		syscall(SYS_munmap, to + len, end - (to + len));
 	syscall(SYS_madvise, to, len, MADV_DONTFORK);
 	syscall(SYS_madvise, to, len, MADV_DONTDUMP);
 	*host = (u8 *)to;
@@ -97,7 +89,7 @@ static void store_destroy(void *store)
 {
 	struct store *s = store;
 
-	syscall(SYS_munmap, s->host, s->npages << PAGE_SHIFT);
+	places_give((u64)s->host, (u64)s->host + (s->npages << PAGE_SHIFT));
 	if (s->fd >= 0)
 		syscall(SYS_close, s->fd);
 	free(s);
