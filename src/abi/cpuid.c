@@ -113,62 +113,58 @@ static long set_leaves(struct vcpu *v, const struct cpuid_leaf *l, u32 n)
 	return r;
 }
 
-long vcpu_ioctl_set_cpuid2(struct call *c)
+static void leaf_from_entry2(struct cpuid_leaf *l, const void *entries, u32 i)
 {
-	struct kvm_cpuid_entry2 *e;
+	const struct kvm_cpuid_entry2 *e = (const struct kvm_cpuid_entry2 *)entries + i;
+
+	*l = (struct cpuid_leaf){e->function, e->index, e->flags, e->eax, e->ebx, e->ecx, e->edx};
+}
+
+static void leaf_from_entry(struct cpuid_leaf *l, const void *entries, u32 i)
+{
+	const struct kvm_cpuid_entry *e = (const struct kvm_cpuid_entry *)entries + i;
+
+	*l = (struct cpuid_leaf){e->function, 0, 0, e->eax, e->ebx, e->ecx, e->edx};
+}
+
+/* Both forms: a count, and `header` bytes from the start as many entries of `size` bytes. */
+static long set_entries(struct call *c, size_t header, size_t size,
+			void (*leaf_from)(struct cpuid_leaf *l, const void *entries, u32 i))
+{
 	struct cpuid_leaf *l;
-	u32 i, n;
+	void *entries;
+	u32 n;
 	long r;
 
 	if (guard_copy_from(&n, c->user, sizeof(n)))
 		return -EFAULT;
 	if (n > UAPI_MAX_CPUID_ENTRIES)
 		return -E2BIG;
-	r = call_copy_array(call_user_at(c->user, sizeof(struct kvm_cpuid2)), n, sizeof(*e),
-			    (void **)&e);
+	r = call_copy_array(call_user_at(c->user, header), n, size, &entries);
 	if (r)
 		return r;
 	l = calloc(n + 1, sizeof(*l));
-	if (!l) {
-		free(e);
-		return -ENOMEM;
+	r = -ENOMEM;
+	if (l) {
+		for (u32 i = 0; i < n; i++)
+			leaf_from(&l[i], entries, i);
+		r = set_leaves(c->v, l, n);
 	}
-	for (i = 0; i < n; i++)
-		l[i] = (struct cpuid_leaf){e[i].function, e[i].index, e[i].flags, e[i].eax,
-					   e[i].ebx,	  e[i].ecx,   e[i].edx};
-	r = set_leaves(c->v, l, n);
 	free(l);
-	free(e);
+	free(entries);
 	return r;
+}
+
+long vcpu_ioctl_set_cpuid2(struct call *c)
+{
+	return set_entries(c, sizeof(struct kvm_cpuid2), sizeof(struct kvm_cpuid_entry2),
+			   leaf_from_entry2);
 }
 
 long vcpu_ioctl_set_cpuid(struct call *c)
 {
-	struct kvm_cpuid_entry *e;
-	struct cpuid_leaf *l;
-	u32 i, n;
-	long r;
-
-	if (guard_copy_from(&n, c->user, sizeof(n)))
-		return -EFAULT;
-	if (n > UAPI_MAX_CPUID_ENTRIES)
-		return -E2BIG;
-	r = call_copy_array(call_user_at(c->user, sizeof(struct kvm_cpuid)), n, sizeof(*e),
-			    (void **)&e);
-	if (r)
-		return r;
-	l = calloc(n + 1, sizeof(*l));
-	if (!l) {
-		free(e);
-		return -ENOMEM;
-	}
-	for (i = 0; i < n; i++)
-		l[i] = (struct cpuid_leaf){e[i].function, 0,	    0,	     e[i].eax,
-					   e[i].ebx,	  e[i].ecx, e[i].edx};
-	r = set_leaves(c->v, l, n);
-	free(l);
-	free(e);
-	return r;
+	return set_entries(c, sizeof(struct kvm_cpuid), sizeof(struct kvm_cpuid_entry),
+			   leaf_from_entry);
 }
 
 long vcpu_ioctl_get_cpuid2(struct call *c)

@@ -89,8 +89,8 @@ static u64 host_xcr0_supported(void)
 	return x | 3;
 }
 
-/* Bytes of a standard-format XSAVE area that holds `xcr0`. */
-static u32 xsave_size(u64 xcr0)
+/* Bytes of an XSAVE area that holds `xcr0`, in the standard or the compacted format. */
+static u32 xsave_size(u64 xcr0, bool compacted)
 {
 	u32 size = 512 + 64;
 
@@ -100,25 +100,12 @@ static u32 xsave_size(u64 xcr0)
 		if (!(xcr0 & BIT(n)))
 			continue;
 		l = host_leaf(0xd, n);
-		size = MAX(size, l.eax + l.ebx);
-	}
-	return size;
-}
-
-/* The same in the compacted format. */
-static u32 xsave_compact_size(u64 xcr0)
-{
-	u32 size = 512 + 64;
-
-	for (u32 n = 2; n < 63; n++) {
-		struct cpuid_leaf l;
-
-		if (!(xcr0 & BIT(n)))
-			continue;
-		l = host_leaf(0xd, n);
-		if (l.ecx & XCOMP_ALIGN64)
-			size = (u32)ALIGN_UP(size, 64);
-		size += l.eax;
+		if (!compacted)
+			size = MAX(size, l.eax + l.ebx);
+		else if (l.ecx & XCOMP_ALIGN64)
+			size = (u32)ALIGN_UP(size, 64) + l.eax;
+		else
+			size += l.eax;
 	}
 	return size;
 }
@@ -169,11 +156,11 @@ static void add_xsave_leaves(struct list *s)
 
 	l.eax = (u32)xcr0;
 	l.edx = (u32)(xcr0 >> 32);
-	l.ebx = l.ecx = xsave_size(xcr0);
+	l.ebx = l.ecx = xsave_size(xcr0, false);
 	add(s, l, LEAF_INDEXED);
 	l = host_leaf(0xd, 1);
 	l.eax &= LEAFD_1_EAX;
-	l.ebx = xsave_compact_size(xcr0);
+	l.ebx = xsave_size(xcr0, true);
 	l.ecx = l.edx = 0; /* no supervisor components */
 	add(s, l, LEAF_INDEXED);
 	for (u32 n = 2; n < 63; n++) {
@@ -404,9 +391,9 @@ static void adjust(const struct cpu *c, u32 function, u32 index, u32 out[4])
 		}
 	}
 	if (function == 0xd && index == 0 && out[EAX])
-		out[EBX] = xsave_size(c->xcr0);
+		out[EBX] = xsave_size(c->xcr0, false);
 	if (function == 0xd && index == 1 && (out[EAX] & LEAFD_1_COMPACT))
-		out[EBX] = xsave_compact_size(c->xcr0 | c->xss);
+		out[EBX] = xsave_size(c->xcr0 | c->xss, true);
 }
 
 void cpu_cpuid(struct cpu *c, u32 function, u32 index, u32 out[4])
