@@ -149,10 +149,10 @@ static bool parse_schedule(const char *s, struct sched_trace *t)
 static int list(void)
 {
 	for (unsigned i = 0; i < nr_scenarios; i++) {
-		printf("%-12s %s\n", scenarios[i].name, scenarios[i].what);
+		printf("%-14s %s\n", scenarios[i].name, scenarios[i].what);
 		for (unsigned d = 0; d < ARRAY_SIZE(scenarios[i].catches); d++) {
 			if (scenarios[i].catches[d])
-				printf("%-12s   finds %s\n", "",
+				printf("%-14s   finds %s\n", "",
 				       explore_defect_name(scenarios[i].catches[d]));
 		}
 	}
@@ -190,7 +190,7 @@ static bool explore_one(const struct options *o, const struct scenario *s)
 		report(s, &r, o->verbose);
 		return false;
 	}
-	printf("%-12s nothing found in %llu executions%s\n", s->name,
+	printf("%-14s nothing found in %llu executions%s\n", s->name,
 	       (unsigned long long)r.executions,
 	       r.complete  ? " (all schedules of so many preemptions)"
 	       : o->random ? ""
@@ -218,10 +218,10 @@ static bool must_find(const struct options *o, const struct scenario *s, enum sy
 	explore_random(s, &o->limits, &r);
 	sync_defect_on = DEFECT_NONE;
 	if (r.verdict == SCHED_OK)
-		printf("%-12s %-22s NOT FOUND in %llu executions\n", s->name,
+		printf("%-14s %-22s NOT FOUND in %llu executions\n", s->name,
 		       explore_defect_name(d), (unsigned long long)r.executions);
 	else
-		printf("%-12s %-22s found after %llu: %s\n", s->name, explore_defect_name(d),
+		printf("%-14s %-22s found after %llu: %s\n", s->name, explore_defect_name(d),
 		       (unsigned long long)r.executions, r.why);
 	fflush(stdout);
 	return r.verdict != SCHED_OK;

@@ -21,6 +21,15 @@ enum sync_defect {
 	DEFECT_GMEM_NO_STORE_LOCK,   /* slots are bound, and their faults served, during a punch */
 	DEFECT_ATTRIBUTE_NOT_RECHECKED, /* a fault believes the attribute it read before the lock */
 	DEFECT_TEARDOWN_UNCHECKED,   /* an end is lost, and teardown does not look */
+	DEFECT_PIN_KEPT,	     /* a fault's reference is held on, into guest mode */
+	DEFECT_MARK_UNHELD,	     /* a page is marked after its reference was dropped */
+	DEFECT_MARKS_DROPPED,	     /* a zap does not hand accessed and dirty back */
+	DEFECT_NEEDS_PAGE,	     /* memory without a reference count is kept out of guests */
+	DEFECT_PAGE_BY_PFN,	     /* a pfn is taken to be a page's with a reference count */
+	DEFECT_END_LOOKS_UP,	     /* end looks for a memslot, and does nothing without one */
+	DEFECT_TOKEN_NO_REF,	     /* a token does not keep the VM's memory alive */
+	DEFECT_LATE_ZAP,	     /* a VM zaps when no invalidation reaches it any more */
+	DEFECT_SLOTS_WAIT,	     /* a memslot update waits for invalidations to end */
 	NR_DEFECTS,
 };
 

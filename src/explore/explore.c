@@ -38,6 +38,15 @@ const char *explore_defect_name(unsigned defect)
 		[DEFECT_GMEM_NO_STORE_LOCK] = "gmem-no-store-lock",
 		[DEFECT_ATTRIBUTE_NOT_RECHECKED] = "attribute-not-rechecked",
 		[DEFECT_TEARDOWN_UNCHECKED] = "teardown-unchecked",
+		[DEFECT_PIN_KEPT] = "pin-kept",
+		[DEFECT_MARK_UNHELD] = "mark-unheld",
+		[DEFECT_MARKS_DROPPED] = "marks-dropped",
+		[DEFECT_NEEDS_PAGE] = "needs-page",
+		[DEFECT_PAGE_BY_PFN] = "page-by-pfn",
+		[DEFECT_END_LOOKS_UP] = "end-looks-up",
+		[DEFECT_TOKEN_NO_REF] = "token-no-ref",
+		[DEFECT_LATE_ZAP] = "late-zap",
+		[DEFECT_SLOTS_WAIT] = "slots-wait",
 	};
 
 	return defect < ARRAY_SIZE(names) ? names[defect] : NULL;

@@ -5,11 +5,12 @@
  */
 #include "explore/scenario.h"
 
+#include "explore/scenarios.h"
 #include "explore/world.h"
 
 enum sync_defect sync_defect_on;
 
-static struct mmu_vcpu *v0 = &world.vcpu[0];
+static struct mmu_vcpu *const v0 = &world.vcpu[0];
 
 /* ------------------------------------------------------------------ fault against munmap */
 
@@ -130,14 +131,14 @@ static void check_truncated(void)
 
 /* ------------------------------------------------------------------ flush and a running vCPU */
 
-static void own_writes_stay(void *arg)
+void own_writes_stay(void *arg)
 {
 	struct mmu_vcpu *v = arg;
 	gpa_t gpa = v->index * PAGE_SIZE;
 	u64 value;
 
 	mmu_vcpu_enter(v);
-	for (u64 i = 1; i <= 2; i++) {
+	for (u64 i = 1; i <= OWN_LAST_WRITE; i++) {
 		SCHED_CHECK(guest_write(v, gpa, i) == 0, "a write fails");
 		SCHED_CHECK(guest_read(v, gpa, &value) == 0, "a read fails");
 		SCHED_CHECK(value == i, "vcpu %u wrote %llu and reads %llu", v->index,
@@ -288,11 +289,76 @@ static void setup_cache_writeback(void)
 	sched_spawn("writeback", do_writeback, NULL);
 }
 
-static void setup_cache_truncate(void)
+static void setup_cache_dax(void)
 {
 	world_with_cache(MODEL_FILE_DAX);
 	sched_spawn("cache", write_cached, NULL);
 	sched_spawn("truncate", do_truncate, NULL);
+}
+
+static u64 regrown; /* truncation and the growth after it have returned */
+static u64 kept;    /* the last word written by a use that began after that */
+
+static void write_cached_again(void *arg)
+{
+	for (u64 i = 1; i <= 2; i++) {
+		u64 word = i, after = regrown;
+		int r = mmu_cache_use(&cache, MMU_CACHE_WAIT, put_word, &word);
+
+		SCHED_CHECK(r == 0 || (r == -EFAULT && truncated && !after), "a use ends with %d",
+			    r);
+		if (!r && after)
+			kept = i;
+	}
+}
+
+static void truncate_and_regrow(void *arg)
+{
+	do_truncate(arg);
+	regrown = 1;
+}
+
+static void setup_cache_truncate(void)
+{
+	regrown = kept = 0;
+	world_with_cache(MODEL_FILE_CACHED);
+	sched_spawn("cache", write_cached_again, NULL);
+	sched_spawn("truncate", truncate_and_regrow, NULL);
+}
+
+/* What was written into the file as it is now is in it after a writeback. */
+static void check_regrown(void)
+{
+	model_writeback(world.model, world.file, 0);
+	SCHED_CHECK(!kept || model_file_disk(world.file, 0) == kept,
+		    "the file holds %llu, the host's use wrote %llu",
+		    (unsigned long long)model_file_disk(world.file, 0), (unsigned long long)kept);
+}
+
+static bool is_regrown(void *arg)
+{
+	return regrown;
+}
+
+/* A vCPU that has written, by itself and through its clock page, halts until the truncate is over:
+ * nothing it left behind may keep that waiting. */
+static void write_then_halt(void *arg)
+{
+	u64 word = 1;
+
+	mmu_vcpu_enter(v0);
+	guest_write(v0, 0, 1);
+	mmu_vcpu_leave(v0);
+	mmu_cache_use(&cache, MMU_CACHE_WAIT, put_word, &word);
+	sched_wait("the truncate", is_regrown, NULL);
+}
+
+static void setup_dax_halted(void)
+{
+	regrown = 0;
+	world_with_cache(MODEL_FILE_DAX);
+	sched_spawn("vcpu", write_then_halt, NULL);
+	sched_spawn("truncate", truncate_and_regrow, NULL);
 }
 
 /* ------------------------------------------------------------------ all of them */
@@ -363,7 +429,29 @@ const struct scenario scenarios[] = {
 	{"cache", "a host-side cache is written while its page is cleaned", setup_cache_writeback,
 	 check_file, {DEFECT_CACHE_KEPT}},
 	{"cache-dax", "a host-side cache is written while its DAX file is truncated",
-	 setup_cache_truncate, check_nothing, {DEFECT_CACHE_KEPT}},
+	 setup_cache_dax, check_nothing, {DEFECT_CACHE_KEPT}},
+	{"cache-truncate", "a host-side cache is written while its file is truncated and regrown",
+	 setup_cache_truncate, check_regrown, {DEFECT_CACHE_KEPT}},
+	{"dax-halted", "a DAX file is truncated under a halted vCPU and its clock page",
+	 setup_dax_halted, check_nothing, {DEFECT_PIN_KEPT, DEFECT_DROP_BY_PFN}},
+	{"unbind", "a DAX device goes away while a vCPU writes", setup_unbind, check_nothing,
+	 {DEFECT_MARK_UNHELD, DEFECT_PIN_KEPT, DEFECT_NO_FLUSH}},
+	{"pfnmap", "a vCPU uses memory without reference counts while the VMM unmaps it",
+	 setup_pfnmap, check_nothing, {DEFECT_NEEDS_PAGE, DEFECT_PAGE_BY_PFN, DEFECT_NO_FLUSH}},
+	{"driver", "a driver moves its buffer, mapped VM_PFNMAP, under a running vCPU",
+	 setup_driver, check_nothing, {DEFECT_NO_FLUSH, DEFECT_NO_ZAP, DEFECT_NO_SEQUENCE_CHECK}},
+	{"swap", "a vCPU writes while its page goes to swap and comes back", setup_swap,
+	 check_swap, {DEFECT_MARKS_DROPPED, DEFECT_NO_FLUSH}},
+	{"fork", "a vCPU writes while the VMM forks", setup_fork, check_nothing,
+	 {DEFECT_NO_FLUSH, DEFECT_NO_SEQUENCE_CHECK}},
+	{"poison", "a frame breaks under a running vCPU", setup_poison, check_nothing,
+	 {DEFECT_NO_FLUSH, DEFECT_NO_SEQUENCE_CHECK}},
+	{"rebind", "a memslot is deleted and made anew during an invalidation", setup_rebind,
+	 check_nothing, {DEFECT_END_LOOKS_UP}},
+	{"teardown", "a VM goes away during an invalidation", setup_teardown, check_nothing,
+	 {DEFECT_TOKEN_NO_REF, DEFECT_LATE_ZAP}},
+	{"monitor", "a munmap goes on only when a memslot update has returned", setup_monitor,
+	 check_nothing, {DEFECT_SLOTS_WAIT}},
 	{"age", "a vCPU reads while reclaim ages its page", setup_age, check_age,
 	 {DEFECT_NO_FLUSH}},
 	{"log", "a vCPU writes while its dirty log is harvested", setup_log, check_log,

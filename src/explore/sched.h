@@ -16,7 +16,7 @@
 
 #include "base/types.h"
 
-#define SCHED_MAX_ACTORS 16
+#define SCHED_MAX_ACTORS 16 /* sync/step.h counts on it */
 #define SCHED_MAX_STEPS	 20000 /* an execution that takes more is reported as a livelock */
 
 enum sched_strategy {

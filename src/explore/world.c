@@ -43,13 +43,21 @@ void world_create(u32 nvcpus, u64 pages, int kind)
 		abort();
 }
 
+void world_close(void)
+{
+	if (!world.mmu)
+		return;
+	for (u32 i = 0; i < world.nvcpus; i++)
+		mmu_vcpu_fini(&world.vcpu[i]);
+	mmu_put(world.mmu);
+	world.mmu = NULL;
+}
+
 void world_destroy(void)
 {
 	if (world.cache)
 		mmu_cache_fini(world.cache);
-	for (u32 i = 0; i < world.nvcpus; i++)
-		mmu_vcpu_fini(&world.vcpu[i]);
-	mmu_put(world.mmu);
+	world_close();
 	model_destroy(world.model);
 }
 
@@ -81,6 +89,7 @@ static int guest_access(struct mmu_vcpu *v, gpa_t gpa, bool write, u64 *value)
 	/* Others may do anything between a translation and its use. */
 	sched_point(write ? "guest write" : "guest read", p);
 	model_check_access(world.model, p, WORLD_HVA + gpa, write);
+	SCHED_CHECK(!model_held(world.model), "a fault's reference is held in guest mode");
 	if (write)
 		*p = *value;
 	else

@@ -24,6 +24,8 @@ extern struct world world;
 /* A VM with n vCPUs and slot 0: `pages` pages at gfn 0, backed by a file of that kind and size or,
  * with kind < 0, by anonymous memory. */
 void world_create(u32 nvcpus, u64 pages, int kind);
+/* The VM goes; its host stays until world_destroy(), which also does this. */
+void world_close(void);
 void world_destroy(void);
 int world_set_slot(u64 pages, u32 flags); /* pages 0: delete */
 

@@ -269,24 +269,38 @@ static int fault_ask(struct fault *f)
 				  &f->frame);
 }
 
+/* The end of the short pin: what fault_in() gave, and nothing that a pfn looks like. */
+static void fault_release(struct fault *f, bool installed)
+{
+	bool dirty = installed && (f->access & MMU_WRITE), page = f->frame.page;
+	struct mmu *mmu = f->v->mmu;
+
+	if (sync_defect(PIN_KEPT))
+		return;
+	if (sync_defect(DROP_BY_PFN))
+		f->frame.page = NULL; /* "reserved" */
+	mmu->ops->release(mmu->primary, &f->frame, installed, dirty);
+	if (sync_defect(MARK_UNHELD))
+		mmu->ops->zapped(mmu->primary, f->frame.pfn, page, installed, dirty);
+}
+
 static int fault_bring_in(struct fault *f, int *plevel)
 {
 	struct mmu *mmu = f->v->mmu;
-	bool write = f->access & MMU_WRITE;
 	int r = fault_ask(f);
 
+	if (!r && sync_defect(NEEDS_PAGE) && !f->frame.page)
+		r = -EFAULT;
 	if (r)
 		goto out;
 	if (sync_defect(SEQUENCE_AFTER_FAULT))
 		f->seq = sync_load_acquire(&mmu->invalidate_seq);
 	assert(f->frame.pfn == (u64)f->frame.host >> PAGE_SHIFT);
-	assert(!write || f->frame.writable);
+	assert(!(f->access & MMU_WRITE) || f->frame.writable);
 	r = tree_cache_fill(mmu, &f->v->tables, TREE_ROOT_LEVEL - LEVEL_4K);
 	if (!r)
 		r = fault_finish(f, plevel);
-	if (sync_defect(DROP_BY_PFN))
-		f->frame.page = NULL; /* "reserved", by the look of its pfn */
-	mmu->ops->release(mmu->primary, &f->frame, r == 0, r == 0 && write);
+	fault_release(f, r == 0);
 out:
 	if (f->gmem)
 		gmem_fault_end(f->gmem);

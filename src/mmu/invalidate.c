@@ -118,7 +118,8 @@ struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end)
 	t = token_take(mmu);
 	if (!t)
 		return NULL;
-	mmu_token_get(mmu);
+	if (!sync_defect(TOKEN_NO_REF))
+		mmu_token_get(mmu);
 	*t = (struct mmu_token){.mmu = mmu, .span = {.hva = start, .hva_end = end}};
 	mmu_lock_write(mmu);
 	token_link(t);
@@ -140,6 +141,11 @@ void mmu_invalidate_end(struct mmu_token *t)
 	u64 n;
 
 	mmu_lock_write(mmu);
+	if (sync_defect(END_LOOKS_UP) && t->span.hva_end &&
+	    !interval_find(&mmu->hva_tree, t->span.hva, t->span.hva_end - 1)) {
+		mmu_unlock_write(mmu);
+		return;
+	}
 	assert(!t->ended && mmu->nr_tokens);
 	t->ended = true;
 	*t->prev = t->next;
@@ -154,7 +160,8 @@ void mmu_invalidate_end(struct mmu_token *t)
 	sync_mb();
 	mmu_wake_waiters(mmu);
 	token_give(mmu, t);
-	mmu_token_put(mmu);
+	if (!sync_defect(TOKEN_NO_REF))
+		mmu_token_put(mmu);
 }
 
 /* ------------------------------------------------------------------ by gfn */

@@ -491,6 +491,8 @@ int mmu_set_region(struct mmu *mmu, const struct mmu_region *r)
 	if (err)
 		return err;
 	mutex_lock(&mmu->slots_lock);
+	while (sync_defect(SLOTS_WAIT) && sync_load(&mmu->nr_tokens))
+		;
 	old = memslot_by_id(mmu, r->slot);
 	err = region_check_old(mmu, r, old);
 	if (err)

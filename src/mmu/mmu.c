@@ -136,20 +136,26 @@ void mmu_token_get(struct mmu *mmu)
 	assert(refs);
 }
 
-static void mmu_destroy(struct mmu *mmu)
+static void zap_all(struct mmu *mmu)
 {
 	struct tree_free f = {NULL};
 
+	mmu_lock_write(mmu);
+	tree_zap(mmu, 0, TREE_MAX_GFN, &f);
+	mmu_unlock_write(mmu);
+	tree_free_flush(mmu, &f);
+}
+
+static void mmu_destroy(struct mmu *mmu)
+{
 	/*
 	 * A token holds a reference, so an invalidation that began before the VM went ended
 	 * before this: what is in progress now is an end that was lost.
 	 */
 	assert(!mmu->tokens && !mmu->nr_tokens);
 	assert(!mmu->vcpus && !mmu->caches);
-	mmu_lock_write(mmu);
-	tree_zap(mmu, 0, TREE_MAX_GFN, &f);
-	mmu_unlock_write(mmu);
-	tree_free_flush(mmu, &f);
+	if (sync_defect(LATE_ZAP))
+		zap_all(mmu);
 	memslots_fini(mmu);
 	mmu->ops->destroy(mmu->primary);
 	tree_fini(mmu);
@@ -167,9 +173,19 @@ void mmu_token_put(struct mmu *mmu)
 
 void mmu_put(struct mmu *mmu)
 {
-	/* A token's reference in the place of this one keeps the books open for a look at them. */
-	u64 refs = sync_add(&mmu->refs, REF_TOKEN - REF_OWNER);
+	u64 refs = sync_load(&mmu->refs);
 
+	/*
+	 * With the last owner goes the ear for invalidations, so SPTEs go before it: without that a
+	 * page could be given away with a zap still to come that marks it. No vCPU is left to
+	 * install new ones; a begin that takes a reference meanwhile zaps once more.
+	 *
+	 * A token's reference in the place of this one keeps the books open for a look at them.
+	 */
+	do {
+		if ((u32)refs == REF_OWNER && !sync_defect(LATE_ZAP))
+			zap_all(mmu);
+	} while (!sync_cmpxchg(&mmu->refs, &refs, refs + REF_TOKEN - REF_OWNER));
 	if ((u32)refs == REF_OWNER)
 		mmu_tokens_torn_down(mmu);
 	mmu_token_put(mmu);

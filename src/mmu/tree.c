@@ -114,9 +114,9 @@ static void spte_changed(struct mmu *mmu, int level, u64 old, u64 new_)
 	 * go, and before whoever harvests or ages it relies on the page's own marks.
 	 */
 	learnt = spte_leaf(new_) && spte_host(old) == spte_host(new_) ? old & ~new_ : old;
-	if (spte_leaf(old) && (learnt & (SPTE_ACCESSED | SPTE_DIRTY)))
-		mmu->ops->zapped(mmu->primary, spte_host(old) >> PAGE_SHIFT, old & SPTE_PAGE,
-				 learnt & SPTE_ACCESSED,
+	if (spte_leaf(old) && (learnt & (SPTE_ACCESSED | SPTE_DIRTY)) && !sync_defect(MARKS_DROPPED))
+		mmu->ops->zapped(mmu->primary, spte_host(old) >> PAGE_SHIFT,
+				 (old & SPTE_PAGE) || sync_defect(PAGE_BY_PFN), learnt & SPTE_ACCESSED,
 				 (learnt & SPTE_DIRTY) && (old & SPTE_DIRTIES));
 }
 

@@ -11,8 +11,9 @@
 struct page {
 	u32 refs;     /* page cache, page tables and users; 0: free */
 	u32 pins;     /* long-term ones among them */
-	bool counted; /* false: VM_PFNMAP, refs means nothing */
-	bool dirty, accessed;
+	u32 maps;     /* of anonymous memory: page tables that show it, this process's or a child's */
+	bool counted; /* false: VM_PFNMAP, nobody but its driver may look at refs or the marks */
+	bool dirty, accessed, poisoned;
 	/* Whose it is: a file's page, or anonymous memory at an address. */
 	struct model_file *file;
 	u64 index; /* in the file; or the hva's page number */
@@ -36,6 +37,8 @@ struct vma {
 struct pte {
 	struct page *page; /* NULL: not present */
 	bool writable, dirty;
+	bool swapped; /* swap_word is what the page holds or, while that is clean, a copy of it */
+	u64 swap_word;
 };
 
 struct model {
@@ -49,6 +52,8 @@ struct model {
 	struct pte pte[MODEL_VA_PAGES];
 	struct model_file file[2];
 	u32 nfiles;
+	u32 held[SCHED_ACTORS]; /* references of fault_in() not yet released, by actor */
+	bool (*hold)(void *arg); /* munmap is held up until this is so, or NULL */
 	struct primary_notifier notifier; /* begin NULL: nobody listens */
 };
 
@@ -70,12 +75,20 @@ static inline struct pte *model_pte(struct model *m, hva_t hva)
 }
 
 struct vma *model_vma(struct model *m, hva_t hva);
+/* The address at which a mapping shows this page of the file, or 0. */
+hva_t model_mapped_at(const struct vma *v, const struct model_file *f, u64 index);
 /* With pt_lock held. */
 struct page *model_page_alloc(struct model *m, struct model_file *f, u64 index);
 void model_page_get(struct page *p);
 void model_page_put(struct model *m, struct page *p);
-/* Fill the PTE of hva as an access would; 0 or -EFAULT. */
-int model_pte_fault(struct model *m, const struct vma *v, hva_t hva, bool write);
+/* Clear the PTE of hva; the reference it held is the caller's now. NULL: there was none. */
+struct page *model_pte_clear(struct model *m, hva_t hva);
+
+/*
+ * Fill the PTE of hva as an access would. mmap_lock held for read; on 0 pt_lock is held as well.
+ * As model_read(), and -EHWPOISON.
+ */
+int model_fault(struct model *m, hva_t hva, bool write);
 
 struct mmu_token *model_begin(struct model *m, hva_t start, u64 npages);
 void model_end(struct model *m, struct mmu_token *t);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Pages, mappings, and the page cache: what an access finds. The operations that take memory away
- * are in reclaim.c, what mmu/ calls is in ops.c. */
+/* Pages, files and what an access finds. Mappings are in mappings.c, anonymous memory that is
+ * shared or away in anon.c, what takes memory away in reclaim.c and device.c, what mmu/ calls in
+ * ops.c. */
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -27,10 +28,8 @@ struct model *model_create(void)
 
 void model_destroy(struct model *m)
 {
-	for (u32 i = 0; i < MODEL_VMAS; i++) {
-		if (m->vma[i].used)
-			model_munmap(m, m->vma[i].start, m->vma[i].npages);
-	}
+	m->hold = NULL;
+	model_munmap(m, MODEL_VA, MODEL_VA_PAGES);
 	for (u32 i = 0; i < m->nfiles; i++)
 		model_truncate(m, &m->file[i], 0);
 	for (u32 i = 0; i < MODEL_PAGES; i++) {
@@ -39,6 +38,8 @@ void model_destroy(struct model *m)
 		SCHED_CHECK(!p->counted || !p->refs, "page %u ends with %u references", i, p->refs);
 		SCHED_CHECK(!p->pins, "page %u ends pinned", i);
 	}
+	for (u32 i = 0; i < SCHED_ACTORS; i++)
+		SCHED_CHECK(!m->held[i], "%u references of faults end unreleased", m->held[i]);
 	sched_free(m);
 }
 
@@ -68,13 +69,12 @@ struct page *model_page_alloc(struct model *m, struct model_file *f, u64 index)
 	for (u32 i = 0; i < MODEL_PAGES; i++) {
 		struct page *p = &m->page[i];
 
-		if (p->refs)
+		if (p->refs || p->poisoned)
 			continue;
-		p->refs = 1;
-		p->counted = !f || f->kind != MODEL_FILE_PFNMAP;
-		p->dirty = p->accessed = false;
-		p->file = f;
-		p->index = index;
+		*p = (struct page){.refs = 1,
+				   .counted = !f || f->kind != MODEL_FILE_PFNMAP,
+				   .file = f,
+				   .index = index};
 		*page_word(m, p) = f ? f->disk[index] : 0;
 		return p;
 	}
@@ -99,61 +99,56 @@ void model_page_put(struct model *m, struct page *p)
 	p->file = NULL;
 }
 
-/* -- mappings */
-
-struct vma *model_vma(struct model *m, hva_t hva)
-{
-	for (u32 i = 0; i < MODEL_VMAS; i++) {
-		struct vma *v = &m->vma[i];
-
-		if (v->used && hva >= v->start && hva < v->start + v->npages * PAGE_SIZE)
-			return v;
-	}
-	return NULL;
-}
-
-void model_mmap(struct model *m, hva_t hva, u64 n, bool writable, struct model_file *f, u64 index)
-{
-	rwlock_write_lock(&m->mmap_lock);
-	for (u32 i = 0; i < MODEL_VMAS; i++) {
-		if (m->vma[i].used)
-			continue;
-		m->vma[i] = (struct vma){true, writable, hva, n, f, index};
-		break;
-	}
-	rwlock_write_unlock(&m->mmap_lock);
-}
+/* -- faults */
 
 static struct page *file_page(struct model *m, struct model_file *f, u64 index)
 {
 	if (index >= f->npages)
-		return NULL; /* SIGBUS: beyond the end */
+		return NULL; /* beyond the end */
 	if (!f->cache[index])
 		f->cache[index] = model_page_alloc(m, f, index);
 	return f->cache[index];
 }
 
-int model_pte_fault(struct model *m, const struct vma *v, hva_t hva, bool write)
+/* Make the PTE present, as for a read. pt_lock held. */
+static int pte_fill(struct model *m, const struct vma *v, hva_t hva, struct pte *pte)
 {
-	u64 off = (hva - v->start) >> PAGE_SHIFT;
+	struct page *p;
+
+	if (v->file) {
+		p = file_page(m, v->file, v->index + ((hva - v->start) >> PAGE_SHIFT));
+		if (!p)
+			return -ENXIO;
+		model_page_get(p);
+	} else {
+		p = model_page_alloc(m, NULL, hva >> PAGE_SHIFT);
+		p->maps = 1;
+		if (pte->swapped)
+			*page_word(m, p) = pte->swap_word;
+	}
+	pte->page = p;
+	/* What comes from swap is nobody else's: writable, and clean until it is written. */
+	pte->writable = pte->swapped && v->writable;
+	pte->dirty = false;
+	return 0;
+}
+
+/* pt_lock held. -EAGAIN: the page is somebody else's too and must be copied first. */
+static int pte_fault(struct model *m, const struct vma *v, hva_t hva, bool write)
+{
 	struct pte *pte = model_pte(m, hva);
+	int r = 0;
 
 	if (write && !v->writable)
 		return -EFAULT;
-	if (!pte->page) {
-		struct page *p;
-
-		if (v->file) {
-			p = file_page(m, v->file, v->index + off);
-			if (!p)
-				return -EFAULT;
-			model_page_get(p);
-		} else {
-			p = model_page_alloc(m, NULL, hva >> PAGE_SHIFT);
-		}
-		pte->page = p;
-		pte->writable = pte->dirty = false;
-	}
+	if (!pte->page)
+		r = pte_fill(m, v, hva, pte);
+	if (r)
+		return r;
+	if (pte->page->poisoned)
+		return -EHWPOISON;
+	if (write && pte->page->maps > 1)
+		return -EAGAIN;
 	pte->page->accessed = true;
 	if (write) {
 		/* A shared file's page becomes dirty when it is made writable. */
@@ -163,26 +158,62 @@ int model_pte_fault(struct model *m, const struct vma *v, hva_t hva, bool write)
 	return 0;
 }
 
+/* Copy on write: the notifier is told, because stage 2 may show the old page for reading. */
+static void copy_page(struct model *m, hva_t hva)
+{
+	struct mmu_token *t = model_begin(m, hva, 1);
+	struct pte *pte = model_pte(m, hva);
+	struct page *old, *new_;
+
+	mutex_lock(&m->pt_lock);
+	old = pte->page;
+	if (old && old->maps > 1) {
+		new_ = model_page_alloc(m, NULL, hva >> PAGE_SHIFT);
+		*page_word(m, new_) = *page_word(m, old);
+		new_->maps = 1;
+		old->maps--;
+		pte->page = new_;
+		pte->writable = pte->dirty = pte->swapped = false;
+		model_page_put(m, old);
+	}
+	mutex_unlock(&m->pt_lock);
+	model_end(m, t);
+}
+
+int model_fault(struct model *m, hva_t hva, bool write)
+{
+	const struct vma *v = model_vma(m, hva);
+	int r;
+
+	if (!v)
+		return -EFAULT;
+	for (;;) {
+		mutex_lock(&m->pt_lock);
+		r = pte_fault(m, v, hva, write);
+		if (!r)
+			return 0;
+		mutex_unlock(&m->pt_lock);
+		if (r != -EAGAIN)
+			return r;
+		copy_page(m, hva);
+	}
+}
+
 /* -- the VMM's own accesses */
 
 static int access_word(struct model *m, hva_t hva, bool write, u64 *value)
 {
-	struct vma *v;
-	int r = -EFAULT;
+	int r;
 
 	rwlock_read_lock(&m->mmap_lock);
-	v = model_vma(m, hva);
-	if (v) {
-		mutex_lock(&m->pt_lock);
-		r = model_pte_fault(m, v, hva, write);
-		if (!r) {
-			u64 *w = page_word(m, model_pte(m, hva)->page);
+	r = model_fault(m, hva, write);
+	if (!r) {
+		u64 *w = page_word(m, model_pte(m, hva)->page);
 
-			if (write)
-				*w = *value;
-			else
-				*value = *w;
-		}
+		if (write)
+			*w = *value;
+		else
+			*value = *w;
 		mutex_unlock(&m->pt_lock);
 	}
 	rwlock_read_unlock(&m->mmap_lock);
@@ -219,8 +250,17 @@ void model_check_access(struct model *m, const void *host, hva_t hva, bool write
 		SCHED_CHECK(p->index == hva >> PAGE_SHIFT,
 			    "a vCPU reaches frame %llu, which became somebody else's",
 			    (unsigned long long)n);
-	if (write && pte->page == p && p->file && p->file->kind != MODEL_FILE_PFNMAP)
+	/* A PTE changes only after begin has returned: so no translation may outlive the change. */
+	SCHED_CHECK(pte && pte->page == p,
+		    "a vCPU reaches frame %llu, which the primary MMU no longer shows there",
+		    (unsigned long long)n);
+	if (write)
 		SCHED_CHECK(pte->writable,
 			    "a vCPU writes frame %llu, which the primary MMU write-protected",
 			    (unsigned long long)n);
+}
+
+u32 model_held(const struct model *m)
+{
+	return m->held[sched_self() + 1];
 }

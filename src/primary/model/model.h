@@ -15,9 +15,9 @@
 
 #include "primary/primary.h"
 
-#define MODEL_PAGES	 32 /* frames of the machine */
+#define MODEL_PAGES	 48 /* frames of the machine */
 #define MODEL_FILE_PAGES 4
-#define MODEL_VMAS	 8
+#define MODEL_VMAS	 16
 #define MODEL_VA_PAGES	 16 /* the address space: from MODEL_VA on */
 #define MODEL_VA	 0x10000000ULL
 
@@ -26,7 +26,8 @@ struct model;
 enum model_file_kind {
 	MODEL_FILE_CACHED, /* pages in a page cache, written back */
 	MODEL_FILE_DAX,	   /* the pages are the medium: a truncate waits for references */
-	MODEL_FILE_PFNMAP, /* a device's memory: no reference counts at all */
+	MODEL_FILE_PFNMAP, /* a driver's, mapped VM_PFNMAP: no reference counts that are anybody
+			    * else's, be it a device's memory or pages of a non-compound allocation */
 };
 
 struct model_file; /* owned by the model */
@@ -40,21 +41,47 @@ struct model_file *model_file_create(struct model *m, enum model_file_kind kind,
 u64 model_file_disk(const struct model_file *f, u64 index);
 u64 model_file_pages(const struct model_file *f);
 
-/* Map n pages at hva, private zero memory (f NULL) or a file's from index on. */
+/* Map n pages at hva, private zero memory (f NULL) or a file's from index on, over what is there. */
 void model_mmap(struct model *m, hva_t hva, u64 n, bool writable, struct model_file *f, u64 index);
 void model_munmap(struct model *m, hva_t hva, u64 n);
+/* Move n pages elsewhere, over what is there. -EFAULT: they are not one mapping. */
+int model_mremap(struct model *m, hva_t from, u64 n, hva_t to);
+/* From now on every invalidation stays open, its change made, until cond(NULL): a userfaultfd's
+ * monitor that holds up a munmap. */
+void model_hold(struct model *m, bool (*cond)(void *arg));
 /* Truncate to npages: later pages are gone from every mapping and from the cache. */
 void model_truncate(struct model *m, struct model_file *f, u64 npages);
 void model_extend(struct model *m, struct model_file *f, u64 npages);
+/* Take one page out of the file and leave a hole. */
+void model_punch(struct model *m, struct model_file *f, u64 index);
 /* Clean one page: write-protect it everywhere, then copy it to the medium if it was dirty. */
 void model_writeback(struct model *m, struct model_file *f, u64 index);
 /* Move the page behind hva to another frame; false when a reference held it in place. */
 bool model_migrate(struct model *m, hva_t hva);
 
+/* Write the anonymous page behind hva to swap, if it changed since it came from there, and free its
+ * frame; false when a reference held it in place. */
+bool model_swap_out(struct model *m, hva_t hva);
+/* The frame behind hva is found broken: whoever reaches for it from now on is told. */
+void model_poison(struct model *m, hva_t hva);
+/* The driver moves a VM_PFNMAP file's memory to other frames, telling nobody but the notifier. */
+void model_driver_move(struct model *m, struct model_file *f);
+/* A DAX device goes away: its pages' struct pages too, as soon as nobody holds a reference. */
+void model_unbind(struct model *m, struct model_file *f);
+
+/* fork(): private memory is shared with a child, which only looks, until either writes. */
+struct model_child;
+struct model_child *model_fork(struct model *m);
+int model_child_read(struct model_child *c, hva_t hva, u64 *value); /* as model_read() */
+void model_child_exit(struct model_child *c);
+
 /* Reclaim asks: was the page behind hva accessed since it asked last? */
 bool model_age(struct model *m, hva_t hva);
 
-/* The VMM's own access to a word of the page at hva. -EFAULT without a mapping. */
+/*
+ * The VMM's own access to a word of the page at hva. -EFAULT: no mapping, or one that does not
+ * allow it (SIGSEGV); -ENXIO: beyond the end of its file (SIGBUS); -EHWPOISON.
+ */
 int model_read(struct model *m, hva_t hva, u64 *value);
 int model_write(struct model *m, hva_t hva, u64 value);
 
@@ -63,6 +90,9 @@ int model_write(struct model *m, hva_t hva, u64 value);
  * execution when the frame is free or somebody else's, or a write is not allowed to it.
  */
 void model_check_access(struct model *m, const void *host, hva_t hva, bool write);
+
+/* References that this actor got by fault_in() and still holds: none in guest mode. */
+u32 model_held(const struct model *m);
 
 extern const struct primary_ops primary_model_ops;
 /* The same model as primary_ops' argument. destroy() leaves the model alone: model_destroy(). */

@@ -6,31 +6,30 @@ static int fault_in(void *primary, hva_t hva, unsigned flags, bool (*interrupted
 		    void *arg, struct frame *out)
 {
 	struct model *m = primary;
-	struct vma *v;
-	int r = -EFAULT;
+	int r;
 
 	memset(out, 0, sizeof(*out));
 	rwlock_read_lock(&m->mmap_lock);
-	v = model_vma(m, hva);
-	if (v) {
-		mutex_lock(&m->pt_lock);
-		r = model_pte_fault(m, v, hva, flags & FAULT_WRITE);
-		if (!r) {
-			struct pte *pte = model_pte(m, hva);
-			struct page *p = pte->page;
+	r = model_fault(m, hva, flags & FAULT_WRITE);
+	if (!r) {
+		struct pte *pte = model_pte(m, hva);
+		struct page *p = pte->page;
 
-			out->host = page_word(m, p);
-			out->pfn = (u64)out->host >> PAGE_SHIFT;
-			out->writable = pte->writable;
-			out->dirties = p->counted;
-			out->max_level = LEVEL_4K;
-			out->page = p->counted ? p : NULL;
-			if (out->page)
-				model_page_get(p);
+		out->host = page_word(m, p);
+		out->pfn = (u64)out->host >> PAGE_SHIFT;
+		out->writable = pte->writable;
+		out->dirties = p->counted;
+		out->max_level = LEVEL_4K;
+		out->page = p->counted ? p : NULL;
+		if (out->page) {
+			model_page_get(p);
+			m->held[sched_self() + 1]++;
 		}
 		mutex_unlock(&m->pt_lock);
 	}
 	rwlock_read_unlock(&m->mmap_lock);
+	if (r == -ENXIO)
+		r = -EFAULT;
 	sched_point("faulted in", (void *)hva);
 	return r;
 }
@@ -47,6 +46,7 @@ static void release(void *primary, struct frame *f, bool accessed, bool dirty)
 	p->accessed |= accessed;
 	p->dirty |= dirty;
 	model_page_put(m, p);
+	m->held[sched_self() + 1]--;
 	mutex_unlock(&m->pt_lock);
 	f->page = NULL;
 }
@@ -90,6 +90,7 @@ static void unpin(void *primary, void *cookie)
 static int pin(void *primary, hva_t hva, u64 len, void **cookie)
 {
 	struct pin *pin = sched_calloc(1, sizeof(*pin));
+	struct model *m = primary;
 	struct frame f;
 	int r = 0;
 
@@ -99,6 +100,7 @@ static int pin(void *primary, hva_t hva, u64 len, void **cookie)
 			r = -EFAULT; /* what has no reference count cannot be pinned */
 		if (!r) {
 			f.page->pins++;
+			m->held[sched_self() + 1]--;
 			pin->page[pin->n++] = f.page;
 		}
 	}
@@ -176,7 +178,11 @@ static int copy_to(void *primary, hva_t dst, const void *src, u64 len)
 
 static void destroy(void *primary)
 {
-	((struct model *)primary)->notifier.begin = NULL;
+	struct model *m = primary;
+
+	mutex_lock(&m->pt_lock);
+	m->notifier.begin = NULL;
+	mutex_unlock(&m->pt_lock);
 }
 
 const struct primary_ops primary_model_ops = {

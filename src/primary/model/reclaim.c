@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The primary MMU takes memory away: munmap, truncation, writeback, migration. Each is
- * begin, change the page tables, end, and only then do frames go to somebody else, in the order
- * the kernel keeps: notifier, page table, flush, put.
+ * The primary MMU takes memory away by itself or for a file's sake: truncation, writeback,
+ * migration, aging; and the two halves of every invalidation.
  */
 #include "primary/model/internal.h"
 
@@ -10,9 +9,14 @@ struct mmu_token *model_begin(struct model *m, hva_t start, u64 npages)
 {
 	const struct primary_notifier *n = &m->notifier;
 	struct mmu_token *t = NULL;
+	bool got;
 
 	sched_point("invalidate begin", (void *)start);
-	if (n->begin && n->get(n->ctx)) {
+	/* Against the VM's teardown: destroy() takes the same lock. */
+	mutex_lock(&m->pt_lock);
+	got = n->begin && n->get(n->ctx);
+	mutex_unlock(&m->pt_lock);
+	if (got) {
 		t = n->begin(n->ctx, start, start + npages * PAGE_SIZE);
 		n->put(n->ctx);
 	}
@@ -24,63 +28,17 @@ void model_end(struct model *m, struct mmu_token *t)
 	const struct primary_notifier *n = &m->notifier;
 
 	sched_point("invalidate end", t);
+	if (t && m->hold)
+		sched_wait("a monitor", m->hold, NULL);
 	if (t)
 		n->end(n->ctx, t);
-}
-
-/* Clear the PTE of hva; the reference it held is the caller's now. */
-static struct page *pte_clear(struct model *m, hva_t hva)
-{
-	struct pte *pte = model_pte(m, hva);
-	struct page *p = pte->page;
-
-	if (p && pte->dirty)
-		p->dirty = true;
-	pte->page = NULL;
-	return p;
-}
-
-void model_munmap(struct model *m, hva_t hva, u64 n)
-{
-	struct page *gone[MODEL_VA_PAGES] = {NULL};
-	struct mmu_token *t;
-	struct vma *v;
-
-	rwlock_write_lock(&m->mmap_lock);
-	v = model_vma(m, hva);
-	if (!v) {
-		rwlock_write_unlock(&m->mmap_lock);
-		return;
-	}
-	t = model_begin(m, hva, n);
-	mutex_lock(&m->pt_lock);
-	for (u64 i = 0; i < n; i++)
-		gone[i] = pte_clear(m, hva + i * PAGE_SIZE);
-	mutex_unlock(&m->pt_lock);
-	v->used = false;
-	model_end(m, t);
-	mutex_lock(&m->pt_lock);
-	for (u64 i = 0; i < n; i++) {
-		if (gone[i])
-			model_page_put(m, gone[i]);
-	}
-	mutex_unlock(&m->pt_lock);
-	rwlock_write_unlock(&m->mmap_lock);
-}
-
-/* Address at which a mapping shows this page of the file, or 0. */
-static hva_t mapped_at(const struct vma *v, const struct model_file *f, u64 index)
-{
-	if (!v->used || v->file != f || index < v->index || index >= v->index + v->npages)
-		return 0;
-	return v->start + (index - v->index) * PAGE_SIZE;
 }
 
 /* Unmap a file's page everywhere. */
 static void unmap_file_page(struct model *m, struct model_file *f, u64 index)
 {
 	for (u32 i = 0; i < MODEL_VMAS; i++) {
-		hva_t hva = mapped_at(&m->vma[i], f, index);
+		hva_t hva = model_mapped_at(&m->vma[i], f, index);
 		struct mmu_token *t;
 		struct page *p;
 
@@ -88,7 +46,7 @@ static void unmap_file_page(struct model *m, struct model_file *f, u64 index)
 			continue;
 		t = model_begin(m, hva, 1);
 		mutex_lock(&m->pt_lock);
-		p = pte_clear(m, hva);
+		p = model_pte_clear(m, hva);
 		if (p)
 			model_page_put(m, p);
 		mutex_unlock(&m->pt_lock);
@@ -101,6 +59,50 @@ static bool only_cache_holds(void *arg)
 	return ((struct page *)arg)->refs <= 1;
 }
 
+/* pt_lock held. */
+static bool file_page_mapped(struct model *m, const struct model_file *f, u64 index)
+{
+	for (u32 i = 0; i < MODEL_VMAS; i++) {
+		hva_t hva = model_mapped_at(&m->vma[i], f, index);
+
+		if (hva && model_pte(m, hva)->page)
+			return true;
+	}
+	return false;
+}
+
+static void drop_file_page(struct model *m, struct model_file *f, u64 index)
+{
+	struct page *p;
+
+	for (;;) {
+		unmap_file_page(m, f, index);
+		p = f->cache[index];
+		if (p && f->kind == MODEL_FILE_DAX)
+			sched_wait("references to a DAX page", only_cache_holds, p);
+		mutex_lock(&m->pt_lock);
+		if (!file_page_mapped(m, f, index))
+			break;
+		/* A fault was faster. */
+		mutex_unlock(&m->pt_lock);
+	}
+	p = f->cache[index];
+	f->cache[index] = NULL;
+	f->disk[index] = 0;
+	/* Its place in the file is gone; whoever still holds it writes into the void. */
+	if (p) {
+		p->dirty = false;
+		p->file = NULL;
+		model_page_put(m, p);
+	}
+	mutex_unlock(&m->pt_lock);
+}
+
+void model_punch(struct model *m, struct model_file *f, u64 index)
+{
+	drop_file_page(m, f, index);
+}
+
 void model_truncate(struct model *m, struct model_file *f, u64 npages)
 {
 	u64 old = f->npages;
@@ -109,22 +111,8 @@ void model_truncate(struct model *m, struct model_file *f, u64 npages)
 	mutex_lock(&m->pt_lock);
 	f->npages = npages;
 	mutex_unlock(&m->pt_lock);
-	for (u64 i = npages; i < old; i++) {
-		struct page *p = f->cache[i];
-
-		unmap_file_page(m, f, i);
-		if (!p)
-			continue;
-		if (f->kind == MODEL_FILE_DAX)
-			sched_wait("references to a DAX page", only_cache_holds, p);
-		mutex_lock(&m->pt_lock);
-		f->cache[i] = NULL;
-		/* Its place in the file is gone; whoever still holds it writes into the void. */
-		p->dirty = false;
-		model_page_put(m, p);
-		f->disk[i] = 0;
-		mutex_unlock(&m->pt_lock);
-	}
+	for (u64 i = npages; i < old; i++)
+		drop_file_page(m, f, i);
 }
 
 void model_extend(struct model *m, struct model_file *f, u64 npages)
@@ -138,7 +126,7 @@ void model_extend(struct model *m, struct model_file *f, u64 npages)
 static void protect_file_page(struct model *m, struct model_file *f, u64 index, struct page *p)
 {
 	for (u32 i = 0; i < MODEL_VMAS; i++) {
-		hva_t hva = mapped_at(&m->vma[i], f, index);
+		hva_t hva = model_mapped_at(&m->vma[i], f, index);
 		struct mmu_token *t;
 		struct pte *pte;
 
@@ -186,6 +174,7 @@ static bool replace_frame(struct model *m, struct pte *pte)
 	new_ = model_page_alloc(m, NULL, old->index);
 	*page_word(m, new_) = *page_word(m, old);
 	new_->dirty = old->dirty;
+	new_->maps = old->maps;
 	pte->page = new_;
 	model_page_put(m, old);
 	return true;

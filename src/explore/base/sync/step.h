@@ -9,6 +9,9 @@
 void sched_point(const char *what, const void *obj);
 void sched_wait(const char *what, bool (*cond)(void *arg), void *arg);
 void sched_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* Index of the running actor, below SCHED_ACTORS - 1; -1 outside an execution. */
+#define SCHED_ACTORS 17
+int sched_self(void);
 void *sched_calloc(size_t n, size_t size);
 void sched_free(void *p);
 

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* explore/scenarios.h: what scenarios.c lists and other files of scenarios define. */
+#ifndef EXPLORE_SCENARIOS_H
+#define EXPLORE_SCENARIOS_H
+
+/* An actor: a vCPU (arg) that writes its page, page 0 for the first, and reads what it wrote. */
+#define OWN_LAST_WRITE 2
+void own_writes_stay(void *arg);
+
+/* scenarios_pages.c: whose the memory is */
+void setup_unbind(void);
+void setup_pfnmap(void);
+void setup_driver(void);
+void setup_swap(void);
+void check_swap(void);
+void setup_fork(void);
+void setup_poison(void);
+
+/* scenarios_tokens.c: a begin and its end */
+void setup_rebind(void);
+void setup_teardown(void);
+void setup_monitor(void);
+
+#endif

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/* Scenarios about whose memory it is that a guest reaches: a device's, a driver's, a child's. */
+#include "explore/scenario.h"
+
+#include "explore/scenarios.h"
+#include "explore/world.h"
+
+static struct mmu_vcpu *const v0 = &world.vcpu[0];
+
+static bool going; /* the host has begun to take the memory away */
+static bool gone;  /* it has done so */
+
+/* Writes and reads that succeed until the memory goes, and fail with `error` once it has. */
+static void touch(u64 pages, int error)
+{
+	u64 value;
+
+	mmu_vcpu_enter(v0);
+	for (u64 i = 0; i < 3; i++) {
+		gpa_t gpa = i % pages * PAGE_SIZE;
+		bool was_gone = gone;
+		int r = i == 1 ? guest_read(v0, gpa, &value) : guest_write(v0, gpa, i);
+
+		SCHED_CHECK(r == 0 || (r == error && going), "an access ends with %d", r);
+		SCHED_CHECK(!(was_gone && r == 0), "memory is reached after it went");
+	}
+	mmu_vcpu_leave(v0);
+}
+
+static void world_to_go(u64 pages, int kind)
+{
+	going = gone = false;
+	world_create(1, pages, kind);
+}
+
+/* ------------------------------------------------------------------ a device is unbound */
+
+static void touch_device(void *arg)
+{
+	touch(1, -EFAULT);
+}
+
+static void do_unbind(void *arg)
+{
+	going = true;
+	model_unbind(world.model, world.file);
+	gone = true;
+}
+
+void setup_unbind(void)
+{
+	world_to_go(1, MODEL_FILE_DAX);
+	sched_spawn("vcpu", touch_device, NULL);
+	sched_spawn("unbind", do_unbind, NULL);
+}
+
+/* ------------------------------------------------------------------ VM_PFNMAP */
+
+static void touch_pfnmap(void *arg)
+{
+	touch(2, -EFAULT);
+}
+
+static void do_munmap(void *arg)
+{
+	going = true;
+	model_munmap(world.model, WORLD_HVA, 2);
+	gone = true;
+}
+
+void setup_pfnmap(void)
+{
+	world_to_go(2, MODEL_FILE_PFNMAP);
+	sched_spawn("vcpu", touch_pfnmap, NULL);
+	sched_spawn("munmap", do_munmap, NULL);
+}
+
+static void move_twice(void *arg)
+{
+	model_driver_move(world.model, world.file);
+	model_driver_move(world.model, world.file);
+}
+
+void setup_driver(void)
+{
+	world_create(1, 1, MODEL_FILE_PFNMAP);
+	sched_spawn("vcpu", own_writes_stay, v0);
+	sched_spawn("driver", move_twice, NULL);
+}
+
+/* ------------------------------------------------------------------ swap */
+
+/*
+ * A page that came back from swap by a read may be written without another fault of the primary
+ * MMU's: then stage 2 alone knows that the copy in swap is stale.
+ */
+static void swap_out_twice(void *arg)
+{
+	model_swap_out(world.model, WORLD_HVA);
+	model_swap_out(world.model, WORLD_HVA);
+}
+
+void setup_swap(void)
+{
+	world_create(1, 1, -1);
+	sched_spawn("vcpu", own_writes_stay, v0);
+	sched_spawn("reclaim", swap_out_twice, NULL);
+}
+
+void check_swap(void)
+{
+	u64 value = 0;
+
+	SCHED_CHECK(!model_read(world.model, WORLD_HVA, &value) && value == OWN_LAST_WRITE,
+		    "the guest wrote %d last, its memory holds %llu", OWN_LAST_WRITE,
+		    (unsigned long long)value);
+}
+
+/* ------------------------------------------------------------------ fork */
+
+/* What a child sees of private memory stays as it was at the fork. */
+static void fork_and_look(void *arg)
+{
+	struct model_child *c = model_fork(world.model);
+	u64 first, again;
+
+	SCHED_CHECK(!model_child_read(c, WORLD_HVA, &first), "a child has no memory");
+	sched_point("child looks again", c);
+	SCHED_CHECK(!model_child_read(c, WORLD_HVA, &again), "a child has no memory");
+	SCHED_CHECK(first == again, "a child's memory changes from %llu to %llu",
+		    (unsigned long long)first, (unsigned long long)again);
+	model_child_exit(c);
+}
+
+void setup_fork(void)
+{
+	world_create(1, 1, -1);
+	sched_spawn("vcpu", own_writes_stay, v0);
+	sched_spawn("fork", fork_and_look, NULL);
+}
+
+/* ------------------------------------------------------------------ memory failure */
+
+static void touch_until_broken(void *arg)
+{
+	touch(1, -EHWPOISON);
+}
+
+static void do_poison(void *arg)
+{
+	going = true;
+	model_poison(world.model, WORLD_HVA);
+	gone = true;
+}
+
+void setup_poison(void)
+{
+	world_to_go(1, -1);
+	model_write(world.model, WORLD_HVA, 1); /* so that there is a frame to break */
+	sched_spawn("vcpu", touch_until_broken, NULL);
+	sched_spawn("failure", do_poison, NULL);
+}

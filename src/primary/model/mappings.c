@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mmap, munmap and mremap. Memory goes in the order the kernel keeps: notifier, page table, then
+ * the page.
+ */
+#include <stdlib.h>
+#include "primary/model/internal.h"
+
+struct vma *model_vma(struct model *m, hva_t hva)
+{
+	for (u32 i = 0; i < MODEL_VMAS; i++) {
+		struct vma *v = &m->vma[i];
+
+		if (v->used && hva >= v->start && hva < v->start + v->npages * PAGE_SIZE)
+			return v;
+	}
+	return NULL;
+}
+
+hva_t model_mapped_at(const struct vma *v, const struct model_file *f, u64 index)
+{
+	if (!v->used || v->file != f || index < v->index || index >= v->index + v->npages)
+		return 0;
+	return v->start + (index - v->index) * PAGE_SIZE;
+}
+
+void model_hold(struct model *m, bool (*cond)(void *arg))
+{
+	m->hold = cond;
+}
+
+/* -- mmap_lock held for write from here on */
+
+static void vma_add(struct model *m, struct vma v)
+{
+	if (!v.npages)
+		return;
+	for (u32 i = 0; i < MODEL_VMAS; i++) {
+		if (m->vma[i].used)
+			continue;
+		m->vma[i] = v;
+		return;
+	}
+	abort(); /* scenarios are made to fit */
+}
+
+/* Take [hva, end) out of every mapping. */
+static void vmas_cut(struct model *m, hva_t hva, hva_t end)
+{
+	for (u32 i = 0; i < MODEL_VMAS; i++) {
+		struct vma v = m->vma[i], right = v;
+		hva_t v_end = v.start + v.npages * PAGE_SIZE;
+
+		if (!v.used || v.start >= end || v_end <= hva)
+			continue;
+		m->vma[i].used = false;
+		v.npages = v.start < hva ? (hva - v.start) >> PAGE_SHIFT : 0;
+		vma_add(m, v);
+		right.npages = v_end > end ? (v_end - end) >> PAGE_SHIFT : 0;
+		right.start = end;
+		right.index += (end - v.start) >> PAGE_SHIFT;
+		vma_add(m, right);
+	}
+}
+
+struct page *model_pte_clear(struct model *m, hva_t hva)
+{
+	struct pte *pte = model_pte(m, hva);
+	struct page *p = pte->page;
+
+	if (p && pte->dirty)
+		p->dirty = true;
+	if (p && !p->file)
+		p->maps--;
+	*pte = (struct pte){.page = NULL};
+	return p;
+}
+
+static void unmap(struct model *m, hva_t hva, u64 n)
+{
+	struct page *gone[MODEL_VA_PAGES] = {NULL};
+	struct mmu_token *t = model_begin(m, hva, n);
+
+	mutex_lock(&m->pt_lock);
+	for (u64 i = 0; i < n; i++)
+		gone[i] = model_pte_clear(m, hva + i * PAGE_SIZE);
+	mutex_unlock(&m->pt_lock);
+	vmas_cut(m, hva, hva + n * PAGE_SIZE);
+	model_end(m, t);
+	mutex_lock(&m->pt_lock);
+	for (u64 i = 0; i < n; i++) {
+		if (gone[i])
+			model_page_put(m, gone[i]);
+	}
+	mutex_unlock(&m->pt_lock);
+}
+
+static bool any_mapping(struct model *m, hva_t hva, u64 n)
+{
+	for (u64 i = 0; i < n; i++) {
+		if (model_vma(m, hva + i * PAGE_SIZE))
+			return true;
+	}
+	return false;
+}
+
+static void move_ptes(struct model *m, hva_t from, u64 n, hva_t to)
+{
+	struct mmu_token *t = model_begin(m, from, n);
+
+	mutex_lock(&m->pt_lock);
+	for (u64 i = 0; i < n; i++) {
+		struct pte *old = model_pte(m, from + i * PAGE_SIZE);
+		struct pte *new_ = model_pte(m, to + i * PAGE_SIZE);
+
+		*new_ = *old;
+		*old = (struct pte){.page = NULL};
+		if (new_->page && !new_->page->file)
+			new_->page->index = (to >> PAGE_SHIFT) + i;
+	}
+	mutex_unlock(&m->pt_lock);
+	model_end(m, t);
+}
+
+/* -- the calls */
+
+void model_mmap(struct model *m, hva_t hva, u64 n, bool writable, struct model_file *f, u64 index)
+{
+	rwlock_write_lock(&m->mmap_lock);
+	if (any_mapping(m, hva, n))
+		unmap(m, hva, n);
+	vma_add(m, (struct vma){true, writable, hva, n, f, index});
+	rwlock_write_unlock(&m->mmap_lock);
+}
+
+void model_munmap(struct model *m, hva_t hva, u64 n)
+{
+	rwlock_write_lock(&m->mmap_lock);
+	if (any_mapping(m, hva, n))
+		unmap(m, hva, n);
+	rwlock_write_unlock(&m->mmap_lock);
+}
+
+int model_mremap(struct model *m, hva_t from, u64 n, hva_t to)
+{
+	struct vma *v, moved;
+	int r = -EFAULT;
+
+	rwlock_write_lock(&m->mmap_lock);
+	if (any_mapping(m, to, n))
+		unmap(m, to, n);
+	v = model_vma(m, from);
+	if (v && from + n * PAGE_SIZE <= v->start + v->npages * PAGE_SIZE) {
+		moved = (struct vma){true, v->writable, to, n, v->file,
+				     v->index + ((from - v->start) >> PAGE_SHIFT)};
+		move_ptes(m, from, n, to);
+		vmas_cut(m, from, from + n * PAGE_SIZE);
+		vma_add(m, moved);
+		r = 0;
+	}
+	rwlock_write_unlock(&m->mmap_lock);
+	return r;
+}
