@@ -2,8 +2,10 @@
 """A QEMU under userkvm with a Linux guest in it: its console, its shell, its monitor.
 
 The environment may set USERKVM (the command, build/userkvm by default), GUEST (the directory that
-tools/guest filled) and ACCEL (tcg: QEMU's own emulation, to see whether a test is right).
+tools/guest filled), PROGRAMS (that of tests/pc/guest's programs) and ACCEL (tcg: QEMU's own
+emulation, to see whether a test is right).
 """
+import gzip
 import json
 import os
 import socket
@@ -16,6 +18,7 @@ import time
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 GUEST = os.environ.get("GUEST", os.path.join(TOP, "cache", "guest"))
 USERKVM = os.environ.get("USERKVM", os.path.join(TOP, "build", "userkvm"))
+PROGRAMS = os.environ.get("PROGRAMS", os.path.join(TOP, "build", "tests", "pc", "guest"))
 ACCEL = os.environ.get("ACCEL", "kvm")
 
 UP = "userkvm: guest is up"
@@ -122,16 +125,31 @@ class Console:
         self.process.stdin.flush()
 
 
+def newc_member(name, path=None):
+    """A member of a cpio archive that the kernel unpacks (its buffer-format.rst), executable."""
+    content = b""
+    if path:
+        with open(path, "rb") as f:
+            content = f.read()
+    fields = [0, 0o100755 if path else 0, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0]
+    head = b"070701" + "".join(f"{x:08x}" for x in fields).encode() + name.encode() + b"\0"
+    return pad4(pad4(head) + content)
+
+
+def pad4(data):
+    return data + bytes(-len(data) % 4)
+
+
 class Machine(Console):
     """One QEMU. Use it as a context manager: nothing outlives the block."""
 
-    def __init__(self, machine, *arguments, append="", shell=False, drivers=False,
+    def __init__(self, machine, *arguments, append="", shell=False, drivers=None, programs=(),
                  kernel="vmlinuz", accel=ACCEL, pass_fds=(), sockets=None):
         self.dir = tempfile.TemporaryDirectory(prefix="userkvm-pc.")
         boot = ["quiet userkvm.shell" if shell else "earlyprintk=ttyS0", append]
-        self.command = ([USERKVM, "run", "--"] if accel == "kvm" else []) + [
+        self.command = ([USERKVM, "run", "--"] if accel.startswith("kvm") else []) + [
             "qemu-system-x86_64", "-accel", accel, "-M", machine,
-            "-kernel", os.path.join(GUEST, kernel), "-initrd", self.initrd(drivers),
+            "-kernel", os.path.join(GUEST, kernel), "-initrd", self.initrd(drivers, programs),
             "-append", " ".join(["console=ttyS0"] + boot).strip(), "-nodefaults", "-nographic",
             "-serial", "stdio",
             "-qmp", f"unix:{self.socket_path('monitor')},server=on,wait=off"] + list(arguments)
@@ -146,14 +164,20 @@ class Machine(Console):
     def socket_path(self, name):
         return os.path.join(self.dir.name, name)
 
-    def initrd(self, drivers):
-        if not drivers:
+    def initrd(self, drivers, programs):
+        """The initramfs, with an archive of drivers and with programs, which go to its /bin."""
+        if not drivers and not programs:
             return os.path.join(GUEST, "initramfs.gz")
         path = os.path.join(self.dir.name, "initrd")
         with open(path, "wb") as out:
-            for name in ("initramfs.gz", "modules.gz"):
-                with open(os.path.join(GUEST, name), "rb") as f:
+            for name in ["initramfs"] + ([drivers] if drivers else []):
+                with open(os.path.join(GUEST, name + ".gz"), "rb") as f:
                     out.write(f.read())
+            # An archive that is not compressed would have to begin at a multiple of 4.
+            out.write(gzip.compress(b"".join(
+                [newc_member("bin/" + p, os.path.join(PROGRAMS, p)) for p in programs] +
+                [newc_member("TRAILER!!!")]), 1))
+        self.drivers = drivers
         return path
 
     def __enter__(self):
@@ -197,7 +221,7 @@ class Machine(Console):
         return out.strip()
 
     def load_drivers(self):
-        self.sh("for m in $(cat /modules/order); do insmod /modules/$m || exit; done")
+        self.sh(f"for m in $(cat /modules/{self.drivers}); do insmod /modules/$m || exit; done")
 
     def wait(self, timeout=COMMAND_TIMEOUT):
         """QEMU must end by itself, and well."""
