@@ -227,6 +227,13 @@ static void put_tail(struct vcpu *v, struct kvm_run *run)
 		events_get(v, &run->s.regs.events);
 }
 
+/* KVM_RUN returns with this KVM_EXIT_*. */
+static void count_exit(struct vcpu *v, u32 reason)
+{
+	_Static_assert(KVM_EXIT_NOTIFY < STATPAGE_USER_EXITS, "room for every reason");
+	v->cpu->stat.user_exits[MIN(reason, STATPAGE_USER_EXITS - 1u)]++;
+}
+
 static long run_once(struct vcpu *v, struct kvm_run *run)
 {
 	struct abi_vcpu *av = v->abi;
@@ -237,6 +244,7 @@ static long run_once(struct vcpu *v, struct kvm_run *run)
 		/* KVM leaves the reason alone when immediate_exit ends a run. */
 		if (!sync_load(&run->immediate_exit))
 			run->exit_reason = KVM_EXIT_INTR;
+		count_exit(v, KVM_EXIT_INTR);
 		return r;
 	}
 	av->has_run = true;
@@ -246,11 +254,13 @@ static long run_once(struct vcpu *v, struct kvm_run *run)
 			run->exit_reason = KVM_EXIT_UNKNOWN;
 		else
 			run->exit_reason = put_exit(v, run);
+		count_exit(v, run->exit_reason);
 		return r ? r : v->exit->memory.error;
 	}
 	if (r)
 		return r;
 	run->exit_reason = put_exit(v, run);
+	count_exit(v, run->exit_reason);
 	av->awaiting = run->exit_reason;
 	return 0;
 }

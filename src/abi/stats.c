@@ -17,29 +17,28 @@ struct stat_line {
 };
 
 #define CUMULATIVE (KVM_STATS_TYPE_CUMULATIVE | KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10)
+#define BOOLEAN	   (KVM_STATS_TYPE_INSTANT | KVM_STATS_UNIT_BOOLEAN | KVM_STATS_BASE_POW10)
 #define INSTANT	   (KVM_STATS_TYPE_INSTANT | KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10)
 
-static struct mmu_stats mmu_stats(const struct abi_file *f)
+static const struct statpage_vm *vm_page(const struct abi_file *f)
 {
-	struct mmu_stats s;
-
-	mmu_get_stats(f->avm->vm->mmu, &s);
-	return s;
+	return mmu_stat_page(f->avm->vm->mmu);
 }
 
-#define VM_LINE(field)                                                                         \
-	static u64 vm_##field(const struct abi_file *f)                                        \
+#define VM_LINE(name, field)                                                                   \
+	static u64 vm_##name(const struct abi_file *f)                                         \
 	{                                                                                      \
-		return mmu_stats(f).field;                                                     \
+		return sync_load(&vm_page(f)->field);                                          \
 	}
-VM_LINE(pages_4k)
-VM_LINE(pages_2m)
-VM_LINE(pages_1g)
-VM_LINE(remote_flushes)
-VM_LINE(invalidations)
+VM_LINE(remote_tlb_flush, remote_flushes)
+VM_LINE(pages_4k, pages[0])
+VM_LINE(pages_2m, pages[1])
+VM_LINE(pages_1g, pages[2])
+VM_LINE(invalidations, invalidations)
 
+/* Names of KVM's own mean here what they mean there; the last of each are userkvm's. */
 static const struct stat_line vm_lines[] = {
-	{"remote_tlb_flush", CUMULATIVE, vm_remote_flushes},
+	{"remote_tlb_flush", CUMULATIVE, vm_remote_tlb_flush},
 	{"pages_4k", INSTANT, vm_pages_4k},
 	{"pages_2m", INSTANT, vm_pages_2m},
 	{"pages_1g", INSTANT, vm_pages_1g},
@@ -49,31 +48,49 @@ static const struct stat_line vm_lines[] = {
 #define VCPU_LINE(name, field)                                                                 \
 	static u64 vcpu_##name(const struct abi_file *f)                                       \
 	{                                                                                      \
-		return sync_load(&f->vcpu->field);                                             \
+		return sync_load(&f->vcpu->cpu->stat.field);                                   \
 	}
-VCPU_LINE(exits, stat_exits)
-VCPU_LINE(signal_exits, stat_signal_exits)
-VCPU_LINE(halt_exits, stat_halt_exits)
-VCPU_LINE(irq_window, stat_irq_window)
-VCPU_LINE(io_exits, cpu->stat_io)
-VCPU_LINE(mmio_exits, cpu->stat_mmio)
-VCPU_LINE(pf_taken, cpu->mmu.stat_faults)
-VCPU_LINE(tlb_flush, cpu->mmu.nr_answers)
-VCPU_LINE(irq_injections, cpu->stat_irqs)
-VCPU_LINE(exceptions, cpu->stat_exceptions)
-VCPU_LINE(instructions, cpu->stat_insns)
-VCPU_LINE(tlb_misses, cpu->stat_tlb_miss)
+VCPU_LINE(pf_taken, faults.pf_taken)
+VCPU_LINE(pf_fixed, faults.pf_fixed)
+VCPU_LINE(tlb_flush, faults.tlb_flush)
+VCPU_LINE(io_exits, io_exits)
+VCPU_LINE(mmio_exits, mmio_exits)
+VCPU_LINE(signal_exits, signal_exits)
+VCPU_LINE(irq_window_exits, irq_window_exits)
+VCPU_LINE(halt_exits, halt_exits)
+VCPU_LINE(halt_wakeup, halt_wakeup)
+VCPU_LINE(hypercalls, hypercalls)
+VCPU_LINE(irq_injections, irq_injections)
+VCPU_LINE(nmi_injections, nmi_injections)
+VCPU_LINE(exceptions, exceptions)
+VCPU_LINE(instructions, instructions)
+VCPU_LINE(tlb_misses, tlb_misses)
+
+static u64 vcpu_exits(const struct abi_file *f)
+{
+	return statpage_exits(&f->vcpu->cpu->stat);
+}
+
+static u64 vcpu_blocking(const struct abi_file *f)
+{
+	return sync_load(&f->vcpu->cpu->stat.state) == STATPAGE_HALTED;
+}
 
 static const struct stat_line vcpu_lines[] = {
+	{"pf_taken", CUMULATIVE, vcpu_pf_taken},
+	{"pf_fixed", CUMULATIVE, vcpu_pf_fixed},
+	{"tlb_flush", CUMULATIVE, vcpu_tlb_flush},
 	{"exits", CUMULATIVE, vcpu_exits},
 	{"io_exits", CUMULATIVE, vcpu_io_exits},
 	{"mmio_exits", CUMULATIVE, vcpu_mmio_exits},
 	{"signal_exits", CUMULATIVE, vcpu_signal_exits},
-	{"irq_window_exits", CUMULATIVE, vcpu_irq_window},
+	{"irq_window_exits", CUMULATIVE, vcpu_irq_window_exits},
 	{"halt_exits", CUMULATIVE, vcpu_halt_exits},
-	{"pf_taken", CUMULATIVE, vcpu_pf_taken},
-	{"tlb_flush", CUMULATIVE, vcpu_tlb_flush},
+	{"halt_wakeup", CUMULATIVE, vcpu_halt_wakeup},
+	{"hypercalls", CUMULATIVE, vcpu_hypercalls},
 	{"irq_injections", CUMULATIVE, vcpu_irq_injections},
+	{"nmi_injections", CUMULATIVE, vcpu_nmi_injections},
+	{"blocking", BOOLEAN, vcpu_blocking},
 	{"exceptions", CUMULATIVE, vcpu_exceptions},
 	{"instructions", CUMULATIVE, vcpu_instructions},
 	{"tlb_misses", CUMULATIVE, vcpu_tlb_misses},

@@ -75,7 +75,7 @@ static void resolve_page(struct cpu *c, u64 la, u32 len, unsigned access, enum t
 	u32 error = 0;
 	int r;
 
-	c->stat_tlb_miss++;
+	c->stat.tlb_misses++;
 	r = walk_linear(c, la, access, wflags, &w, &error);
 	if (r > 0)
 		cpu_raise_pf(c, la, error);

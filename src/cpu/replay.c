@@ -54,9 +54,11 @@ void replay_mmio(struct cpu *c, gpa_t gpa, u32 size, bool write, void *data)
 {
 	if (replayed(c, gpa, size, write, false, data))
 		return;
-	c->stat_mmio++;
-	if (!c->env->mmio(c->owner, gpa, size, write, data))
+	if (!c->env->mmio(c->owner, gpa, size, write, data)) {
+		c->stat.mmio_in_vm++;
 		return;
+	}
+	c->stat.mmio_exits++;
 	c->exit.mmio.data = ask_vmm(c, gpa, size, write, false, data);
 	c->exit.mmio.gpa = gpa;
 	c->exit.mmio.len = size;
@@ -68,9 +70,11 @@ void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data)
 {
 	if (replayed(c, port, size, write, true, data))
 		return;
-	c->stat_io++;
-	if (!c->env->io(c->owner, port, size, write, data))
+	c->stat.io_exits++;
+	if (!c->env->io(c->owner, port, size, write, data)) {
+		c->stat.io_in_vm++;
 		return;
+	}
 	c->exit.io.data = ask_vmm(c, port, size, write, true, data);
 	c->exit.io.port = port;
 	c->exit.io.size = (u8)size;
@@ -87,9 +91,11 @@ u32 replay_port_string(struct cpu *c, u16 port, u32 size, u32 max, const u8 **da
 	*data = c->io_data;
 	if (r->elements && replayed(c, port, size, false, true, &first))
 		return MIN(max, r->elements); /* the VMM may have changed rCX meanwhile */
-	c->stat_io++;
-	if (!c->env->io(c->owner, port, size, false, c->io_data))
+	c->stat.io_exits++;
+	if (!c->env->io(c->owner, port, size, false, c->io_data)) {
+		c->stat.io_in_vm++;
 		return 1;
+	}
 	r->elements = max;
 	ask_vmm(c, port, size, false, true, NULL);
 	c->exit.io.data = c->io_data;

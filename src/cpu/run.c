@@ -5,8 +5,8 @@
  */
 #include "cpu/cpu.h"
 
-#include <stdlib.h>
 #include "base/guard.h"
+#include "base/pagemem.h"
 #include "cpu/fault.h"
 #include "cpu/interpreter/interpreter.h"
 #include "cpu/native/native.h"
@@ -24,12 +24,11 @@
 int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owner,
 	       const struct mmu_vcpu_ops *mops, struct cpu **out)
 {
-	struct cpu *c = aligned_alloc(64, ALIGN_UP(sizeof(*c), 64));
+	struct cpu *c = pagemem_alloc(sizeof(*c));
 	int r;
 
 	if (!c)
 		return -ENOMEM;
-	memset(c, 0, sizeof(*c));
 	c->env = env;
 	c->owner = owner;
 	r = native_init();
@@ -38,6 +37,7 @@ int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owne
 	r = mmu_vcpu_init(mmu, &c->mmu, index, owner, mops);
 	if (r)
 		goto out_free;
+	c->mmu.stat = &c->stat.faults;
 	r = code_cache_create(c);
 	if (r)
 		goto out_mmu;
@@ -48,7 +48,7 @@ int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owne
 out_mmu:
 	mmu_vcpu_fini(&c->mmu);
 out_free:
-	free(c);
+	pagemem_free(c, sizeof(*c));
 	return r;
 }
 
@@ -56,15 +56,17 @@ void cpu_destroy(struct cpu *c)
 {
 	code_cache_destroy(c);
 	mmu_vcpu_fini(&c->mmu);
-	free(c);
+	pagemem_free(c, sizeof(*c));
 }
 
 /* -- leaving an instruction (cpu/fault.h) */
 
 static void NORETURN unwind(struct cpu *c)
 {
-	if (c->op)
+	if (c->op) {
 		c->rip = op_rip(c, c->op);
+		op_uncount(c, c->op);
+	}
 	c->op = NULL;
 	_longjmp(*c->unwind, 1);
 }
@@ -186,6 +188,22 @@ static void queue_db(struct cpu *c, u64 dr6_bits)
 	c->exception.payload = dr6_bits;
 }
 
+/* Counted when it is done: a fault on the way does not come back here. */
+static void deliver_nmi(struct cpu *c)
+{
+	event_nmi(c);
+	c->stat.nmi_injections++;
+}
+
+static void deliver_interrupt(struct cpu *c)
+{
+	bool soft = c->interrupt.soft;
+
+	event_interrupt(c);
+	if (!soft)
+		c->stat.irq_injections++;
+}
+
 /* A new NMI, then a new interrupt. */
 static void take_interrupts(struct cpu *c)
 {
@@ -194,18 +212,17 @@ static void take_interrupts(struct cpu *c)
 	if (c->nmi_pending && !c->nmi_masked && !c->shadow && nothing_in_flight(c)) {
 		c->nmi_pending = false;
 		c->nmi_injected = true;
-		event_nmi(c);
+		deliver_nmi(c);
 	}
 	if (!cpu_interrupt_allowed(c) || c->env->has_interrupt(c->owner) < 0)
 		return;
 	vector = c->env->get_interrupt(c->owner);
 	if (vector < 0)
 		return;
-	c->stat_irqs++;
 	c->interrupt.vector = (u8)vector;
 	c->interrupt.soft = false;
 	c->interrupt.injected = true;
-	event_interrupt(c);
+	deliver_interrupt(c);
 }
 
 /*
@@ -215,12 +232,12 @@ static void take_interrupts(struct cpu *c)
 static bool deliver_events(struct cpu *c)
 {
 	if (c->exception.pending || c->exception.injected) {
-		c->stat_exceptions++;
 		event_exception(c);
+		c->stat.exceptions++;
 	} else if (c->nmi_injected) {
-		event_nmi(c);
+		deliver_nmi(c);
 	} else if (c->interrupt.injected) {
-		event_interrupt(c);
+		deliver_interrupt(c);
 	}
 	/* A debugger may want to step without them (api.rst, KVM_GUESTDBG_BLOCKIRQ). */
 	if (!(c->guest_debug & KVM_GUESTDBG_BLOCKIRQ))
@@ -357,10 +374,8 @@ static bool run_pass(struct cpu *c)
 		step(c);
 	else
 		interpreter_run(c);
-	if (c->halted) {
-		c->stat_halt++;
+	if (c->halted)
 		c->exit.reason = CPU_EXIT_HLT;
-	}
 	return c->exit.reason == CPU_EXIT_NONE;
 }
 

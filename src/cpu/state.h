@@ -381,7 +381,7 @@ struct cpu {
 		u32 size;
 	} bounce;
 
-	u64 stat_insns, stat_exceptions, stat_irqs, stat_io, stat_mmio, stat_halt, stat_tlb_miss;
+	struct statpage_vcpu stat; /* a page of its own; others may read it at any time */
 
 	struct mmu_vcpu mmu; /* large: last */
 };

@@ -338,13 +338,15 @@ static int fault_run(struct fault *f, int *level)
 	int r;
 
 	assert(v->mode == MMU_OUTSIDE);
-	v->stat_faults++;
+	v->stat->pf_taken++;
 	do {
 		if (v->ops->interrupted(v->owner))
 			return -EINTR;
 		r = fault_try(f, level);
 	} while (r == -EAGAIN);
 	v->fault_private = f->private_;
+	if (!r)
+		v->stat->pf_fixed++;
 	return r;
 }
 

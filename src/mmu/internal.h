@@ -300,8 +300,6 @@ struct mmu {
 	struct interval_tree private_gfns;
 	u64 nr_private; /* pieces; atomic for a look without the lock */
 	struct table *root;
-	u64 pages[LEVEL_1G + 1]; /* leaves per level; atomic */
-	u64 ntables;		 /* atomic */
 
 	/* Written under mmu_lock held for write, read under it either way. */
 	struct mmu_token *tokens;   /* invalidations in progress, linked */
@@ -332,7 +330,7 @@ struct mmu {
 
 	struct mutex code_lock;
 	struct mmu_token *tokens_free; /* wait_lock; so that a begin need not allocate */
-	u64 stat_flushes, stat_invalidations; /* atomic */
+	struct statpage_vm stat;       /* a page of its own; mmu/'s part is atomic */
 };
 
 /*

@@ -131,7 +131,7 @@ struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end)
 	mmu_flush_zapped(mmu, mark, z.code ? MMU_REQ_CODE : 0);
 	mmu_caches_wait(mmu, caches);
 	tree_free_flush(mmu, &f);
-	sync_add(&mmu->stat_invalidations, 1);
+	sync_add(&mmu->stat.invalidations, 1);
 	return t;
 }
 
@@ -219,7 +219,7 @@ struct mmu_token *mmu_invalidate_gfns_begin(struct mmu *mmu, gfn_t start, gfn_t 
 	mmu_token_get(mmu);
 	*t = (struct mmu_token){.mmu = mmu, .span = {.gfn = start, .gfn_end = end}};
 	zap_gfns(mmu, start, end, t);
-	sync_add(&mmu->stat_invalidations, 1);
+	sync_add(&mmu->stat.invalidations, 1);
 	return t;
 }
 

@@ -463,6 +463,10 @@ static int slot_change(struct mmu *mmu, u32 id, struct memslot *old, struct mems
 	}
 	slot_swap(mmu, m, old, new_);
 	mmu->by_id[id] = new_;
+	if (!old || !new_) {
+		sync_add(&mmu->stat.memslots, new_ ? 1 : -1);
+		sync_add(&mmu->stat.memslot_bytes, (new_ ? new_->npages : -old->npages) << PAGE_SHIFT);
+	}
 	if (!new_)
 		mmu->ops->range_remove(mmu->primary, old->hva, old->npages << PAGE_SHIFT);
 	retired_free(&r);

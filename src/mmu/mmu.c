@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a VM's memory, its statistics, and host-side copies. */
 #include <stdlib.h>
+#include "base/pagemem.h"
 #include "mmu/internal.h"
 
 /* The halves of mmu->refs. */
@@ -71,7 +72,7 @@ static void locks_fini(struct mmu *mmu)
 
 int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
 {
-	struct mmu *mmu = calloc(1, sizeof(*mmu));
+	struct mmu *mmu = pagemem_alloc(sizeof(*mmu));
 	struct primary_notifier n = {notify_get,     notify_put, notify_begin, notify_end,
 				     notify_content, notify_age, notify_young, mmu};
 	int r = -ENOMEM;
@@ -107,7 +108,7 @@ no_slots:
 	tree_fini(mmu);
 no_tree:
 	locks_fini(mmu);
-	free(mmu);
+	pagemem_free(mmu, sizeof(*mmu));
 	return r;
 }
 
@@ -162,7 +163,7 @@ static void mmu_destroy(struct mmu *mmu)
 	tokens_fini(mmu);
 	attr_fini(mmu);
 	locks_fini(mmu);
-	free(mmu);
+	pagemem_free(mmu, sizeof(*mmu));
 }
 
 void mmu_token_put(struct mmu *mmu)
@@ -193,12 +194,17 @@ void mmu_put(struct mmu *mmu)
 
 void mmu_get_stats(struct mmu *mmu, struct mmu_stats *out)
 {
-	out->pages_4k = sync_load(&mmu->pages[LEVEL_4K]);
-	out->pages_2m = sync_load(&mmu->pages[LEVEL_2M]);
-	out->pages_1g = sync_load(&mmu->pages[LEVEL_1G]);
-	out->remote_flushes = sync_load(&mmu->stat_flushes);
-	out->invalidations = sync_load(&mmu->stat_invalidations);
-	out->table_bytes = sync_load(&mmu->ntables) * sizeof(struct table);
+	out->pages_4k = sync_load(&mmu->stat.pages[LEVEL_4K - LEVEL_4K]);
+	out->pages_2m = sync_load(&mmu->stat.pages[LEVEL_2M - LEVEL_4K]);
+	out->pages_1g = sync_load(&mmu->stat.pages[LEVEL_1G - LEVEL_4K]);
+	out->remote_flushes = sync_load(&mmu->stat.remote_flushes);
+	out->invalidations = sync_load(&mmu->stat.invalidations);
+	out->table_bytes = sync_load(&mmu->stat.tables) * sizeof(struct table);
+}
+
+struct statpage_vm *mmu_stat_page(struct mmu *mmu)
+{
+	return &mmu->stat;
 }
 
 /* ------------------------------------------------------------------ copies */

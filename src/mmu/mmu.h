@@ -16,6 +16,7 @@
 #ifndef MMU_MMU_H
 #define MMU_MMU_H
 
+#include "base/statpage.h"
 #include "base/types.h"
 #include "primary/primary.h"
 #include "mmu/tlb.h"
@@ -82,7 +83,9 @@ struct mmu_vcpu {
 	u32 index;
 	struct mmu_ring ring;
 	bool fault_private; /* the access that ended in an error was one to private memory */
-	u64 stat_faults, stat_mmio_cached; /* statistics, this thread only */
+	struct statpage_faults *stat; /* counted by this thread only: own_stat, or where
+					 the embedder moves it after mmu_vcpu_init() */
+	struct statpage_faults own_stat;
 	const struct mmu_vcpu_ops *ops;
 	struct tree_cache tables; /* kept from fault to fault; this thread only */
 	struct mmu_vcpu *next; /* in mmu->vcpus */
@@ -270,5 +273,7 @@ struct mmu_stats {
 	u64 remote_flushes, invalidations, table_bytes;
 };
 void mmu_get_stats(struct mmu *mmu, struct mmu_stats *out);
+/* The page these are counted in, as long as the mmu lives; the VM may map another under it. */
+struct statpage_vm *mmu_stat_page(struct mmu *mmu);
 
 #endif

@@ -20,7 +20,7 @@ static struct table *table_alloc(struct mmu *mmu)
 	if (!t)
 		return NULL;
 	memset(t, 0, sizeof(*t));
-	sync_add(&mmu->ntables, 1);
+	sync_add(&mmu->stat.tables, 1);
 	return t;
 }
 
@@ -34,8 +34,8 @@ int tree_init(struct mmu *mmu)
 void tree_fini(struct mmu *mmu)
 {
 	for (int l = LEVEL_4K; l <= LEVEL_1G; l++)
-		assert(!mmu->pages[l]);
-	assert(mmu->ntables == 1);
+		assert(!mmu->stat.pages[l - LEVEL_4K]);
+	assert(mmu->stat.tables == 1);
 	free(mmu->root);
 }
 
@@ -74,7 +74,7 @@ void tree_cache_drop(struct mmu *mmu, struct tree_cache *c)
 {
 	while (c->n) {
 		free(cache_take(c));
-		sync_sub(&mmu->ntables, 1);
+		sync_sub(&mmu->stat.tables, 1);
 	}
 }
 
@@ -89,7 +89,7 @@ void tree_free_flush(struct mmu *mmu, struct tree_free *f)
 		struct table *t = f->head;
 
 		f->head = t->next;
-		sync_sub(&mmu->ntables, 1);
+		sync_sub(&mmu->stat.tables, 1);
 		sync_rcu_call(&t->rcu, table_free_rcu);
 	}
 }
@@ -106,9 +106,9 @@ static void spte_changed(struct mmu *mmu, int level, u64 old, u64 new_)
 	if (spte_leaf(new_))
 		assert(spte_level(new_) == level && level <= LEVEL_1G);
 	if (spte_leaf(old) && !spte_leaf(new_))
-		sync_sub(&mmu->pages[level], 1);
+		sync_sub(&mmu->stat.pages[level - LEVEL_4K], 1);
 	if (!spte_leaf(old) && spte_leaf(new_))
-		sync_add(&mmu->pages[level], 1);
+		sync_add(&mmu->stat.pages[level - LEVEL_4K], 1);
 	/*
 	 * What the leaf learnt and no longer says goes back: before whoever zaps it lets the page
 	 * go, and before whoever harvests or ages it relies on the page's own marks.

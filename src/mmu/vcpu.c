@@ -37,6 +37,7 @@ static void answer(struct mmu_vcpu *v)
 	if (req & MMU_REQ_CODE)
 		v->code_epoch++;
 	v->epoch++;
+	v->stat->tlb_flush++;
 	sync_add(&v->nr_answers, 1); /* full fence: after it the tree is read anew */
 	mmu_wake_waiters(v->mmu);
 }
@@ -72,6 +73,7 @@ int mmu_vcpu_init(struct mmu *mmu, struct mmu_vcpu *v, u32 index, void *owner,
 	v->owner = owner;
 	v->ops = ops;
 	v->index = index;
+	v->stat = &v->own_stat;
 	v->journal_full = true;
 	tlb_drop_all(v);
 	mmu_get(mmu);
@@ -145,7 +147,7 @@ void mmu_flush_vcpus(struct mmu *mmu, struct mmu_vcpu *self, u32 req)
 	}
 	rwlock_read_unlock(&mmu->vcpus_lock);
 	mutex_unlock(&mmu->flush_lock);
-	sync_add(&mmu->stat_flushes, 1);
+	sync_add(&mmu->stat.remote_flushes, 1);
 }
 
 u64 mmu_zap_mark(struct mmu *mmu, bool zapped)

@@ -213,6 +213,7 @@ static int env_hypercall(void *owner, struct cpu *c)
 	u64 nr = cpu_long(c) ? c->reg[RAX] : (u32)c->reg[RAX];
 	s64 r = KVM_HC_ERROR_ENOSYS;
 
+	c->stat.hypercalls++;
 	if (c->cpl)
 		r = KVM_HC_ERROR_EPERM;
 	else if (nr == KVM_HC_VAPIC_POLL_IRQ)

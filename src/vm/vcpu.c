@@ -113,6 +113,7 @@ static bool has_work(struct vcpu *v)
 static void block(struct vcpu *v)
 {
 	pv_sleep(v);
+	v->cpu->stat.state = STATPAGE_HALTED;
 	for (;;) {
 		u32 seq = sync_load(&v->wake_seq);
 
@@ -124,6 +125,7 @@ static void block(struct vcpu *v)
 	}
 	sync_store(&v->asleep, 0);
 	pv_wake(v);
+	v->cpu->stat.state = STATPAGE_RUN;
 	mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_EVENT);
 }
 
@@ -158,7 +160,7 @@ static int after_run(struct vcpu *v)
 {
 	struct cpu *c = v->cpu;
 
-	v->stat_exits++;
+	c->stat.run_exits++;
 	switch (c->exit.reason) {
 	case CPU_EXIT_NONE:
 	case CPU_EXIT_REQUEST:
@@ -171,17 +173,23 @@ static int after_run(struct vcpu *v)
 		return c->exit.memory.error;
 	case CPU_EXIT_HLT:
 		c->halted = false;
-		v->stat_halt_exits++;
+		c->stat.halt_exits++;
 		if (!v->lapic)
 			return 0;
 		v->mp_state = KVM_MP_STATE_HALTED;
 		return 1;
 	case CPU_EXIT_IRQ_WINDOW:
-		v->stat_irq_window++;
+		c->stat.irq_window_exits++;
 		return 0;
 	default:
 		return 0;
 	}
+}
+
+static void wake_from_halt(struct vcpu *v)
+{
+	v->mp_state = KVM_MP_STATE_RUNNABLE;
+	v->cpu->stat.halt_wakeup++;
 }
 
 static int run_loop(struct vcpu *v)
@@ -204,7 +212,7 @@ static int run_loop(struct vcpu *v)
 		if (v->mp_state != KVM_MP_STATE_RUNNABLE) {
 			block(v);
 			if (v->mp_state == KVM_MP_STATE_HALTED && has_work(v))
-				v->mp_state = KVM_MP_STATE_RUNNABLE;
+				wake_from_halt(v);
 			r = 1;
 			continue;
 		}
@@ -227,6 +235,8 @@ int vcpu_run(struct vcpu *v)
 	v->cpu->code_trusted = false;
 	v->leave_soon = v->immediate_exit && __atomic_load_n(v->immediate_exit, __ATOMIC_RELAXED);
 	sync_store(&v->tid, (int)syscall(SYS_gettid));
+	v->cpu->stat.tid = (u32)v->tid;
+	v->cpu->stat.state = STATPAGE_RUN;
 	signals_run_begin(v, v->has_sigmask ? &v->sigmask : NULL);
 	if (v->leave_soon)
 		mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_SIGNAL);
@@ -234,9 +244,11 @@ int vcpu_run(struct vcpu *v)
 	r = run_loop(v);
 	pv_run_end(v);
 	if (r == -EINTR)
-		v->stat_signal_exits++;
+		v->cpu->stat.signal_exits++;
 	signals_run_end(v);
 	sync_store(&v->tid, 0);
+	v->cpu->stat.state = STATPAGE_VMM;
+	v->cpu->stat.tid = 0;
 	v->leave_soon = false;
 	return r;
 }

@@ -14,6 +14,7 @@
 #include "vm/irq.h"
 #include "vm/msr_filter.h"
 #include "vm/pv.h"
+#include "vm/statpage.h"
 
 static u64 now_ns(void)
 {
@@ -108,6 +109,7 @@ int vm_create(u32 type, struct vm **out)
 		primary_linux_ops.destroy(primary);
 		goto out_free;
 	}
+	statpage_create(vm);
 	r = vm_irq_create(vm);
 	if (r)
 		goto out_mmu;
@@ -119,6 +121,7 @@ int vm_create(u32 type, struct vm **out)
 out_irq:
 	vm_irq_destroy(vm);
 out_mmu:
+	statpage_destroy(vm);
 	mmu_put(vm->mmu);
 out_free:
 	mutex_destroy(&vm->clock.lock);
@@ -153,6 +156,7 @@ void vm_put(struct vm *vm)
 		vcpu_destroy(vm->vcpu[i]);
 	if (vm->irqchip)
 		irqchip_destroy(vm->irqchip);
+	statpage_destroy(vm);
 	mmu_put(vm->mmu);
 	msr_filter_free(vm->msr_filter);
 	mutex_destroy(&vm->clock.lock);
@@ -209,6 +213,7 @@ static int create_vcpu_locked(struct vm *vm, u32 id, struct vcpu **out)
 	/* An application processor waits for INIT and SIPI where the APIC is here to bring them. */
 	v->mp_state = v->lapic && id != vm->bsp_id ? KVM_MP_STATE_UNINITIALIZED
 						   : KVM_MP_STATE_RUNNABLE;
+	statpage_add_vcpu(vm, v);
 	vm->vcpu[vm->nvcpus] = v;
 	sync_store_release(&vm->nvcpus, vm->nvcpus + 1);
 	vm_get(vm);

@@ -76,7 +76,6 @@ struct vcpu {
 	bool leave_soon;      /* immediate_exit was set when this run began */
 	u8 *coalesced_ring;   /* abi/'s page, shared by the VM's vCPUs */
 	void *abi;	      /* abi/'s own */
-	u64 stat_exits, stat_signal_exits, stat_halt_exits, stat_irq_window;
 };
 
 struct vm {
@@ -107,6 +106,12 @@ struct vm {
 	u32 dirty_ring_size; /* bytes, 0: dirty logs */
 	bool hide_platform_info; /* KVM_CAP_MSR_PLATFORM_INFO switched off */
 	struct msr_filter *msr_filter; /* vm/msr_filter.c; RCU */
+	struct {
+		int fd;	    /* -1: nobody sees the counters */
+		u64 ino;    /* of fd */
+		u8 *map;    /* pages not yet under what they count */
+		u32 moved;  /* pages that are, the first ones */
+	} stat; /* vm/statpage.c; guarded by lock */
 };
 
 /* 0 or KVM's errno. */

@@ -103,7 +103,7 @@ static inline bool flow_pending(const struct cpu *c)
 static inline const struct op *flow_enter(struct cpu *c, struct block *b)
 {
 	c->block = b;
-	c->stat_insns += b->nops;
+	c->stat.instructions += b->nops;
 	return b->op;
 }
 

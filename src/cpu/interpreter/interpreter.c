@@ -17,6 +17,8 @@ const struct op *op_leave(struct cpu *c, u64 rip)
 
 const struct op *op_leave_next(struct cpu *c, const struct op *o)
 {
+	op_uncount(c, o);
+	c->stat.instructions++;
 	return op_leave(c, op_next_rip(c, o));
 }
 

@@ -82,6 +82,19 @@ static inline u64 op_next_rip(const struct cpu *c, const struct op *o)
 	return c->block->rip + o->off + o->len;
 }
 
+/* Leaving at an op of c->block that was not executed, nor were those after it: not counted. */
+static inline void op_uncount(struct cpu *c, const struct op *o)
+{
+	const struct block *b = c->block;
+	u64 i = (u64)(o - b->op);
+
+	/* A copy of an op (lock.c) is found by its place. */
+	if (i > b->nops)
+		for (i = 0; i < b->nops && b->op[i].off != o->off; i++)
+			;
+	c->stat.instructions -= b->nops - i;
+}
+
 #define R8(c, o)  (*(u8 *)((char *)(c) + (o)))
 #define R16(c, o) (*(u16 *)((char *)(c) + (o)))
 #define R32(c, o) (*(u32 *)((char *)(c) + (o)))

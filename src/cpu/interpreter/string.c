@@ -321,7 +321,7 @@ static HANDLER(string_rep)
 		if (n == count || !goes_on(c, o))
 			break;
 		if (flow_pending(c) || (c->block->key & BLOCK_KEY_STEP))
-			return op_leave(c, op_rip(c, o));
+			return op_uncount(c, o), op_leave(c, op_rip(c, o));
 		/* A page fault finds the flags from before it all (SDM vol. 2, REP). */
 		c->af = before;
 	}

@@ -29,7 +29,7 @@ static void tlb_clear(struct cpu *c)
 
 struct cpu *fake_create(void)
 {
-	struct cpu *c = aligned_alloc(64, ALIGN_UP(sizeof(*c), 64));
+	struct cpu *c = aligned_alloc(PAGE_SIZE, ALIGN_UP(sizeof(*c), PAGE_SIZE));
 	void *p = mmap((void *)FAKE_BASE, FAKE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 

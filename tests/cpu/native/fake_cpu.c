@@ -24,7 +24,7 @@ static struct {
 
 struct cpu *fake_cpu_create(void)
 {
-	struct cpu *c = aligned_alloc(64, ALIGN_UP(sizeof(*c), 64));
+	struct cpu *c = aligned_alloc(PAGE_SIZE, ALIGN_UP(sizeof(*c), PAGE_SIZE));
 
 	if (!c)
 		abort();

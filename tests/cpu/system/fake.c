@@ -179,7 +179,7 @@ void fake_reset(void)
 	free(fake.c);
 	memset(&fake, 0, sizeof(fake));
 	fake.mem = calloc(1, FAKE_MEM);
-	fake.c = aligned_alloc(64, ALIGN_UP(sizeof(struct cpu), 64));
+	fake.c = aligned_alloc(PAGE_SIZE, ALIGN_UP(sizeof(struct cpu), PAGE_SIZE));
 	assert_non_null(fake.mem);
 	assert_non_null(fake.c);
 	memset(fake.c, 0, sizeof(*fake.c));

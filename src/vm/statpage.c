@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/* vm/statpage.c: see statpage.h. Raw system calls: nothing here is seen by our interposition. */
+#include "vm/statpage.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+#include "sync/atomic.h"
+#include "vm/eventfd.h"
+
+#define FILE_SIZE ((1 + VM_MAX_VCPUS) * PAGE_SIZE)
+
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010 /* linux/fcntl.h, since 5.1 */
+#endif
+
+static u64 boottime_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
+}
+
+/* Page `n` of the mapping moves to `at`, with what is there now as its contents. */
+static bool move_page(struct vm *vm, u32 n, void *at)
+{
+	u8 *page = vm->stat.map + n * PAGE_SIZE;
+
+	memcpy(page, at, PAGE_SIZE);
+	return (void *)syscall(SYS_mremap, page, PAGE_SIZE, PAGE_SIZE,
+			       MREMAP_MAYMOVE | MREMAP_FIXED, at) == at;
+}
+
+static void drop_map(struct vm *vm)
+{
+	u64 moved = vm->stat.moved * PAGE_SIZE;
+
+	/* What was moved left holes, which may have become somebody else's memory. */
+	if (vm->stat.map)
+		syscall(SYS_munmap, vm->stat.map + moved, FILE_SIZE - moved);
+	vm->stat.map = NULL;
+}
+
+/* The memfd, all of it mapped. The seals let no other mapping write, and no one shrink it. */
+static bool make_file(struct vm *vm)
+{
+	int fd = (int)syscall(SYS_memfd_create, STATPAGE_MEMFD, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct stat st;
+	void *map;
+
+	vm->stat.fd = -1;
+	if (fd < 0)
+		return false;
+	fd = eventfd_renumber(fd);
+	map = MAP_FAILED;
+	if (!syscall(SYS_ftruncate, fd, FILE_SIZE) && !syscall(SYS_fstat, fd, &st))
+		map = (void *)syscall(SYS_mmap, NULL, FILE_SIZE, PROT_READ | PROT_WRITE,
+				      MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED) {
+		syscall(SYS_close, fd);
+		return false;
+	}
+	syscall(SYS_fcntl, fd, F_ADD_SEALS,
+		F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+	vm->stat.fd = fd;
+	vm->stat.ino = st.st_ino;
+	vm->stat.map = map;
+	return true;
+}
+
+void statpage_create(struct vm *vm)
+{
+	struct statpage_vm *s = mmu_stat_page(vm->mmu);
+
+	s->version = STATPAGE_VERSION;
+	s->pid = vm->pid;
+	s->created = boottime_ns();
+	if (!make_file(vm))
+		return;
+	if (!move_page(vm, 0, s)) {
+		statpage_destroy(vm);
+		return;
+	}
+	vm->stat.moved = 1;
+	sync_store_release(&s->magic, STATPAGE_MAGIC);
+}
+
+void statpage_add_vcpu(struct vm *vm, struct vcpu *v)
+{
+	struct statpage_vm *s = mmu_stat_page(vm->mmu);
+
+	v->cpu->stat.id = v->id;
+	if (!vm->stat.map || !move_page(vm, 1 + v->index, &v->cpu->stat))
+		return;
+	vm->stat.moved = 2 + v->index;
+	sync_store_release(&s->nvcpus, v->index + 1);
+}
+
+void statpage_destroy(struct vm *vm)
+{
+	struct stat st;
+
+	drop_map(vm);
+	/* The VMM may have closed the number and have made it its own since. */
+	if (vm->stat.fd >= 0 && !syscall(SYS_fstat, vm->stat.fd, &st) && st.st_ino == vm->stat.ino)
+		syscall(SYS_close, vm->stat.fd);
+	vm->stat.fd = -1;
+}
