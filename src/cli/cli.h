@@ -22,6 +22,7 @@ enum cli_status {
 int cli_run(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_explore(int argc, char **argv);
+int cli_stat(int argc, char **argv);
 
 /* Where libuserkvm.so is; 0 or -ENOENT. */
 int library_find(char *path, size_t size);

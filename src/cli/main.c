@@ -18,6 +18,7 @@ static const struct subcommand {
 	{"run", cli_run},
 	{"doctor", cli_doctor},
 	{"explore", cli_explore},
+	{"stat", cli_stat},
 };
 
 static const char doc[] =
@@ -27,11 +28,13 @@ static const char doc[] =
 	"  run COMMAND...   run COMMAND, and what it starts, with /dev/kvm\n"
 	"  doctor           say what this machine offers and what userkvm would do\n"
 	"  explore          run the guest-memory code through its interleavings\n"
+	"  stat [PID]       show what running VMs do: exits, faults, interrupts, memory\n"
 	"\n"
 	"Examples:\n"
 	"  userkvm run qemu-system-x86_64 -accel kvm -M microvm -kernel vmlinuz -nographic\n"
 	"  userkvm run -- stress-ng --kvm 2 -t 10\n"
 	"  userkvm doctor\n"
+	"  userkvm stat --once\n"
 	"\n"
 	"`userkvm COMMAND --help' says more about each. userkvm is for guests you trust: guest "
 	"and "

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* cli/stat_print.c: the counters as a table and as JSON, and their names. */
+#include <inttypes.h>
+#include <linux/kvm.h>
+#include <string.h>
+#include "cli/stat.h"
+
+#define COUNTER(name, field)                                                                   \
+	static u64 get_##name(const struct statpage_vcpu *s)                                   \
+	{                                                                                      \
+		return s->field;                                                               \
+	}
+COUNTER(io_exits, io_exits)
+COUNTER(io_in_vm, io_in_vm)
+COUNTER(mmio_exits, mmio_exits)
+COUNTER(mmio_in_vm, mmio_in_vm)
+COUNTER(halt_exits, halt_exits)
+COUNTER(halt_wakeup, halt_wakeup)
+COUNTER(signal_exits, signal_exits)
+COUNTER(irq_window_exits, irq_window_exits)
+COUNTER(pf_taken, faults.pf_taken)
+COUNTER(pf_fixed, faults.pf_fixed)
+COUNTER(tlb_flush, faults.tlb_flush)
+COUNTER(irq_injections, irq_injections)
+COUNTER(nmi_injections, nmi_injections)
+COUNTER(exceptions, exceptions)
+COUNTER(hypercalls, hypercalls)
+COUNTER(tlb_misses, tlb_misses)
+COUNTER(instructions, instructions)
+
+const struct stat_counter stat_counters[] = {
+	{"exits", "EXITS", 10, statpage_exits},
+	{"io_exits", "IO", 9, get_io_exits},
+	{"io_in_vm", NULL, 0, get_io_in_vm},
+	{"mmio_exits", "MMIO", 9, get_mmio_exits},
+	{"mmio_in_vm", "IN-VM", 9, get_mmio_in_vm},
+	{"halt_exits", "HALTS", 8, get_halt_exits},
+	{"halt_wakeup", NULL, 0, get_halt_wakeup},
+	{"irq_window_exits", NULL, 0, get_irq_window_exits},
+	{"pf_taken", "FAULTS", 8, get_pf_taken},
+	{"pf_fixed", NULL, 0, get_pf_fixed},
+	{"tlb_flush", NULL, 0, get_tlb_flush},
+	{"irq_injections", "IRQS", 8, get_irq_injections},
+	{"nmi_injections", NULL, 0, get_nmi_injections},
+	{"exceptions", "EXCEPT", 8, get_exceptions},
+	{"hypercalls", NULL, 0, get_hypercalls},
+	{"tlb_misses", NULL, 0, get_tlb_misses},
+	{"instructions", "INSNS", 15, get_instructions},
+	{"signal_exits", "SIGNAL", 8, get_signal_exits},
+};
+const unsigned stat_ncounters = sizeof(stat_counters) / sizeof(stat_counters[0]);
+
+const char *stat_state_name(u32 state)
+{
+	static const char *const names[] = {"vmm", "guest", "halted"};
+
+	return state < sizeof(names) / sizeof(names[0]) ? names[state] : "?";
+}
+
+const char *stat_exit_name(unsigned reason)
+{
+	static const char *const names[] = {
+		[KVM_EXIT_UNKNOWN] = "unknown",
+		[KVM_EXIT_IO] = "io",
+		[KVM_EXIT_HYPERCALL] = "hypercall",
+		[KVM_EXIT_DEBUG] = "debug",
+		[KVM_EXIT_HLT] = "hlt",
+		[KVM_EXIT_MMIO] = "mmio",
+		[KVM_EXIT_IRQ_WINDOW_OPEN] = "irq_window_open",
+		[KVM_EXIT_SHUTDOWN] = "shutdown",
+		[KVM_EXIT_FAIL_ENTRY] = "fail_entry",
+		[KVM_EXIT_INTR] = "intr",
+		[KVM_EXIT_SET_TPR] = "set_tpr",
+		[KVM_EXIT_INTERNAL_ERROR] = "internal_error",
+		[KVM_EXIT_SYSTEM_EVENT] = "system_event",
+		[KVM_EXIT_IOAPIC_EOI] = "ioapic_eoi",
+		[KVM_EXIT_X86_RDMSR] = "x86_rdmsr",
+		[KVM_EXIT_X86_WRMSR] = "x86_wrmsr",
+		[KVM_EXIT_DIRTY_RING_FULL] = "dirty_ring_full",
+		[39] = "memory_fault", /* newer than this machine's headers may be */
+	};
+
+	return reason < sizeof(names) / sizeof(names[0]) ? names[reason] : NULL;
+}
+
+const char *stat_bytes(u64 bytes, char *buf, size_t size)
+{
+	static const char *const units[] = {"KiB", "MiB", "GiB", "TiB"};
+	double n = (double)bytes / 1024;
+	unsigned u = 0;
+
+	while (n >= 1024 && u < 3) {
+		n /= 1024;
+		u++;
+	}
+	snprintf(buf, size, "%.1f %s", n, units[u]);
+	return buf;
+}
+
+u64 stat_mapped_bytes(const struct statpage_vm *vm)
+{
+	return vm->pages[0] * PAGE_SIZE + vm->pages[1] * PAGE_SIZE * 512 +
+	       vm->pages[2] * PAGE_SIZE * 512 * 512;
+}
+
+/* ------------------------------------------------------------------ the table */
+
+static void print_head(FILE *f, const struct stat_vm *v)
+{
+	const struct statpage_vm *m = v->vm;
+	char slots[32], mapped[32];
+
+	fprintf(f, "%s, pid %d: %u vCPU%s, %.1f s old\n", v->name, v->pid, m->nvcpus,
+		m->nvcpus == 1 ? "" : "s", (double)(v->read_at - m->created) / 1e9);
+	fprintf(f,
+		"memory: %s in %" PRIu64 " slots; mapped %s (%" PRIu64 " of 4 KiB, %" PRIu64
+		" of 2 MiB, %" PRIu64 " of 1 GiB); %" PRIu64 " tables, %" PRIu64
+		" invalidations, %" PRIu64 " flushes\n",
+		stat_bytes(m->memslot_bytes, slots, sizeof(slots)), m->memslots,
+		stat_bytes(stat_mapped_bytes(m), mapped, sizeof(mapped)), m->pages[0],
+		m->pages[1], m->pages[2], m->tables, m->invalidations, m->remote_flushes);
+}
+
+static void print_vcpus(FILE *f, const struct stat_vm *v)
+{
+	u64 sum;
+
+	fprintf(f, "%5s %-7s", "VCPU", "STATE");
+	for (unsigned k = 0; k < stat_ncounters; k++) {
+		if (stat_counters[k].title)
+			fprintf(f, " %*s", stat_counters[k].width, stat_counters[k].title);
+	}
+	for (u32 i = 0; i < v->vm->nvcpus; i++) {
+		fprintf(f, "\n%5u %-7s", v->vcpu[i].id, stat_state_name(v->vcpu[i].state));
+		for (unsigned k = 0; k < stat_ncounters; k++) {
+			if (stat_counters[k].title)
+				fprintf(f, " %*" PRIu64, stat_counters[k].width,
+					stat_counters[k].get(&v->vcpu[i]));
+		}
+	}
+	fprintf(f, "\n%5s %-7s", "all", "");
+	for (unsigned k = 0; k < stat_ncounters; k++) {
+		if (!stat_counters[k].title)
+			continue;
+		sum = 0;
+		for (u32 i = 0; i < v->vm->nvcpus; i++)
+			sum += stat_counters[k].get(&v->vcpu[i]);
+		fprintf(f, " %*" PRIu64, stat_counters[k].width, sum);
+	}
+	fputc('\n', f);
+}
+
+/* What KVM_RUN returned with, over all vCPUs. */
+static void print_reasons(FILE *f, const struct stat_vm *v)
+{
+	const char *before = "to the VMM: ";
+
+	for (unsigned r = 0; r < STATPAGE_USER_EXITS; r++) {
+		u64 sum = 0;
+
+		for (u32 i = 0; i < v->vm->nvcpus; i++)
+			sum += v->vcpu[i].user_exits[r];
+		if (!sum)
+			continue;
+		if (stat_exit_name(r))
+			fprintf(f, "%s%s %" PRIu64, before, stat_exit_name(r), sum);
+		else
+			fprintf(f, "%sexit_%u %" PRIu64, before, r, sum);
+		before = ", ";
+	}
+	if (before[0] == ',')
+		fputc('\n', f);
+}
+
+void stat_print_table(FILE *f, const struct stat_vms *vms)
+{
+	for (unsigned i = 0; i < vms->n; i++) {
+		if (i)
+			fputc('\n', f);
+		print_head(f, &vms->vm[i]);
+		print_vcpus(f, &vms->vm[i]);
+		print_reasons(f, &vms->vm[i]);
+	}
+}
+
+/* ------------------------------------------------------------------ JSON */
+
+/* A program's name may hold any byte: what is not plain ASCII goes as an escape. */
+static void json_string(FILE *f, const char *s)
+{
+	fputc('"', f);
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c == '"' || c == '\\' || c < 0x20 || c > 0x7e)
+			fprintf(f, "\\u%04x", c);
+		else
+			fputc(c, f);
+	}
+	fputc('"', f);
+}
+
+static void json_vcpu(FILE *f, const struct statpage_vcpu *s)
+{
+	const char *comma = "";
+
+	fprintf(f, "{\"id\": %u, \"state\": \"%s\", \"tid\": %u", s->id, stat_state_name(s->state),
+		s->tid);
+	for (unsigned k = 0; k < stat_ncounters; k++)
+		fprintf(f, ", \"%s\": %" PRIu64, stat_counters[k].name, stat_counters[k].get(s));
+	fprintf(f, ", \"user_exits\": {");
+	for (unsigned r = 0; r < STATPAGE_USER_EXITS; r++) {
+		if (!s->user_exits[r])
+			continue;
+		if (stat_exit_name(r))
+			fprintf(f, "%s\"%s\": %" PRIu64, comma, stat_exit_name(r), s->user_exits[r]);
+		else
+			fprintf(f, "%s\"exit_%u\": %" PRIu64, comma, r, s->user_exits[r]);
+		comma = ", ";
+	}
+	fprintf(f, "}}");
+}
+
+static void json_vm(FILE *f, const struct stat_vm *v)
+{
+	const struct statpage_vm *m = v->vm;
+
+	fprintf(f, "{\"pid\": %d, \"name\": ", v->pid);
+	json_string(f, v->name);
+	fprintf(f, ", \"age_ns\": %" PRIu64, v->read_at - m->created);
+	fprintf(f,
+		", \"memory\": {\"memslots\": %" PRIu64 ", \"memslot_bytes\": %" PRIu64
+		", \"pages_4k\": %" PRIu64 ", \"pages_2m\": %" PRIu64 ", \"pages_1g\": %" PRIu64
+		", \"mapped_bytes\": %" PRIu64 ", \"tables\": %" PRIu64
+		", \"invalidations\": %" PRIu64 ", \"remote_tlb_flush\": %" PRIu64 "}",
+		m->memslots, m->memslot_bytes, m->pages[0], m->pages[1], m->pages[2],
+		stat_mapped_bytes(m), m->tables, m->invalidations, m->remote_flushes);
+	fprintf(f, ",\n   \"vcpus\": [");
+	for (u32 i = 0; i < m->nvcpus; i++) {
+		fputs(i ? ",\n    " : "\n    ", f);
+		json_vcpu(f, &v->vcpu[i]);
+	}
+	fprintf(f, "]}");
+}
+
+void stat_print_json(FILE *f, const struct stat_vms *vms)
+{
+	fprintf(f, "{\"version\": %d, \"vms\": [", STATPAGE_VERSION);
+	for (unsigned i = 0; i < vms->n; i++) {
+		fputs(i ? ",\n  " : "\n  ", f);
+		json_vm(f, &vms->vm[i]);
+	}
+	fprintf(f, "]}\n");
+}
