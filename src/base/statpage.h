@@ -24,6 +24,7 @@
 #define STATPAGE_MEMFD	 "userkvm-stat"
 #define STATPAGE_MAGIC	 0x746174736d766b75ULL /* "ukvmstat", little end first */
 #define STATPAGE_VERSION 1
+#define STATPAGE_MAX_VCPUS 4096 /* no file has more of them: a reader need not believe it */
 
 struct statpage_vm {
 	u64 magic;   /* STATPAGE_MAGIC; last to be written, so that a reader never sees half */

@@ -35,6 +35,11 @@ static void read_name(pid_t pid, char *name, size_t size)
 	if (fgets(name, (int)size, f))
 		name[strcspn(name, "\n")] = '\0';
 	fclose(f);
+	/* A program names itself as it likes: nothing of it is for the terminal to obey. */
+	for (; *name; name++) {
+		if (!isprint((unsigned char)*name))
+			*name = '?';
+	}
 }
 
 /* The process's id as it sees it itself: the last of the line, in the innermost namespace. */
@@ -83,11 +88,20 @@ static bool vm_is_gone(const struct stat_vm *v)
 	return !found;
 }
 
+/* Whoever made the file may have written what he likes there. */
+static bool fits_file(const struct stat_vm *v)
+{
+	struct stat st;
+
+	return v->vm->nvcpus <= STATPAGE_MAX_VCPUS && !fstat(v->fd, &st) &&
+	       (u64)st.st_size >= ((u64)v->vm->nvcpus + 1) * PAGE_SIZE;
+}
+
 int stat_read(struct stat_vm *v)
 {
 	u32 before = v->vm->nvcpus;
 
-	if (vm_is_gone(v) || read_page(v->fd, 0, v->vm) || v->vm->nvcpus < before)
+	if (vm_is_gone(v) || read_page(v->fd, 0, v->vm) || v->vm->nvcpus < before || !fits_file(v))
 		return -ESRCH;
 	if (v->vm->nvcpus != before || !v->vcpu) {
 		free(v->vcpu);
@@ -115,11 +129,11 @@ static bool vm_open(struct stat_vm *v, const char *path, int inner)
 {
 	struct stat st;
 
-	v->fd = open(path, O_RDONLY | O_CLOEXEC);
+	v->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (v->fd < 0)
 		return false;
 	v->vm = aligned_alloc(PAGE_SIZE, PAGE_SIZE);
-	if (v->vm && !fstat(v->fd, &st) && !read_page(v->fd, 0, v->vm) &&
+	if (v->vm && !fstat(v->fd, &st) && S_ISREG(st.st_mode) && !read_page(v->fd, 0, v->vm) &&
 	    v->vm->magic == STATPAGE_MAGIC && v->vm->version == STATPAGE_VERSION &&
 	    v->vm->pid == inner) {
 		v->ino = st.st_ino;

@@ -3,6 +3,7 @@
 #include "vm/statpage.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,14 +26,24 @@ static u64 boottime_ns(void)
 	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
 }
 
-/* Page `n` of the mapping moves to `at`, with what is there now as its contents. */
+/*
+ * Page `n` of the mapping moves to `at`, with what is there now as its contents. The kernel may have
+ * taken the page there away when it finds that it cannot (vm.max_map_count): one like it comes back.
+ */
 static bool move_page(struct vm *vm, u32 n, void *at)
 {
 	u8 *page = vm->stat.map + n * PAGE_SIZE;
 
+	_Static_assert(VM_MAX_VCPUS <= STATPAGE_MAX_VCPUS, "readers take them all");
 	memcpy(page, at, PAGE_SIZE);
-	return (void *)syscall(SYS_mremap, page, PAGE_SIZE, PAGE_SIZE,
-			       MREMAP_MAYMOVE | MREMAP_FIXED, at) == at;
+	if ((void *)syscall(SYS_mremap, page, PAGE_SIZE, PAGE_SIZE,
+			    MREMAP_MAYMOVE | MREMAP_FIXED, at) == at)
+		return true;
+	if ((void *)syscall(SYS_mmap, at, PAGE_SIZE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != at)
+		abort(); /* nothing is where the counters were */
+	memcpy(at, page, PAGE_SIZE);
+	return false;
 }
 
 static void drop_map(struct vm *vm)
