@@ -29,6 +29,7 @@ enum sync_defect {
 	DEFECT_END_LOOKS_UP,	     /* end looks for a memslot, and does nothing without one */
 	DEFECT_TOKEN_NO_REF,	     /* a token does not keep the VM's memory alive */
 	DEFECT_LATE_ZAP,	     /* a VM zaps when no invalidation reaches it any more */
+	DEFECT_PIN_WEAK,	     /* a long-term pin holds no reference (in the model itself) */
 	DEFECT_SLOTS_WAIT,	     /* a memslot update waits for invalidations to end */
 	NR_DEFECTS,
 };

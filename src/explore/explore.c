@@ -46,6 +46,7 @@ const char *explore_defect_name(unsigned defect)
 		[DEFECT_END_LOOKS_UP] = "end-looks-up",
 		[DEFECT_TOKEN_NO_REF] = "token-no-ref",
 		[DEFECT_LATE_ZAP] = "late-zap",
+		[DEFECT_PIN_WEAK] = "pin-weak",
 		[DEFECT_SLOTS_WAIT] = "slots-wait",
 	};
 

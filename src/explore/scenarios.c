@@ -106,6 +106,14 @@ static void setup_writeback(void)
 	sched_spawn("writeback", do_writeback, NULL);
 }
 
+static void setup_dax_writeback(void)
+{
+	reset_file();
+	world_create(1, 1, MODEL_FILE_DAX);
+	sched_spawn("vcpu", write_words, NULL);
+	sched_spawn("writeback", do_writeback, NULL);
+}
+
 static void setup_truncate(void)
 {
 	reset_file();
@@ -434,6 +442,10 @@ const struct scenario scenarios[] = {
 	 setup_cache_truncate, check_regrown, {DEFECT_CACHE_KEPT}},
 	{"dax-halted", "a DAX file is truncated under a halted vCPU and its clock page",
 	 setup_dax_halted, check_nothing, {DEFECT_PIN_KEPT, DEFECT_DROP_BY_PFN}},
+	{"dax-writeback", "a vCPU writes while its DAX file is flushed", setup_dax_writeback,
+	 check_file, {DEFECT_NO_FLUSH, DEFECT_NO_SEQUENCE_CHECK}},
+	{"pin", "a page pinned for DMA, and a DAX truncate that must wait for it", setup_pin,
+	 check_nothing, {DEFECT_PIN_WEAK}},
 	{"unbind", "a DAX device goes away while a vCPU writes", setup_unbind, check_nothing,
 	 {DEFECT_MARK_UNHELD, DEFECT_PIN_KEPT, DEFECT_NO_FLUSH}},
 	{"pfnmap", "a vCPU uses memory without reference counts while the VMM unmaps it",

@@ -9,6 +9,7 @@ void own_writes_stay(void *arg);
 
 /* scenarios_pages.c: whose the memory is */
 void setup_unbind(void);
+void setup_pin(void);
 void setup_pfnmap(void);
 void setup_driver(void);
 void setup_swap(void);

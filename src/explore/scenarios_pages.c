@@ -54,6 +54,39 @@ void setup_unbind(void)
 	sched_spawn("unbind", do_unbind, NULL);
 }
 
+/* ------------------------------------------------------------------ a long-term pin */
+
+static bool pinned, unpinned;
+
+/* What DMA would do: the page stays where it is, and in its file, until the end. */
+static void pin_for_dma(void *arg)
+{
+	void *cookie;
+
+	if (primary_model_ops.pin(world.model, WORLD_HVA, PAGE_SIZE, &cookie))
+		return; /* the truncate was faster */
+	pinned = true;
+	sched_point("DMA", cookie);
+	unpinned = true;
+	primary_model_ops.unpin(world.model, cookie);
+}
+
+static void truncate_pinned(void *arg)
+{
+	bool was_pinned = pinned;
+
+	model_truncate(world.model, world.file, 0);
+	SCHED_CHECK(!was_pinned || unpinned, "a DAX truncate ends while a page is pinned");
+}
+
+void setup_pin(void)
+{
+	pinned = unpinned = false;
+	world_create(1, 1, MODEL_FILE_DAX);
+	sched_spawn("dma", pin_for_dma, NULL);
+	sched_spawn("truncate", truncate_pinned, NULL);
+}
+
 /* ------------------------------------------------------------------ VM_PFNMAP */
 
 static void touch_pfnmap(void *arg)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The primary MMU of primary.h over the model. */
 #include "primary/model/internal.h"
+#include "sync/defect.h"
 
 static int fault_in(void *primary, hva_t hva, unsigned flags, bool (*interrupted)(void *arg),
 		    void *arg, struct frame *out)
@@ -81,16 +82,28 @@ static void unpin(void *primary, void *cookie)
 	for (u64 i = 0; i < pin->n; i++) {
 		pin->page[i]->pins--;
 		pin->page[i]->dirty = true;
-		model_page_put(m, pin->page[i]);
+		if (!sync_defect(PIN_WEAK))
+			model_page_put(m, pin->page[i]);
 	}
 	mutex_unlock(&m->pt_lock);
 	sched_free(pin);
 }
 
+/* The reference of a fault becomes the pin's. */
+static void pin_page(struct model *m, struct pin *pin, struct frame *f)
+{
+	mutex_lock(&m->pt_lock);
+	m->held[sched_self() + 1]--;
+	f->page->pins++;
+	pin->page[pin->n++] = f->page;
+	if (sync_defect(PIN_WEAK))
+		model_page_put(m, f->page);
+	mutex_unlock(&m->pt_lock);
+}
+
 static int pin(void *primary, hva_t hva, u64 len, void **cookie)
 {
 	struct pin *pin = sched_calloc(1, sizeof(*pin));
-	struct model *m = primary;
 	struct frame f;
 	int r = 0;
 
@@ -98,11 +111,8 @@ static int pin(void *primary, hva_t hva, u64 len, void **cookie)
 		r = fault_in(primary, hva + off, FAULT_WRITE, NULL, NULL, &f);
 		if (!r && !f.page)
 			r = -EFAULT; /* what has no reference count cannot be pinned */
-		if (!r) {
-			f.page->pins++;
-			m->held[sched_self() + 1]--;
-			pin->page[pin->n++] = f.page;
-		}
+		if (!r)
+			pin_page(primary, pin, &f);
 	}
 	*cookie = pin;
 	if (r)
