@@ -34,8 +34,6 @@ bool abi_fstat(int fd, struct stat *st)
 		abi_stat_device(st);
 		st->st_dev = own.st_dev;
 		st->st_ino = own.st_ino;
-	} else if (f->kind == FILE_GMEM) {
-		gmem_fstat(f, st);
 	} else {
 		/* An anonymous inode: no type, no size. */
 		st->st_mode = 0600;
@@ -65,16 +63,10 @@ int abi_mmap_check(int fd, size_t len, int prot, int flags, off_t off)
 
 	if (!f)
 		return 0;
-	if (!len) { /* the kernel's own EINVAL comes first */
-		file_put(f);
-		return 0;
-	}
 	/* Anonymous inodes are not to be executed; the device's are refused as such. */
 	if ((prot & PROT_EXEC) && f->kind != FILE_SYSTEM)
 		r = -EPERM;
-	else if (f->kind == FILE_GMEM)
-		r = gmem_mmap_check(f, flags);
-	else if (f->kind != FILE_VCPU && !f->mappable)
+	else if (f->kind != FILE_VCPU && f->kind != FILE_FOREIGN)
 		r = -ENODEV;
 	else if (private_ring(f, len, flags, off))
 		r = -EINVAL;
@@ -121,12 +113,6 @@ static const struct {
 	{"ftruncate", EINVAL}, {"fsync", EINVAL},  {"fdatasync", EINVAL},
 };
 
-/* A guest_memfd's mode and owner are fixed; those of the others are nobody's concern. */
-static bool is_setattr(const char *call)
-{
-	return !strcmp(call, "fchmod") || !strcmp(call, "fchown");
-}
-
 bool abi_refuses(int fd, const char *call, long *ret)
 {
 	struct abi_file *f = file_get(fd);
@@ -147,14 +133,9 @@ bool abi_refuses(int fd, const char *call, long *ret)
 		goto out;
 	}
 	if (!stats && !strcmp(call, "lseek")) {
-		/* there is no position to move */
-		*ret = f->kind == FILE_GMEM ? -ESPIPE : 0;
+		*ret = 0; /* there is no position to move */
 		r = true;
 		goto out;
-	}
-	if (f->kind == FILE_GMEM && is_setattr(call)) {
-		*ret = -EINVAL;
-		r = true;
 	}
 	for (i = 0; i < ARRAY_SIZE(refused) && !r; i++) {
 		if (strncmp(call, refused[i].call, strlen(refused[i].call)) != 0)
@@ -170,11 +151,8 @@ out:
 
 bool abi_fallocate(int fd, int mode, off_t off, off_t len, long *ret)
 {
-	struct abi_file *f = file_get(fd);
-
-	if (!f)
+	if (!abi_owns(fd))
 		return false;
-	*ret = f->kind == FILE_GMEM ? gmem_fallocate(f, fd, mode, off, len) : -ENODEV;
-	file_put(f);
+	*ret = -ENODEV;
 	return true;
 }

@@ -48,6 +48,8 @@ const char *explore_defect_name(unsigned defect)
 		[DEFECT_LATE_ZAP] = "late-zap",
 		[DEFECT_PIN_WEAK] = "pin-weak",
 		[DEFECT_SLOTS_WAIT] = "slots-wait",
+		[DEFECT_LOG_OF_OLD_SLOT] = "log-of-old-slot",
+		[DEFECT_ANSWER_TO_ANOTHER] = "answer-to-another",
 	};
 
 	return defect < ARRAY_SIZE(names) ? names[defect] : NULL;

@@ -468,5 +468,9 @@ const struct scenario scenarios[] = {
 	 {DEFECT_NO_FLUSH}},
 	{"log", "a vCPU writes while its dirty log is harvested", setup_log, check_log,
 	 {DEFECT_NO_FLUSH}},
+	{"log-start", "a vCPU writes while its dirty log is switched on", setup_log_start,
+	 check_log_start, {DEFECT_LOG_OF_OLD_SLOT}},
+	{"requests", "a vCPU answers for code while it is asked for a flush", setup_requests,
+	 check_nothing, {DEFECT_ANSWER_TO_ANOTHER, DEFECT_NO_FLUSH}},
 };
 const unsigned nr_scenarios = ARRAY_SIZE(scenarios);

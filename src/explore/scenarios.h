@@ -22,4 +22,9 @@ void setup_rebind(void);
 void setup_teardown(void);
 void setup_monitor(void);
 
+/* scenarios_requests.c: one thing is asked of a vCPU while it does another */
+void setup_log_start(void);
+void check_log_start(void);
+void setup_requests(void);
+
 #endif

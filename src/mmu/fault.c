@@ -26,10 +26,16 @@ static bool leaf_use(struct mmu_vcpu *v, struct memslot *slot, gfn_t gfn, u64 *s
 		/*
 		 * Dirty is set before the log's bit: a harvest that clears the bit first will clear
 		 * dirty after, and wait for this vCPU. The other way round a write could slip
-		 * between the two harvests.
+		 * between the two harvests. And the slot is looked for after it: one that starts to
+		 * log was published before dirty was cleared, so it is found, whatever stood there
+		 * when this walk began.
 		 */
-		if (want & ~old & SPTE_DIRTY)
-			memslot_mark_dirty(v, slot, gfn);
+		if (want & ~old & SPTE_DIRTY) {
+			if (!sync_defect(LOG_OF_OLD_SLOT))
+				slot = memslot_find(v->mmu, gfn);
+			if (slot)
+				memslot_mark_dirty(v, slot, gfn);
+		}
 		return true;
 	}
 }

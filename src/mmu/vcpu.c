@@ -5,8 +5,9 @@
  * A vCPU entering guest mode stores its mode, fences, and looks at its requests. A flush zaps,
  * fences (the request is an atomic or), reads the mode. Of the two one sees the other: either
  * the vCPU finds the request before it uses a translation, or the flush finds it in guest mode and
- * waits for its answer. An answer counted after the zap is an answer to it: the vCPU held no
- * translation at that moment, and what it fills in later comes from the zapped tree.
+ * waits for its answer. A request taken up, and an answer counted, after the zap are an answer to
+ * it: the vCPU holds no translation at that moment, and what it fills in later comes from the zapped
+ * tree.
  */
 #include <stdlib.h>
 #include "mmu/internal.h"
@@ -100,25 +101,31 @@ void mmu_vcpu_fini(struct mmu_vcpu *v)
 
 /* ------------------------------------------------------------------ flushing */
 
-static bool answered(struct mmu_vcpu *v)
+/*
+ * The count alone may have been moved by the answer to a request from before, taken up without ours:
+ * ours must have been taken up, too. Then the vCPU is at a safe point or past one.
+ */
+static bool answered(struct mmu_vcpu *v, u32 req)
 {
-	return sync_load_acquire(&v->mode) == MMU_OUTSIDE ||
-	       sync_load_acquire(&v->nr_answers) != v->answers_before;
+	if (sync_load_acquire(&v->mode) == MMU_OUTSIDE)
+		return true;
+	return sync_load_acquire(&v->nr_answers) != v->answers_before &&
+	       (sync_defect(ANSWER_TO_ANOTHER) || !(sync_load_acquire(&v->requests) & req));
 }
 
-static void wait_for_answer(struct mmu *mmu, struct mmu_vcpu *v)
+static void wait_for_answer(struct mmu *mmu, struct mmu_vcpu *v, u32 req)
 {
 	/* One that runs answers within a block of guest code: look before kicking. */
 	for (int i = 0; i < SYNC_SPINS; i++) {
-		if (answered(v))
+		if (answered(v, req))
 			return;
 		sync_relax();
 	}
 	sync_add(&mmu->nr_waiters, 1);
-	while (!answered(v)) {
+	while (!answered(v, req)) {
 		v->ops->kick(v->owner);
 		mutex_lock(&mmu->wait_lock);
-		if (!answered(v))
+		if (!answered(v, req))
 			waitq_wait_until(&mmu->waitq, &mmu->wait_lock,
 					 sync_now_ns() + FLUSH_REKICK_NS);
 		mutex_unlock(&mmu->wait_lock);
@@ -143,7 +150,7 @@ void mmu_flush_vcpus(struct mmu *mmu, struct mmu_vcpu *self, u32 req)
 	}
 	for (struct mmu_vcpu *v = mmu->vcpus; v; v = v->next) {
 		if (v != self)
-			wait_for_answer(mmu, v);
+			wait_for_answer(mmu, v, req);
 	}
 	rwlock_read_unlock(&mmu->vcpus_lock);
 	mutex_unlock(&mmu->flush_lock);
