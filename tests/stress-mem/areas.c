@@ -2,21 +2,26 @@
 /* Areas of guest memory: their backings, what they hold, and what must be left in the end. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm.h>
+#include <linux/perf_event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "stress.h"
 
 #define RESERVED_AT (64ULL << 30)
+#define FIRST_STAMP 16 /* above those that stamp_file() gives */
 
 struct area areas[MAX_AREAS];
 u32 nareas;
 
 const char *const backing_names[NR_BACKINGS] = {
 	"private anonymous", "shared anonymous", "memfd",  "tmpfs",
-	"shared file",	     "private file",	 "hugetlb"};
+	"shared file",	     "private file",	 "hugetlb", "read-only file",
+	"perf buffer",	     "vvar"};
 
 static int unlinked_file(const char *dir)
 {
@@ -24,6 +29,21 @@ static int unlinked_file(const char *dir)
 
 	if (fd < 0)
 		printf("no file in %s: %s\n", dir, strerror(errno));
+	return fd;
+}
+
+/* Its header page says at SPARSE_WORD where the others begin, and those are zeroes. */
+static int perf_event(void)
+{
+	struct perf_event_attr attr = {.type = PERF_TYPE_SOFTWARE,
+				       .size = sizeof(attr),
+				       .config = PERF_COUNT_SW_DUMMY,
+				       .disabled = 1,
+				       .exclude_kernel = 1};
+	int fd = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+
+	if (fd < 0)
+		printf("no perf event: %s\n", strerror(errno));
 	return fd;
 }
 
@@ -36,34 +56,72 @@ static int open_backing(enum backing backing)
 		return unlinked_file("/dev/shm");
 	case FILE_SHARED:
 	case FILE_PRIVATE:
+	case FILE_READ_ONLY:
 		return unlinked_file(".");
 	case HUGETLB:
 		return memfd_create("stress", MFD_CLOEXEC | MFD_HUGETLB);
+	case PERF:
+		return perf_event();
 	default:
 		return -1;
 	}
 }
 
-static bool has_huge_pages(u64 n)
+/* The same file by a descriptor that cannot write. */
+static int reopen_read_only(int fd)
 {
-	FILE *f = fopen("/proc/sys/vm/nr_hugepages", "r+");
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	MUST(fd >= 0, "%s: %s", path, strerror(errno));
+	return fd;
+}
+
+/* ------------------------------------------------------------------ huge pages */
+
+#define NR_HUGE "/proc/sys/vm/nr_hugepages"
+
+static u64 huge_before, huge_now; /* differ: we took some */
+
+static u64 huge_pages(u64 want)
+{
+	FILE *f = fopen(NR_HUGE, "r+");
 	u64 have = 0;
 
 	if (!f)
-		return false;
-	if (fscanf(f, "%lu", &have) == 1 && have < n) {
-		rewind(f);
-		fprintf(f, "%lu\n", n);
-		fflush(f);
-		rewind(f);
-		if (fscanf(f, "%lu", &have) != 1)
-			have = 0;
-	}
+		return 0;
+	if (want)
+		fprintf(f, "%lu\n", want);
+	rewind(f);
+	if (fscanf(f, "%lu", &have) != 1)
+		have = 0;
 	fclose(f);
-	if (have < n)
-		printf("no huge pages: %lu of %lu\n", have, n);
-	return have >= n;
+	return have;
 }
+
+static bool has_huge_pages(u64 n)
+{
+	huge_before = huge_now = huge_pages(0);
+	if (huge_now < n)
+		huge_now = huge_pages(n);
+	if (huge_now < n)
+		printf("no huge pages: %lu of %lu\n", huge_now, n);
+	return huge_now >= n;
+}
+
+void areas_restore_host(void)
+{
+	FILE *f = huge_now != huge_before ? fopen(NR_HUGE, "w") : NULL;
+
+	if (!f)
+		return;
+	fprintf(f, "%lu\n", huge_before);
+	fclose(f);
+	huge_now = huge_before;
+}
+
+/* ------------------------------------------------------------------ mapping */
 
 /*
  * Far below where the kernel maps what is to lie anywhere: an area has holes for a while, and
@@ -82,23 +140,19 @@ static u8 *reserve(u64 len)
 
 void area_map(struct area *a, u32 first, u32 n)
 {
-	int prot = PROT_READ | PROT_WRITE;
+	int how = MAP_FIXED | (area_is_shared(a) ? MAP_SHARED : MAP_PRIVATE);
 	u8 *at = a->mem + first * PAGE;
 
 	if (a->fd < 0) {
-		call_mmap(at, n * PAGE, prot,
-			  MAP_FIXED | MAP_ANONYMOUS |
-				  (a->backing == SHARED_ANON ? MAP_SHARED : MAP_PRIVATE),
-			  -1, 0);
+		call_mmap(at, n * PAGE, a->prot, how | MAP_ANONYMOUS, -1, 0);
 		return;
 	}
 	/* Neighbours in the file are mapped by one call. */
 	for (u32 i = 0, k; i < n; i = k) {
 		for (k = i + 1; k < n && a->off[first + k] == a->off[first + k - 1] + 1; k++)
 			;
-		call_mmap(at + i * PAGE, (k - i) * PAGE, prot,
-			  MAP_FIXED | (a->backing == FILE_PRIVATE ? MAP_PRIVATE : MAP_SHARED),
-			  a->fd, a->off[first + i] * PAGE);
+		call_mmap(at + i * PAGE, (k - i) * PAGE, a->prot, how, a->map_fd,
+			  a->off[first + i] * PAGE);
 	}
 }
 
@@ -109,6 +163,8 @@ u64 area_fresh(const struct area *a, u32 page)
 	return a->content[a->off[page]];
 }
 
+/* ------------------------------------------------------------------ stamps */
+
 static void write_stamp(u64 *page, u64 stamp)
 {
 	STORE(page[0], stamp);
@@ -116,66 +172,153 @@ static void write_stamp(u64 *page, u64 stamp)
 		STORE(page[w], stamp);
 }
 
-/* The pages' sequences are odd. */
-void area_stamp(struct area *a, u32 first, u32 n)
+static void pwrite_stamp(struct area *a, u32 off, u64 stamp)
 {
-	static u32 last;
-	u32 number = ADD(last, 1) + 1;
+	u64 page[WORDS] = {0};
+
+	write_stamp(page, stamp);
+	MUST(pwrite(a->fd, page, PAGE, (off_t)(off * PAGE)) == (ssize_t)PAGE, "pwrite: %s",
+	     strerror(errno));
+}
+
+/* The pages' sequences are odd. */
+static void stamp(struct area *a, u32 first, u32 n, bool by_file)
+{
+	static u32 last = FIRST_STAMP;
+	u32 number = ADD(last, 1);
 
 	for (u32 p = first; p < first + n; p++) {
-		u64 stamp = stamp_of(a->index, p, number);
+		u64 s = stamp_of(a->index, p, number);
 
-		write_stamp((u64 *)(a->mem + p * PAGE), stamp);
-		STORE(a->pages[p].expected, stamp);
+		if (by_file)
+			pwrite_stamp(a, a->off[p], s);
+		else
+			write_stamp((u64 *)(a->mem + p * PAGE), s);
+		STORE(a->pages[p].expected, s);
 		if (area_is_shared(a))
-			a->content[a->off[p]] = stamp;
+			a->content[a->off[p]] = s;
 	}
+	number = ADD(machine.control->stores, 1) + 1;
+	for (u32 p = first; p < first + n; p++)
+		STORE(a->pages[p].stored, number);
+}
+
+void area_stamp(struct area *a, u32 first, u32 n)
+{
+	stamp(a, first, n, !(a->prot & PROT_WRITE));
+}
+
+void area_stamp_file(struct area *a, u32 first, u32 n)
+{
+	stamp(a, first, n, true);
 }
 
 /* A private file's pages have stamps of their own, which come back when a copy is dropped. */
 static void stamp_file(struct area *a)
 {
-	u64 page[WORDS];
-
 	for (u32 o = 0; o < 2 * a->npages; o++) {
-		memset(page, 0, sizeof(page));
 		a->content[o] = stamp_of(a->index, o % a->npages, 1 + o / a->npages);
-		write_stamp(page, a->content[o]);
-		MUST(pwrite(a->fd, page, PAGE, (off_t)(o * PAGE)) == (ssize_t)PAGE,
-		     "pwrite: %s", strerror(errno));
+		pwrite_stamp(a, o, a->content[o]);
 	}
 }
+
+/* ------------------------------------------------------------------ making them */
+
+/* The kernel's page of the time, or NULL. */
+static u8 *find_vvar(void)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	u64 start = 0, value;
+	char line[512];
+	bool found = false;
+	int fd;
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = strstr(line, "[vvar]") && sscanf(line, "%lx-", &start) == 1;
+	if (f)
+		fclose(f);
+	/* The kernel reads it for us, and says so if it cannot. */
+	fd = memfd_create("vvar", MFD_CLOEXEC);
+	if (found && write(fd, (void *)start, sizeof(value)) != sizeof(value))
+		found = false;
+	close(fd);
+	return found ? (u8 *)start : NULL;
+}
+
+static bool area_open(struct area *a)
+{
+	bool needs_fd = a->backing != PRIVATE_ANON && a->backing != SHARED_ANON && a->backing != VVAR;
+
+	a->fd = a->map_fd = -1;
+	if (a->backing == HUGETLB && !has_huge_pages(4))
+		return false;
+	if (needs_fd) {
+		a->fd = a->map_fd = open_backing(a->backing);
+		if (a->fd < 0)
+			return false;
+		if (a->backing != PERF && ftruncate(a->fd, (off_t)(2 * PAGES * PAGE)))
+			return false;
+	}
+	if (a->backing == FILE_READ_ONLY)
+		a->map_fd = reopen_read_only(a->fd);
+	if (a->backing == VVAR) {
+		a->mem = find_vvar();
+		return a->mem;
+	}
+	a->mem = reserve(PAGES * PAGE);
+	a->park = reserve(PAGES * PAGE);
+	return true;
+}
+
+/* What the guest is told, and what holds from the beginning. */
+static void area_fill(struct area *a)
+{
+	struct garea *g = &machine.control->areas[a->index];
+
+	g->npages = a->npages;
+	if (a->slot_flags & KVM_MEM_READONLY)
+		g->flags |= GAREA_READ_ONLY;
+	if (a->backing == VVAR) {
+		g->flags |= GAREA_UNCHECKED;
+		return;
+	}
+	if (a->backing == FILE_PRIVATE)
+		stamp_file(a);
+	area_map(a, 0, a->npages);
+	if (a->backing != PERF) {
+		area_stamp(a, 0, a->npages);
+		return;
+	}
+	g->flags |= GAREA_SPARSE;
+	a->content[0] = a->pages[0].expected = ((u64 *)a->mem)[SPARSE_WORD];
+}
+
+static const u32 special_pages[NR_BACKINGS] = {[PERF] = 1 + 8, [VVAR] = 1};
 
 bool area_create(enum backing backing)
 {
 	struct area *a = &areas[nareas];
-	u64 len = PAGES * PAGE;
 
 	memset(a, 0, sizeof(*a));
-	a->fd = -1;
-	if (backing == HUGETLB && !has_huge_pages(4))
-		return false;
-	if (backing != PRIVATE_ANON && backing != SHARED_ANON) {
-		a->fd = open_backing(backing);
-		if (a->fd < 0 || ftruncate(a->fd, (off_t)(2 * len)))
-			return false;
-	}
 	a->backing = backing;
 	a->index = nareas;
-	a->npages = PAGES;
-	a->unit = backing == HUGETLB ? PAGES : 1;
-	a->mem = reserve(len);
-	a->park = reserve(len);
+	a->npages = special_pages[backing] ? special_pages[backing] : PAGES;
+	/* Neither a huge page nor a buffer of the kernel's can be changed in part. */
+	a->unit = backing == HUGETLB || special_pages[backing] ? a->npages : 1;
 	a->gpa = GPA_AREAS + nareas * AREA_STRIDE;
 	a->pages = machine.control->pages[nareas];
+	a->prot = PROT_READ;
+	if (backing == FILE_READ_ONLY || special_pages[backing])
+		a->slot_flags = KVM_MEM_READONLY;
+	else
+		a->prot |= PROT_WRITE;
 	pthread_mutex_init(&a->lock, NULL);
 	for (u32 p = 0; p < PAGES; p++)
 		a->off[p] = p;
-	if (backing == FILE_PRIVATE)
-		stamp_file(a);
-	area_map(a, 0, PAGES);
-	area_stamp(a, 0, PAGES);
-	machine_slot(a->index, 0, a->gpa, len, a->mem);
+	if (!area_open(a))
+		return false;
+	area_fill(a);
+	machine_slot(a->index, a->slot_flags, a->gpa, a->npages * PAGE, a->mem);
 	nareas++;
 	return true;
 }
@@ -183,8 +326,12 @@ bool area_create(enum backing backing)
 void area_destroy(struct area *a)
 {
 	machine_slot(a->index, 0, 0, 0, NULL);
+	if (a->backing == VVAR)
+		return;
 	munmap(a->mem, a->npages * PAGE);
 	munmap(a->park, a->npages * PAGE);
+	if (a->map_fd != a->fd)
+		close(a->map_fd);
 	if (a->fd >= 0)
 		close(a->fd);
 }
@@ -197,9 +344,9 @@ static void check_page(struct area *a, u32 p)
 	for (u32 w = 0; w < WORDS; w++) {
 		if (w >= 1 && w < COUNTERS)
 			continue;
-		/* Unseen by who maps it twice, a userfaultfd's page may have been filled by
+		/* Not seen by who maps it twice, a userfaultfd's page may have been filled by
 		 * another. */
-		MUST(page[w] == want || (unseen && !page[w]),
+		MUST(page[w] == want || (weak && !page[w]),
 		     "%s page %u word %u holds %#lx in the end, not %#lx",
 		     backing_names[a->backing], p, w, page[w], want);
 	}
@@ -217,6 +364,8 @@ static void check_page(struct area *a, u32 p)
 
 void area_check(struct area *a)
 {
+	if (special_pages[a->backing])
+		return;
 	for (u32 p = 0; p < a->npages; p++)
 		check_page(a, p);
 }

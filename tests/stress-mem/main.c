@@ -1,15 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * usage: stress_mem [-t SECONDS] [-s SEED] [-v VCPUS] [-u] [-q]
+ * usage: stress_mem [-t SECONDS] [-s SEED] [-v VCPUS] [-o CHANGE,...] [-u] [-w] [-l] [-q]
  *
- *   -t  how long (5)
- *   -s  seed of the guests' accesses and of each thread's changes (from the clock)
- *   -v  vCPUs, 2 to 8 (chosen by the seed)
- *   -u  make the changes by system calls of its own, unseen by a library in between. A
- *       guest may then see old bytes of the same page, but never another's, and nobody's
- *       memory outside the guest is touched.
- *   -q  no progress
+ *   -t  --seconds  how long (5)
+ *   -s  --seed     of the guests' accesses and of each thread's changes (from the clock). What each
+ *                  thread does is a function of it; how threads meet is not.
+ *   -v  --vcpus    2 to 8 (chosen by the seed)
+ *   -o  --ops      only these changes
+ *   -u  --unseen   make the changes by system calls of its own, unseen by a library in between. A
+ *                  guest may then see old bytes of the same page, but never another's, and nobody's
+ *                  memory outside the guest is touched.
+ *   -w  --weak     expect no more than that: for a library in between that does not look
+ *   -l  --log      print each change
+ *   -q  --quiet    no progress
  */
+#include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,45 +26,86 @@
 #define STALL_SECONDS 60
 
 static unsigned seconds = 5, seed, vcpus;
-static bool quiet;
+static bool quiet, fetches;
 static bool stopping;
+static const char *ops;
 static struct changer changers[CHANGERS];
+
+double seconds_now(void)
+{
+	static double start; /* asked for first before there are threads */
+	struct timespec ts;
+	double now;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+	if (start == 0)
+		start = now;
+	return now - start;
+}
 
 void fail(const char *format, ...)
 {
 	va_list ap;
 
+	fprintf(stderr, "the last changes of each thread (begun, ended):\n");
+	for (u32 i = 0; i < CHANGERS; i++)
+		changes_print_log(&changers[i]);
 	fprintf(stderr, "stress_mem: ");
 	va_start(ap, format);
 	vfprintf(stderr, format, ap);
 	va_end(ap);
-	fprintf(stderr, "\nstress_mem: again with: -s %u -v %u%s; doing", seed, vcpus,
-		unseen ? " -u" : "");
-	for (u32 i = 0; i < CHANGERS; i++)
-		fprintf(stderr, "%s %s", i ? "," : "",
-			LOAD(changers[i].doing) ? LOAD(changers[i].doing) : "nothing");
+	fprintf(stderr, "\nstress_mem: again with: -s %u -v %u%s%s%s%s; doing", seed, vcpus,
+		unseen ? " -u" : "", weak ? " -w" : "", ops ? " -o " : "", ops ? ops : "");
+	for (u32 i = 0; i < CHANGERS; i++) {
+		const char *doing = LOAD(changers[i].doing);
+
+		fprintf(stderr, "%s %s", i ? "," : "", doing ? doing : "nothing");
+	}
 	fprintf(stderr, "\n");
+	areas_restore_host();
 	_exit(1);
+}
+
+static unsigned number(const char *s)
+{
+	return (unsigned)strtoul(s, NULL, 10);
 }
 
 static void parse(int argc, char **argv)
 {
+	static const struct option options[] = {
+		{"seconds", required_argument, NULL, 't'}, {"seed", required_argument, NULL, 's'},
+		{"vcpus", required_argument, NULL, 'v'},   {"ops", required_argument, NULL, 'o'},
+		{"unseen", no_argument, NULL, 'u'},	   {"weak", no_argument, NULL, 'w'},
+		{"log", no_argument, NULL, 'l'},	   {"quiet", no_argument, NULL, 'q'},
+		{0},
+	};
 	int o;
 
 	seed = (unsigned)time(NULL);
-	while ((o = getopt(argc, argv, "t:s:v:uq")) != -1) {
+	while ((o = getopt_long(argc, argv, "t:s:v:o:uwlq", options, NULL)) != -1) {
 		switch (o) {
 		case 't':
-			seconds = (unsigned)strtoul(optarg, NULL, 10);
+			seconds = number(optarg);
 			break;
 		case 's':
-			seed = (unsigned)strtoul(optarg, NULL, 10);
+			seed = number(optarg);
 			break;
 		case 'v':
-			vcpus = (unsigned)strtoul(optarg, NULL, 10);
+			vcpus = number(optarg);
+			break;
+		case 'o':
+			ops = optarg;
 			break;
 		case 'u':
-			unseen = true;
+			unseen = weak = true;
+			break;
+		case 'w':
+			weak = true;
+			break;
+		case 'l':
+			changes_logged = true;
 			break;
 		case 'q':
 			quiet = true;
@@ -68,10 +114,12 @@ static void parse(int argc, char **argv)
 			exit(2);
 		}
 	}
+	fetches = seed / NR_LOG_MODES & 1;
+	if (ops)
+		MUST(changes_select(ops), "no such change");
 	if (!vcpus)
 		vcpus = 2 + seed % (MAX_VCPUS - 1);
-	if (vcpus < 1 || vcpus > MAX_VCPUS)
-		fail("at most %u vCPUs", MAX_VCPUS);
+	MUST(vcpus >= 1 && vcpus <= MAX_VCPUS, "at most %u vCPUs", MAX_VCPUS);
 }
 
 static void *changer_thread(void *arg)
@@ -116,32 +164,40 @@ static void watch(void)
 
 static void summary(void)
 {
-	u64 stable = 0, others = 0, exact = 0, faults = 0, mmios = 0;
+	u64 stable = 0, others = 0, calls = 0, exact = 0, faults = 0, mmios = 0;
 
 	for (u32 i = 0; i < vcpus; i++) {
 		struct gvcpu *g = machine.vcpus[i].g;
 
 		stable += g->stable;
 		others += g->others;
+		calls += g->fetches;
 		exact += g->exact;
 		faults += machine.vcpus[i].faults;
 		mmios += machine.vcpus[i].mmios;
 		MUST(g->reads > 100 && g->writes > 100, "vCPU %u hardly ran", i);
 	}
 	changes_print();
-	printf("%lu reads of pages at rest, %lu of another's counter, %lu counts without a change "
-	       "between, %lu EFAULTs, %lu MMIO exits; every byte as expected\n",
-	       stable, others, exact, faults, mmios);
-	MUST(unseen || (stable && others && exact), "nothing was checked");
+	printf("%lu reads of pages at rest, %lu of another's counter, %lu calls of code, %lu counts "
+	       "without a change between, %lu EFAULTs, %lu MMIO exits; every byte as expected\n",
+	       stable, others, calls, exact, faults, mmios);
+	MUST(weak || (stable && others && exact && (calls || !fetches)), "nothing was checked");
 }
+
+static const char *const log_modes[] = {"dirty logs", "dirty logs cleared by hand",
+					"dirty rings"};
 
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	parse(argc, argv);
-	printf("seed %u, %u vCPUs%s\n", seed, vcpus, unseen ? ", unseen changes" : "");
-	machine_create(vcpus, seed & 1);
-	machine.control->strict = !unseen;
+	seconds_now(); /* the start */
+	printf("seed %u, %u vCPUs, %s%s%s\n", seed, vcpus, log_modes[seed % NR_LOG_MODES],
+	       fetches ? ", code in data" : "",
+	       unseen ? ", unseen changes" : weak ? ", not looked at" : "");
+	machine_create(vcpus, seed % NR_LOG_MODES);
+	machine.control->strict = !weak;
+	machine.control->fetches = fetches;
 	machine.control->nvcpus = vcpus;
 	for (u32 b = 0; b < NR_BACKINGS; b++)
 		if (!area_create(b))
@@ -150,7 +206,8 @@ int main(int argc, char **argv)
 		machine.control->vcpus[i].rng = 0x9e3779b97f4a7c15ULL * (seed * 16ULL + i + 1);
 	machine_start();
 	for (u32 i = 0; i < CHANGERS; i++) {
-		changers[i].seed = seed * CHANGERS + i;
+		changers[i].index = i;
+		changers[i].first_seed = seed * CHANGERS + i;
 		MUST(!pthread_create(&changers[i].thread, NULL, changer_thread, &changers[i]),
 		     "out of threads");
 	}
@@ -165,5 +222,6 @@ int main(int argc, char **argv)
 	summary();
 	for (u32 i = 0; i < nareas; i++)
 		area_destroy(&areas[i]);
+	areas_restore_host();
 	return 0;
 }

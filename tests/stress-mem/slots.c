@@ -18,7 +18,7 @@ void slot_remade(struct change *c)
 	away_begin(c);
 	machine_slot(a->index, 0, a->gpa, 0, a->mem);
 	change_pause(c);
-	machine_slot(a->index, 0, a->gpa, a->npages * PAGE, a->mem);
+	machine_slot(a->index, a->slot_flags, a->gpa, a->npages * PAGE, a->mem);
 	away_end(c);
 }
 
@@ -43,9 +43,9 @@ void slot_moved(struct change *c)
 
 	whole_area(c);
 	away_begin(c);
-	machine_slot(a->index, 0, a->gpa + GPA_MOVED, a->npages * PAGE, a->mem);
+	machine_slot(a->index, a->slot_flags, a->gpa + GPA_MOVED, a->npages * PAGE, a->mem);
 	change_pause(c);
-	machine_slot(a->index, 0, a->gpa, a->npages * PAGE, a->mem);
+	machine_slot(a->index, a->slot_flags, a->gpa, a->npages * PAGE, a->mem);
 	away_end(c);
 }
 
@@ -56,7 +56,7 @@ static u64 sum_of(const struct area *a, u32 page)
 	u64 sum = 0;
 
 	for (u32 i = 0; i < machine.nvcpus; i++)
-		sum += LOAD(words[1 + i]);
+		sum += number_of(LOAD(words[1 + i]));
 	return sum;
 }
 
@@ -74,8 +74,11 @@ static void harvest(struct area *a, u64 *last, u64 *late)
 {
 	u64 bits[PAGES / 64];
 
-	machine_dirty_get(a->index, bits);
-	if (machine.manual)
+	if (machine.log_mode == LOG_RINGS)
+		rings_harvest(a->index, bits);
+	else
+		machine_dirty_get(a->index, bits);
+	if (machine.log_mode == LOG_CLEAR)
 		machine_dirty_clear(a->index, a->npages, bits);
 	for (u32 p = 0; p < a->npages; p++) {
 		u64 sum = sum_of(a, p);

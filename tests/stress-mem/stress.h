@@ -25,6 +25,7 @@
 typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
+typedef int32_t s32;
 typedef uint64_t u64;
 
 #define PAGE	  4096ULL
@@ -32,8 +33,9 @@ typedef uint64_t u64;
 #define HUGE_PAGE (2ULL << 20)
 #define MAX_VCPUS 8
 #define COUNTERS  9 /* words from here up, and word 0, hold the stamp */
-#define MAX_AREAS 8
-#define PAGES	  512 /* of an area; a huge page */
+#define CODE	  16 /* words from here up share no cache line with the counters */
+#define MAX_AREAS 12
+#define PAGES	  512 /* of an area at most; a huge page */
 
 /* Guest-physical layout; identity-mapped. */
 #define GPA_PML4    0x3000ULL
@@ -46,21 +48,24 @@ typedef uint64_t u64;
 
 #define PORT_STOPPED 0x10
 #define PORT_FAILED  0x11
+#define PORT_LOOK    0x12 /* look at code again, which a VM entry makes a vCPU do */
 
 /* What the oracle knows of a page. Written by the VMM, read by the guest. */
 struct gpage {
 	u32 seq; /* odd while the content changes */
-	u32 away;  /* changes in progress that may make it unreachable */
+	u32 away; /* changes in progress that may make it unreachable */
 	u32 aways; /* such changes so far */
-	u32 reserved;
+	u32 stored; /* the VMM's store to it, as in struct control */
 	u64 expected; /* every word but the counters */
 };
 
 enum guest_failure {
 	GUEST_FINE,
-	GUEST_STALE,   /* a stable page held something else than expected */
-	GUEST_FOREIGN, /* neither this page's new content nor its old */
-	GUEST_LOST,    /* a counter is not what was written last */
+	GUEST_STALE,	/* a stable page held something else than expected */
+	GUEST_FOREIGN,	/* neither this page's new content nor its old */
+	GUEST_LOST,	/* a counter is not what was written last */
+	GUEST_STALE_CODE, /* what was executed is not what the stable page held */
+	GUEST_WROTE,	/* a write to a read-only memslot was no exit */
 };
 
 /* How far a vCPU's counter of a page is; others look at it. */
@@ -69,6 +74,16 @@ struct gcount {
 	u32 begun, done;
 };
 
+/* An area as the guest knows it. */
+struct garea {
+	u32 npages;
+	u32 flags;
+};
+#define GAREA_READ_ONLY 1
+#define GAREA_UNCHECKED 2 /* nobody knows what it holds */
+#define GAREA_SPARSE	4 /* of page 0, only word SPARSE_WORD is known; the others hold no code */
+#define SPARSE_WORD	130
+
 /* A vCPU's own; in the control memory. The counters' state is the guest's alone. */
 struct gvcpu {
 	u64 rng;
@@ -76,30 +91,65 @@ struct gvcpu {
 	/* The access being made. */
 	u32 area, page, away, aways;
 	u32 hole; /* set by the VMM: the access became an MMIO exit */
+	u32 fetching;
 	u32 failure;
+	u32 looked; /* stores of the VMM's that were over at the last VM entry for their sake */
+	u64 scratch;
 	u64 found, wanted, word;
-	u64 reads, stable, others, writes, exact, holes;
+	u64 reads, stable, others, fetches, writes, exact, holes;
 	struct gcount counts[MAX_AREAS][PAGES];
 };
 
 struct control {
 	u32 stop, strict, nvcpus;
+	u32 fetches; /* vCPUs run words as code, too: that costs as much as hundreds of reads */
+	u32 stores; /* of the VMM's to pages, so far */
+	struct garea areas[MAX_AREAS];
 	struct gpage pages[MAX_AREAS][PAGES];
 	struct gvcpu vcpus[MAX_VCPUS];
 };
 
-/* Values say where they belong, so a foreign one shows. The low half is a number that grows. */
-static inline __attribute__((always_inline)) u64 stamp_of(u32 area, u32 page, u32 n)
+/*
+ * Every word is code, too: mov $number, %eax; ret; and two bytes that say where it belongs, so that
+ * a foreign one shows. (Zeroes add to where %rax points, until a word that is none.) Numbers grow.
+ */
+static inline __attribute__((always_inline)) u64 word_of(u32 kind, u32 area, u32 page, u32 n)
 {
-	return 5ULL << 60 | (u64)area << 48 | (u64)page << 32 | n;
+	return 0xb8 | (u64)n << 8 | 0xc3ULL << 40 |
+	       (u64)(kind << 14 | (area & 15) << 10 | (page & 511)) << 48;
 }
 
+static inline __attribute__((always_inline)) u64 stamp_of(u32 area, u32 page, u32 n)
+{
+	return word_of(1, area, page, n);
+}
+
+#define COUNT_BITS 28
 static inline __attribute__((always_inline)) u64 count_of(u32 vcpu, u32 area, u32 page, u32 n)
 {
-	return n ? 12ULL << 60 | (u64)vcpu << 56 | (u64)area << 48 | (u64)page << 32 | n : 0;
+	return n ? word_of(2, area, page, vcpu << COUNT_BITS | n) : 0;
+}
+
+static inline __attribute__((always_inline)) u32 number_of(u64 word)
+{
+	return (u32)(word >> 8);
+}
+
+static inline __attribute__((always_inline)) bool same_place(u64 word, u64 other)
+{
+	return word >> 40 == other >> 40 && (u8)word == (u8)other;
 }
 
 /* ------------------------------------------------------------------ the machine */
+
+enum log_mode {
+	LOG_GET,   /* dirty logs, cleared as they are read */
+	LOG_CLEAR, /* dirty logs, cleared by hand */
+	LOG_RINGS,
+	NR_LOG_MODES,
+};
+#define RING_ENTRIES 1024
+#define FIRST_SLOT   1 /* area 0's */
 
 struct vcpu {
 	pthread_t thread;
@@ -110,7 +160,8 @@ struct vcpu {
 struct machine {
 	struct control *control;
 	u32 nvcpus;
-	bool manual; /* dirty logs are cleared by hand */
+	enum log_mode log_mode;
+	struct kvm_dirty_gfn *rings[MAX_VCPUS]; /* of RING_ENTRIES, in LOG_RINGS */
 	struct vcpu vcpus[MAX_VCPUS];
 };
 
@@ -119,13 +170,21 @@ extern const u8 __start_guest_text[], __stop_guest_text[];
 void guest_main(struct control *control, struct gvcpu *c);
 
 /* Two machines: a client of /dev/kvm (kvm/), and mmu/ with threads as vCPUs (direct/). */
-void machine_create(u32 nvcpus, bool manual);
+void machine_create(u32 nvcpus, enum log_mode log_mode);
 void machine_start(void);
 void machine_stop(void);
 /* Memslot of an area; size 0 deletes. */
 void machine_slot(u32 area, u32 flags, u64 gpa, u64 size, void *hva);
 void machine_dirty_get(u32 area, u64 *bitmap);
 void machine_dirty_clear(u32 area, u32 npages, u64 *bitmap);
+void machine_reset_rings(void);
+
+/* ------------------------------------------------------------------ dirty rings */
+
+/* Take what is in the rings, and let them be used again. */
+void rings_collect(void);
+/* What was dirty of an area since it was asked last. */
+void rings_harvest(u32 area, u64 *bitmap);
 
 /* ------------------------------------------------------------------ what exits mean */
 
@@ -136,7 +195,7 @@ void vcpu_out_of_reach(struct vcpu *v, const char *what);
 /* EFAULT: the guest will try again. */
 void vcpu_fault(struct vcpu *v);
 /* No memslot at gpa, or a read-only one: the access is over, and found a hole. */
-void vcpu_hole(struct vcpu *v, u64 gpa);
+void vcpu_hole(struct vcpu *v, u64 gpa, bool write);
 
 /* ------------------------------------------------------------------ areas */
 
@@ -148,6 +207,9 @@ enum backing {
 	FILE_SHARED,
 	FILE_PRIVATE,
 	HUGETLB,
+	FILE_READ_ONLY, /* shared, a descriptor that cannot write, a read-only memslot */
+	PERF,		/* a perf event's buffer: memory of the kernel's, without a reference count */
+	VVAR,		/* the kernel's time page; what it holds is not known, and the VMM needs it */
 	NR_BACKINGS,
 };
 
@@ -158,6 +220,9 @@ struct area {
 	u8 *mem;	  /* at a multiple of HUGE_PAGE */
 	u8 *park;	  /* as much address space, for what is moved away */
 	int fd;		  /* or -1; twice the area's size */
+	int map_fd;	  /* what is mapped: fd, or a read-only descriptor of the same */
+	int prot;
+	u32 slot_flags;
 	u64 gpa;
 	u32 off[PAGES];		/* page of the file behind each page */
 	u64 content[2 * PAGES]; /* the stamp of each page of the file */
@@ -180,17 +245,30 @@ static inline bool area_is_shared(const struct area *a)
 {
 	return a->backing != PRIVATE_ANON && a->backing != FILE_PRIVATE;
 }
+/* New stamps, stored by the VMM; through its mapping where it can. */
 void area_stamp(struct area *a, u32 first, u32 n);
+void area_stamp_file(struct area *a, u32 first, u32 n);
+/* Give huge pages back. */
+void areas_restore_host(void);
 /* All that is checked when no vCPU runs. */
 void area_check(struct area *a);
 
 /* ------------------------------------------------------------------ changes */
 
+#define LOGGED 16
+
+struct logged {
+	u64 number;
+	double begun, ended; /* seconds from the start; 0: not over */
+	u32 kind, area, first, n;
+};
+
 struct changer {
-	u32 seed;
+	u32 index, first_seed, seed;
 	u64 done;
 	const char *doing; /* atomic */
 	pthread_t thread;
+	struct logged log[LOGGED]; /* the last ones */
 };
 
 u32 changer_pick(struct changer *c, u32 n);
@@ -198,11 +276,19 @@ u32 changer_pick(struct changer *c, u32 n);
 void change_something(struct changer *c);
 /* Which changes were made how often. */
 void changes_print(void);
+/* Names, with commas between: no others are made. False: there is no such. */
+bool changes_select(const char *list);
+/* Print each as it is over. */
+extern bool changes_logged;
+void changes_print_log(const struct changer *c);
+double seconds_now(void);
 
 /* ------------------------------------------------------------------ calls */
 
 /* Of every call that changes mappings: through libc, or so that nobody sees it. */
 extern bool unseen;
+/* A change may be seen late. */
+extern bool weak;
 void *call_mmap(void *addr, size_t len, int prot, int flags, int fd, u64 off);
 void call_munmap(void *addr, size_t len);
 /* -1 where Linux has no such move. */

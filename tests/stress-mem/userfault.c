@@ -62,7 +62,7 @@ static void serve(int fd, const struct change *c,
 	for (u32 i = 0; i < 4 * c->n && poll(&p, 1, SERVE_MS) > 0; i++) {
 		if (read(fd, &m, sizeof(m)) == (ssize_t)sizeof(m) &&
 		    m.event == UFFD_EVENT_PAGEFAULT)
-			answer(fd, c, m.arg.pagefault.address & ~(PAGE - 1));
+			answer(fd, c, m.arg.pagefault.address & ~(c->a->unit * PAGE - 1));
 	}
 }
 
@@ -102,15 +102,9 @@ static bool drop_pages(const struct change *c)
 	return !call_madvise(change_addr(c), c->n * PAGE, MADV_REMOVE);
 }
 
-/* See collapse(). */
-static bool can_miss(const struct area *a)
-{
-	return a->backing == PRIVATE_ANON || a->backing == MEMFD || a->backing == TMPFS;
-}
-
 void uffd_missing(struct change *c)
 {
-	int fd = can_miss(c->a) ? uffd_open(0) : -1;
+	int fd = uffd_open(0);
 
 	if (fd < 0)
 		return;
@@ -129,7 +123,7 @@ void uffd_missing(struct change *c)
 
 static void let_through(int fd, const struct change *c, u64 addr)
 {
-	struct uffdio_continue go = {.range = {addr, PAGE}};
+	struct uffdio_continue go = {.range = {addr, c->a->unit * PAGE}};
 
 	while (ioctl(fd, UFFDIO_CONTINUE, &go) && errno == EAGAIN)
 		go.mapped = 0;
@@ -137,9 +131,8 @@ static void let_through(int fd, const struct change *c, u64 addr)
 
 void uffd_minor(struct change *c)
 {
-	bool has = c->a->backing == MEMFD || c->a->backing == TMPFS ||
-		   c->a->backing == SHARED_ANON;
-	int fd = has ? uffd_open(UFFD_FEATURE_MINOR_SHMEM) : -1;
+	int fd = uffd_open(c->a->backing == HUGETLB ? UFFD_FEATURE_MINOR_HUGETLBFS
+						    : UFFD_FEATURE_MINOR_SHMEM);
 
 	if (fd < 0)
 		return;
@@ -165,7 +158,7 @@ static void allow_write(int fd, const struct change *c, u64 addr)
 
 void uffd_write_protect(struct change *c)
 {
-	int fd = can_miss(c->a) ? uffd_open(UFFD_FEATURE_PAGEFAULT_FLAG_WP) : -1;
+	int fd = uffd_open(UFFD_FEATURE_PAGEFAULT_FLAG_WP);
 
 	if (fd < 0)
 		return;
@@ -193,7 +186,7 @@ static void *unmap_thread(void *arg)
  */
 void uffd_monitor(struct change *c)
 {
-	int fd = c->a->backing == PRIVATE_ANON ? uffd_open(UFFD_FEATURE_EVENT_UNMAP) : -1;
+	int fd = uffd_open(UFFD_FEATURE_EVENT_UNMAP);
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	struct change all = *c;
 	struct uffd_msg m;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What the exits of a vCPU mean, on either machine. */
+#include <linux/kvm.h>
 #include <sched.h>
 #include "stress.h"
 
@@ -8,7 +9,8 @@ struct machine machine;
 void vcpu_failed(struct vcpu *v)
 {
 	static const char *const what[] = {"nothing", "a stale byte", "a foreign byte",
-					   "a lost write"};
+					   "a lost write", "stale code",
+					   "a write to a read-only memslot"};
 	struct gvcpu *g = v->g;
 
 	fail("%s: vCPU %u, %s page %u word %lu: found %#lx, expected %#lx, sequence %u",
@@ -34,11 +36,14 @@ void vcpu_fault(struct vcpu *v)
 	sched_yield(); /* whoever took it away brings it back */
 }
 
-void vcpu_hole(struct vcpu *v, u64 gpa)
+void vcpu_hole(struct vcpu *v, u64 gpa, bool write)
 {
+	bool read_only = areas[v->g->area].slot_flags & KVM_MEM_READONLY;
+
 	MUST(gpa / PAGE == (GPA_AREAS + v->g->area * AREA_STRIDE) / PAGE + v->g->page,
 	     "an MMIO exit at %#lx, which vCPU %u did not touch", gpa, v->g->index);
-	vcpu_out_of_reach(v, "an MMIO exit");
+	if (!(write && read_only))
+		vcpu_out_of_reach(v, "an MMIO exit");
 	v->mmios++;
 	STORE(v->g->hole, 1);
 }

@@ -12,7 +12,7 @@
 #include <string.h>
 #include "stress.h"
 
-bool unseen;
+bool unseen, weak;
 
 static void *begin(const void *p, size_t len, enum primary_change kind)
 {

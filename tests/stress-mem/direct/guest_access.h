@@ -51,4 +51,14 @@ GUEST bool area_compare_exchange(struct gvcpu *c, u64 *word, u64 *v, u64 new_)
 	return machine_access(c, ACCESS_COMPARE_EXCHANGE, word, v, was);
 }
 
+/* What the word says as code. */
+GUEST bool area_call(struct gvcpu *c, const u64 *word, u32 *v)
+{
+	u64 w;
+	bool ok = area_load(c, word, &w);
+
+	*v = number_of(w);
+	return ok;
+}
+
 #endif

@@ -5,6 +5,7 @@
  * point after each. Guest-linear is guest-physical.
  */
 #include <errno.h>
+#include <linux/kvm.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,9 +165,11 @@ bool machine_access(struct gvcpu *c, enum access_kind kind, const u64 *word, u64
 		mmu_vcpu_leave(mv);
 		MUST(r == -ENOENT || r == -EFAULT || r == -EINTR, "an access ends with %d", r);
 		if (r == -ENOENT)
-			vcpu_hole(vcpu, (gpa_t)word);
+			vcpu_hole(vcpu, (gpa_t)word, kind != ACCESS_LOAD);
 		else if (r == -EFAULT)
 			vcpu_fault(vcpu);
+		else if (mmu_ring_full(mv))
+			rings_collect();
 		mmu_vcpu_enter(mv);
 		if (r == -ENOENT)
 			return false;
@@ -176,6 +179,8 @@ bool machine_access(struct gvcpu *c, enum access_kind kind, const u64 *word, u64
 
 void guest_out(u16 port)
 {
+	if (port == PORT_LOOK)
+		return; /* no code is run here */
 	/* Nobody else: the caller is a vCPU's thread. */
 	for (u32 i = 0; i < machine.nvcpus; i++) {
 		if (!pthread_equal(direct.threads[i]->self, pthread_self()))
@@ -191,7 +196,7 @@ void guest_out(u16 port)
 
 void machine_slot(u32 area, u32 flags, u64 gpa, u64 size, void *hva)
 {
-	struct mmu_region r = {area, flags, gpa, size, (hva_t)hva};
+	struct mmu_region r = {FIRST_SLOT + area, flags, gpa, size, (hva_t)hva};
 	int err = mmu_set_region(direct.mmu, &r);
 
 	MUST(!err, "memslot: %s", strerror(-err));
@@ -199,19 +204,27 @@ void machine_slot(u32 area, u32 flags, u64 gpa, u64 size, void *hva)
 
 void machine_dirty_get(u32 area, u64 *bitmap)
 {
-	int err = mmu_dirty_get(direct.mmu, area, bitmap);
+	int err = mmu_dirty_get(direct.mmu, FIRST_SLOT + area, bitmap);
 
 	MUST(!err, "dirty log: %s", strerror(-err));
 }
 
 void machine_dirty_clear(u32 area, u32 npages, u64 *bitmap)
 {
-	int err = mmu_dirty_clear(direct.mmu, area, 0, npages, bitmap);
+	int err = mmu_dirty_clear(direct.mmu, FIRST_SLOT + area, 0, npages, bitmap);
 
 	MUST(!err, "clearing the dirty log: %s", strerror(-err));
 }
 
-void machine_create(u32 nvcpus, bool manual)
+void machine_reset_rings(void)
+{
+	u32 n;
+	int err = mmu_ring_reset(direct.mmu, &n);
+
+	MUST(!err, "resetting dirty rings: %s", strerror(-err));
+}
+
+void machine_create(u32 nvcpus, enum log_mode log_mode)
 {
 	void *primary;
 
@@ -220,9 +233,11 @@ void machine_create(u32 nvcpus, bool manual)
 	MUST(!primary_linux_create(&primary), "out of memory");
 	MUST(!mmu_create(&primary_linux_ops, primary, &direct.mmu), "out of memory");
 	machine.nvcpus = nvcpus;
-	machine.manual = manual;
-	if (manual)
+	machine.log_mode = log_mode;
+	if (log_mode == LOG_CLEAR)
 		MUST(!mmu_set_manual_protect(direct.mmu, 1), "manual dirty log protection");
+	if (log_mode == LOG_RINGS)
+		MUST(!mmu_ring_enable(direct.mmu, RING_ENTRIES), "dirty rings");
 	machine.control = calloc(1, sizeof(*machine.control));
 	MUST(machine.control, "out of memory");
 	for (u32 i = 0; i < nvcpus; i++)
@@ -249,6 +264,11 @@ void machine_start(void)
 
 		MUST(t && !mmu_vcpu_init(direct.mmu, &t->v, i, t, &ops), "out of memory");
 		direct.threads[i] = t;
+		if (machine.log_mode == LOG_RINGS) {
+			machine.rings[i] = calloc(RING_ENTRIES, sizeof(struct kvm_dirty_gfn));
+			MUST(machine.rings[i], "out of memory");
+			mmu_ring_attach(&t->v, (struct mmu_dirty_gfn *)machine.rings[i]);
+		}
 		v->g->index = i;
 		v->g->nareas = nareas;
 		MUST(!pthread_create(&v->thread, NULL, vcpu_thread, v->g), "out of threads");

@@ -12,7 +12,7 @@
 #include <unistd.h>
 #include "stress.h"
 
-bool unseen;
+bool unseen, weak;
 
 static long system_call(long nr, long a, long b, long c, long d, long e, long f)
 {

@@ -60,4 +60,14 @@ GUEST bool area_compare_exchange(struct gvcpu *c, u64 *word, u64 *v, u64 new_)
 	return found(c);
 }
 
+/* Zeroes on the way to a word that is code add to the scratch word. */
+GUEST bool area_call(struct gvcpu *c, const u64 *word, u32 *v)
+{
+	u64 r = (u64)&c->scratch;
+
+	asm volatile("call *%1" : "+a"(r) : "r"(word) : "memory", "cc");
+	*v = (u32)r;
+	return found(c);
+}
+
 #endif

@@ -36,12 +36,12 @@ static void set_slot(u32 slot, u32 flags, u64 gpa, u64 size, void *hva)
 
 void machine_slot(u32 area, u32 flags, u64 gpa, u64 size, void *hva)
 {
-	set_slot(1 + area, flags, gpa, size, hva);
+	set_slot(FIRST_SLOT + area, flags, gpa, size, hva);
 }
 
 void machine_dirty_get(u32 area, u64 *bitmap)
 {
-	struct kvm_dirty_log l = {.slot = 1 + area, .dirty_bitmap = bitmap};
+	struct kvm_dirty_log l = {.slot = FIRST_SLOT + area, .dirty_bitmap = bitmap};
 
 	must(ioctl(kvm.vm, KVM_GET_DIRTY_LOG, &l), "KVM_GET_DIRTY_LOG");
 }
@@ -49,7 +49,7 @@ void machine_dirty_get(u32 area, u64 *bitmap)
 void machine_dirty_clear(u32 area, u32 npages, u64 *bitmap)
 {
 	struct kvm_clear_dirty_log l = {
-		.slot = 1 + area, .num_pages = npages, .dirty_bitmap = bitmap};
+		.slot = FIRST_SLOT + area, .num_pages = npages, .dirty_bitmap = bitmap};
 
 	must(ioctl(kvm.vm, KVM_CLEAR_DIRTY_LOG, &l), "KVM_CLEAR_DIRTY_LOG");
 }
@@ -102,6 +102,16 @@ static void set_registers(struct vcpu *v, u32 index)
 	must(ioctl(kvm.fd[index], KVM_SET_REGS, &r), "KVM_SET_REGS");
 }
 
+static void map_ring(u32 index)
+{
+	size_t size = RING_ENTRIES * sizeof(struct kvm_dirty_gfn);
+	off_t at = (off_t)(KVM_DIRTY_LOG_PAGE_OFFSET * PAGE);
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, kvm.fd[index], at);
+
+	MUST(p != MAP_FAILED, "dirty ring: %s", strerror(errno));
+	machine.rings[index] = p;
+}
+
 static void create_vcpu(u32 index)
 {
 	enum { ENTRIES = 256 };
@@ -119,19 +129,35 @@ static void create_vcpu(u32 index)
 	must(ioctl(kvm.fd[index], KVM_SET_CPUID2, c), "KVM_SET_CPUID2");
 	free(c);
 	v->g = &machine.control->vcpus[index];
+	if (machine.log_mode == LOG_RINGS)
+		map_ring(index);
 }
 
-void machine_create(u32 nvcpus, bool manual)
+void machine_reset_rings(void)
 {
-	struct kvm_enable_cap cap = {.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = {1}};
+	must(ioctl(kvm.vm, KVM_RESET_DIRTY_RINGS, 0), "KVM_RESET_DIRTY_RINGS");
+}
 
+static void set_log_mode(enum log_mode log_mode)
+{
+	struct kvm_enable_cap manual = {.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = {1}};
+	struct kvm_enable_cap ring = {.cap = KVM_CAP_DIRTY_LOG_RING_ACQ_REL,
+				      .args = {RING_ENTRIES * sizeof(struct kvm_dirty_gfn)}};
+
+	machine.log_mode = log_mode;
+	if (log_mode == LOG_CLEAR)
+		must(ioctl(kvm.vm, KVM_ENABLE_CAP, &manual), "manual dirty log protection");
+	if (log_mode == LOG_RINGS)
+		must(ioctl(kvm.vm, KVM_ENABLE_CAP, &ring), "dirty rings");
+}
+
+void machine_create(u32 nvcpus, enum log_mode log_mode)
+{
 	_Static_assert(GPA_CONTROL + sizeof(struct control) <= LOW_SIZE, "control memory");
 	kvm.kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
 	kvm.vm = must(ioctl(kvm.kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
 	machine.nvcpus = nvcpus;
-	machine.manual = manual;
-	if (manual)
-		must(ioctl(kvm.vm, KVM_ENABLE_CAP, &cap), "manual dirty log protection");
+	set_log_mode(log_mode);
 	kvm.low = mmap(NULL, LOW_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 			   -1, 0);
 	MUST(kvm.low != MAP_FAILED, "memory: %s", strerror(errno));
@@ -148,6 +174,33 @@ void machine_create(u32 nvcpus, bool manual)
 		create_vcpu(i);
 }
 
+/*
+ * An instruction could not be fetched. The guest had called a word of the page it was at; where that
+ * was zeroes already, it ran on from there into other pages, which do not concern it, and returns.
+ */
+static void cannot_fetch(struct vcpu *v, u32 index)
+{
+	u64 page = GPA_AREAS + v->g->area * AREA_STRIDE + v->g->page * PAGE;
+	struct kvm_regs r;
+
+	must(ioctl(kvm.fd[index], KVM_GET_REGS, &r), "KVM_GET_REGS");
+	if (r.rip / PAGE == page / PAGE) {
+		vcpu_fault(v);
+		return;
+	}
+	r.rip = *(u64 *)(kvm.low + r.rsp);
+	r.rsp += 8;
+	must(ioctl(kvm.fd[index], KVM_SET_REGS, &r), "KVM_SET_REGS");
+}
+
+/* False: the guest has stopped. */
+static bool guest_called(struct vcpu *v, u32 port)
+{
+	if (port == PORT_FAILED)
+		vcpu_failed(v);
+	return port == PORT_LOOK;
+}
+
 /* False: the guest has stopped. */
 static bool run_once(struct vcpu *v, u32 index)
 {
@@ -157,17 +210,25 @@ static bool run_once(struct vcpu *v, u32 index)
 		if (errno == EINTR || errno == EAGAIN)
 			return true;
 		MUST(errno == EFAULT, "KVM_RUN: %s", strerror(errno));
-		vcpu_fault(v);
+		if (LOAD(v->g->fetching))
+			cannot_fetch(v, index);
+		else
+			vcpu_fault(v);
 		return true;
 	}
 	switch (run->exit_reason) {
 	case KVM_EXIT_MMIO:
-		vcpu_hole(v, run->mmio.phys_addr);
+		vcpu_hole(v, run->mmio.phys_addr, run->mmio.is_write);
 		return true;
 	case KVM_EXIT_IO:
-		if (run->io.port == PORT_FAILED)
-			vcpu_failed(v);
-		return false;
+		return guest_called(v, run->io.port);
+	case KVM_EXIT_DIRTY_RING_FULL:
+		rings_collect();
+		return true;
+	case KVM_EXIT_INTERNAL_ERROR:
+		MUST(LOAD(v->g->fetching), "an internal error of vCPU %u", index);
+		cannot_fetch(v, index);
+		return true;
 	default:
 		fail("exit reason %u of vCPU %u", run->exit_reason, index);
 	}
