@@ -2,6 +2,7 @@
 /* abi/caps.c: KVM_CHECK_EXTENSION and KVM_ENABLE_CAP (api.rst, chapters 4.4, 4.37, 6 and 7). */
 #include <unistd.h>
 #include "abi/caps.h"
+#include "userkvm.h"
 #include "abi/internal.h"
 #include "sync/atomic.h"
 
@@ -15,6 +16,17 @@ static long online_cpus(void)
 static long xsave2_size(void)
 {
 	return MAX(cpu_xsave_size(), (u32)sizeof(struct kvm_xsave));
+}
+
+u64 cap_attributes(const struct vm *vm)
+{
+	return !vm || vm->type == UAPI_VM_SW_PROTECTED ? MMU_ATTR_PRIVATE : 0;
+}
+
+/* Memory of a VM that has private memory starts private, and becomes shared by its attributes. */
+u64 cap_gmem_flags(const struct vm *vm)
+{
+	return GMEM_MAPPABLE | (vm && vm->type == UAPI_VM_SW_PROTECTED ? 0 : GMEM_INIT_SHARED);
 }
 
 long cap_check(struct vm *vm, u64 cap)

@@ -21,7 +21,6 @@
 #include "sync/atomic.h"
 
 #define TABLE_BUCKETS 256
-#define NAME_PREFIX   "userkvm:"
 #define NAME_SYSTEM   NAME_PREFIX "kvm"
 
 static struct mutex table_lock = {.m = PTHREAD_MUTEX_INITIALIZER};
@@ -117,6 +116,8 @@ void file_put(struct abi_file *f)
 		return;
 	if (f->map)
 		syscall(SYS_munmap, f->map, f->map_len);
+	if (f->gmem)
+		gmem_release(f->gmem);
 	if (f->kind == FILE_VCPU && f->avm)
 		vm_put(f->avm->vm); /* vm_create_vcpu() took it for the descriptor */
 	if (f->avm)
@@ -124,30 +125,48 @@ void file_put(struct abi_file *f)
 	free(f);
 }
 
-int file_create(enum file_kind kind, const char *name, size_t size, int flags,
-		struct abi_file **out)
+static struct abi_file *file_alloc(enum file_kind kind, const struct stat *st)
 {
 	struct abi_file *f = calloc(1, sizeof(*f));
-	struct stat st;
-	int fd, err;
 
 	if (!f)
-		return -ENOMEM;
-	fd = (int)syscall(SYS_memfd_create, name,
-			  MFD_ALLOW_SEALING | (flags & O_CLOEXEC ? MFD_CLOEXEC : 0));
-	if (fd < 0) {
-		err = -errno;
-		free(f);
-		return err;
-	}
+		return NULL;
 	f->kind = kind;
+	f->dev = st->st_dev;
+	f->ino = st->st_ino;
 	f->pid = file_pid();
 	f->refs = 1;
 	memset(f->number, 0xff, sizeof(f->number));
+	return f;
+}
+
+int file_wrap(enum file_kind kind, int fd, struct abi_file **out)
+{
+	struct stat st;
+	int err = raw_fstat(fd, &st) < 0 ? -errno : 0;
+
+	*out = err ? NULL : file_alloc(kind, &st);
+	if (*out)
+		return 0;
+	raw_close(fd);
+	return err ? err : -ENOMEM;
+}
+
+int file_create(enum file_kind kind, const char *name, size_t size, int flags,
+		struct abi_file **out)
+{
+	struct abi_file *f;
+	int fd, err;
+
+	fd = (int)syscall(SYS_memfd_create, name,
+			  MFD_ALLOW_SEALING | (flags & O_CLOEXEC ? MFD_CLOEXEC : 0));
+	if (fd < 0)
+		return -errno;
+	err = file_wrap(kind, fd, &f);
+	if (err)
+		return err;
 	if ((size && syscall(SYS_ftruncate, fd, size) < 0) ||
-	    syscall(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) <
-		    0 ||
-	    raw_fstat(fd, &st) < 0)
+	    syscall(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		goto fail;
 	if (size) {
 		f->map = (void *)syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE,
@@ -158,8 +177,6 @@ int file_create(enum file_kind kind, const char *name, size_t size, int flags,
 		}
 		f->map_len = size;
 	}
-	f->dev = st.st_dev;
-	f->ino = st.st_ino;
 	*out = f;
 	return fd;
 fail:
@@ -188,7 +205,7 @@ void file_abandon(struct abi_file *f, int fd)
  */
 static struct abi_file *adopt(int fd, const struct stat *st)
 {
-	char link[40], name[sizeof("/memfd:" NAME_PREFIX) + 16];
+	char link[40], name[sizeof("/memfd:" NAME_PREFIX) + 24];
 	struct abi_file *f, *other;
 	ssize_t n;
 
@@ -201,18 +218,15 @@ static struct abi_file *adopt(int fd, const struct stat *st)
 	name[n] = 0;
 	if (strncmp(name, "/memfd:" NAME_PREFIX, strlen("/memfd:" NAME_PREFIX)) != 0)
 		return NULL;
-	f = calloc(1, sizeof(*f));
+	f = file_alloc(FILE_FOREIGN, st);
 	if (!f)
 		return NULL;
+	/* A vCPU's and a shared guest_memfd's pages are there for whoever has the descriptor. */
+	f->mappable = strncmp(name, "/memfd:" NAME_GMEM, strlen("/memfd:" NAME_GMEM)) != 0 ||
+		      name[strlen("/memfd:" NAME_GMEM)] == '-';
 	n = (ssize_t)strlen("/memfd:" NAME_SYSTEM);
-	f->kind = FILE_FOREIGN;
 	if (!strncmp(name, "/memfd:" NAME_SYSTEM, n) && (name[n] == ' ' || !name[n]))
 		f->kind = FILE_SYSTEM;
-	f->dev = st->st_dev;
-	f->ino = st->st_ino;
-	f->pid = file_pid();
-	f->refs = 1;
-	memset(f->number, 0xff, sizeof(f->number));
 	mutex_lock(&table_lock);
 	other = table_find(f->dev, f->ino);
 	if (other) {

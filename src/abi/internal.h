@@ -11,6 +11,7 @@
 
 #include "abi/abi.h"
 #include "abi/uapi.h"
+#include "mmu/gmem.h"
 #include "sync/lock.h"
 #include "vm/vm.h"
 
@@ -20,8 +21,13 @@ enum file_kind {
 	FILE_VCPU,
 	FILE_VM_STATS,
 	FILE_VCPU_STATS,
+	FILE_GMEM,
 	FILE_FOREIGN, /* another process's: every call is EIO */
 };
+
+/* Of the memfds behind descriptors, so that another process tells them. */
+#define NAME_PREFIX "userkvm:"
+#define NAME_GMEM   NAME_PREFIX "gmem" /* with "-" and more: one that can be mapped */
 
 /* One vCPU's pages, mapped by us from its descriptor's memory. They live as long as the VM. */
 struct run_pages {
@@ -63,6 +69,8 @@ struct abi_file {
 	bool pinned; /* sent over a socket: may be in flight with no number here */
 	struct abi_vm *avm;
 	struct vcpu *vcpu;
+	struct gmem_file *gmem;
+	bool mappable; /* of a foreign one: the kernel may map it */
 	void *map; /* statistics: our mapping */
 	size_t map_len;
 	int number[FILE_MAX_NUMBERS]; /* where it was seen last, -1: free; a hint, verified */
@@ -72,6 +80,8 @@ struct abi_file {
  * file_publish(), which makes it known, or file_abandon(). *map: its pages, if size. */
 int file_create(enum file_kind kind, const char *name, size_t size, int flags,
 		struct abi_file **out);
+/* Make one of a memfd that is there already, and closed when that fails. 0 or -errno. */
+int file_wrap(enum file_kind kind, int fd, struct abi_file **out);
 void file_publish(struct abi_file *f, int fd);
 void file_abandon(struct abi_file *f, int fd);
 /* The object fd refers to, with a reference, or NULL. */
@@ -128,8 +138,17 @@ struct ioctl_entry {
 #undef IOCTL
 #undef ABSENT
 
-/* caps.c */
+/* caps.c; vm is NULL on /dev/kvm: what any VM may have */
 long cap_check(struct vm *vm, u64 cap);
+u64 cap_gmem_flags(const struct vm *vm);
+u64 cap_attributes(const struct vm *vm);
+
+/* gmem.c: the guest_memfd of this process that fd refers to, with a reference, or NULL and what KVM
+ * answers. What its descriptor answers to a file's calls. */
+struct abi_file *gmem_file_get(int fd, int *err);
+long gmem_fallocate(struct abi_file *f, int fd, int mode, off_t off, off_t len);
+void gmem_fstat(const struct abi_file *f, struct stat *st);
+int gmem_mmap_check(const struct abi_file *f, int flags);
 
 /* `off` bytes on from a pointer of the VMM's, which may point anywhere: no pointer arithmetic. */
 static inline void *call_user_at(void *user, size_t off)

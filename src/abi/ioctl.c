@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include "abi/internal.h"
 #include "base/guard.h"
+#include "userkvm.h"
 
 #define S LEVEL_SYSTEM
 #define V LEVEL_VM

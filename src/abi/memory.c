@@ -19,32 +19,48 @@ long vm_ioctl_check_extension(struct call *c)
 	return cap_check(c->vm, c->arg);
 }
 
-static long set_region(struct call *c, u32 slot, u32 flags, u64 gpa, u64 size, u64 hva)
+static long set_region(struct call *c, struct mmu_region *r)
 {
-	struct mmu_region r = {
-		.slot = slot, .flags = flags, .gpa = gpa, .size = size, .hva = hva};
-
-	if (flags & ~(u32)(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY))
+	if (r->flags & ~(u32)(KVM_MEM_LOG_DIRTY_PAGES | KVM_MEM_READONLY | KVM_MEM_GUEST_MEMFD))
 		return -EINVAL;
-	if (slot >> 16) /* one address space */
+	if (r->slot >> 16) /* one address space */
 		return -EINVAL;
-	return mmu_set_region(c->vm->mmu, &r);
+	return mmu_set_region(c->vm->mmu, r);
 }
 
 long vm_ioctl_set_region(struct call *c)
 {
 	const struct kvm_userspace_memory_region *m = (void *)c->buf;
+	struct mmu_region r = {.slot = m->slot,
+			       .flags = m->flags,
+			       .gpa = m->guest_phys_addr,
+			       .size = m->memory_size,
+			       .hva = m->userspace_addr};
 
-	return set_region(c, m->slot, m->flags, m->guest_phys_addr, m->memory_size,
-			  m->userspace_addr);
+	return r.flags & KVM_MEM_GUEST_MEMFD ? -EINVAL : set_region(c, &r);
 }
 
 long vm_ioctl_set_region2(struct call *c)
 {
 	const struct kvm_userspace_memory_region2 *m = (void *)c->buf;
+	struct mmu_region r = {.slot = m->slot,
+			       .flags = m->flags,
+			       .gpa = m->guest_phys_addr,
+			       .size = m->memory_size,
+			       .hva = m->userspace_addr,
+			       .gmem_offset = m->guest_memfd_offset};
+	struct abi_file *f;
+	long ret;
 
-	return set_region(c, m->slot, m->flags, m->guest_phys_addr, m->memory_size,
-			  m->userspace_addr);
+	if (!(r.flags & KVM_MEM_GUEST_MEMFD))
+		return set_region(c, &r);
+	/* KVM looks at the descriptor last: a wrong one counts when all else is right. */
+	f = gmem_file_get((int)m->guest_memfd, &r.gmem_error);
+	r.gmem = f ? f->gmem : NULL;
+	ret = set_region(c, &r);
+	if (f)
+		file_put(f);
+	return ret;
 }
 
 /* A slot id as the dirty log calls check it. */

@@ -34,6 +34,8 @@ bool abi_fstat(int fd, struct stat *st)
 		abi_stat_device(st);
 		st->st_dev = own.st_dev;
 		st->st_ino = own.st_ino;
+	} else if (f->kind == FILE_GMEM) {
+		gmem_fstat(f, st);
 	} else {
 		/* An anonymous inode: no type, no size. */
 		st->st_mode = 0600;
@@ -63,10 +65,16 @@ int abi_mmap_check(int fd, size_t len, int prot, int flags, off_t off)
 
 	if (!f)
 		return 0;
+	if (!len) { /* the kernel's own EINVAL comes first */
+		file_put(f);
+		return 0;
+	}
 	/* Anonymous inodes are not to be executed; the device's are refused as such. */
 	if ((prot & PROT_EXEC) && f->kind != FILE_SYSTEM)
 		r = -EPERM;
-	else if (f->kind != FILE_VCPU && f->kind != FILE_FOREIGN)
+	else if (f->kind == FILE_GMEM)
+		r = gmem_mmap_check(f, flags);
+	else if (f->kind != FILE_VCPU && !f->mappable)
 		r = -ENODEV;
 	else if (private_ring(f, len, flags, off))
 		r = -EINVAL;
@@ -113,6 +121,12 @@ static const struct {
 	{"ftruncate", EINVAL}, {"fsync", EINVAL},  {"fdatasync", EINVAL},
 };
 
+/* A guest_memfd's mode and owner are fixed; those of the others are nobody's concern. */
+static bool is_setattr(const char *call)
+{
+	return !strcmp(call, "fchmod") || !strcmp(call, "fchown");
+}
+
 bool abi_refuses(int fd, const char *call, long *ret)
 {
 	struct abi_file *f = file_get(fd);
@@ -133,9 +147,14 @@ bool abi_refuses(int fd, const char *call, long *ret)
 		goto out;
 	}
 	if (!stats && !strcmp(call, "lseek")) {
-		*ret = 0; /* there is no position to move */
+		/* there is no position to move */
+		*ret = f->kind == FILE_GMEM ? -ESPIPE : 0;
 		r = true;
 		goto out;
+	}
+	if (f->kind == FILE_GMEM && is_setattr(call)) {
+		*ret = -EINVAL;
+		r = true;
 	}
 	for (i = 0; i < ARRAY_SIZE(refused) && !r; i++) {
 		if (strncmp(call, refused[i].call, strlen(refused[i].call)) != 0)
@@ -151,8 +170,11 @@ out:
 
 bool abi_fallocate(int fd, int mode, off_t off, off_t len, long *ret)
 {
-	if (!abi_owns(fd))
+	struct abi_file *f = file_get(fd);
+
+	if (!f)
 		return false;
-	*ret = -ENODEV;
+	*ret = f->kind == FILE_GMEM ? gmem_fallocate(f, fd, mode, off, len) : -ENODEV;
+	file_put(f);
 	return true;
 }

@@ -30,12 +30,12 @@ long system_create_vm(struct call *c)
 	struct abi_file *f;
 	int fd, r;
 
-	if (c->arg)
+	if (c->arg != UAPI_VM_DEFAULT && c->arg != UAPI_VM_SW_PROTECTED)
 		return -EINVAL;
 	avm = calloc(1, sizeof(*avm));
 	if (!avm)
 		return -ENOMEM;
-	r = vm_create(0, &avm->vm);
+	r = vm_create((u32)c->arg, &avm->vm);
 	if (r) {
 		free(avm);
 		return r;

@@ -38,6 +38,7 @@ struct kvm_userspace_memory_region2 {
 	u32 pad1;
 	u64 pad2[14];
 };
+#define KVM_MEM_GUEST_MEMFD	    (1UL << 2)
 #define KVM_SET_USER_MEMORY_REGION2 _IOW(KVMIO, 0x49, struct kvm_userspace_memory_region2)
 
 struct kvm_pre_fault_memory {
@@ -56,6 +57,10 @@ struct uapi_memory_fault {
 	u64 gpa;
 	u64 size;
 };
+
+/* Argument of KVM_CREATE_VM. */
+#define UAPI_VM_DEFAULT	     0
+#define UAPI_VM_SW_PROTECTED 1
 
 #ifndef KVM_CAP_GUEST_MEMFD_FLAGS
 #define KVM_CAP_GUEST_MEMFD_FLAGS 244

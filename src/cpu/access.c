@@ -60,7 +60,7 @@ static void NORETURN leave_unserved(struct cpu *c, gpa_t gpa, unsigned access, i
 	c->exit.memory.size = PAGE_SIZE;
 	c->exit.memory.write = access & MMU_WRITE;
 	c->exit.memory.exec = access & MMU_EXEC;
-	c->exit.memory.private_ = false;
+	c->exit.memory.private_ = c->mmu.fault_private;
 	c->exit.memory.error = r;
 	c->exit.memory.has_info = true;
 	cpu_leave(c, CPU_EXIT_MEMORY);

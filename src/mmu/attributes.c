@@ -5,8 +5,8 @@
  * O(log pieces). What a conversion has to zap is another matter: that is the tree's.
  *
  * A conversion is an invalidation by gfn: begin (nobody reaches the range any more), the new
- * attribute under mmu_lock, end. A fault of the range waits or starts over, so at any instant every
- * translation in use is of the attribute that stands.
+ * attribute under mmu_lock, end. A fault of the range waits or starts over, so at any instant
+ * every translation in use is of the attribute that stands.
  */
 #include <stdlib.h>
 #include "mmu/internal.h"

@@ -9,18 +9,20 @@ struct gmem_store {
 	const struct primary_store_ops *ops;
 	void *primary; /* theirs */
 	u64 npages;
-	u64 flags; /* GMEM_* */
-	struct rwlock lock;	/* the store lock */
-	struct mutex bind_lock; /* binds and unbinds, which hold `lock` for read, among themselves */
+	u64 flags;	    /* GMEM_* */
+	struct rwlock lock; /* the store lock */
+	struct mutex
+		bind_lock; /* binds and unbinds, which hold `lock` for read, among themselves */
 	struct gmem_file *files; /* linked; `lock` */
 };
 
 struct gmem_file {
-	u32 refs; /* atomic: the descriptor's, and one per fault in progress */
+	u32 refs;      /* atomic: the descriptor's, and one per fault in progress */
 	bool released; /* the store lock */
 	struct gmem_store *store;
 	struct mmu *mmu; /* a reference */
-	struct interval_tree bindings; /* by page, do not overlap; the store lock, and bind_lock */
+	struct interval_tree
+		bindings;	/* by page, do not overlap; the store lock, and bind_lock */
 	struct gmem_file *next; /* in store->files */
 	sync_rcu_head rcu;
 };
@@ -314,7 +316,8 @@ static void punch_begin_all(struct gmem_store *s, struct gmem_file *only, struct
 static bool still_bound(struct gmem_store *s, const struct mmu_token *t, const struct punch *p)
 {
 	for (struct gmem_file *f = s->files; f; f = f->next) {
-		if (f->mmu == mmu_token_mmu(t) && interval_find(&f->bindings, p->first, p->last))
+		if (f->mmu == mmu_token_mmu(t) &&
+		    interval_find(&f->bindings, p->first, p->last))
 			return true;
 	}
 	return false;

@@ -262,8 +262,8 @@ EXPORT int fcntl64(int fd, int cmd, ...)
 
 /* ------------------------------------------------------------------ sent over a socket */
 
-/* The message was sent, so the kernel could read all of it. */
-static void tell_sent(const struct msghdr *m)
+/* The kernel read or wrote all of the message. */
+static void each_passed(const struct msghdr *m, void (*fn)(int fd))
 {
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
 		size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -274,12 +274,20 @@ static void tell_sent(const struct msghdr *m)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-			abi_sent(fd);
+			fn(fd);
 		}
 	}
 }
 
-static void tell_all_sent(const struct mmsghdr *m, int n)
+static void received(int fd)
+{
+	if (!abi_owns(fd))
+		return;
+	maybe_ours_set(fd);
+	abi_duplicated(fd, fd);
+}
+
+static void tell_all(const struct mmsghdr *m, int n, void (*fn)(int fd))
 {
 	struct mask_window w;
 	int e = errno;
@@ -288,7 +296,7 @@ static void tell_all_sent(const struct mmsghdr *m, int n)
 		return;
 	mask_enter(&w);
 	for (int i = 0; i < n; i++)
-		tell_sent(&m[i].msg_hdr);
+		each_passed(&m[i].msg_hdr, fn);
 	mask_leave(&w);
 	errno = e;
 }
@@ -300,8 +308,29 @@ EXPORT ssize_t sendmsg(int socket, const struct msghdr *m, int flags)
 	if (r >= 0) {
 		struct mmsghdr one = {.msg_hdr = *m};
 
-		tell_all_sent(&one, 1);
+		tell_all(&one, 1, abi_sent);
 	}
+	return r;
+}
+
+EXPORT ssize_t recvmsg(int socket, struct msghdr *m, int flags)
+{
+	ssize_t r = REAL(recvmsg)(socket, m, flags);
+
+	if (r >= 0 && m->msg_controllen) {
+		struct mmsghdr one = {.msg_hdr = *m};
+
+		tell_all(&one, 1, received);
+	}
+	return r;
+}
+
+EXPORT int recvmmsg(int socket, struct mmsghdr *m, unsigned int n, int flags,
+		    struct timespec *timeout)
+{
+	int r = REAL(recvmmsg)(socket, m, n, flags, timeout);
+
+	tell_all(m, r, received);
 	return r;
 }
 
@@ -309,6 +338,6 @@ EXPORT int sendmmsg(int socket, struct mmsghdr *m, unsigned int n, int flags)
 {
 	int r = REAL(sendmmsg)(socket, m, n, flags);
 
-	tell_all_sent(m, r);
+	tell_all(m, r, abi_sent);
 	return r;
 }

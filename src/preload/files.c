@@ -78,6 +78,54 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
 	return REAL(writev)(fd, iov, n);
 }
 
+EXPORT ssize_t preadv(int fd, const struct iovec *iov, int n, off_t off)
+{
+	REFUSE(fd, "preadv");
+	return REAL(preadv)(fd, iov, n, off);
+}
+
+EXPORT ssize_t preadv64(int fd, const struct iovec *iov, int n, off_t off)
+{
+	REFUSE(fd, "preadv");
+	return REAL(preadv)(fd, iov, n, off);
+}
+
+EXPORT ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
+{
+	REFUSE(fd, "pwritev");
+	return REAL(pwritev)(fd, iov, n, off);
+}
+
+EXPORT ssize_t pwritev64(int fd, const struct iovec *iov, int n, off_t off)
+{
+	REFUSE(fd, "pwritev");
+	return REAL(pwritev)(fd, iov, n, off);
+}
+
+EXPORT int fsync(int fd)
+{
+	REFUSE(fd, "fsync");
+	return REAL(fsync)(fd);
+}
+
+EXPORT int fdatasync(int fd)
+{
+	REFUSE(fd, "fdatasync");
+	return REAL(fdatasync)(fd);
+}
+
+EXPORT int fchmod(int fd, mode_t mode)
+{
+	REFUSE(fd, "fchmod");
+	return (int)raw_errno(raw2(SYS_fchmod, fd, mode));
+}
+
+EXPORT int fchown(int fd, uid_t uid, gid_t gid)
+{
+	REFUSE(fd, "fchown");
+	return (int)raw_errno(raw3(SYS_fchown, fd, uid, gid));
+}
+
 EXPORT off_t lseek(int fd, off_t off, int whence)
 {
 	REFUSE(fd, "lseek");
@@ -185,8 +233,9 @@ static int allocate_posix(int fd, off_t off, off_t len)
 {
 	long r;
 
+	/* Where it is not supported libc writes zeroes instead, and finds no position to write at. */
 	if (allocates_ours(fd, 0, off, len, &r))
-		return (int)-r;
+		return r == -EOPNOTSUPP ? ESPIPE : (int)-r;
 	return REAL(posix_fallocate)(fd, off, len);
 }
 

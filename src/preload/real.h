@@ -33,8 +33,14 @@
 	X(ssize_t, pwrite, (int, const void *, size_t, off_t))                                 \
 	X(ssize_t, readv, (int, const struct iovec *, int))                                    \
 	X(ssize_t, writev, (int, const struct iovec *, int))                                   \
+	X(ssize_t, preadv, (int, const struct iovec *, int, off_t))                            \
+	X(ssize_t, pwritev, (int, const struct iovec *, int, off_t))                           \
+	X(int, fsync, (int))                                                                   \
+	X(int, fdatasync, (int))                                                               \
 	X(ssize_t, sendmsg, (int, const struct msghdr *, int))                                 \
 	X(int, sendmmsg, (int, struct mmsghdr *, unsigned, int))                               \
+	X(ssize_t, recvmsg, (int, struct msghdr *, int))                                       \
+	X(int, recvmmsg, (int, struct mmsghdr *, unsigned, int, struct timespec *))            \
 	X(int, brk, (void *))                                                                  \
 	X(void *, sbrk, (intptr_t))                                                            \
 	X(int, fallocate, (int, int, off_t, off_t))                                            \

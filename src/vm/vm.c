@@ -90,12 +90,11 @@ int vm_create(u32 type, struct vm **out)
 	void *primary;
 	int r;
 
-	if (type)
-		return -EINVAL;
 	vm = calloc(1, sizeof(*vm));
 	if (!vm)
 		return -ENOMEM;
 	vm->refs = 1;
+	vm->type = type;
 	vm->pid = (int)syscall(SYS_getpid);
 	vm->tsc_khz = vm->host_tsc_khz = host_tsc_khz();
 	vm->max_vcpu_id = VM_MAX_VCPU_ID;

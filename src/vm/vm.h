@@ -80,7 +80,7 @@ struct vcpu {
 
 struct vm {
 	u32 refs; /* atomic: descriptors of the VM and of its vCPUs and devices */
-	u32 type;
+	u32 type; /* KVM_CREATE_VM's argument; what it may do is for abi/ to say */
 	struct mutex lock;
 	struct mmu *mmu;
 	struct irqchip *irqchip; /* NULL until created */

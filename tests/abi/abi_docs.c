@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include "abi/caps.h"
 #include "cpu/state.h"
+#include "userkvm.h"
 #include "vm/vm.h"
 
 struct row {
@@ -31,6 +32,8 @@ struct cap {
 
 #define online_cpus() (-1)
 #define xsave2_size() (-1)
+#define cap_attributes(vm) 8 /* of any VM there may be */
+#define cap_gmem_flags(vm) 3
 static const struct cap caps[] = {
 #define CAP(n, value, note) {#n, note, n, value},
 #define ENABLE_VM(n, fn)

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include "userkvm.h"
 
 #define ARG_NONE  0
 #define ARG_VALUE 1
@@ -74,6 +75,33 @@ static void region(const struct args *a, struct kvm_userspace_memory_region2 *p)
 		p->memory_size = number(a);
 	if (rng_one_in(a->rng, 32))
 		p->memory_size |= 1;
+	/* The smaller structure has no room for the rest, which is then not looked at. */
+	if (!rng_one_in(a->rng, 4))
+		return;
+	p->flags = KVM_MEM_GUEST_MEMFD;
+	p->guest_memfd = (u32)a->gmem;
+	p->guest_memfd_offset = rng_one_in(a->rng, 8) ? number(a) : rng_next(a->rng) % 8 << 12;
+}
+
+static void create_gmem(const struct args *a, struct uapi_create_guest_memfd *p)
+{
+	p->size = rng_one_in(a->rng, 16) ? number(a) : (u64)(rng_next(a->rng) % 64) << 12;
+	p->flags = rng_one_in(a->rng, 16) ? number(a) : rng_next(a->rng) & 3;
+}
+
+static void link_gmem(const struct args *a, struct userkvm_link_guest_memfd *p)
+{
+	memset(p, 0, sizeof(*p));
+	p->guest_memfd = a->gmem;
+	p->flags = rng_one_in(a->rng, 16);
+}
+
+static void attributes(const struct args *a, struct uapi_memory_attributes *p)
+{
+	p->address = guest_address(a);
+	p->size = rng_one_in(a->rng, 8) ? number(a) : (u64)(rng_next(a->rng) % 64) << 12;
+	p->attributes = rng_one_in(a->rng, 16) ? number(a) : rng_next(a->rng) & 8;
+	p->flags = rng_one_in(a->rng, 16);
 }
 
 static void get_dirty_log(const struct args *a, struct kvm_dirty_log *p)
@@ -197,6 +225,15 @@ static void shape(const struct args *a, unsigned long request, void *p)
 	case KVM_HAS_DEVICE_ATTR:
 		device_attr(a, p);
 		break;
+	case UAPI_CREATE_GUEST_MEMFD:
+		create_gmem(a, p);
+		break;
+	case USERKVM_LINK_GUEST_MEMFD:
+		link_gmem(a, p);
+		break;
+	case UAPI_SET_MEMORY_ATTRIBUTES:
+		attributes(a, p);
+		break;
 	case KVM_SET_GSI_ROUTING:
 		routing(a, p);
 		break;
@@ -239,7 +276,7 @@ static u64 value(const struct args *a, unsigned long request)
 	case KVM_CREATE_VCPU:
 		return rng_one_in(a->rng, 16) ? number(a) : rng_next(a->rng) % 4;
 	case KVM_CREATE_VM:
-		return rng_one_in(a->rng, 16) ? number(a) : 0;
+		return rng_one_in(a->rng, 16) ? number(a) : rng_next(a->rng) & 1;
 	case KVM_CHECK_EXTENSION:
 		return rng_next(a->rng) % 256;
 	default:

@@ -29,6 +29,7 @@ struct args {
 	u8 *room;  /* ARGS_BYTES */
 	u8 *arena;
 	int event; /* some eventfd, or what was one */
+	int gmem;  /* some guest_memfd, or what was one */
 };
 
 enum args_level { ARGS_SYSTEM, ARGS_VM, ARGS_VCPU };

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <dirent.h>
 #include <sys/eventfd.h>
+#include "userkvm.h"
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -26,6 +27,7 @@
 #define HANG_SECONDS  120
 #define LEAK_ROUNDS   4	 /* between looks for leaks, which take long */
 #define OTHER	      9	 /* in the pool: no KVM descriptor that takes calls */
+#define GMEM	      10
 #define SLACK_MAPS    12 /* guards of thread stacks the C library keeps */
 
 static int pool[POOL];   /* descriptors, -1: free; atomic */
@@ -52,7 +54,7 @@ static int some_fd(struct thread *t)
 }
 
 /* One that takes such calls, more often than not. */
-static int some_fd_for(struct thread *t, enum args_level level)
+static int some_fd_for(struct thread *t, u8 level)
 {
 	u32 at = rng_next(&t->rng) % POOL;
 
@@ -85,9 +87,11 @@ static void keep_fd(struct thread *t, int fd, u8 what)
 static void do_ioctl(struct thread *t, int fd, const struct args_request *q)
 {
 	unsigned long getter = args_getter(q->request);
-	void *arg = args_make(&t->args, q);
+	void *arg;
 	long r;
 
+	t->args.gmem = some_fd_for(t, GMEM);
+	arg = args_make(&t->args, q);
 	if (getter && !rng_one_in(&t->rng, 4) &&
 	    calls_ioctl(fd, getter, t->args.room) >= 0) {
 		args_flip(&t->args, q->request);
@@ -105,6 +109,9 @@ static void do_ioctl(struct thread *t, int fd, const struct args_request *q)
 		keep_fd(t, (int)r, ARGS_VCPU);
 	else if (r > 2 && q->request == KVM_GET_STATS_FD)
 		keep_fd(t, (int)r, OTHER);
+	else if (r > 2 && (q->request == UAPI_CREATE_GUEST_MEMFD ||
+			   q->request == USERKVM_LINK_GUEST_MEMFD))
+		keep_fd(t, (int)r, GMEM);
 }
 
 static void op_ioctl(struct thread *t)

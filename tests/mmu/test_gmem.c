@@ -4,7 +4,7 @@
 
 #include "mmu/gmem.h"
 
-#define MB (1ULL << 20)
+#define MB  (1ULL << 20)
 #define GPA 0x10000000ULL
 
 struct fx {
@@ -110,7 +110,7 @@ static void a_file_range_is_bound_once(void **state)
 
 	setup(&f, 2 * MB, 0);
 	assert_int_equal(bind_at(&f, 1, GPA + 4 * MB, 0x1000, 0x1000), -EINVAL);
-	assert_int_equal(bind_at(&f, 0, GPA, 2 * MB, 0), -EINVAL);	   /* nothing may change */
+	assert_int_equal(bind_at(&f, 0, GPA, 2 * MB, 0), -EINVAL); /* nothing may change */
 	assert_int_equal(bind_at(&f, 0, GPA + 4 * MB, 2 * MB, 0), -EINVAL); /* nor move */
 	assert_int_equal(hvm_slot(&f.vm, 0, 0, GPA, 2 * MB, f.mem), -EINVAL);
 	assert_int_equal(unbind(&f, 0), 0);

@@ -35,14 +35,14 @@ static void set_cpuid(struct minivmm *v)
 	free(c);
 }
 
-static void create(struct minivmm *v, int irqchip)
+static void create(struct minivmm *v, unsigned type, int irqchip)
 {
 	struct kvm_userspace_memory_region slot = {.memory_size = MINIVMM_MEM};
 
 	memset(v, 0, sizeof(*v));
 	v->kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
 	EXPECT(ioctl(v->kvm, KVM_GET_API_VERSION, 0) == KVM_API_VERSION, "API version");
-	v->vm = must(ioctl(v->kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
+	v->vm = must(ioctl(v->kvm, KVM_CREATE_VM, type), "KVM_CREATE_VM");
 	v->mem_size = MINIVMM_MEM;
 	v->mem = must_map(v->mem_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	slot.userspace_addr = (uintptr_t)v->mem;
@@ -60,12 +60,17 @@ static void create(struct minivmm *v, int irqchip)
 
 void minivmm_create(struct minivmm *v)
 {
-	create(v, 0);
+	create(v, 0, 0);
+}
+
+void minivmm_create_type(struct minivmm *v, unsigned type)
+{
+	create(v, type, 0);
 }
 
 void minivmm_create_with_irqchip(struct minivmm *v)
 {
-	create(v, 1);
+	create(v, 0, 1);
 }
 
 void minivmm_destroy(struct minivmm *v)

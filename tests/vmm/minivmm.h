@@ -48,6 +48,7 @@ struct guest_code {
 
 void minivmm_create(struct minivmm *v);
 void minivmm_create_with_irqchip(struct minivmm *v);
+void minivmm_create_type(struct minivmm *v, unsigned type); /* of VM */
 void minivmm_destroy(struct minivmm *v);
 /* Copy the code to MINIVMM_CODE and point a vCPU in that mode at it; IDT limit 0, IF clear. */
 void minivmm_load(struct minivmm *v, enum minivmm_mode mode, struct guest_code code);

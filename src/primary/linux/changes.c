@@ -218,14 +218,16 @@ void *primary_linux_file_change_begin(int fd, u64 off, u64 len, int *err)
  * memory by direct frames, where the host's MMU copies on the next write, whoever makes it; and a
  * window, which shows shared memory, is not inherited. So there is nothing to forget, and the
  * child, which finds its pid not to be the registry's, takes none of the locks it may have
- * inherited held.
+ * inherited held. A store that is being made must not be inherited half made.
  */
 void *primary_linux_fork_begin(void)
 {
+	stores_fork_begin();
 	return NULL;
 }
 
 void primary_linux_fork_end(void *cookie, bool child)
 {
 	assert(!cookie);
+	stores_fork_end(child);
 }

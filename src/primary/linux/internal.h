@@ -102,6 +102,9 @@ void registry_each_range(struct primary_linux *p, void (*fn)(hva_t start, hva_t 
 /* ------------------------------------------------------------------ store.c, linux.c */
 
 extern const struct primary_store_ops primary_linux_store_ops;
+/* A fork waits for stores that are being made: the child gets neither descriptor nor mapping. */
+void stores_fork_begin(void);
+void stores_fork_end(bool child);
 /* The largest level whose aligned block around hva (or file offset) lies in [start, end). */
 int linux_block_level(u64 start, u64 end, u64 hva);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stores of a real process: a memfd of our own and one shared mapping of it, in a region that the
- * VMM's calls do not touch. No descriptor is kept, so none can be closed, inherited or found: a
- * punch is MADV_REMOVE of the mapping. A mappable store's descriptor is handed to the VMM.
+ * Stores of a real process: a memfd of our own and one shared mapping of it, in a region that
+ * the VMM's calls do not touch. No descriptor is kept, so none can be closed, inherited or
+ * found: a punch is MADV_REMOVE of the mapping. A mappable store's descriptor is handed to the
+ * VMM.
  *
  * The mapping is not inherited by a child, which has no guest, and is in no core file.
  */
@@ -16,6 +17,22 @@
 
 /* What of a file is mapped at most. Pages beyond are none: sparse files may say any size. */
 #define STORE_MAPPED_MAX (1ULL << 44) /* bytes: an eighth of the address space */
+
+/* From a store's descriptor to its mapping, which no child inherits; and a fork. */
+static struct mutex making = {.m = PTHREAD_MUTEX_INITIALIZER};
+
+void stores_fork_begin(void)
+{
+	mutex_lock(&making);
+}
+
+void stores_fork_end(bool child)
+{
+	if (child)
+		mutex_init(&making);
+	else
+		mutex_unlock(&making);
+}
 
 struct store {
 	u8 *host;
@@ -44,36 +61,42 @@ static int map(int fd, u64 len, u8 **host)
 	return 0;
 }
 
+/* The memfd of a store, and its mapping. */
+static int make(struct store *s, u64 size, bool mappable)
+{
+	const char *name = mappable ? PRIMARY_STORE_NAME_MAPPABLE : PRIMARY_STORE_NAME;
+	int fd = (int)syscall(SYS_memfd_create, name, MFD_ALLOW_SEALING | MFD_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	if (syscall(SYS_ftruncate, fd, size) < 0 ||
+	    syscall(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
+		err = -errno;
+	else
+		err = map(fd, s->npages << PAGE_SHIFT, &s->host);
+	s->fd = mappable && !err ? fd : -1;
+	if (s->fd < 0)
+		syscall(SYS_close, fd);
+	return err;
+}
+
 static int store_create(void *primary, u64 npages, bool mappable, void **out)
 {
-	u64 size = npages << PAGE_SHIFT;
 	struct store *s = calloc(1, sizeof(*s));
-	int fd, err;
+	int err;
 
 	if (!s)
 		return -ENOMEM;
-	fd = (int)syscall(SYS_memfd_create,
-			  mappable ? PRIMARY_STORE_NAME_MAPPABLE : PRIMARY_STORE_NAME,
-			  MFD_ALLOW_SEALING | MFD_CLOEXEC);
-	if (fd < 0 || syscall(SYS_ftruncate, fd, size) < 0 ||
-	    syscall(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0) {
-		err = -errno;
-		goto fail;
+	s->npages = MIN(npages, STORE_MAPPED_MAX >> PAGE_SHIFT);
+	mutex_lock(&making);
+	err = make(s, npages << PAGE_SHIFT, mappable);
+	mutex_unlock(&making);
+	if (err) {
+		free(s);
+		return err;
 	}
-	s->npages = MIN(size, STORE_MAPPED_MAX) >> PAGE_SHIFT;
-	err = map(fd, s->npages << PAGE_SHIFT, &s->host);
-	if (err)
-		goto fail;
-	s->fd = mappable ? fd : -1;
-	if (!mappable)
-		syscall(SYS_close, fd);
 	*out = s;
 	return 0;
-fail:
-	if (fd >= 0)
-		syscall(SYS_close, fd);
-	free(s);
-	return err;
 }
 
 int primary_linux_store_take_fd(void *store)
@@ -118,8 +141,8 @@ static int store_fault(void *store, u64 index, unsigned flags, bool (*interrupte
 		.writable = true,
 		.dirties = true,
 		.window = true,
-		.max_level = (u8)linux_block_level(0, s->npages << PAGE_SHIFT,
-						   index << PAGE_SHIFT),
+		.max_level =
+			(u8)linux_block_level(0, s->npages << PAGE_SHIFT, index << PAGE_SHIFT),
 	};
 	return 0;
 }

@@ -147,10 +147,11 @@ int model_mremap(struct model *m, hva_t from, u64 n, hva_t to)
 	int r = -EFAULT;
 
 	rwlock_write_lock(&m->mmap_lock);
-	if (any_mapping(m, to, n))
-		unmap(m, to, n);
 	v = model_vma(m, from);
 	if (v && from + n * PAGE_SIZE <= v->start + v->npages * PAGE_SIZE) {
+		if (any_mapping(m, to, n))
+			unmap(m, to, n);
+		v = model_vma(m, from); /* it may have been cut in two */
 		moved = (struct vma){true, v->writable, to, n, v->file,
 				     v->index + ((from - v->start) >> PAGE_SHIFT)};
 		move_ptes(m, from, n, to);

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The model is Linux's, not ours: random sequences of mmap, munmap, mremap, ftruncate, punch, fork,
+ * reads and writes on the model and on this process, at the same addresses, with the model's own
+ * writeback, swap and migration in between. After each step every
+ * page must show the same bytes or the same signal, and each call the same errno; what a forked
+ * child sees must agree as well.
+ *
+ * usage: conformance [SEED [SEQUENCES]]
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "explore/sched.h"
+#include "primary/model/internal.h"
+
+#define STEPS 120
+#define NFILES 2
+
+static struct model *model;
+static struct model_file *file[NFILES];
+static int fd[NFILES];
+static u64 seed, rng;
+static unsigned step;
+
+static void fail(const char *what, u64 page, s64 ours, s64 theirs)
+{
+	fprintf(stderr, "seed %llu, step %u: %s of page %llu: the model says %lld, Linux %lld\n",
+		(unsigned long long)seed, step, what, (unsigned long long)page, (long long)ours,
+		(long long)theirs);
+	exit(1);
+}
+
+static u64 below(u64 n)
+{
+	rng ^= rng << 13;
+	rng ^= rng >> 7;
+	rng ^= rng << 17;
+	return rng % n;
+}
+
+static hva_t address(u64 page)
+{
+	return MODEL_VA + page * PAGE_SIZE;
+}
+
+/* ------------------------------------------------------------------ accesses of this process */
+
+static sigjmp_buf faulted;
+
+static void on_fault(int sig)
+{
+	siglongjmp(faulted, sig);
+}
+
+/* As model_read() and model_write() say it. */
+static int real_access(u64 page, bool write, u64 *value)
+{
+	volatile u64 *p = (volatile u64 *)address(page);
+	int sig = sigsetjmp(faulted, 1);
+
+	if (sig)
+		return sig == SIGBUS ? -ENXIO : -EFAULT;
+	if (write)
+		*p = *value;
+	else
+		*value = *p;
+	return 0;
+}
+
+static void catch_faults(void)
+{
+	struct sigaction sa = {.sa_handler = on_fault};
+
+	sigaction(SIGSEGV, &sa, NULL);
+	sigaction(SIGBUS, &sa, NULL);
+}
+
+/* ------------------------------------------------------------------ steps */
+
+static void compare_all(void)
+{
+	for (u64 page = 0; page < MODEL_VA_PAGES; page++) {
+		u64 ours = 0, theirs = 0;
+		int r = model_read(model, address(page), &ours);
+		int real = real_access(page, false, &theirs);
+
+		if (r != real)
+			fail("a read", page, r, real);
+		if (ours != theirs)
+			fail("the word", page, (s64)ours, (s64)theirs);
+	}
+}
+
+static void do_write(void)
+{
+	u64 page = below(MODEL_VA_PAGES), value = below(1000000) + 1, copy = value;
+	int r = model_write(model, address(page), value);
+	int real = real_access(page, true, &copy);
+
+	if (r != real)
+		fail("a write", page, r, real);
+}
+
+static u64 some_pages(u64 at)
+{
+	return 1 + below(MIN(4, MODEL_VA_PAGES - at));
+}
+
+static void do_mmap(void)
+{
+	u64 page = below(MODEL_VA_PAGES), n = some_pages(page), f = below(NFILES + 1);
+	u64 index = below(MODEL_FILE_PAGES);
+	bool anonymous = f == NFILES, writable = below(4);
+	int prot = PROT_READ | (writable ? PROT_WRITE : 0);
+	void *p;
+
+	if (anonymous)
+		p = mmap((void *)address(page), n * PAGE_SIZE, prot,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	else
+		p = mmap((void *)address(page), n * PAGE_SIZE, prot, MAP_SHARED | MAP_FIXED, fd[f],
+			 (off_t)(index * PAGE_SIZE));
+	if (p == MAP_FAILED)
+		fail("mmap", page, 0, errno);
+	model_mmap(model, address(page), n, writable, anonymous ? NULL : file[f], index);
+}
+
+static void do_munmap(void)
+{
+	u64 page = below(MODEL_VA_PAGES), n = some_pages(page);
+
+	if (munmap((void *)address(page), n * PAGE_SIZE))
+		fail("munmap", page, 0, errno);
+	model_munmap(model, address(page), n);
+}
+
+/* Of one mapping as the model has them; or of nothing, to where nothing is. What a failed mremap has
+ * done to its target is not the same in all kernels. */
+static void do_mremap(void)
+{
+	u64 from = below(MODEL_VA_PAGES), to = below(MODEL_VA_PAGES), n = some_pages(MAX(from, to));
+	const struct vma *v = model_vma(model, address(from));
+	int r, real;
+
+	if (from < to + n && to < from + n)
+		return;
+	if (v)
+		n = MIN(n, v->npages - ((address(from) - v->start) >> PAGE_SHIFT));
+	else
+		n = 1;
+	if (!v && model_vma(model, address(to)))
+		return;
+	real = mremap((void *)address(from), n * PAGE_SIZE, n * PAGE_SIZE,
+		      MREMAP_MAYMOVE | MREMAP_FIXED, (void *)address(to)) == MAP_FAILED
+		       ? -errno
+		       : 0;
+	r = model_mremap(model, address(from), n, address(to));
+	if (r != real)
+		fail("mremap", from, r, real);
+}
+
+static void do_truncate(void)
+{
+	u64 f = below(NFILES), n = below(MODEL_FILE_PAGES + 1);
+
+	if (ftruncate(fd[f], (off_t)(n * PAGE_SIZE)))
+		fail("ftruncate", n, 0, errno);
+	if (n < model_file_pages(file[f]))
+		model_truncate(model, file[f], n);
+	else
+		model_extend(model, file[f], n);
+}
+
+static void do_punch(void)
+{
+	u64 f = below(NFILES), index = below(MODEL_FILE_PAGES);
+
+	if (fallocate(fd[f], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(index * PAGE_SIZE),
+		      PAGE_SIZE))
+		fail("punch", index, 0, errno);
+	model_punch(model, file[f], index);
+}
+
+/* What a kernel does by itself, and no process can see. */
+static void do_housekeeping(void)
+{
+	u64 page = below(MODEL_VA_PAGES), f = below(NFILES);
+
+	switch (below(3)) {
+	case 0:
+		model_writeback(model, file[f], below(MODEL_FILE_PAGES));
+		break;
+	case 1:
+		model_swap_out(model, address(page));
+		break;
+	default:
+		model_migrate(model, address(page));
+	}
+}
+
+/* ------------------------------------------------------------------ fork */
+
+struct seen {
+	s64 result;
+	u64 word;
+};
+
+static void child_looks(int go, int out)
+{
+	struct seen seen[MODEL_VA_PAGES];
+	char c;
+
+	if (read(go, &c, 1) != 1)
+		_exit(1);
+	for (u64 page = 0; page < MODEL_VA_PAGES; page++) {
+		seen[page].word = 0;
+		seen[page].result = real_access(page, false, &seen[page].word);
+	}
+	_exit(write(out, seen, sizeof(seen)) != sizeof(seen));
+}
+
+static void compare_child(struct model_child *c, const struct seen *seen)
+{
+	for (u64 page = 0; page < MODEL_VA_PAGES; page++) {
+		u64 word = 0;
+		int r = model_child_read(c, address(page), &word);
+
+		if (r != seen[page].result)
+			fail("a child's read", page, r, seen[page].result);
+		if (word != seen[page].word)
+			fail("a child's word", page, (s64)word, (s64)seen[page].word);
+	}
+}
+
+static void random_step(bool in_fork);
+
+static void do_fork(void)
+{
+	int go[2], out[2];
+	struct seen seen[MODEL_VA_PAGES];
+	struct model_child *c;
+	pid_t pid;
+
+	if (pipe(go) || pipe(out) || (pid = fork()) < 0)
+		fail("fork", 0, 0, errno);
+	if (!pid)
+		child_looks(go[0], out[1]);
+	c = model_fork(model);
+	/* What the parent does now, private memory of the child's must not show. */
+	for (u64 n = below(8); n--;)
+		random_step(true);
+	if (write(go[1], "", 1) != 1 || read(out[0], seen, sizeof(seen)) != sizeof(seen))
+		fail("a child", 0, 0, errno);
+	compare_child(c, seen);
+	model_child_exit(c);
+	waitpid(pid, NULL, 0);
+	for (int i = 0; i < 2; i++) {
+		close(go[i]);
+		close(out[i]);
+	}
+}
+
+static void random_step(bool in_fork)
+{
+	switch (below(in_fork ? 27 : 28)) {
+	case 0 ... 8:
+		do_write();
+		break;
+	case 9 ... 12:
+		do_mmap();
+		break;
+	case 13 ... 15:
+		do_munmap();
+		break;
+	case 16 ... 18:
+		do_mremap();
+		break;
+	case 19 ... 20:
+		do_truncate();
+		break;
+	case 21 ... 22:
+		do_punch();
+		break;
+	case 23 ... 26:
+		do_housekeeping();
+		break;
+	default:
+		do_fork();
+	}
+	compare_all();
+}
+
+static void sequence(void)
+{
+	rng = seed * 0x9e3779b97f4a7c15ULL + 1;
+	sched_begin();
+	catch_faults();
+	model = model_create();
+	for (u64 f = 0; f < NFILES; f++) {
+		file[f] = model_file_create(model, MODEL_FILE_CACHED, MODEL_FILE_PAGES);
+		fd[f] = memfd_create("conformance", MFD_CLOEXEC);
+		if (fd[f] < 0 || ftruncate(fd[f], MODEL_FILE_PAGES * PAGE_SIZE))
+			fail("memfd", f, 0, errno);
+	}
+	for (step = 0; step < STEPS; step++)
+		random_step(false);
+	munmap((void *)MODEL_VA, MODEL_VA_PAGES * PAGE_SIZE);
+	for (u64 f = 0; f < NFILES; f++)
+		close(fd[f]);
+	model_destroy(model);
+	sched_end();
+	if (sched_verdict() != SCHED_OK) {
+		fprintf(stderr, "seed %llu: %s\n", (unsigned long long)seed, sched_why());
+		exit(1);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	u64 first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
+	u64 n = argc > 2 ? strtoull(argv[2], NULL, 0) : 200;
+
+	for (seed = first; seed < first + n; seed++)
+		sequence();
+	printf("%llu sequences of %d steps from seed %llu: model and Linux agree\n",
+	       (unsigned long long)n, STEPS, (unsigned long long)first);
+	return 0;
+}
