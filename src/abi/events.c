@@ -287,6 +287,7 @@ long vcpu_ioctl_set_attr(struct call *c)
 		return -ENXIO;
 	if (guard_copy_from(&c->v->cpu->tsc_offset, (void *)(uintptr_t)a->addr, sizeof(u64)))
 		return -EFAULT;
+	vcpu_post(c->v, VCPU_REQ_CLOCK);
 	return 0;
 }
 

@@ -2,13 +2,14 @@
 /*
  * tests/vmm/clock_scaled.c: kvmclock of a vCPU whose TSC does not run at the host's rate, as after a
  * migration from a host of another frequency. What the guest computes from its page and its TSC
- * must lie between the VMM's own views from before and after.
+ * must lie between the VMM's own views from before and after, also when the VMM moved the TSC.
  */
 #include "minivmm.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
+#define MSR_TSC 0x10
 #define TIME_AT 0x6000 /* the clock's page */
 #define TSC_AT	0x7000 /* what RDTSC said */
 #define ROUNDS	2000
@@ -47,8 +48,41 @@ static uint64_t guest_clock(const struct minivmm *v)
 	return t.ns + (uint64_t)((unsigned __int128)ticks * t.mul >> 32);
 }
 
+static void look(struct minivmm *v, const char *when)
+{
+	uint64_t before = vmm_clock(v), now, after;
+
+	EXPECT_EXIT(v, KVM_EXIT_IO);
+	now = guest_clock(v);
+	after = vmm_clock(v);
+	EXPECT(now + SLACK >= before && now <= after + SLACK,
+	       "%s, TSC at %d kHz: guest %lu ns, VMM %lu to %lu", when,
+	       ioctl(v->vcpu, KVM_GET_TSC_KHZ, 0), now, before, after);
+	EXPECT_EXIT(v, KVM_EXIT_IO);
+}
+
+static void set_tsc(struct minivmm *v, uint64_t to)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry tsc;
+	} m = {.head.nmsrs = 1, .tsc = {.index = MSR_TSC, .data = to}};
+
+	EXPECT(ioctl(v->vcpu, KVM_SET_MSRS, &m) == 1, "KVM_SET_MSRS: %s", strerror(errno));
+}
+
+static void set_tsc_offset(struct minivmm *v, uint64_t to)
+{
+	struct kvm_device_attr a = {
+		.group = KVM_VCPU_TSC_CTRL, .attr = KVM_VCPU_TSC_OFFSET, .addr = (uintptr_t)&to};
+
+	EXPECT(!ioctl(v->vcpu, KVM_SET_DEVICE_ATTR, &a), "KVM_SET_DEVICE_ATTR: %s",
+	       strerror(errno));
+}
+
 static void agree(long numerator, long denominator)
 {
+	struct kvm_clock_data hour = {.clock = 3600000000000};
 	struct minivmm v;
 	long khz;
 
@@ -61,17 +95,14 @@ static void agree(long numerator, long denominator)
 	EXPECT(ioctl(v.vcpu, KVM_GET_TSC_KHZ, 0) == khz, "another rate");
 	minivmm_load(&v, MINIVMM_REAL, guest);
 	EXPECT_EXIT(&v, KVM_EXIT_IO);
-	for (int i = 0; i < ROUNDS; i++) {
-		uint64_t before = vmm_clock(&v), now, after;
-
-		EXPECT_EXIT(&v, KVM_EXIT_IO);
-		now = guest_clock(&v);
-		after = vmm_clock(&v);
-		EXPECT(now + SLACK >= before && now <= after + SLACK,
-		       "%ld/%ld of the host's rate: guest %lu ns, VMM %lu to %lu", numerator,
-		       denominator, now, before, after);
-		EXPECT_EXIT(&v, KVM_EXIT_IO);
-	}
+	for (int i = 0; i < ROUNDS; i++)
+		look(&v, "as it was made");
+	set_tsc(&v, 1ULL << 50);
+	look(&v, "IA32_TSC set");
+	set_tsc_offset(&v, 1ULL << 60);
+	look(&v, "the offset set");
+	EXPECT(!ioctl(v.vm, KVM_SET_CLOCK, &hour), "KVM_SET_CLOCK: %s", strerror(errno));
+	look(&v, "the clock set");
 	minivmm_destroy(&v);
 	printf("ok %ld/%ld of the host's rate\n", numerator, denominator);
 }
