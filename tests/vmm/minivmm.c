@@ -35,6 +35,14 @@ static void set_cpuid(struct minivmm *v)
 	free(c);
 }
 
+static void create_vcpu(struct minivmm *v, unsigned id)
+{
+	v->vcpu = must(ioctl(v->vm, KVM_CREATE_VCPU, id), "KVM_CREATE_VCPU");
+	v->run_size = must(ioctl(v->kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
+	v->run = must_map(v->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->vcpu);
+	set_cpuid(v);
+}
+
 static void create(struct minivmm *v, unsigned type, int irqchip)
 {
 	struct kvm_userspace_memory_region slot = {.memory_size = MINIVMM_MEM};
@@ -52,10 +60,7 @@ static void create(struct minivmm *v, unsigned type, int irqchip)
 	must(ioctl(v->vm, KVM_SET_USER_MEMORY_REGION, &slot), "KVM_SET_USER_MEMORY_REGION");
 	if (irqchip)
 		must(ioctl(v->vm, KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP");
-	v->vcpu = must(ioctl(v->vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
-	v->run_size = must(ioctl(v->kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
-	v->run = must_map(v->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->vcpu);
-	set_cpuid(v);
+	create_vcpu(v, 0);
 }
 
 void minivmm_create(struct minivmm *v)
@@ -73,10 +78,21 @@ void minivmm_create_with_irqchip(struct minivmm *v)
 	create(v, 0, 1);
 }
 
+void minivmm_add_vcpu(const struct minivmm *v, unsigned id, struct minivmm *more)
+{
+	*more = *v;
+	create_vcpu(more, id);
+}
+
+void minivmm_remove_vcpu(struct minivmm *more)
+{
+	munmap(more->run, more->run_size);
+	close(more->vcpu);
+}
+
 void minivmm_destroy(struct minivmm *v)
 {
-	munmap(v->run, v->run_size);
-	close(v->vcpu);
+	minivmm_remove_vcpu(v);
 	close(v->vm);
 	close(v->kvm);
 	munmap(v->mem, v->mem_size);

@@ -50,6 +50,10 @@ void minivmm_create(struct minivmm *v);
 void minivmm_create_with_irqchip(struct minivmm *v);
 void minivmm_create_type(struct minivmm *v, unsigned type); /* of VM */
 void minivmm_destroy(struct minivmm *v);
+/* One more vCPU of v's VM, as a minivmm of its own that shares the rest. It is loaded like the
+ * first, and both its descriptor and its mapping go with minivmm_remove_vcpu(). */
+void minivmm_add_vcpu(const struct minivmm *v, unsigned id, struct minivmm *more);
+void minivmm_remove_vcpu(struct minivmm *more);
 /* Copy the code to MINIVMM_CODE and point a vCPU in that mode at it; IDT limit 0, IF clear. */
 void minivmm_load(struct minivmm *v, enum minivmm_mode mode, struct guest_code code);
 /* A gate for this vector that jumps to `offset` in the loaded code (protected or long mode). */
