@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Runs in a guest: keeps rewriting memory of its own with a pattern that it checks before every
- * write, while somebody migrates the guest, inflates a balloon in it or does else to its memory.
+ * write, while somebody migrates the guest, inflates a balloon in it or does else to its
+ * memory.
  *
- * usage: pages NAME MIB RATE   rewrite MIB of memory, RATE pages a second (0: as fast as it goes)
+ * usage: pages NAME MIB RATE   rewrite MIB of memory, RATE pages a second (0: as fast as it
+ * goes)
  *
  * SIGUSR1: check every page and say so, on a line that starts with "pages NAME:". SIGTERM: the
  * same, and end. A page that is not as it was left ends the program with status 1 at once.
@@ -62,8 +64,8 @@ static void bad(size_t page, size_t i, uint64_t found, uint64_t wanted)
 		if (first_word(page, generation - back) + i == found)
 			break;
 	}
-	printf("pages %s: BAD page %zu word %zu after %lu writes: %#lx, not %#lx", t.name, page, i,
-	       t.writes, found, wanted);
+	printf("pages %s: BAD page %zu word %zu after %lu writes: %#lx, not %#lx", t.name, page,
+	       i, t.writes, found, wanted);
 	if (back <= generation)
 		printf(": it is %u generations old", back);
 	printf("\n");
