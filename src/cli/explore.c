@@ -66,6 +66,16 @@ static unsigned long number(struct argp_state *state, const char *arg)
 	return n;
 }
 
+static double seconds(struct argp_state *state, const char *arg)
+{
+	char *end;
+	double s = strtod(arg, &end);
+
+	if (!*arg || *end || !(s >= 0))
+		argp_error(state, "`%s' is not a time in seconds", arg);
+	return s;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
@@ -80,7 +90,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->scenario = arg;
 		return 0;
 	case 't':
-		o->limits.seconds = (double)number(state, arg);
+		o->limits.seconds = seconds(state, arg);
 		return 0;
 	case 'p':
 		o->limits.preemptions = (unsigned)number(state, arg);
@@ -148,13 +158,12 @@ static bool parse_schedule(const char *s, struct sched_trace *t)
 
 static int list(void)
 {
-	for (unsigned i = 0; i < nr_scenarios; i++) {
-		printf("%-14s %s\n", scenarios[i].name, scenarios[i].what);
-		for (unsigned d = 0; d < ARRAY_SIZE(scenarios[i].catches); d++) {
-			if (scenarios[i].catches[d])
-				printf("%-14s   finds %s\n", "",
-				       explore_defect_name(scenarios[i].catches[d]));
-		}
+	const struct scenario *s;
+
+	for (unsigned i = 0; (s = explore_scenario(i)); i++) {
+		printf("%-17s %s\n", s->name, s->what);
+		for (unsigned d = 0; d < ARRAY_SIZE(s->catches) && s->catches[d]; d++)
+			printf("%-17s   finds %s\n", "", explore_defect_name(s->catches[d]));
 	}
 	return CLI_OK;
 }
@@ -190,7 +199,7 @@ static bool explore_one(const struct options *o, const struct scenario *s)
 		report(s, &r, o->verbose);
 		return false;
 	}
-	printf("%-14s nothing found in %llu executions%s\n", s->name,
+	printf("%-17s nothing found in %llu executions%s\n", s->name,
 	       (unsigned long long)r.executions,
 	       r.complete  ? " (all schedules of so many preemptions)"
 	       : o->random ? ""
@@ -201,11 +210,12 @@ static bool explore_one(const struct options *o, const struct scenario *s)
 
 static int explore_all(const struct options *o)
 {
+	const struct scenario *s;
 	bool clean = true;
 
-	for (unsigned i = 0; i < nr_scenarios; i++) {
-		if (!o->scenario || !strcmp(o->scenario, scenarios[i].name))
-			clean &= explore_one(o, &scenarios[i]);
+	for (unsigned i = 0; (s = explore_scenario(i)); i++) {
+		if (!o->scenario || !strcmp(o->scenario, s->name))
+			clean &= explore_one(o, s);
 	}
 	return clean ? CLI_OK : CLI_PROBLEM;
 }
@@ -218,10 +228,10 @@ static bool must_find(const struct options *o, const struct scenario *s, enum sy
 	explore_random(s, &o->limits, &r);
 	sync_defect_on = DEFECT_NONE;
 	if (r.verdict == SCHED_OK)
-		printf("%-14s %-22s NOT FOUND in %llu executions\n", s->name,
+		printf("%-17s %-23s NOT FOUND in %llu executions\n", s->name,
 		       explore_defect_name(d), (unsigned long long)r.executions);
 	else
-		printf("%-14s %-22s found after %llu: %s\n", s->name, explore_defect_name(d),
+		printf("%-17s %-23s found after %llu: %s\n", s->name, explore_defect_name(d),
 		       (unsigned long long)r.executions, r.why);
 	fflush(stdout);
 	return r.verdict != SCHED_OK;
@@ -229,11 +239,10 @@ static bool must_find(const struct options *o, const struct scenario *s, enum sy
 
 static int self_test(const struct options *o)
 {
+	const struct scenario *s;
 	bool all = true;
 
-	for (unsigned i = 0; i < nr_scenarios; i++) {
-		const struct scenario *s = &scenarios[i];
-
+	for (unsigned i = 0; (s = explore_scenario(i)); i++) {
 		if (o->scenario && strcmp(o->scenario, s->name))
 			continue;
 		for (unsigned d = 0; d < ARRAY_SIZE(s->catches) && s->catches[d]; d++)

@@ -20,6 +20,7 @@ enum sync_defect {
 	DEFECT_GMEM_FIRST_FILE_ONLY, /* a punch invalidates the VM of its own file alone */
 	DEFECT_GMEM_NO_STORE_LOCK,   /* slots are bound, and their faults served, during a punch */
 	DEFECT_ATTRIBUTE_NOT_RECHECKED, /* a fault believes the attribute it read before the lock */
+	DEFECT_COPY_NOT_AWAITED,     /* a conversion does not wait for host-side copies */
 	DEFECT_TEARDOWN_UNCHECKED,   /* an end is lost, and teardown does not look */
 	DEFECT_PIN_KEPT,	     /* a fault's reference is held on, into guest mode */
 	DEFECT_MARK_UNHELD,	     /* a page is marked after its reference was dropped */

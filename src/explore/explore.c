@@ -13,11 +13,27 @@ static double now(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
+const struct scenario *explore_scenario(unsigned n)
+{
+	static const struct scenario *const all[] = {memory_scenarios, gmem_scenarios,
+						     attribute_scenarios};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(all); i++) {
+		for (const struct scenario *s = all[i]; s->name; s++) {
+			if (!n--)
+				return s;
+		}
+	}
+	return NULL;
+}
+
 const struct scenario *explore_find(const char *name)
 {
-	for (unsigned i = 0; i < nr_scenarios; i++) {
-		if (!strcmp(scenarios[i].name, name))
-			return &scenarios[i];
+	const struct scenario *s;
+
+	for (unsigned i = 0; (s = explore_scenario(i)); i++) {
+		if (!strcmp(s->name, name))
+			return s;
 	}
 	return NULL;
 }
@@ -37,6 +53,7 @@ const char *explore_defect_name(unsigned defect)
 		[DEFECT_GMEM_FIRST_FILE_ONLY] = "gmem-first-file-only",
 		[DEFECT_GMEM_NO_STORE_LOCK] = "gmem-no-store-lock",
 		[DEFECT_ATTRIBUTE_NOT_RECHECKED] = "attribute-not-rechecked",
+		[DEFECT_COPY_NOT_AWAITED] = "copy-not-awaited",
 		[DEFECT_TEARDOWN_UNCHECKED] = "teardown-unchecked",
 		[DEFECT_PIN_KEPT] = "pin-kept",
 		[DEFECT_MARK_UNHELD] = "mark-unheld",

@@ -34,6 +34,8 @@ void explore_random(const struct scenario *s, const struct explore_limits *l,
 void explore_replay(const struct scenario *s, const struct sched_trace *t, bool verbose,
 		    struct explore_result *r);
 
+/* All there are, one after the other; NULL past the last. */
+const struct scenario *explore_scenario(unsigned n);
 const struct scenario *explore_find(const char *name);
 /* Names of defects, for --defect; NULL past the last. */
 const char *explore_defect_name(unsigned defect);

@@ -18,9 +18,10 @@ struct scenario {
 	enum sync_defect catches[4];	/* defects this scenario is to find; 0 ends */
 };
 
-extern const struct scenario scenarios[];
-extern const unsigned nr_scenarios;
+/* By idea: memory of the VMM's mappings, guest_memfd, attributes. An entry without a name ends. */
+extern const struct scenario memory_scenarios[], gmem_scenarios[], attribute_scenarios[];
 
+void check_nothing(void);
 /* Take the world down and check that all balances; part of every execution. */
 void scenario_teardown(void);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scenarios. What each one's actors may meet is said where they check it; the model itself
- * checks every guest access (model_check_access) and that references balance.
+ * Scenarios of memory that the VMM maps. What each one's actors may meet is said where they check
+ * it; the model itself checks every guest access (model_check_access) and that references balance.
  */
 #include "explore/scenario.h"
 
@@ -371,7 +371,7 @@ static void setup_dax_halted(void)
 
 /* ------------------------------------------------------------------ all of them */
 
-static void check_nothing(void)
+void check_nothing(void)
 {
 }
 
@@ -419,7 +419,7 @@ static void check_age(void)
 		    "a read after the page was aged was not seen");
 }
 
-const struct scenario scenarios[] = {
+const struct scenario memory_scenarios[] = {
 	{"munmap", "a vCPU faults while the VMM unmaps", setup_munmap, check_nothing,
 	 {DEFECT_NO_SEQUENCE_CHECK, DEFECT_SEQUENCE_AFTER_FAULT, DEFECT_NO_ZAP, DEFECT_NO_FLUSH}},
 	{"writeback", "a vCPU writes while the page is cleaned", setup_writeback, check_file,
@@ -472,5 +472,5 @@ const struct scenario scenarios[] = {
 	 check_log_start, {DEFECT_LOG_OF_OLD_SLOT}},
 	{"requests", "a vCPU answers for code while it is asked for a flush", setup_requests,
 	 check_nothing, {DEFECT_ANSWER_TO_ANOTHER, DEFECT_NO_FLUSH}},
+	{NULL},
 };
-const unsigned nr_scenarios = ARRAY_SIZE(scenarios);

@@ -64,7 +64,7 @@ void setup_rebind(void)
 static void read_then_close(void *arg)
 {
 	read_once();
-	world_close();
+	world_end_vm(0);
 }
 
 void setup_teardown(void)

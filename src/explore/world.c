@@ -22,43 +22,185 @@ static const struct mmu_vcpu_ops vcpu_ops = {.kick = kick, .interrupted = interr
 int world_set_slot(u64 pages, u32 flags)
 {
 	struct mmu_region r = {
-		.slot = 0, .flags = flags, .size = pages * PAGE_SIZE, .hva = WORLD_HVA};
+		.slot = 0, .flags = flags, .size = pages * PAGE_SIZE, .hva = world.vm[0].hva};
 
 	return mmu_set_region(world.mmu, &r);
 }
 
+int world_set_gmem_slot(struct world_vm *vm, bool there)
+{
+	struct mmu_region r = {.flags = there ? MMU_SLOT_GMEM : 0,
+			       .size = there ? vm->pages * PAGE_SIZE : 0,
+			       .hva = vm->hva,
+			       .gmem = vm->gmem};
+
+	return mmu_set_region(vm->mmu, &r);
+}
+
+static void vm_create(u32 n, u64 pages)
+{
+	struct world_vm *vm = &world.vm[n];
+
+	vm->hva = pages < WORLD_HUGE_PAGES ? WORLD_HVA : WORLD_HUGE_HVA;
+	vm->pages = pages;
+	if (mmu_create(&primary_model_ops, world.model, &vm->mmu))
+		abort();
+}
+
+static void add_vcpu(struct world_vm *vm)
+{
+	u32 n = world.nvcpus++;
+
+	mmu_vcpu_init(vm->mmu, &world.vcpu[n], n, NULL, &vcpu_ops);
+}
+
+static void create(u32 nvcpus, u64 pages, int kind)
+{
+	memset(&world, 0, offsetof(struct world, vcpu));
+	world.nvcpus = 0;
+	world.file = NULL;
+	world.store = NULL;
+	world.cache = NULL;
+	mmu_imbalances = 0;
+	world.model = model_create();
+	if (kind >= 0)
+		world.file = model_file_create(world.model, (enum model_file_kind)kind, pages);
+	vm_create(0, pages);
+	world.mmu = world.vm[0].mmu;
+	model_mmap(world.model, world.vm[0].hva, pages, true, world.file, 0);
+	while (world.nvcpus < nvcpus)
+		add_vcpu(&world.vm[0]);
+}
+
 void world_create(u32 nvcpus, u64 pages, int kind)
 {
-	world.cache = NULL;
-	world.model = model_create();
-	world.file = kind < 0 ? NULL
-			      : model_file_create(world.model, (enum model_file_kind)kind, pages);
-	model_mmap(world.model, WORLD_HVA, pages, true, world.file, 0);
-	if (mmu_create(&primary_model_ops, world.model, &world.mmu))
-		abort();
-	world.nvcpus = nvcpus;
-	for (u32 i = 0; i < nvcpus; i++)
-		mmu_vcpu_init(world.mmu, &world.vcpu[i], i, NULL, &vcpu_ops);
+	create(nvcpus, pages, kind);
 	if (world_set_slot(pages, 0))
 		abort();
 }
 
-void world_close(void)
+static void make_private(struct world_vm *vm, u64 pages)
 {
-	if (!world.mmu)
+	if (world_set_gmem_slot(vm, true))
+		abort();
+	if (pages)
+		world_convert(vm, 0, pages, true);
+}
+
+void world_create_gmem(u32 nvcpus, u64 pages, u64 private_pages)
+{
+	struct world_vm *vm = &world.vm[0];
+
+	create(nvcpus, pages, -1);
+	if (gmem_create(vm->mmu, pages * PAGE_SIZE, 0, &vm->gmem))
+		abort();
+	world.store = gmem_primary_store(vm->gmem);
+	make_private(vm, private_pages);
+}
+
+void world_second_vm(void)
+{
+	struct world_vm *vm = &world.vm[1];
+	u64 pages = world.vm[0].pages;
+
+	vm_create(1, pages);
+	add_vcpu(vm);
+	if (gmem_link(world.vm[0].gmem, vm->mmu, &vm->gmem))
+		abort();
+	make_private(vm, pages);
+}
+
+static struct world_vm *vm_of(const struct mmu *mmu)
+{
+	return &world.vm[mmu == world.vm[1].mmu];
+}
+
+void world_close_gmem(struct world_vm *vm)
+{
+	struct gmem_file *f = vm->gmem;
+
+	vm->gmem = NULL;
+	gmem_release(f);
+}
+
+void world_end_vm(u32 n)
+{
+	struct world_vm *vm = &world.vm[n];
+	struct mmu *mmu = vm->mmu;
+
+	if (!mmu)
 		return;
-	for (u32 i = 0; i < world.nvcpus; i++)
+	for (u32 i = 0; i < world.nvcpus; i++) {
+		if (world.vcpu[i].mmu != mmu)
+			continue;
 		mmu_vcpu_fini(&world.vcpu[i]);
-	mmu_put(world.mmu);
-	world.mmu = NULL;
+		world.vcpu[i].mmu = NULL;
+	}
+	vm->mmu = NULL;
+	if (!n)
+		world.mmu = NULL;
+	mmu_put(mmu);
+	if (vm->gmem)
+		world_close_gmem(vm);
 }
 
 void world_destroy(void)
 {
 	if (world.cache)
 		mmu_cache_fini(world.cache);
-	world_close();
+	for (u32 i = 0; i < WORLD_VMS; i++)
+		world_end_vm(i);
+	SCHED_CHECK(!mmu_imbalances, "a VM was torn down with %llu invalidations that never ended",
+		    (unsigned long long)mmu_imbalances);
 	model_destroy(world.model);
+}
+
+void world_convert(struct world_vm *vm, gfn_t start, u64 npages, bool private_)
+{
+	int r;
+
+	for (gfn_t i = start; i < MIN(start + npages, WORLD_ATTRIBUTES); i++)
+		vm->attribute[i] = private_ ? WORLD_TO_PRIVATE : WORLD_TO_SHARED;
+	r = mmu_set_attributes(vm->mmu, start, npages, private_ ? MMU_ATTR_PRIVATE : 0);
+	SCHED_CHECK(!r, "a conversion ends with %d", r);
+	for (gfn_t i = start; i < MIN(start + npages, WORLD_ATTRIBUTES); i++)
+		vm->attribute[i] = private_ ? WORLD_PRIVATE : WORLD_SHARED;
+	sched_point("converted", vm);
+}
+
+void world_punch(struct world_vm *vm, u64 page, u64 npages)
+{
+	int r = gmem_punch(vm->gmem, page * PAGE_SIZE, npages * PAGE_SIZE);
+
+	SCHED_CHECK(!r, "a punch ends with %d", r);
+}
+
+/*
+ * Invariant 11: private memory is reached where the attribute is private and nowhere else. While it
+ * changes, what was may still be in use, until the first access that finds what will be.
+ */
+static void check_attribute(enum world_attribute *a, bool private_)
+{
+	if (*a == WORLD_TO_SHARED && !private_)
+		*a = WORLD_SHARED;
+	if (*a == WORLD_TO_PRIVATE && private_)
+		*a = WORLD_PRIVATE;
+	SCHED_CHECK(!private_ || *a != WORLD_SHARED, "private memory is reached by a shared gfn");
+	SCHED_CHECK(private_ || *a != WORLD_PRIVATE, "shared memory is reached by a private gfn");
+}
+
+static void check_reached(const struct mmu_vcpu *v, const void *host, gpa_t gpa, bool write)
+{
+	struct world_vm *vm = vm_of(v->mmu);
+	gfn_t gfn = gpa >> PAGE_SHIFT;
+
+	if (model_is_private(world.model, host)) {
+		model_store_check_access(world.model, host, world.store, gfn);
+		check_attribute(&vm->attribute[gfn], true);
+	} else {
+		model_check_access(world.model, host, vm->hva + gpa, write);
+		check_attribute(&vm->attribute[gfn], false);
+	}
 }
 
 /* Where the guest reaches the word, with the TLB filled. */
@@ -79,16 +221,29 @@ static int reach(struct mmu_vcpu *v, gpa_t gpa, bool write, u64 **p)
 	return 0;
 }
 
+/* The host's own check of an access: memory that failed is not read, it is faulted anew. */
+static bool fails(const u64 *p, gpa_t gpa)
+{
+	return model_is_private(world.model, p) &&
+	       model_store_poisoned(world.store, gpa >> PAGE_SHIFT);
+}
+
 static int guest_access(struct mmu_vcpu *v, gpa_t gpa, bool write, u64 *value)
 {
 	u64 *p;
 	int r = reach(v, gpa, write, &p);
 
+	/* Others may do anything between a translation and its use. */
+	if (!r)
+		sched_point(write ? "guest write" : "guest read", p);
+	while (!r && fails(p, gpa)) {
+		r = mmu_refault(v, gpa, write ? MMU_WRITE : MMU_READ, -EHWPOISON);
+		if (!r)
+			r = reach(v, gpa, write, &p);
+	}
 	if (r)
 		return r;
-	/* Others may do anything between a translation and its use. */
-	sched_point(write ? "guest write" : "guest read", p);
-	model_check_access(world.model, p, WORLD_HVA + gpa, write);
+	check_reached(v, p, gpa, write);
 	SCHED_CHECK(!model_held(world.model), "a fault's reference is held in guest mode");
 	if (write)
 		*p = *value;

@@ -5,18 +5,37 @@
 
 #include "explore/sched.h"
 #include "mmu/cache.h"
+#include "mmu/gmem.h"
 #include "mmu/mmu.h"
 #include "primary/model/model.h"
 
-#define WORLD_VCPUS 2
-#define WORLD_HVA   MODEL_VA
+#define WORLD_VMS	 2
+#define WORLD_VCPUS	 2
+#define WORLD_ATTRIBUTES 4 /* gfns from 0 whose attribute is followed */
+#define WORLD_HVA	 MODEL_VA
+#define WORLD_HUGE_HVA	 MODEL_HUGE_VA
+#define WORLD_HUGE_PAGES LEVEL_PAGES(LEVEL_2M)
+
+/* Which memory a guest access may reach. */
+enum world_attribute { WORLD_SHARED, WORLD_PRIVATE, WORLD_TO_SHARED, WORLD_TO_PRIVATE };
+
+/* Slot 0 of a VM: gfn g is page g of the mapping at hva and, when private, of the store. */
+struct world_vm {
+	struct mmu *mmu; /* NULL: not there, or already gone */
+	hva_t hva;
+	u64 pages;
+	struct gmem_file *gmem; /* NULL: none, or closed */
+	enum world_attribute attribute[WORLD_ATTRIBUTES];
+};
 
 struct world {
 	struct model *model;
-	struct mmu *mmu;
-	struct mmu_vcpu vcpu[WORLD_VCPUS];
+	struct mmu *mmu; /* of the first VM, as long as it is there */
+	struct world_vm vm[WORLD_VMS];
+	struct mmu_vcpu vcpu[WORLD_VCPUS]; /* mmu NULL: gone */
 	u32 nvcpus;
 	struct model_file *file; /* what slot 0 maps, or NULL for anonymous memory */
+	struct model_store *store; /* of every vm[].gmem */
 	struct mmu_cache *cache; /* to be taken down with the rest, or NULL */
 };
 extern struct world world;
@@ -24,13 +43,31 @@ extern struct world world;
 /* A VM with n vCPUs and slot 0: `pages` pages at gfn 0, backed by a file of that kind and size or,
  * with kind < 0, by anonymous memory. */
 void world_create(u32 nvcpus, u64 pages, int kind);
-/* The VM goes; its host stays until world_destroy(), which also does this. */
-void world_close(void);
+/*
+ * A VM with n vCPUs and slot 0 of `pages` pages, which has a guest_memfd of as many; private from
+ * gfn 0 on are `private_pages`. WORLD_HUGE_PAGES of them are of huge pages, on either side.
+ */
+void world_create_gmem(u32 nvcpus, u64 pages, u64 private_pages);
+/* A second VM like it with one vCPU, vcpu[1], and a file of its own on the same store. */
+void world_second_vm(void);
+/* What a VMM does when it ends a VM, if it is there: vCPUs go, then the VM, then its guest_memfd.
+ * Its host stays until world_destroy(), which also does this. */
+void world_end_vm(u32 n);
+/* Checks that every begin had its end, and references balance. */
 void world_destroy(void);
-int world_set_slot(u64 pages, u32 flags); /* pages 0: delete */
 
-/* A guest access of a word, in guest mode: TLB, stage 2, and the model's check of what it reached.
- * 0 or as mmu_translate(). */
+int world_set_slot(u64 pages, u32 flags); /* pages 0: delete */
+/* Slot 0 of a VM with its guest_memfd, or its deletion. */
+int world_set_gmem_slot(struct world_vm *vm, bool there);
+/* Make [start, start + npages) private or shared, and expect guest accesses to agree. */
+void world_convert(struct world_vm *vm, gfn_t start, u64 npages, bool private_);
+void world_punch(struct world_vm *vm, u64 page, u64 npages);
+void world_close_gmem(struct world_vm *vm);
+
+/*
+ * A guest access of a word, in guest mode: TLB, stage 2, and the checks of what it reached: the
+ * model's, and that it is the memory its attribute says. 0 or as mmu_translate().
+ */
 int guest_read(struct mmu_vcpu *v, gpa_t gpa, u64 *value);
 int guest_write(struct mmu_vcpu *v, gpa_t gpa, u64 value);
 

@@ -171,7 +171,8 @@ static int convert(struct change *c, gfn_t start, gfn_t end, bool private_)
 	mmu_unlock_write(mmu);
 	mmu_invalidate_end(t);
 	/* Host-side copies that found the range shared. */
-	mmu_users_wait(mmu);
+	if (!sync_defect(COPY_NOT_AWAITED))
+		mmu_users_wait(mmu);
 	return 0;
 }
 

@@ -308,6 +308,8 @@ static void punch_begin_all(struct gmem_store *s, struct gmem_file *only, struct
 		if (sync_defect(GMEM_FIRST_FILE_ONLY) && f != only)
 			continue;
 		p->mmu = f->mmu;
+		if (sync_defect(GMEM_LOST_END)) /* history began on the VM, bound or not */
+			mmu_tokens_push(&p->tokens, mmu_invalidate_gfns_begin(f->mmu, 0, ~0ULL));
 		interval_each(&f->bindings, p->first, p->last, punch_begin, p);
 	}
 }

@@ -14,9 +14,11 @@ struct page {
 	u32 maps;     /* of anonymous memory: page tables that show it, this process's or a child's */
 	bool counted; /* false: VM_PFNMAP, nobody but its driver may look at refs or the marks */
 	bool dirty, accessed, poisoned;
-	/* Whose it is: a file's page, or anonymous memory at an address. */
+	bool stranger; /* another process's */
+	/* Whose it is: a file's or a store's page, or anonymous memory at an address. */
 	struct model_file *file;
-	u64 index; /* in the file; or the hva's page number */
+	struct model_store *store;
+	u64 index; /* in the file or store; or the hva's page number */
 };
 
 struct model_file {
@@ -41,20 +43,33 @@ struct pte {
 	u64 swap_word;
 };
 
+#define MODEL_STORES	   2
+#define MODEL_STORE_FRAMES 4 /* of its size of page */
+
+struct model_store {
+	struct model *m;
+	bool used;
+	u64 nframes;
+	u64 step; /* 4 KiB pages of each */
+	struct page *page[MODEL_STORE_FRAMES]; /* NULL: reads as zeroes */
+};
+
 struct model {
-	/* pt_lock guards page tables, the page cache and reference counts; never held over a call
-	 * of the notifier. mmap_lock (write: the mappings change) is outermost. */
+	/* pt_lock guards page tables, the page cache, stores and reference counts; never held over
+	 * a call of the notifier. mmap_lock (write: the mappings change) is outermost. */
 	struct rwlock mmap_lock;
 	struct mutex pt_lock;
-	struct page page[MODEL_PAGES];
-	u8 *memory; /* MODEL_PAGES * 4 KiB */
+	struct page page[MODEL_PAGES + MODEL_HUGE_PAGES];
+	u8 *memory; /* small frames within the first 2 MiB, then the huge ones */
 	struct vma vma[MODEL_VMAS];
-	struct pte pte[MODEL_VA_PAGES];
+	struct pte pte[MODEL_VA_PAGES], huge_pte[MODEL_HUGE_VAS];
+	struct model_store store[MODEL_STORES];
 	struct model_file file[2];
 	u32 nfiles;
 	u32 held[SCHED_ACTORS]; /* references of fault_in() not yet released, by actor */
 	bool (*hold)(void *arg); /* munmap is held up until this is so, or NULL */
 	struct primary_notifier notifier; /* begin NULL: nobody listens */
+	u32 nvms;
 };
 
 static inline u64 page_number(const struct model *m, const struct page *p)
@@ -62,25 +77,64 @@ static inline u64 page_number(const struct model *m, const struct page *p)
 	return (u64)(p - m->page);
 }
 
+/* 4 KiB pages of a frame. */
+static inline u64 page_pages(const struct model *m, const struct page *p)
+{
+	return page_number(m, p) < MODEL_PAGES ? 1 : LEVEL_PAGES(LEVEL_2M);
+}
+
 static inline u64 *page_word(struct model *m, const struct page *p)
 {
-	return (u64 *)(m->memory + page_number(m, p) * PAGE_SIZE);
+	u64 n = page_number(m, p);
+
+	if (n < MODEL_PAGES)
+		return (u64 *)(m->memory + n * PAGE_SIZE);
+	return (u64 *)(m->memory + (n - MODEL_PAGES + 1) * LEVEL_SIZE(LEVEL_2M));
+}
+
+/* The word of a frame's 4 KiB that holds the n-th page of what the frame is part of. */
+static inline u64 *page_word_of(struct model *m, const struct page *p, u64 n)
+{
+	return page_word(m, p) + (n & (page_pages(m, p) - 1)) * (PAGE_SIZE / sizeof(u64));
+}
+
+/* The frame that holds an address of the machine's memory, or NULL. */
+static inline struct page *page_at(struct model *m, const void *host)
+{
+	u64 off = (u64)((const u8 *)host - m->memory);
+	u64 block = off >> LEVEL_SHIFT(LEVEL_2M);
+
+	if (block)
+		return block <= MODEL_HUGE_PAGES ? &m->page[MODEL_PAGES + block - 1] : NULL;
+	return off >> PAGE_SHIFT < MODEL_PAGES ? &m->page[off >> PAGE_SHIFT] : NULL;
+}
+
+/* 4 KiB pages from one PTE to the next. */
+static inline u64 pte_step(hva_t hva)
+{
+	return hva < MODEL_HUGE_VA ? 1 : LEVEL_PAGES(LEVEL_2M);
 }
 
 static inline struct pte *model_pte(struct model *m, hva_t hva)
 {
 	u64 n = (hva - MODEL_VA) >> PAGE_SHIFT;
 
-	return hva >= MODEL_VA && n < MODEL_VA_PAGES ? &m->pte[n] : NULL;
+	if (hva >= MODEL_VA && n < MODEL_VA_PAGES)
+		return &m->pte[n];
+	n = (hva - MODEL_HUGE_VA) >> LEVEL_SHIFT(LEVEL_2M);
+	return hva >= MODEL_HUGE_VA && n < MODEL_HUGE_VAS ? &m->huge_pte[n] : NULL;
 }
 
 struct vma *model_vma(struct model *m, hva_t hva);
 /* The address at which a mapping shows this page of the file, or 0. */
 hva_t model_mapped_at(const struct vma *v, const struct model_file *f, u64 index);
-/* With pt_lock held. */
+/* With pt_lock held. A frame of 4 KiB, or a huge one. */
 struct page *model_page_alloc(struct model *m, struct model_file *f, u64 index);
+struct page *model_huge_alloc(struct model *m, u64 index);
 void model_page_get(struct page *p);
 void model_page_put(struct model *m, struct page *p);
+/* A frame goes to another process, for good, if it is free. */
+void model_page_to_stranger(struct model *m, struct page *p);
 /* Clear the PTE of hva; the reference it held is the caller's now. NULL: there was none. */
 struct page *model_pte_clear(struct model *m, hva_t hva);
 
@@ -92,5 +146,7 @@ int model_fault(struct model *m, hva_t hva, bool write);
 
 struct mmu_token *model_begin(struct model *m, hva_t start, u64 npages);
 void model_end(struct model *m, struct mmu_token *t);
+
+extern const struct primary_store_ops model_store_ops;
 
 #endif

@@ -80,15 +80,16 @@ static void unmap(struct model *m, hva_t hva, u64 n)
 {
 	struct page *gone[MODEL_VA_PAGES] = {NULL};
 	struct mmu_token *t = model_begin(m, hva, n);
+	u64 step = pte_step(hva), nptes = n / step;
 
 	mutex_lock(&m->pt_lock);
-	for (u64 i = 0; i < n; i++)
-		gone[i] = model_pte_clear(m, hva + i * PAGE_SIZE);
+	for (u64 i = 0; i < nptes; i++)
+		gone[i] = model_pte_clear(m, hva + i * step * PAGE_SIZE);
 	mutex_unlock(&m->pt_lock);
 	vmas_cut(m, hva, hva + n * PAGE_SIZE);
 	model_end(m, t);
 	mutex_lock(&m->pt_lock);
-	for (u64 i = 0; i < n; i++) {
+	for (u64 i = 0; i < nptes; i++) {
 		if (gone[i])
 			model_page_put(m, gone[i]);
 	}
@@ -97,7 +98,7 @@ static void unmap(struct model *m, hva_t hva, u64 n)
 
 static bool any_mapping(struct model *m, hva_t hva, u64 n)
 {
-	for (u64 i = 0; i < n; i++) {
+	for (u64 i = 0; i < n; i += pte_step(hva)) {
 		if (model_vma(m, hva + i * PAGE_SIZE))
 			return true;
 	}

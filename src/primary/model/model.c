@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Pages, files and what an access finds. Mappings are in mappings.c, anonymous memory that is
- * shared or away in anon.c, what takes memory away in reclaim.c and device.c, what mmu/ calls in
+ * shared or away in anon.c, guest_memfd's in store.c, what takes memory away in reclaim.c and device.c, what mmu/ calls in
  * ops.c. */
 #include <stdlib.h>
 #include <sys/mman.h>
 
 #include "primary/model/internal.h"
 
-#define FREE_WORD 0xfeedfacefeedfaceULL
+#define FREE_WORD      0xfeedfacefeedfaceULL
+#define STRANGERS_WORD 0x5ec2e75ec2e75ec2ULL
 
 struct model *model_create(void)
 {
@@ -15,8 +16,9 @@ struct model *model_create(void)
 	struct model *m = sched_calloc(1, sizeof(*m));
 
 	if (!memory) {
-		memory = mmap(NULL, MODEL_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		memory = mmap(NULL, (1 + MODEL_HUGE_PAGES) * LEVEL_SIZE(LEVEL_2M),
+			      PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			      -1, 0);
 		if (memory == MAP_FAILED)
 			abort();
 	}
@@ -30,11 +32,19 @@ void model_destroy(struct model *m)
 {
 	m->hold = NULL;
 	model_munmap(m, MODEL_VA, MODEL_VA_PAGES);
+	model_munmap(m, MODEL_HUGE_VA, MODEL_HUGE_VAS * LEVEL_PAGES(LEVEL_2M));
+	for (u32 i = 0; i < MODEL_STORES; i++)
+		SCHED_CHECK(!m->store[i].used, "a store is never destroyed");
 	for (u32 i = 0; i < m->nfiles; i++)
 		model_truncate(m, &m->file[i], 0);
-	for (u32 i = 0; i < MODEL_PAGES; i++) {
+	for (u32 i = 0; i < ARRAY_SIZE(m->page); i++) {
 		const struct page *p = &m->page[i];
 
+		if (p->stranger) {
+			SCHED_CHECK(*page_word(m, p) == STRANGERS_WORD,
+				    "page %u of another process was written", i);
+			continue;
+		}
 		SCHED_CHECK(!p->counted || !p->refs, "page %u ends with %u references", i, p->refs);
 		SCHED_CHECK(!p->pins, "page %u ends pinned", i);
 	}
@@ -64,21 +74,41 @@ u64 model_file_disk(const struct model_file *f, u64 index)
 
 /* -- pages */
 
-struct page *model_page_alloc(struct model *m, struct model_file *f, u64 index)
+static void fill(struct model *m, const struct page *p, u64 word)
 {
-	for (u32 i = 0; i < MODEL_PAGES; i++) {
+	for (u64 i = 0; i < page_pages(m, p); i++)
+		*page_word_of(m, p, i) = word;
+}
+
+/* A free frame among the n from `first` on. */
+static struct page *frame_alloc(struct model *m, u32 first, u32 n, u64 index)
+{
+	for (u32 i = first; i < first + n; i++) {
 		struct page *p = &m->page[i];
 
 		if (p->refs || p->poisoned)
 			continue;
-		*p = (struct page){.refs = 1,
-				   .counted = !f || f->kind != MODEL_FILE_PFNMAP,
-				   .file = f,
-				   .index = index};
-		*page_word(m, p) = f ? f->disk[index] : 0;
+		*p = (struct page){.refs = 1, .counted = true, .index = index};
+		fill(m, p, 0);
 		return p;
 	}
 	abort(); /* scenarios are made to fit */
+}
+
+struct page *model_page_alloc(struct model *m, struct model_file *f, u64 index)
+{
+	struct page *p = frame_alloc(m, 0, MODEL_PAGES, index);
+
+	p->counted = !f || f->kind != MODEL_FILE_PFNMAP;
+	p->file = f;
+	if (f)
+		*page_word(m, p) = f->disk[index];
+	return p;
+}
+
+struct page *model_huge_alloc(struct model *m, u64 index)
+{
+	return frame_alloc(m, MODEL_PAGES, MODEL_HUGE_PAGES, index);
 }
 
 void model_page_get(struct page *p)
@@ -95,8 +125,17 @@ void model_page_put(struct model *m, struct page *p)
 	/* DAX: the page is the medium. */
 	if (p->file && p->file->kind == MODEL_FILE_DAX)
 		p->file->disk[p->index] = *page_word(m, p);
-	*page_word(m, p) = FREE_WORD;
+	fill(m, p, FREE_WORD);
 	p->file = NULL;
+	p->store = NULL;
+}
+
+void model_page_to_stranger(struct model *m, struct page *p)
+{
+	if (p->refs || p->poisoned)
+		return;
+	*p = (struct page){.refs = 1, .counted = true, .stranger = true, .index = ~0ULL};
+	fill(m, p, STRANGERS_WORD);
 }
 
 /* -- faults */
@@ -121,7 +160,10 @@ static int pte_fill(struct model *m, const struct vma *v, hva_t hva, struct pte 
 			return -ENXIO;
 		model_page_get(p);
 	} else {
-		p = model_page_alloc(m, NULL, hva >> PAGE_SHIFT);
+		if (pte_step(hva) > 1)
+			p = model_huge_alloc(m, ALIGN_DOWN(hva >> PAGE_SHIFT, pte_step(hva)));
+		else
+			p = model_page_alloc(m, NULL, hva >> PAGE_SHIFT);
 		p->maps = 1;
 		if (pte->swapped)
 			*page_word(m, p) = pte->swap_word;
@@ -208,7 +250,7 @@ static int access_word(struct model *m, hva_t hva, bool write, u64 *value)
 	rwlock_read_lock(&m->mmap_lock);
 	r = model_fault(m, hva, write);
 	if (!r) {
-		u64 *w = page_word(m, model_pte(m, hva)->page);
+		u64 *w = page_word_of(m, model_pte(m, hva)->page, hva >> PAGE_SHIFT);
 
 		if (write)
 			*w = *value;
@@ -232,22 +274,56 @@ int model_write(struct model *m, hva_t hva, u64 value)
 
 /* -- what a vCPU may reach */
 
+/* The frame at `host`, where a vCPU believes to reach a page with this index of its owner's. */
+static const struct page *check_frame(struct model *m, const void *host, u64 index)
+{
+	const struct page *p = page_at(m, host);
+	u64 n;
+
+	if (!p) {
+		sched_fail("a vCPU leaves the machine's memory");
+		abort(); /* only actors get here, and they end there */
+	}
+	n = page_number(m, p);
+	SCHED_CHECK(p->refs, "a vCPU reaches frame %llu, which is free", (unsigned long long)n);
+	SCHED_CHECK(!p->stranger, "a vCPU reaches frame %llu, which became another process's",
+		    (unsigned long long)n);
+	SCHED_CHECK(((u64)host & PAGE_MASK) == (u64)page_word_of(m, p, index),
+		    "a vCPU reaches another page of frame %llu", (unsigned long long)n);
+	return p;
+}
+
+bool model_is_private(struct model *m, const void *host)
+{
+	const struct page *p = page_at(m, host);
+
+	return p && p->store;
+}
+
+void model_store_check_access(struct model *m, const void *host, struct model_store *s, u64 index)
+{
+	const struct page *p = check_frame(m, host, index);
+
+	SCHED_CHECK(p->store == s && p->index == ALIGN_DOWN(index, s->step),
+		    "a vCPU reaches frame %llu, which is not page %llu of its store",
+		    (unsigned long long)page_number(m, p), (unsigned long long)index);
+}
+
 void model_check_access(struct model *m, const void *host, hva_t hva, bool write)
 {
-	u64 n = (u64)((const u8 *)host - m->memory) >> PAGE_SHIFT;
+	const struct page *p = check_frame(m, host, hva >> PAGE_SHIFT);
 	const struct pte *pte = model_pte(m, hva);
 	const struct vma *v = model_vma(m, hva);
-	const struct page *p;
+	u64 n = page_number(m, p);
 
-	SCHED_CHECK(n < MODEL_PAGES, "a vCPU leaves the machine's memory");
-	p = &m->page[n];
-	SCHED_CHECK(p->refs, "a vCPU reaches frame %llu, which is free", (unsigned long long)n);
+	SCHED_CHECK(!p->store, "a vCPU reaches frame %llu of a store for shared memory",
+		    (unsigned long long)n);
 	if (p->file)
 		SCHED_CHECK(!v || !v->file || p->file == v->file,
 			    "a vCPU reaches frame %llu, which became another file's",
 			    (unsigned long long)n);
 	else
-		SCHED_CHECK(p->index == hva >> PAGE_SHIFT,
+		SCHED_CHECK(p->index == ALIGN_DOWN(hva >> PAGE_SHIFT, page_pages(m, p)),
 			    "a vCPU reaches frame %llu, which became somebody else's",
 			    (unsigned long long)n);
 	/* A PTE changes only after begin has returned: so no translation may outlive the change. */

@@ -4,7 +4,7 @@
  * side has and user space cannot show. Pages with reference counts, anonymous and file mappings,
  * a page cache, truncation, writeback, munmap, migration, non-refcounted memory, DAX.
  *
- * One address space, one VM (the primary_ops at the end). Page contents are real memory, one
+ * One address space, a VM or two (the primary_ops at the end). Page contents are real memory, one
  * 4 KiB page each, so that mmu/ and a vCPU reach them by pointer as on Linux. Every operation
  * makes its steps visible to the scheduler; its locks are the explorer's.
  *
@@ -20,8 +20,14 @@
 #define MODEL_VMAS	 16
 #define MODEL_VA_PAGES	 16 /* the address space: from MODEL_VA on */
 #define MODEL_VA	 0x10000000ULL
+/* Private memory mapped from here on is in huge pages, which nothing but a munmap takes away; start
+ * and size are multiples of theirs. */
+#define MODEL_HUGE_VA	 0x20000000ULL
+#define MODEL_HUGE_VAS	 2 /* huge pages of address space */
+#define MODEL_HUGE_PAGES 6 /* frames of 2 MiB */
 
 struct model;
+struct model_store; /* of 4 KiB pages, or of huge ones when its size is a multiple of theirs */
 
 enum model_file_kind {
 	MODEL_FILE_CACHED, /* pages in a page cache, written back */
@@ -94,7 +100,22 @@ void model_check_access(struct model *m, const void *host, hva_t hva, bool write
 /* References that this actor got by fault_in() and still holds: none in guest mode. */
 u32 model_held(const struct model *m);
 
+/* -- stores: a page that is punched is free at once, and the next moment somebody else's */
+
+/* Is what a vCPU reached at `host` a store's page? */
+bool model_is_private(struct model *m, const void *host);
+/* As model_check_access(), of a vCPU that believes to reach this page of a store. */
+void model_store_check_access(struct model *m, const void *host, struct model_store *s, u64 index);
+/* Memory failure: every fault of the page is -EHWPOISON until it is punched. */
+void model_store_poison(struct model_store *s, u64 index);
+bool model_store_poisoned(struct model_store *s, u64 index);
+/* The word of a page as nobody's mapping shows it; 0 when there is none. */
+u64 model_store_word(struct model_store *s, u64 index);
+
 extern const struct primary_ops primary_model_ops;
-/* The same model as primary_ops' argument. destroy() leaves the model alone: model_destroy(). */
+/*
+ * The same model as primary_ops' argument. destroy() leaves the model alone: model_destroy(). While
+ * there are two VMs no mapping changes: the model tells one.
+ */
 
 #endif

@@ -16,11 +16,11 @@ static int fault_in(void *primary, hva_t hva, unsigned flags, bool (*interrupted
 		struct pte *pte = model_pte(m, hva);
 		struct page *p = pte->page;
 
-		out->host = page_word(m, p);
+		out->host = page_word_of(m, p, hva >> PAGE_SHIFT);
 		out->pfn = (u64)out->host >> PAGE_SHIFT;
 		out->writable = pte->writable;
 		out->dirties = p->counted;
-		out->max_level = LEVEL_4K;
+		out->max_level = page_pages(m, p) > 1 ? LEVEL_2M : LEVEL_4K;
 		out->page = p->counted ? p : NULL;
 		if (out->page) {
 			model_page_get(p);
@@ -55,14 +55,16 @@ static void release(void *primary, struct frame *f, bool accessed, bool dirty)
 static void zapped(void *primary, u64 pfn, bool page_backed, bool accessed, bool dirty)
 {
 	struct model *m = primary;
-	struct page *p = &m->page[pfn - ((u64)m->memory >> PAGE_SHIFT)];
+	struct page *p = page_at(m, (void *)(pfn << PAGE_SHIFT));
 
 	if (!page_backed)
 		return;
 	mutex_lock(&m->pt_lock);
 	/* The SPTE is live and begin has not returned: the frame cannot have been given away. */
 	SCHED_CHECK(p->refs && p->counted, "a zap touches frame %llu, which is free",
-		    (unsigned long long)pfn);
+		    (unsigned long long)page_number(m, p));
+	SCHED_CHECK(!p->stranger, "a zap touches frame %llu, which became another process's",
+		    (unsigned long long)page_number(m, p));
 	p->accessed |= accessed;
 	p->dirty |= dirty;
 	mutex_unlock(&m->pt_lock);
@@ -122,7 +124,9 @@ static int pin(void *primary, hva_t hva, u64 len, void **cookie)
 
 static int level(void *primary, hva_t hva)
 {
-	return model_vma(primary, hva) ? LEVEL_4K : -EFAULT;
+	if (!model_vma(primary, hva))
+		return -EFAULT;
+	return pte_step(hva) > 1 ? LEVEL_2M : LEVEL_4K;
 }
 
 static int range_add(void *primary, hva_t start, u64 len)
@@ -136,7 +140,10 @@ static void range_remove(void *primary, hva_t start, u64 len)
 
 static int set_notifier(void *primary, const struct primary_notifier *n)
 {
-	((struct model *)primary)->notifier = *n;
+	struct model *m = primary;
+
+	m->notifier = *n;
+	m->nvms++;
 	return 0;
 }
 
@@ -192,10 +199,12 @@ static void destroy(void *primary)
 
 	mutex_lock(&m->pt_lock);
 	m->notifier.begin = NULL;
+	m->nvms--;
 	mutex_unlock(&m->pt_lock);
 }
 
 const struct primary_ops primary_model_ops = {
+	.store = &model_store_ops,
 	.fault_in = fault_in,
 	.release = release,
 	.zapped = zapped,

@@ -11,6 +11,7 @@ struct mmu_token *model_begin(struct model *m, hva_t start, u64 npages)
 	struct mmu_token *t = NULL;
 	bool got;
 
+	SCHED_CHECK(m->nvms < 2, "a mapping changes, and one VM of two is told");
 	sched_point("invalidate begin", (void *)start);
 	/* Against the VM's teardown: destroy() takes the same lock. */
 	mutex_lock(&m->pt_lock);
