@@ -24,11 +24,24 @@ static const char doc[] =
 	"Example:\n"
 	"  userkvm run -- qemu-system-x86_64 -accel kvm -M microvm -kernel vmlinuz -nographic";
 
+#define KEY_NO_HOOKS 256 /* no letter */
+
+static const struct argp_option options[] = {
+	{"no-hooks", KEY_NO_HOOKS, NULL, 0,
+	 "A test of userkvm's own: do not look at what COMMAND does to its memory. Guests may then "
+	 "see old bytes",
+	 0},
+	{0},
+};
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	char ***command = state->input;
 
 	switch (key) {
+	case KEY_NO_HOOKS:
+		setenv("USERKVM_NO_HOOKS", "1", 1);
+		return 0;
 	case ARGP_KEY_ARG:
 		*command = state->argv + state->next - 1;
 		state->next = state->argc;
@@ -105,7 +118,7 @@ static void exec_shell(const char *path, char **argv)
 int cli_run(int argc, char **argv)
 {
 	static const struct argp argp = {
-		.parser = parse, .args_doc = "COMMAND [ARG...]", .doc = doc};
+		.options = options, .parser = parse, .args_doc = "COMMAND [ARG...]", .doc = doc};
 	char path[PATH_MAX], **command = NULL;
 	static char name[] = "userkvm run";
 	int r;

@@ -75,5 +75,6 @@ __attribute__((constructor)) static void load(void)
 
 	real_resolve_all();
 	environment_init();
+	change_init();
 	errno = e;
 }

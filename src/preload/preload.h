@@ -92,6 +92,8 @@ struct change {
  */
 bool change_begin(struct change *c, const void *start, u64 len, int kind);
 bool change_begin_file(struct change *c, int fd, u64 off, u64 len);
+/* Does USERKVM_NO_HOOKS (userkvm run --no-hooks) say that nobody is told? */
+void change_init(void);
 /* As raw_errno(r). Also after a change that was never begun, when *c is zero. */
 long change_end(struct change *c, long r);
 
