@@ -62,6 +62,7 @@ static int handle_create(struct gmem_file *g)
 static long publish(struct call *c, struct gmem_file *g)
 {
 	int fd = primary_linux_store_take_fd(gmem_primary_store(g));
+	bool linked = fd < 0 && shows_pages(gmem_flags(g));
 	struct abi_file *f;
 	int r;
 
@@ -75,6 +76,7 @@ static long publish(struct call *c, struct gmem_file *g)
 		return r;
 	}
 	f->gmem = g;
+	f->linked = linked;
 	f->avm = c->avm;
 	avm_get(c->avm);
 	file_publish(f, fd);
@@ -167,20 +169,20 @@ static int fallocate_check(int mode, off_t off, off_t len)
 	return ((u64)(off | len) & ~PAGE_MASK) ? -EINVAL : 0;
 }
 
-static int punch(struct abi_file *f, int fd, u64 off, u64 len)
+static int punch(struct abi_file *f, u64 off, u64 len)
 {
 	void *change;
 	int r;
 
 	/* What maps it as ordinary shared memory is to know as well. */
-	change = primary_linux_file_change_begin(fd, off, len, &r);
+	change = primary_linux_store_change_begin(gmem_primary_store(f->gmem), off, len, &r);
 	if (!r)
 		r = gmem_punch(f->gmem, off, len);
 	primary_linux_change_end(change);
 	return r;
 }
 
-long gmem_fallocate(struct abi_file *f, int fd, int mode, off_t off, off_t len)
+long gmem_fallocate(struct abi_file *f, int mode, off_t off, off_t len)
 {
 	int r = fallocate_check(mode, off, len);
 
@@ -189,7 +191,7 @@ long gmem_fallocate(struct abi_file *f, int fd, int mode, off_t off, off_t len)
 	if (f->pid != file_pid())
 		return -EIO;
 	if (mode & FALLOC_FL_PUNCH_HOLE)
-		return punch(f, fd, (u64)off, (u64)len);
+		return punch(f, (u64)off, (u64)len);
 	return gmem_allocate(f->gmem, (u64)off, (u64)len);
 }
 
@@ -207,4 +209,11 @@ int gmem_mmap_check(const struct abi_file *f, int flags)
 	if (!(gmem_flags(f->gmem) & GMEM_MAPPABLE))
 		return -ENODEV;
 	return (flags & MAP_TYPE) == MAP_PRIVATE ? -EINVAL : 0;
+}
+
+void gmem_mapped(const struct abi_file *f, void *addr, size_t len, int prot, off_t off)
+{
+	/* Of a linked file the kernel has mapped the handle. Out of memory leaves that: zeroes. */
+	if (f->linked && f->pid == file_pid())
+		primary_linux_store_map(gmem_primary_store(f->gmem), (u64)off, addr, len, prot);
 }

@@ -70,6 +70,7 @@ struct abi_file {
 	struct abi_vm *avm;
 	struct vcpu *vcpu;
 	struct gmem_file *gmem;
+	bool linked;   /* a guest_memfd whose mappings are made from its store's */
 	bool mappable; /* of a foreign one: the kernel may map it */
 	void *map; /* statistics: our mapping */
 	size_t map_len;
@@ -146,9 +147,10 @@ u64 cap_attributes(const struct vm *vm);
 /* gmem.c: the guest_memfd of this process that fd refers to, with a reference, or NULL and what KVM
  * answers. What its descriptor answers to a file's calls. */
 struct abi_file *gmem_file_get(int fd, int *err);
-long gmem_fallocate(struct abi_file *f, int fd, int mode, off_t off, off_t len);
+long gmem_fallocate(struct abi_file *f, int mode, off_t off, off_t len);
 void gmem_fstat(const struct abi_file *f, struct stat *st);
 int gmem_mmap_check(const struct abi_file *f, int flags);
+void gmem_mapped(const struct abi_file *f, void *addr, size_t len, int prot, off_t off);
 
 /* `off` bytes on from a pointer of the VMM's, which may point anywhere: no pointer arithmetic. */
 static inline void *call_user_at(void *user, size_t off)

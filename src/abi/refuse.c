@@ -92,6 +92,8 @@ void abi_mapped(int fd, void *addr, size_t len, int prot, off_t off)
 
 	if (!f)
 		return;
+	if (f->kind == FILE_GMEM)
+		gmem_mapped(f, addr, len, prot, off);
 	if (f->kind != FILE_VCPU || off > ring_at || off + (off_t)len <= ring_at)
 		goto out;
 	mutex_lock(&f->avm->lock);
@@ -174,7 +176,9 @@ bool abi_fallocate(int fd, int mode, off_t off, off_t len, long *ret)
 
 	if (!f)
 		return false;
-	*ret = f->kind == FILE_GMEM ? gmem_fallocate(f, fd, mode, off, len) : -ENODEV;
+	*ret = f->kind == FILE_GMEM ? gmem_fallocate(f, mode, off, len)
+	       : f->kind == FILE_FOREIGN ? -EIO /* another process's */
+					 : -ENODEV;
 	file_put(f);
 	return true;
 }

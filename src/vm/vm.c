@@ -2,6 +2,7 @@
 #include "vm/vm.h"
 
 #include <cpuid.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -84,6 +85,12 @@ static u32 host_tsc_khz(void)
 	return khz;
 }
 
+/* A defect of this library's, which harms nobody by itself: say so and go on, as KVM's WARN does. */
+static void report(const char *what)
+{
+	dprintf(STDERR_FILENO, "userkvm: %s\n", what);
+}
+
 int vm_create(u32 type, struct vm **out)
 {
 	struct vm *vm;
@@ -95,6 +102,7 @@ int vm_create(u32 type, struct vm **out)
 		return -ENOMEM;
 	vm->refs = 1;
 	vm->type = type;
+	mmu_report = report;
 	vm->pid = (int)syscall(SYS_getpid);
 	vm->tsc_khz = vm->host_tsc_khz = host_tsc_khz();
 	vm->max_vcpu_id = VM_MAX_VCPU_ID;

@@ -481,6 +481,51 @@ static void linked_files(void)
 	machine_destroy(&b);
 }
 
+/* Mappings of a linked file are of the same pages. */
+static void linked_mappable_files(void)
+{
+	struct machine a, b;
+	uint8_t *pa, *pb;
+	int fd;
+
+	machine_create(&a, 0, GMEM_MMAP | GMEM_SHARED);
+	if (ioctl(a.v.kvm, KVM_CHECK_EXTENSION, USERKVM_CAP_LINK_GUEST_MEMFD) != 1) {
+		machine_destroy(&a);
+		return; /* a real device */
+	}
+	machine_create(&b, 0, 0);
+	fd = link_file(b.v.vm, a.file);
+	EXPECT(fd >= 0, "link: %s", strerror(errno));
+	EXPECT(!gmem_bind(b.v.vm, 2, 0x800000, SIZE / 2, b.mem, fd, SIZE / 2), "bind");
+	pa = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, a.file, 0);
+	pb = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, SIZE / 2);
+	EXPECT(pa != MAP_FAILED && pb != MAP_FAILED, "mmap");
+	store(&a, GPA + SIZE / 2, 15);
+	EXPECT_IS(*(uint64_t *)pb, 15);
+	*(uint64_t *)(pb + GMEM_PAGE) = 16;
+	EXPECT_IS(load(&b, 0x801000), 16);
+	EXPECT_IS(load(&a, GPA + SIZE / 2 + GMEM_PAGE), 16);
+	signal(SIGBUS, on_bus);
+	EXPECT(bus_error(pb + SIZE / 2), "a mapping goes on beyond the file");
+	signal(SIGBUS, SIG_DFL);
+	EXPECT(!fallocate(fd, PUNCH, SIZE / 2, SIZE / 2), "punch");
+	EXPECT_IS(*(uint64_t *)(pa + SIZE / 2), 0);
+	EXPECT_IS(*(uint64_t *)pb, 0);
+	munmap(pa, SIZE);
+	machine_destroy(&a);
+	*(uint64_t *)pb = 17;
+	EXPECT_IS(load(&b, 0x800000), 17);
+	munmap(pb, SIZE);
+	close(fd);
+	machine_destroy(&b);
+	/* A protected VM's memory does not start shared. */
+	machine_create(&a, 0, GMEM_MMAP | GMEM_SHARED);
+	machine_create(&b, GMEM_PROTECTED, 0);
+	EXPECT_ERRNO(link_file(b.v.vm, a.file), EINVAL);
+	machine_destroy(&a);
+	machine_destroy(&b);
+}
+
 int main(void)
 {
 	conversion();
@@ -493,5 +538,6 @@ int main(void)
 	descriptors_are_ordinary();
 	other_processes_see_nothing();
 	linked_files();
+	linked_mappable_files();
 	return 0;
 }

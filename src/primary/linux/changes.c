@@ -191,16 +191,16 @@ static void add_vms_files(struct primary_linux *p, void *arg)
  * an invalidation too many does no harm. The host takes the pages out of windows as well as out
  * of the VMM's own mapping, so windows stay.
  */
-void *primary_linux_file_change_begin(int fd, u64 off, u64 len, int *err)
+void *linux_file_change_begin(u64 ino, u64 off, u64 len, int *err)
 {
-	struct file_change f = {.off = off & PAGE_MASK, .end = off + len < off ? ~0ULL : off + len};
-	struct stat st;
+	struct file_change f = {.ino = ino,
+				.off = off & PAGE_MASK,
+				.end = off + len < off ? ~0ULL : off + len};
 
 	*err = 0;
-	if (!len || registry_empty() || syscall(SYS_fstat, fd, &st) || !S_ISREG(st.st_mode))
+	if (!len || registry_empty())
 		return NULL;
 	f.end = f.end > ~PAGE_SIZE ? f.end : ALIGN_UP(f.end, PAGE_SIZE);
-	f.ino = st.st_ino;
 	f.c = pool_alloc();
 	if (!f.c) {
 		*err = -ENOMEM;
@@ -209,6 +209,16 @@ void *primary_linux_file_change_begin(int fd, u64 off, u64 len, int *err)
 	f.c->kind = CHANGE_CONTENT;
 	registry_each(0, ~0ULL, add_vms_files, &f);
 	return start_change(f.c, err);
+}
+
+void *primary_linux_file_change_begin(int fd, u64 off, u64 len, int *err)
+{
+	struct stat st;
+
+	*err = 0;
+	if (!len || registry_empty() || syscall(SYS_fstat, fd, &st) || !S_ISREG(st.st_mode))
+		return NULL;
+	return linux_file_change_begin(st.st_ino, off, len, err);
 }
 
 /* ------------------------------------------------------------------ fork */

@@ -102,6 +102,8 @@ void registry_each_range(struct primary_linux *p, void (*fn)(hva_t start, hva_t 
 /* ------------------------------------------------------------------ store.c, linux.c */
 
 extern const struct primary_store_ops primary_linux_store_ops;
+/* As primary_linux_file_change_begin(), of a file by its inode number. */
+void *linux_file_change_begin(u64 ino, u64 off, u64 len, int *err);
 /* A fork waits for stores that are being made: the child gets neither descriptor nor mapping. */
 void stores_fork_begin(void);
 void stores_fork_end(bool child);

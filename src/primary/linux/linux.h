@@ -51,6 +51,13 @@ void primary_linux_fork_end(void *cookie, bool child);
 #define PRIMARY_STORE_NAME	    "userkvm:gmem-pages"
 #define PRIMARY_STORE_NAME_MAPPABLE "userkvm:gmem-mappable"
 int primary_linux_store_take_fd(void *store);
+/*
+ * Another mapping of [off, off + len) of the store's pages at `at`, where there is a mapping that it
+ * takes the place of; less when the store ends before. 0 or -errno.
+ */
+int primary_linux_store_map(void *store, u64 off, void *at, u64 len, int prot);
+/* As primary_linux_file_change_begin(): a punch of the store, for slots that lie over mappings. */
+void *primary_linux_store_change_begin(void *store, u64 off, u64 len, int *err);
 
 /* Test builds only look at these. Windows off: every frame is direct. */
 extern bool primary_linux_no_windows;

@@ -10,13 +10,14 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/guard.h"
 #include "primary/linux/internal.h"
 
 /* What of a file is mapped at most. Pages beyond are none: sparse files may say any size. */
-#define STORE_MAPPED_MAX (1ULL << 44) /* bytes: an eighth of the address space */
+#define STORE_MAPPED_MAX (1ULL << 42) /* bytes: one thirtieth of the address space */
 
 /* From a store's descriptor to its mapping, which no child inherits; and a fork. */
 static struct mutex making = {.m = PTHREAD_MUTEX_INITIALIZER};
@@ -37,6 +38,7 @@ void stores_fork_end(bool child)
 struct store {
 	u8 *host;
 	u64 npages; /* mapped */
+	u64 ino;
 	int fd;	    /* of a mappable one until it is taken, or -1 */
 };
 
@@ -67,13 +69,16 @@ static int make(struct store *s, u64 size, bool mappable)
 	const char *name = mappable ? PRIMARY_STORE_NAME_MAPPABLE : PRIMARY_STORE_NAME;
 	int fd = (int)syscall(SYS_memfd_create, name, MFD_ALLOW_SEALING | MFD_CLOEXEC), err;
 
+	struct stat st;
+
 	if (fd < 0)
 		return -errno;
-	if (syscall(SYS_ftruncate, fd, size) < 0 ||
+	if (syscall(SYS_ftruncate, fd, size) < 0 || syscall(SYS_fstat, fd, &st) < 0 ||
 	    syscall(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		err = -errno;
 	else
 		err = map(fd, s->npages << PAGE_SHIFT, &s->host);
+	s->ino = err ? 0 : st.st_ino;
 	s->fd = mappable && !err ? fd : -1;
 	if (s->fd < 0)
 		syscall(SYS_close, fd);
@@ -106,6 +111,28 @@ int primary_linux_store_take_fd(void *store)
 
 	s->fd = -1;
 	return fd;
+}
+
+int primary_linux_store_map(void *store, u64 off, void *at, u64 len, int prot)
+{
+	struct store *s = store;
+	u64 size = s->npages << PAGE_SHIFT;
+
+	if (off >= size)
+		return 0;
+	len = MIN(len, size - off);
+	/* Old size 0 makes a second mapping of the same pages. */
+	if ((void *)syscall(SYS_mremap, s->host + off, 0L, len, MREMAP_MAYMOVE | MREMAP_FIXED,
+			    at) != at)
+		return -errno;
+	syscall(SYS_madvise, at, len, MADV_DOFORK);
+	syscall(SYS_madvise, at, len, MADV_DODUMP);
+	return syscall(SYS_mprotect, at, len, prot) < 0 ? -errno : 0;
+}
+
+void *primary_linux_store_change_begin(void *store, u64 off, u64 len, int *err)
+{
+	return linux_file_change_begin(((struct store *)store)->ino, off, len, err);
 }
 
 static void store_destroy(void *store)
