@@ -213,7 +213,8 @@ int gmem_mmap_check(const struct abi_file *f, int flags)
 
 void gmem_mapped(const struct abi_file *f, void *addr, size_t len, int prot, off_t off)
 {
-	/* Of a linked file the kernel has mapped the handle. Out of memory leaves that: zeroes. */
+	/* Of a linked file the kernel has mapped the handle. Out of memory leaves that: zeroes.
+	 */
 	if (f->linked && f->pid == file_pid())
 		primary_linux_store_map(gmem_primary_store(f->gmem), (u64)off, addr, len, prot);
 }

@@ -39,7 +39,7 @@ struct store {
 	u8 *host;
 	u64 npages; /* mapped */
 	u64 ino;
-	int fd;	    /* of a mappable one until it is taken, or -1 */
+	int fd; /* of a mappable one until it is taken, or -1 */
 };
 
 /* [*host, + len) of fd, placed so that the host may use huge pages where the guest may. */
