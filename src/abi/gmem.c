@@ -152,19 +152,37 @@ long vm_ioctl_set_attributes(struct call *c)
 
 /* ---- calls on the descriptor */
 
+/* Can the kernel make sense of the mode, whatever the file says to it? */
+static bool is_fallocate_mode(int mode)
+{
+	switch (mode & ~FALLOC_FL_KEEP_SIZE) {
+	case 0:
+	case FALLOC_FL_UNSHARE_RANGE:
+	case FALLOC_FL_ZERO_RANGE:
+		return true;
+	case FALLOC_FL_PUNCH_HOLE:
+		return mode & FALLOC_FL_KEEP_SIZE;
+	case FALLOC_FL_COLLAPSE_RANGE:
+	case FALLOC_FL_INSERT_RANGE:
+		return !(mode & FALLOC_FL_KEEP_SIZE);
+	default:
+		return false;
+	}
+}
+
 /* The kernel's own checks, in its order, then guest_memfd's. 0 or -errno. */
 static int fallocate_check(int mode, off_t off, off_t len)
 {
-	const int known = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE;
+	const int taken = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE;
 	off_t end;
 
 	if (off < 0 || len <= 0)
 		return -EINVAL;
-	if ((mode & ~known) || ((mode & FALLOC_FL_PUNCH_HOLE) && !(mode & FALLOC_FL_KEEP_SIZE)))
+	if (!is_fallocate_mode(mode))
 		return -EOPNOTSUPP;
 	if (__builtin_add_overflow(off, len, &end))
 		return -EFBIG;
-	if (!(mode & FALLOC_FL_KEEP_SIZE)) /* it may not grow */
+	if (!(mode & FALLOC_FL_KEEP_SIZE) || (mode & ~taken)) /* it may not grow */
 		return -EOPNOTSUPP;
 	return ((u64)(off | len) & ~PAGE_MASK) ? -EINVAL : 0;
 }

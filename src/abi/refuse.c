@@ -58,6 +58,13 @@ static bool private_ring(const struct abi_file *f, size_t len, int flags, off_t 
 	       off < ring_at + (off_t)f->avm->vm->dirty_ring_size;
 }
 
+/* What mmap says to a memfd as to any descriptor of ours, before it looks at which it is. */
+static bool kernel_refuses(size_t len, int flags, off_t off)
+{
+	return !len || ((u64)off & ~PAGE_MASK) || (flags & MAP_HUGETLB) ||
+	       ((flags & MAP_TYPE) == MAP_SHARED_VALIDATE && (flags & MAP_SYNC));
+}
+
 int abi_mmap_check(int fd, size_t len, int prot, int flags, off_t off)
 {
 	struct abi_file *f = file_get(fd);
@@ -65,7 +72,7 @@ int abi_mmap_check(int fd, size_t len, int prot, int flags, off_t off)
 
 	if (!f)
 		return 0;
-	if (!len) { /* the kernel's own EINVAL comes first */
+	if (kernel_refuses(len, flags, off)) {
 		file_put(f);
 		return 0;
 	}

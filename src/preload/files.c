@@ -4,6 +4,7 @@
  * changes of files that may back guest memory.
  */
 #include <fcntl.h>
+#include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include "abi/abi.h"
@@ -100,6 +101,28 @@ EXPORT ssize_t pwritev64(int fd, const struct iovec *iov, int n, off_t off)
 {
 	REFUSE(fd, "pwritev");
 	return REAL(pwritev)(fd, iov, n, off);
+}
+
+/* Moving bytes without reading them is still reading them; a position is refused as pread's is. */
+EXPORT ssize_t sendfile(int out, int in, off_t *off, size_t n)
+{
+	REFUSE(in, off ? "pread" : "read");
+	REFUSE(out, "write");
+	return REAL(sendfile)(out, in, off, n);
+}
+
+EXPORT ssize_t sendfile64(int out, int in, off64_t *off, size_t n)
+{
+	REFUSE(in, off ? "pread" : "read");
+	REFUSE(out, "write");
+	return REAL(sendfile)(out, in, off, n);
+}
+
+EXPORT ssize_t splice(int in, off64_t *in_off, int out, off64_t *out_off, size_t n, unsigned flags)
+{
+	REFUSE(in, "read");
+	REFUSE(out, "write");
+	return REAL(splice)(in, in_off, out, out_off, n, flags);
 }
 
 EXPORT int fsync(int fd)

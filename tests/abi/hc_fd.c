@@ -75,7 +75,7 @@ void test_descriptors(void)
 
 /* ---- lifetimes */
 
-static int through_socket(int fd)
+int hc_through_socket(int fd)
 {
 	char data = 'x', control[CMSG_SPACE(sizeof(int))] = {0};
 	struct iovec iov = {&data, 1};
@@ -117,7 +117,7 @@ static void test_duplicates(void)
 	d3 = dup2(d2, 201);
 	close(d2);
 	line(call(d3, KVM_GET_REGS, &r), "vCPU by dup2's");
-	s = through_socket(d3);
+	s = hc_through_socket(d3);
 	line(call(s, KVM_GET_REGS, &r), "vCPU by a socket's");
 	close(d3);
 	line(call(s, KVM_GET_REGS, &r), "vCPU by a socket's alone");

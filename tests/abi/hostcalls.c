@@ -108,6 +108,7 @@ static const struct {
 	{"events", test_events},
 	{"descriptors", test_descriptors},
 	{"lifetimes", test_lifetimes},
+	{"gmem", test_gmem},
 };
 
 int main(int argc, char **argv)

@@ -64,5 +64,9 @@ void test_cpuid(void);
 void test_events(void);
 void test_descriptors(void);
 void test_lifetimes(void);
+void test_gmem(void);
+
+/* fd, sent over a socket and received. */
+int hc_through_socket(int fd);
 
 #endif
