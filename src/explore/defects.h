@@ -31,6 +31,7 @@ enum sync_defect {
 	DEFECT_TOKEN_NO_REF,	     /* a token does not keep the VM's memory alive */
 	DEFECT_LATE_ZAP,	     /* a VM zaps when no invalidation reaches it any more */
 	DEFECT_PIN_WEAK,	     /* a long-term pin holds no reference (in the model itself) */
+	DEFECT_SLOT_NOT_RECHECKED,   /* a fault believes the memslot it found before the lock */
 	DEFECT_SLOTS_WAIT,	     /* a memslot update waits for invalidations to end */
 	DEFECT_LOG_OF_OLD_SLOT,	     /* a write is logged in the memslot that was found before it */
 	DEFECT_ANSWER_TO_ANOTHER,    /* a flush takes the answer to another request for its own */

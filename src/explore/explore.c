@@ -64,6 +64,7 @@ const char *explore_defect_name(unsigned defect)
 		[DEFECT_TOKEN_NO_REF] = "token-no-ref",
 		[DEFECT_LATE_ZAP] = "late-zap",
 		[DEFECT_PIN_WEAK] = "pin-weak",
+		[DEFECT_SLOT_NOT_RECHECKED] = "slot-not-rechecked",
 		[DEFECT_SLOTS_WAIT] = "slots-wait",
 		[DEFECT_LOG_OF_OLD_SLOT] = "log-of-old-slot",
 		[DEFECT_ANSWER_TO_ANOTHER] = "answer-to-another",

@@ -468,6 +468,8 @@ const struct scenario memory_scenarios[] = {
 	 {DEFECT_NO_FLUSH}},
 	{"log", "a vCPU writes while its dirty log is harvested", setup_log, check_log,
 	 {DEFECT_NO_FLUSH}},
+	{"log-huge", "a vCPU writes in a huge leaf while logging starts and ends", setup_log_huge,
+	 check_log_huge, {DEFECT_SLOT_NOT_RECHECKED, DEFECT_NO_FLUSH}},
 	{"log-start", "a vCPU writes while its dirty log is switched on", setup_log_start,
 	 check_log_start, {DEFECT_LOG_OF_OLD_SLOT}},
 	{"requests", "a vCPU answers for code while it is asked for a flush", setup_requests,

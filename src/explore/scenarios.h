@@ -24,6 +24,8 @@ void setup_monitor(void);
 
 /* scenarios_requests.c: one thing is asked of a vCPU while it does another */
 void setup_log_start(void);
+void setup_log_huge(void);
+void check_log_huge(void);
 void check_log_start(void);
 void setup_requests(void);
 

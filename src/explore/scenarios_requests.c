@@ -11,13 +11,17 @@ static struct mmu_vcpu *const v0 = &world.vcpu[0];
 
 static bool started;	  /* the call that starts the log has returned */
 static bool wrote_since; /* a write began after it */
+static bool done_since;	  /* and was completed */
 
 static void write_thrice(void *arg)
 {
 	mmu_vcpu_enter(v0);
 	for (u64 i = 1; i <= 3; i++) {
-		wrote_since |= started;
+		bool since = started;
+
+		wrote_since |= since;
 		SCHED_CHECK(guest_write(v0, 0, i) == 0, "a write fails");
+		done_since |= since;
 	}
 	mmu_vcpu_leave(v0);
 }
@@ -42,6 +46,51 @@ void check_log_start(void)
 
 	SCHED_CHECK(!mmu_dirty_get(world.mmu, 0, &bits), "there is no log");
 	SCHED_CHECK(bits || !wrote_since, "a write made after the log began is not in it");
+}
+
+/* ------------------------------------------------------------------ logging and huge leaves */
+
+static void check_leaves(u64 huge, const char *when)
+{
+	struct mmu_stats stats;
+
+	mmu_get_stats(world.mmu, &stats);
+	SCHED_CHECK(stats.pages_2m == huge && (!huge || !stats.pages_4k),
+		    "%s there are %llu huge leaves and %llu small ones", when,
+		    (unsigned long long)stats.pages_2m, (unsigned long long)stats.pages_4k);
+}
+
+static void log_for_a_while(void *arg)
+{
+	u64 bits[WORLD_HUGE_PAGES / 64];
+	bool done;
+
+	SCHED_CHECK(!world_set_slot(WORLD_HUGE_PAGES, MMU_SLOT_LOG_DIRTY), "no log");
+	check_leaves(0, "while a log is kept");
+	started = true;
+	sched_point("log", NULL);
+	check_leaves(0, "while a log is kept");
+	done = done_since;
+	SCHED_CHECK(!mmu_dirty_get(world.mmu, 0, bits), "there is no log");
+	SCHED_CHECK((bits[0] & 1) || !done, "a write made after the log began is not in it");
+	SCHED_CHECK(!world_set_slot(WORLD_HUGE_PAGES, 0), "the log cannot be ended");
+}
+
+void setup_log_huge(void)
+{
+	started = done_since = false;
+	world_create(1, WORLD_HUGE_PAGES, -1);
+	sched_spawn("vcpu", write_thrice, NULL);
+	sched_spawn("log", log_for_a_while, NULL);
+}
+
+/* What logging has split is whole again at the next access. */
+void check_log_huge(void)
+{
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!guest_write(v0, PAGE_SIZE, 1), "a write fails");
+	mmu_vcpu_leave(v0);
+	check_leaves(1, "after a log has ended");
 }
 
 /* ------------------------------------------------------------------ code and a flush */

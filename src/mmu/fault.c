@@ -251,7 +251,7 @@ static int fault_finish(struct fault *f, int *plevel)
 
 	mmu_lock_read(mmu);
 	slot = memslot_find(mmu, f->gfn);
-	if (slot && slot->serial == f->serial)
+	if (slot && (slot->serial == f->serial || sync_defect(SLOT_NOT_RECHECKED)))
 		level = sync_defect(NO_SEQUENCE_CHECK) ? LEVEL_4K : fault_stable_level(f);
 	if (level)
 		r = fault_install(f, slot, &level);
