@@ -10,11 +10,13 @@
 #define KERNEL_SIGSET 8 /* bytes */
 
 /* IA32_MCG_CAP and the like: SDM vol. 3, 16.3. */
-#define MCG_CTL_P     BIT(8)
-#define MCG_SER_P     BIT(24)
 #define MCI_VAL	      BIT(63)
 #define MCI_OVER      BIT(62)
 #define MCI_UC	      BIT(61)
+#define MCI_PCC	      BIT(57)
+#define MCI_S	      BIT(56)
+#define MCI_AR	      BIT(55)
+#define MCI_CMCI_EN   BIT(30) /* IA32_MCi_CTL2 */
 #define MCG_STATUS_IP BIT(2)
 
 void events_get(struct vcpu *v, struct kvm_vcpu_events *e)
@@ -190,13 +192,17 @@ long vcpu_ioctl_setup_mce(struct call *c)
 	u64 cap = c->u64;
 	u32 i, banks = cap & 0xff;
 
-	if (!banks || banks > NR_MCE_BANKS || cap & ~(MCG_CTL_P | MCG_SER_P | 0xff00ff))
+	if (!banks || banks > NR_MCE_BANKS || cap & ~(MCG_SUPPORTED | 0xff00ff))
 		return -EINVAL;
 	cpu->mcg_cap = cap;
 	if (cap & MCG_CTL_P)
 		cpu->mcg_ctl = ~0ULL;
-	for (i = 0; i < banks; i++)
+	for (i = 0; i < banks; i++) {
 		cpu->mce[i * 4] = ~0ULL; /* IA32_MCi_CTL */
+		cpu->mce_ctl2[i] = 0;
+	}
+	if (c->v->lapic)
+		lapic_set_cmci(c->v->lapic, cap & MCG_CMCI_P);
 	return 0;
 }
 
@@ -208,6 +214,21 @@ static void log_bank(struct cpu *cpu, u64 *bank, const struct kvm_x86_mce *m, u6
 	cpu->mcg_status = m->mcg_status;
 }
 
+/* An uncorrected error that needs no action: it is logged, and told by interrupt if anything. */
+static bool is_ucna(const struct kvm_x86_mce *m)
+{
+	return !m->mcg_status && !(m->status & (MCI_PCC | MCI_S | MCI_AR));
+}
+
+static void set_ucna(struct vcpu *v, const struct kvm_x86_mce *m)
+{
+	struct cpu *cpu = v->cpu;
+
+	log_bank(cpu, &cpu->mce[m->bank * 4], m, m->status);
+	if (v->lapic && (cpu->mcg_cap & MCG_CMCI_P) && (cpu->mce_ctl2[m->bank] & MCI_CMCI_EN))
+		lapic_cmci(v->lapic);
+}
+
 long vcpu_ioctl_set_mce(struct call *c)
 {
 	const struct kvm_x86_mce *m = (void *)c->buf;
@@ -216,6 +237,10 @@ long vcpu_ioctl_set_mce(struct call *c)
 
 	if (m->bank >= (cpu->mcg_cap & 0xff) || !(status & MCI_VAL))
 		return -EINVAL;
+	if (is_ucna(m)) {
+		set_ucna(c->v, m);
+		return 0;
+	}
 	bank = &cpu->mce[m->bank * 4];
 	if (!(status & MCI_UC)) {
 		/* A corrected error never overwrites an uncorrected one. */

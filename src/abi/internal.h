@@ -36,6 +36,12 @@ struct run_pages {
 	size_t len;
 };
 
+/* IA32_MCG_CAP: what the machine-check emulation has (SDM vol. 3, 16.3.1.1). */
+#define MCG_CTL_P     BIT(8)
+#define MCG_CMCI_P    BIT(10)
+#define MCG_SER_P     BIT(24)
+#define MCG_SUPPORTED (MCG_CTL_P | MCG_CMCI_P | MCG_SER_P)
+
 /* A VM as abi/ knows it. */
 struct abi_vm {
 	u32 refs; /* atomic: table entries of the VM, its vCPUs and their statistics */

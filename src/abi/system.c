@@ -6,8 +6,6 @@
 #include "abi/internal.h"
 #include "base/guard.h"
 
-/* IA32_MCG_CAP bits the machine-check emulation has (SDM vol. 3, 16.3.1.1): CTL_P and SER_P. */
-#define MCG_SUPPORTED 0x1000100ULL
 
 long system_api_version(struct call *c)
 {

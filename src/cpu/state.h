@@ -312,6 +312,7 @@ struct cpu {
 	u64 platform_info, misc_features, ucode_rev, perf_capabilities;
 	u64 mtrr_def, mtrr_fixed[11], mtrr_base[NR_MTRR_VAR], mtrr_mask[NR_MTRR_VAR];
 	u64 mcg_cap, mcg_status, mcg_ctl, mce[NR_MCE_BANKS * 4];
+	u64 mce_ctl2[NR_MCE_BANKS]; /* there with MCG_CMCI_P */
 	u64 tsc_offset; /* guest TSC = host TSC * ratio + offset */
 	u64 tsc_ratio;	/* fixed point, TSC_RATIO_BITS of fraction; 0: the host's own rate */
 	u64 tsc_adjust;

@@ -61,6 +61,7 @@ enum lapic_reg {
 	APIC_ESR = 0x280,
 	APIC_ICR = 0x300,
 	APIC_ICR2 = 0x310,
+	APIC_LVTCMCI = 0x2f0,
 	APIC_LVTT = 0x320,
 	APIC_LVTTHMR = 0x330,
 	APIC_LVTPC = 0x340,
@@ -109,7 +110,7 @@ struct lapic {
 	u32 id;	   /* initial APIC id */
 	u32 index; /* in ic->lapics[] */
 	u64 base;  /* IA32_APIC_BASE; written under the lock, read atomically by anyone */
-	bool feature_x2apic, feature_tsc_deadline;
+	bool feature_x2apic, feature_tsc_deadline, feature_cmci;
 	u32 errors; /* collected until ESR is written */
 	/* Vector deliverable by priority now, or -1; atomic, so that looking costs no lock. */
 	int hint;

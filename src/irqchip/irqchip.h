@@ -99,6 +99,9 @@ int lapic_msr_read(struct lapic *l, u32 msr, u64 *value);
 int lapic_msr_write(struct lapic *l, u32 msr, u64 value);
 /* CPUID bits that change what the APIC does. */
 void lapic_set_features(struct lapic *l, bool x2apic, bool tsc_deadline);
+/* Is there a register for corrected machine checks (MCG_CAP's CMCI_P)? And one has happened. */
+void lapic_set_cmci(struct lapic *l, bool there);
+void lapic_cmci(struct lapic *l);
 /* LINT0 as the 8259's output reaches this vCPU, NMI as KVM_NMI does through LINT1. */
 bool lapic_accepts_pic(const struct lapic *l);
 

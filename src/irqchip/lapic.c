@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 #define LVR_VERSION	0x14u /* integrated APIC */
-#define LVR_LVT_ENTRIES 6u
+#define LVR_LVT_ENTRIES 6u /* without the one for machine checks */
 
 /* Highest bit set among the 256 of IRR, ISR or TMR, or -1. */
 int lapic_highest(const struct lapic *l, enum lapic_reg set)
@@ -81,7 +81,7 @@ void lapic_store_id(struct lapic *l)
 
 static void store_version(struct lapic *l)
 {
-	u32 v = LVR_VERSION | (LVR_LVT_ENTRIES - 1) << 16;
+	u32 v = LVR_VERSION | (LVR_LVT_ENTRIES - 1 + l->feature_cmci) << 16;
 
 	/* Only with the I/O APIC in the VMM, which may have an EOI register. */
 	if (l->feature_x2apic && l->ic->mode == IRQCHIP_SPLIT)
@@ -113,11 +113,29 @@ static void reset_locked(struct lapic *l, bool init)
 	l->regs[APIC_SPIV / 4] = 0xff;
 	for (u32 r = APIC_LVTT; r <= APIC_LVTERR; r += 0x10)
 		l->regs[r / 4] = LVT_MASKED;
+	if (l->feature_cmci)
+		l->regs[APIC_LVTCMCI / 4] = LVT_MASKED;
 	/* KVM's quirk: as if firmware had set up virtual wire mode on the boot processor. */
 	if (is_bsp(l) && !(irqchip_flags(l->ic) & IRQCHIP_FLAG_NO_LINT0_QUIRK))
 		l->regs[APIC_LVT0 / 4] = DM_EXTINT;
 	l->errors = 0;
 	lapic_update(l);
+}
+
+void lapic_set_cmci(struct lapic *l, bool there)
+{
+	mutex_lock(&l->ic->lock);
+	l->feature_cmci = there;
+	l->regs[APIC_LVTCMCI / 4] = there ? LVT_MASKED : 0;
+	store_version(l);
+	mutex_unlock(&l->ic->lock);
+}
+
+void lapic_cmci(struct lapic *l)
+{
+	mutex_lock(&l->ic->lock);
+	lapic_local_deliver(l, APIC_LVTCMCI);
+	mutex_unlock(&l->ic->lock);
 }
 
 int lapic_create(struct irqchip *ic, void *vcpu, u32 id, struct lapic **out)

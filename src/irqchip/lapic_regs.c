@@ -33,6 +33,8 @@ static bool readable(const struct lapic *l, u32 reg)
 	case APIC_DFR:
 	case APIC_ICR2:
 		return !x2(l);
+	case APIC_LVTCMCI:
+		return l->feature_cmci;
 	case APIC_ID:
 	case APIC_LVR:
 	case APIC_TPR:
@@ -69,6 +71,8 @@ void lapic_set_spiv(struct lapic *l, u32 value)
 		return;
 	for (u32 r = APIC_LVTT; r <= APIC_LVTERR; r += 0x10)
 		l->regs[r / 4] |= LVT_MASKED;
+	if (l->feature_cmci)
+		l->regs[APIC_LVTCMCI / 4] |= LVT_MASKED;
 }
 
 static void write_lvt(struct lapic *l, u32 reg, u32 value, u32 mask)
@@ -122,6 +126,11 @@ static bool write_lvt_or_timer(struct lapic *l, u32 reg, u32 value)
 		write_lvt(l, reg, value,
 			  LVT_COMMON | (l->feature_tsc_deadline ? LVT_TIMER_MODE
 								: LVT_TIMER_PERIODIC));
+		return true;
+	case APIC_LVTCMCI:
+		if (!l->feature_cmci)
+			return false;
+		write_lvt(l, reg, value, LVT_COMMON | DM_MASK);
 		return true;
 	case APIC_LVTTHMR:
 	case APIC_LVTPC:

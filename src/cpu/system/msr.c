@@ -10,7 +10,9 @@
 #define SPEC_CTRL_BITS 0x7ULL
 #define MTRR_DEF_BITS 0xcffULL
 #define MCG_CTL_P     BIT(8)
+#define MCG_CMCI_P    BIT(10)
 #define MCE_COUNT(cap) ((cap) & 0xff)
+#define MCI_CTL2_BITS 0x40007fffULL /* CMCI_EN and the threshold (SDM vol. 3, 16.3.2.5) */
 
 /* Registers that are a plain u64 of struct cpu. */
 struct msr_line {
@@ -151,6 +153,15 @@ static u64 *mce_field(struct cpu *c, u32 msr)
 		       : NULL;
 }
 
+static u64 *mce_ctl2_field(struct cpu *c, u32 msr, bool host)
+{
+	u32 n = msr - MSR_MC0_CTL2;
+
+	if (msr < MSR_MC0_CTL2 || n >= MCE_COUNT(c->mcg_cap) || n >= NR_MCE_BANKS)
+		return NULL;
+	return host || (c->mcg_cap & MCG_CMCI_P) ? &c->mce_ctl2[n] : NULL;
+}
+
 /* MCi_CTL takes all ones, zero, or (for the bank-0 quirks of old kernels) bit 10 clear; a guest
  * clears MCi_STATUS and sets nothing there. */
 static bool mce_valid(u32 msr, u64 v, bool host)
@@ -271,6 +282,8 @@ int cpu_msr_get(struct cpu *c, u32 msr, bool host, u64 *value)
 	p = mtrr_field(c, msr);
 	if (!p)
 		p = mce_field(c, msr);
+	if (!p)
+		p = mce_ctl2_field(c, msr, host);
 	if (p) {
 		*value = *p;
 		return 0;
@@ -371,6 +384,13 @@ int cpu_msr_set(struct cpu *c, u32 msr, bool host, u64 value)
 	p = mce_field(c, msr);
 	if (p) {
 		if (!mce_valid(msr, value, host))
+			return -EINVAL;
+		*p = value;
+		return 0;
+	}
+	p = mce_ctl2_field(c, msr, host);
+	if (p) {
+		if (value & ~MCI_CTL2_BITS)
 			return -EINVAL;
 		*p = value;
 		return 0;

@@ -36,6 +36,7 @@
 #define MSR_POWER_CTL	      0x1fc
 #define MSR_MTRR_BASE0	      0x200
 #define MSR_PAT		      0x277
+#define MSR_MC0_CTL2	      0x280
 #define MSR_MTRR_DEF	      0x2ff
 #define MSR_PERF_CAPABILITIES 0x345
 #define MSR_MC0_CTL	      0x400
