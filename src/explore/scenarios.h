@@ -14,6 +14,8 @@ void setup_pfnmap(void);
 void setup_driver(void);
 void setup_swap(void);
 void check_swap(void);
+void setup_merge(void);
+void setup_protect(void);
 void setup_fork(void);
 void setup_poison(void);
 

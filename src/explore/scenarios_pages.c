@@ -149,6 +149,62 @@ void check_swap(void)
 		    (unsigned long long)value);
 }
 
+/* ------------------------------------------------------------------ merging */
+
+static void merge_twice(void *arg)
+{
+	model_merge(world.model, WORLD_HVA, WORLD_HVA + PAGE_SIZE);
+	model_merge(world.model, WORLD_HVA, WORLD_HVA + PAGE_SIZE);
+}
+
+/* Two vCPUs write the same words, each into a page of its own. */
+void setup_merge(void)
+{
+	world_create(2, 2, -1);
+	model_write(world.model, WORLD_HVA, 0);
+	model_write(world.model, WORLD_HVA + PAGE_SIZE, 0);
+	sched_spawn("vcpu0", own_writes_stay, &world.vcpu[0]);
+	sched_spawn("vcpu1", own_writes_stay, &world.vcpu[1]);
+	sched_spawn("merge", merge_twice, NULL);
+}
+
+/* ------------------------------------------------------------------ mprotect */
+
+static bool closing, closed, opening, opened; /* to writes */
+
+static void write_while_protected(void *arg)
+{
+	mmu_vcpu_enter(v0);
+	for (u64 i = 1; i <= 3; i++) {
+		bool was_closed = closed, was_opened = opened;
+		int r = guest_write(v0, 0, i);
+
+		SCHED_CHECK(r == 0 || (r == -EFAULT && closing && !was_opened),
+			    "a write ends with %d", r);
+		SCHED_CHECK(r || !was_closed || opening, "read-only memory is written");
+	}
+	mmu_vcpu_leave(v0);
+}
+
+static void protect_and_back(void *arg)
+{
+	closing = true;
+	model_mprotect(world.model, WORLD_HVA, 1, false);
+	closed = true;
+	sched_point("protected", NULL);
+	opening = true;
+	model_mprotect(world.model, WORLD_HVA, 1, true);
+	opened = true;
+}
+
+void setup_protect(void)
+{
+	closing = closed = opening = opened = false;
+	world_create(1, 1, -1);
+	sched_spawn("vcpu", write_while_protected, NULL);
+	sched_spawn("mprotect", protect_and_back, NULL);
+}
+
 /* ------------------------------------------------------------------ fork */
 
 /* What a child sees of private memory stays as it was at the fork. */

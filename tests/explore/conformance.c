@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The model is Linux's, not ours: random sequences of mmap, munmap, mremap, ftruncate, punch, fork,
- * reads and writes on the model and on this process, at the same addresses, with the model's own
- * writeback, swap and migration in between. After each step every
+ * The model is Linux's, not ours: random sequences of mmap, munmap, mremap, mprotect, ftruncate,
+ * punch, fork, reads and writes on the model and on this process, at the same addresses, with the
+ * model's own writeback, swap, merging and migration in between. After each step every
  * page must show the same bytes or the same signal, and each call the same errno; what a forked
  * child sees must agree as well.
  *
@@ -167,6 +167,18 @@ static void do_mremap(void)
 		fail("mremap", from, r, real);
 }
 
+static void do_mprotect(void)
+{
+	u64 page = below(MODEL_VA_PAGES), n = some_pages(page);
+	bool writable = below(2);
+	int prot = PROT_READ | (writable ? PROT_WRITE : 0);
+	int real = mprotect((void *)address(page), n * PAGE_SIZE, prot) ? -errno : 0;
+	int r = model_mprotect(model, address(page), n, writable);
+
+	if (r != real)
+		fail("mprotect", page, r, real);
+}
+
 static void do_truncate(void)
 {
 	u64 f = below(NFILES), n = below(MODEL_FILE_PAGES + 1);
@@ -194,12 +206,15 @@ static void do_housekeeping(void)
 {
 	u64 page = below(MODEL_VA_PAGES), f = below(NFILES);
 
-	switch (below(3)) {
+	switch (below(4)) {
 	case 0:
 		model_writeback(model, file[f], below(MODEL_FILE_PAGES));
 		break;
 	case 1:
 		model_swap_out(model, address(page));
+		break;
+	case 2:
+		model_merge(model, address(page), address(below(MODEL_VA_PAGES)));
 		break;
 	default:
 		model_migrate(model, address(page));
@@ -270,7 +285,7 @@ static void do_fork(void)
 
 static void random_step(bool in_fork)
 {
-	switch (below(in_fork ? 27 : 28)) {
+	switch (below(in_fork ? 30 : 31)) {
 	case 0 ... 8:
 		do_write();
 		break;
@@ -291,6 +306,9 @@ static void random_step(bool in_fork)
 		break;
 	case 23 ... 26:
 		do_housekeeping();
+		break;
+	case 27 ... 29:
+		do_mprotect();
 		break;
 	default:
 		do_fork();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Anonymous memory shared with a child, away in swap, or broken. */
+/* Anonymous memory shared with a child, away in swap, merged with other, or broken. */
 #include "primary/model/internal.h"
 
 /* -- fork */
@@ -134,6 +134,52 @@ bool model_swap_out(struct model *m, hva_t hva)
 	}
 	rwlock_read_unlock(&m->mmap_lock);
 	return out;
+}
+
+/* -- merging */
+
+/* pt_lock held. */
+static bool mergeable(const struct page *p)
+{
+	return p && !p->file && !p->poisoned && p->refs == 1;
+}
+
+/* pt_lock held and both invalidations begun. */
+static bool merge_pages(struct model *m, hva_t a, hva_t b)
+{
+	struct pte *pa = model_pte(m, a), *pb = model_pte(m, b);
+	struct page *gone = pb->page;
+
+	if (!mergeable(pa->page) || !mergeable(gone) ||
+	    *page_word(m, pa->page) != *page_word(m, gone))
+		return false;
+	model_pte_clear(m, b);
+	model_page_get(pa->page);
+	pa->page->maps++;
+	pa->page->merged = true;
+	pa->writable = false;
+	*pb = (struct pte){.page = pa->page};
+	model_page_put(m, gone);
+	return true;
+}
+
+bool model_merge(struct model *m, hva_t a, hva_t b)
+{
+	struct mmu_token *ta, *tb;
+	bool merged = false;
+
+	rwlock_read_lock(&m->mmap_lock);
+	if (a != b && model_vma(m, a) && model_vma(m, b)) {
+		ta = model_begin(m, a, 1);
+		tb = model_begin(m, b, 1);
+		mutex_lock(&m->pt_lock);
+		merged = merge_pages(m, a, b);
+		mutex_unlock(&m->pt_lock);
+		model_end(m, tb);
+		model_end(m, ta);
+	}
+	rwlock_read_unlock(&m->mmap_lock);
+	return merged;
 }
 
 /* -- memory failure */

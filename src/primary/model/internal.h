@@ -15,6 +15,7 @@ struct page {
 	bool counted; /* false: VM_PFNMAP, nobody but its driver may look at refs or the marks */
 	bool dirty, accessed, poisoned;
 	bool stranger; /* another process's */
+	bool merged;   /* it was found to hold the same at several addresses: index means nothing */
 	/* Whose it is: a file's or a store's page, or anonymous memory at an address. */
 	struct model_file *file;
 	struct model_store *store;

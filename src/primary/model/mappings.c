@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mmap, munmap and mremap. Memory goes in the order the kernel keeps: notifier, page table, then
+ * mmap, munmap, mremap and mprotect. Memory goes in the order the kernel keeps: notifier, page table, then
  * the page.
  */
 #include <stdlib.h>
@@ -162,4 +162,47 @@ int model_mremap(struct model *m, hva_t from, u64 n, hva_t to)
 	}
 	rwlock_write_unlock(&m->mmap_lock);
 	return r;
+}
+
+/* Pages mapped from hva on, up to n. */
+static u64 mapped_pages(struct model *m, hva_t hva, u64 n)
+{
+	u64 i = 0;
+
+	while (i < n && model_vma(m, hva + i * PAGE_SIZE))
+		i++;
+	return i;
+}
+
+/* A mapping of its own for this page. */
+static void protect_page(struct model *m, hva_t hva, bool writable)
+{
+	const struct vma *v = model_vma(m, hva);
+	struct vma page = {true, writable, hva, 1, v->file,
+			   v->index + ((hva - v->start) >> PAGE_SHIFT)};
+
+	vmas_cut(m, hva, hva + PAGE_SIZE);
+	vma_add(m, page);
+	mutex_lock(&m->pt_lock);
+	/* Writing is allowed again by the next fault. */
+	if (!writable)
+		model_pte(m, hva)->writable = false;
+	mutex_unlock(&m->pt_lock);
+}
+
+int model_mprotect(struct model *m, hva_t hva, u64 n, bool writable)
+{
+	struct mmu_token *t;
+	u64 mapped;
+
+	rwlock_write_lock(&m->mmap_lock);
+	mapped = mapped_pages(m, hva, n);
+	if (mapped) {
+		t = model_begin(m, hva, mapped);
+		for (u64 i = 0; i < mapped; i++)
+			protect_page(m, hva + i * PAGE_SIZE, writable);
+		model_end(m, t);
+	}
+	rwlock_write_unlock(&m->mmap_lock);
+	return mapped == n ? 0 : -ENOMEM;
 }

@@ -322,7 +322,7 @@ void model_check_access(struct model *m, const void *host, hva_t hva, bool write
 		SCHED_CHECK(!v || !v->file || p->file == v->file,
 			    "a vCPU reaches frame %llu, which became another file's",
 			    (unsigned long long)n);
-	else
+	else if (!p->merged)
 		SCHED_CHECK(p->index == ALIGN_DOWN(hva >> PAGE_SHIFT, page_pages(m, p)),
 			    "a vCPU reaches frame %llu, which became somebody else's",
 			    (unsigned long long)n);

@@ -52,6 +52,8 @@ void model_mmap(struct model *m, hva_t hva, u64 n, bool writable, struct model_f
 void model_munmap(struct model *m, hva_t hva, u64 n);
 /* Move n pages elsewhere, over what is there. -EFAULT: they are not one mapping. */
 int model_mremap(struct model *m, hva_t from, u64 n, hva_t to);
+/* Allow or forbid writing. -ENOMEM, with what lies before it done: something is not mapped. */
+int model_mprotect(struct model *m, hva_t hva, u64 n, bool writable);
 /* From now on every invalidation stays open, its change made, until cond(NULL): a userfaultfd's
  * monitor that holds up a munmap. */
 void model_hold(struct model *m, bool (*cond)(void *arg));
@@ -68,6 +70,9 @@ bool model_migrate(struct model *m, hva_t hva);
 /* Write the anonymous page behind hva to swap, if it changed since it came from there, and free its
  * frame; false when a reference held it in place. */
 bool model_swap_out(struct model *m, hva_t hva);
+/* Two anonymous pages that hold the same become one, until either is written (KSM); false when they
+ * do not, or a reference is held. */
+bool model_merge(struct model *m, hva_t a, hva_t b);
 /* The frame behind hva is found broken: whoever reaches for it from now on is told. */
 void model_poison(struct model *m, hva_t hva);
 /* The driver moves a VM_PFNMAP file's memory to other frames, telling nobody but the notifier. */

@@ -176,6 +176,7 @@ static bool replace_frame(struct model *m, struct pte *pte)
 	*page_word(m, new_) = *page_word(m, old);
 	new_->dirty = old->dirty;
 	new_->maps = old->maps;
+	new_->merged = old->merged;
 	pte->page = new_;
 	model_page_put(m, old);
 	return true;
