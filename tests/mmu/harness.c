@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
-static int kick_signal;
+#define KICK_SIGNAL (SIGRTMAX - 2)
 
 static void on_kick(int sig, siginfo_t *info, void *uc)
 {
@@ -17,8 +17,8 @@ static void kick(void *owner)
 	struct hvcpu *h = owner;
 
 	__atomic_store_n(&h->kicked, true, __ATOMIC_SEQ_CST);
-	if (h->threaded)
-		pthread_kill(h->thread, kick_signal);
+	if (__atomic_load_n(&h->threaded, __ATOMIC_ACQUIRE))
+		pthread_kill(h->thread, KICK_SIGNAL);
 }
 
 static bool interrupted(void *owner)
@@ -35,8 +35,7 @@ void hvm_init(struct hvm *vm)
 	struct sigaction sa = {.sa_sigaction = on_kick, .sa_flags = SA_SIGINFO | SA_RESTART};
 	void *primary;
 
-	kick_signal = SIGRTMAX - 2;
-	sigaction(kick_signal, &sa, NULL);
+	sigaction(KICK_SIGNAL, &sa, NULL);
 	assert_int_equal(guard_install(), 0);
 	assert_int_equal(primary_linux_create(&primary), 0);
 	assert_int_equal(mmu_create(&primary_linux_ops, primary, &vm->mmu), 0);
@@ -88,14 +87,14 @@ void hvcpu_start(struct hvcpu *h, void (*body)(struct hvcpu *h, void *arg), void
 	h->arg = arg;
 	h->stop = false;
 	assert_int_equal(pthread_create(&h->thread, NULL, vcpu_thread, h), 0);
-	h->threaded = true;
+	__atomic_store_n(&h->threaded, true, __ATOMIC_RELEASE);
 }
 
 void hvcpu_stop(struct hvcpu *h)
 {
 	__atomic_store_n(&h->stop, true, __ATOMIC_RELEASE);
 	pthread_join(h->thread, NULL);
-	h->threaded = false;
+	__atomic_store_n(&h->threaded, false, __ATOMIC_RELEASE);
 }
 
 /* ------------------------------------------------------------------ guest accesses */

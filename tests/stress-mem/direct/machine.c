@@ -32,16 +32,6 @@ static struct {
 	int kick_signal;
 } direct;
 
-char sync_rcu_order;
-
-void sync_rcu_ran(struct rcu_head *head)
-{
-	sync_rcu_head *h = container_of(head, sync_rcu_head, rcu);
-
-	__tsan_acquire(&sync_rcu_order);
-	h->fn(h);
-}
-
 /* ------------------------------------------------------------------ kicks */
 
 UNINSTRUMENTED static void on_kick(int sig, siginfo_t *info, void *uc)
