@@ -47,6 +47,12 @@ static void raise_noncanonical(struct cpu *c)
 	cpu_raise_error(c, stack ? VEC_SS : VEC_GP, 0);
 }
 
+void access_check_canonical(struct cpu *c, u64 la)
+{
+	if (cpu_lma(c) && !canonical(c, la))
+		raise_noncanonical(c);
+}
+
 /* What mmu/ could not serve ends the instruction one way or another; -ENOENT is the caller's. */
 static void NORETURN leave_unserved(struct cpu *c, gpa_t gpa, unsigned access, int r)
 {

@@ -127,13 +127,14 @@ bool decode_loop(struct decoder *d, struct op *op)
 	return true;
 }
 
-/* Push a return address; nothing has changed before it returns. */
-static inline void push_return(struct cpu *c, const struct op *o, u32 size)
+/* Push a return address, o->aux bytes. It is stored before the target is looked at. */
+static inline void push_return(struct cpu *c, const struct op *o, u64 target)
 {
-	u64 sp = c->reg[RSP] - size;
+	u64 sp = c->reg[RSP] - o->aux;
 
 	c->op = o;
-	ea_store(c, stack_la(c, sp, size, true), size, op_next_rip(c, o));
+	ea_store(c, stack_la(c, sp, o->aux, true), o->aux, op_next_rip(c, o));
+	ea_check_target(c, o, target);
 	stack_set(c, sp);
 }
 
@@ -149,8 +150,7 @@ static HANDLER(call64)
 
 static HANDLER(call_checked)
 {
-	ea_check_target(c, o, (u64)o->disp);
-	push_return(c, o, o->aux);
+	push_return(c, o, (u64)o->disp);
 	return flow_link(c, 1, (u64)o->disp);
 }
 
@@ -165,25 +165,30 @@ static inline u64 indirect(struct cpu *c, const struct op *o, bool mem)
 		t = R64(c, o->r0);
 	if (o->aux != 8)
 		t = o->aux == 2 ? (u16)t : (u32)t;
-	ea_check_target(c, o, t);
 	return t;
 }
 
 static HANDLER(jmp_r)
 {
-	return flow_jump(c, indirect(c, o, false));
+	u64 t = indirect(c, o, false);
+
+	ea_check_target(c, o, t);
+	return flow_jump(c, t);
 }
 
 static HANDLER(jmp_m)
 {
-	return flow_jump(c, indirect(c, o, true));
+	u64 t = indirect(c, o, true);
+
+	ea_check_target(c, o, t);
+	return flow_jump(c, t);
 }
 
 static HANDLER(call_r)
 {
 	u64 t = indirect(c, o, false);
 
-	push_return(c, o, o->aux);
+	push_return(c, o, t);
 	return flow_jump(c, t);
 }
 
@@ -191,7 +196,7 @@ static HANDLER(call_m)
 {
 	u64 t = indirect(c, o, true);
 
-	push_return(c, o, o->aux);
+	push_return(c, o, t);
 	return flow_jump(c, t);
 }
 

@@ -23,7 +23,8 @@ static bool limit_allows(const struct seg *g, u64 off, u32 size)
 
 	if ((g->attr & (TYPE_CODE | TYPE_DOWN)) == TYPE_DOWN)
 		return off > g->limit && last <= (g->attr & SEG_ATTR_DB ? 0xffffffffu : 0xffffu);
-	return last <= g->limit;
+	/* Across the end of a segment of 4 GiB may fault or wrap (SDM vol. 3, 5.3): it wraps. */
+	return last <= g->limit || g->limit == 0xffffffff;
 }
 
 u64 ea_linear(struct cpu *c, enum segreg s, u64 off, u32 size, bool write)

@@ -56,9 +56,14 @@ static HANDLER(aam)
 
 static HANDLER(aad)
 {
-	AL = (u8)(AL + AH * (u8)o->imm);
+	u8 al = AL;
+	u16 f;
+
+	/* Of the flags it leaves undefined processors show the addition's. */
+	asm("addb %b2, %b1" FLAGS_OUT : "=&a"(f), "+&q"(al) : "q"((u8)(AH * (u8)o->imm)) : "cc");
+	AL = al;
 	AH = 0;
-	c->af = flags_of(AL, 0);
+	c->af = f;
 	OP_NEXT(c, o);
 }
 

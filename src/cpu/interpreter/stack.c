@@ -147,14 +147,15 @@ static HANDLER(pusha)
 
 static HANDLER(popa)
 {
-	u64 sp = c->reg[RSP], v[8];
+	u64 sp = c->reg[RSP];
 
 	c->op = o;
-	for (unsigned i = 0; i < 8; i++)
-		v[7 - i] = ea_load(c, stack_la(c, sp + i * o->aux, o->aux, false), o->aux);
+	/* One by one: what is popped before a fault stays, and is popped again after it. */
 	for (unsigned i = 0; i < 8; i++) {
-		if (i != RSP) /* the value in its place is thrown away */
-			set_sized(c, REG_OFF(i), o->aux, v[i]);
+		u64 v = ea_load(c, stack_la(c, sp + i * o->aux, o->aux, false), o->aux);
+
+		if (7 - i != RSP) /* the value in its place is thrown away */
+			set_sized(c, REG_OFF(7 - i), o->aux, v);
 	}
 	stack_set(c, sp + 8u * o->aux);
 	OP_NEXT(c, o);

@@ -126,8 +126,9 @@ static void element(struct cpu *c, const struct op *o)
 		c->af = compare(c->reg[RAX], ea_load(c, dst_la(c, o, false), size), size);
 		break;
 	case CMPS:
-		v = ea_load(c, src_la(c, o), size);
-		c->af = compare(v, ea_load(c, dst_la(c, o, false), size), size);
+		/* Which comes first shows in faults only: processors begin with ES:rDI. */
+		v = ea_load(c, dst_la(c, o, false), size);
+		c->af = compare(ea_load(c, src_la(c, o), size), v, size);
 		break;
 	case INS:
 		port_in(c, o, size);

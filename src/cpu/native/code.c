@@ -108,6 +108,8 @@ static void detect_host(void)
 	}
 	native_host.fdp_excptn_only = (b >> 6) & 1;
 	native_host.no_fcs_fds = (b >> 13) & 1;
+	__cpuid(0x80000008, a, b, c, d);
+	native_host.linear_bits = (u8)(a >> 8);
 	memset(image, 0, sizeof(image));
 	asm volatile("fxsave64 %0" : "+m"(image));
 	memcpy(&native_host.mxcsr_mask, image + 28, 4);

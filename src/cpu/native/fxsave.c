@@ -5,6 +5,7 @@
  */
 #include "cpu/access.h"
 #include "cpu/fault.h"
+#include "cpu/interpreter/ea.h"
 #include "cpu/native/forms.h"
 #include "cpu/native/legacy.h"
 
@@ -44,31 +45,65 @@ u32 legacy_take_mxcsr(struct cpu *c, const u8 *image)
 	return v;
 }
 
-static u64 image_la(struct cpu *c, const struct op *o, bool write)
+/* Bytes from `at` on that surely do not wrap: all of them, or as many as are aligned together. */
+static u32 unbroken(const struct op *o, u32 at, u32 size)
 {
-	u64 la;
+	return o->flags & OP_EA_SLOW ? MIN(size, 16 - at % 16) : size;
+}
 
+void image_read(struct cpu *c, const struct op *o, u32 at, void *bytes, u32 size)
+{
+	for (u32 n; size; size -= n, at += n, bytes = (u8 *)bytes + n) {
+		n = unbroken(o, at, size);
+		access_read(c, op_ea_at(c, o, at, n, false), bytes, n);
+	}
+}
+
+void image_write(struct cpu *c, const struct op *o, u32 at, const void *bytes, u32 size)
+{
+	for (u32 n; size; size -= n, at += n, bytes = (const u8 *)bytes + n) {
+		n = unbroken(o, at, size);
+		access_write(c, op_ea_at(c, o, at, n, true), bytes, n);
+	}
+}
+
+void image_probe(struct cpu *c, const struct op *o, u32 at, bool write)
+{
+	access_probe(c, op_ea_at(c, o, at, 1, write), 1, write);
+}
+
+void image_check(struct cpu *c, const struct op *o, u32 align, bool write)
+{
+	u64 la = op_ea(c, o, 4, write);
+
+	access_check_canonical(c, la);
+	if (la & (align - 1))
+		cpu_raise_error(c, VEC_GP, 0);
+}
+
+/* All of it is looked at, the end first, written or not. */
+static void begin(struct cpu *c, const struct op *o, bool write)
+{
 	c->op = o;
 	if (c->cr0 & (CR0_EM | CR0_TS))
 		cpu_raise(c, VEC_NM);
-	la = op_ea(c, o, XSAVE_LEGACY, write);
-	if (la & 15)
-		cpu_raise_error(c, VEC_GP, 0);
-	return la;
+	image_check(c, o, 16, write);
+	image_probe(c, o, XSAVE_LEGACY - 1, write);
+	image_probe(c, o, 0, write);
 }
 
 /* aux: REX.W. The bytes after the last XMM register are left as they are. */
 static const struct op *fxsave(struct cpu *c, const struct op *o)
 {
-	u64 la = image_la(c, o, true);
 	u32 n = legacy_xmm_count(c);
 	u8 image[XSAVE_LEGACY] = {0};
 
+	begin(c, o, true);
 	legacy_put_x87(c, image, o->aux);
 	memcpy(image + FX_MXCSR, &c->mxcsr, 4);
 	memcpy(image + FX_MXCSR_MASK, &native_host.mxcsr_mask, 4);
 	xstate_get_xmm(c, image, n);
-	access_write(c, la, image, FX_XMM + 16 * n);
+	image_write(c, o, 0, image, FX_XMM + 16 * n);
 	return o + 1;
 }
 
@@ -77,7 +112,8 @@ static const struct op *fxrstor(struct cpu *c, const struct op *o)
 	u8 image[XSAVE_LEGACY];
 	u32 mxcsr;
 
-	access_read(c, image_la(c, o, false), image, sizeof(image));
+	begin(c, o, false);
+	image_read(c, o, 0, image, sizeof(image));
 	mxcsr = legacy_take_mxcsr(c, image);
 	legacy_take_x87(c, image, o->aux);
 	c->mxcsr = mxcsr;

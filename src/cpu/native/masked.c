@@ -7,6 +7,7 @@
  */
 #include "cpu/access.h"
 #include "cpu/fault.h"
+#include "cpu/interpreter/ea.h"
 #include "cpu/native/forms.h"
 #include "cpu/native/native.h"
 #include "cpu/native/run.h"
@@ -58,27 +59,67 @@ static u64 call(struct cpu *c, const struct op *o, void *p)
 	return o->aux & M_FP ? native_call_fp(c, f, p) : f(c, p);
 }
 
-static COLD const struct op *run_elements(struct cpu *c, const struct op *o, u64 la)
+/* Where element `i` is; its own segment check, if it is for an access. */
+static u64 element_la(struct cpu *c, const struct op *o, u32 i, u32 size, bool write)
+{
+	u64 off = op_offset(c, o) & c->ea_mask;
+
+	if (!(o->flags & OP_EA_SLOW))
+		return (off + i * size) & c->ea_mask;
+	off = ea_cut(o, off) + i * size;
+	if (c->mode == MODE_LONG)
+		return o->seg >= SEG_FS ? off + c->seg[o->seg].base : off;
+	return ea_linear(c, o->seg, off, size, write);
+}
+
+static void read_elements(struct cpu *c, const struct op *o, u64 active, u8 *buf)
+{
+	u32 size = 1u << M_ELEM(o->aux);
+
+	/* Limits of all before the first access. */
+	element_la(c, o, 63 - (u32)__builtin_clzll(active), size, false);
+	for (; active; active &= active - 1) {
+		u32 i = (u32)__builtin_ctzll(active);
+
+		access_read(c, element_la(c, o, i, size, false), buf + i * size, size);
+	}
+}
+
+/* Two pages at most: the first byte stored and the last one stand for them. */
+static void write_elements(struct cpu *c, const struct op *o, u64 active, const u8 *buf)
+{
+	u32 size = 1u << M_ELEM(o->aux);
+	u32 first = (u32)__builtin_ctzll(active), last = 63 - (u32)__builtin_clzll(active);
+
+	u64 end = (element_la(c, o, last, size, true) + size - 1) & c->ea_mask;
+
+	access_probe(c, element_la(c, o, first, size, true), 1, true);
+	access_probe(c, end, 1, true);
+	for (; active; active &= active - 1) {
+		u32 i = (u32)__builtin_ctzll(active);
+
+		access_write(c, element_la(c, o, i, size, true), buf + i * size, size);
+	}
+}
+
+/* Of no element nothing is looked at, not even a null segment or the alignment. */
+static COLD const struct op *run_elements(struct cpu *c, const struct op *o)
 {
 	u8 buf[64] __attribute__((aligned(64))) = {0};
-	u32 size = 1u << M_ELEM(o->aux);
 	bool write = o->aux & M_WRITE;
 	u64 active = active_elements(c, o);
 
-	for (u64 m = active; m; m &= m - 1) {
-		u32 at = (u32)__builtin_ctzll(m) * size;
-
-		if (write)
-			access_probe(c, la + at, size, true);
-		else
-			access_read(c, la + at, buf + at, size);
+	c->op = o;
+	if (active && !write) {
+		native_check_alignment(c, o);
+		read_elements(c, o, active, buf);
 	}
+	/* What is stored is known, and its exception raised, before memory is looked at. */
 	if (call(c, o, buf))
-		native_died(c, o, la, write);
-	for (u64 m = write ? active : 0; m; m &= m - 1) {
-		u32 at = (u32)__builtin_ctzll(m) * size;
-
-		access_write(c, la + at, buf + at, size);
+		native_died(c, o, 0, write);
+	if (active && write) {
+		native_check_alignment(c, o);
+		write_elements(c, o, active, buf);
 	}
 	return o + 1;
 }
@@ -89,18 +130,12 @@ const struct op *native_run_masked(struct cpu *c, const struct op *o)
 	u64 la;
 	void *p;
 
-	/* Of no element not even a null segment is looked at. */
-	if (unlikely(o->flags & OP_EA_SLOW) && !active_elements(c, o)) {
-		c->op = o;
-		return run_elements(c, o, 0);
-	}
+	if (unlikely(o->flags & OP_EA_SLOW))
+		return run_elements(c, o);
 	la = op_ea(c, o, o->r0, write);
-	/* Processors do not look at the alignment of an operand of which nothing is accessed. */
-	if (unlikely(la & o->r1) && active_elements(c, o))
-		cpu_raise_error(c, VEC_GP, 0);
 	p = write ? tlb_write(c->tlb, la, o->r0) : tlb_read(c->tlb, la, o->r0);
-	if (unlikely(!p))
-		return run_elements(c, o, la);
+	if (unlikely(!p || (la & o->r1)))
+		return run_elements(c, o);
 	if (unlikely(call(c, o, p)))
 		native_died(c, o, la, write);
 	return o + 1;

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * native/maskmov.c: MASKMOVQ and (V)MASKMOVDQU store the bytes a mask register selects at
- * DS:[rDI]. In C, byte by byte: bytes masked off must not be accessed.
+ * DS:[rDI]. In C, byte by byte: bytes masked off must not be accessed. But all of the operand is
+ * looked at, the upper quadword first, even under a mask of nothing: the manual leaves that to
+ * the processor (SDM vol. 2, MASKMOVDQU), and this is what processors do.
  */
 #include "cpu/access.h"
 #include "cpu/native/forms.h"
@@ -11,13 +13,11 @@ static void store_bytes(struct cpu *c, const struct op *o, const u8 *src, const 
 {
 	u64 la = op_ea(c, o, o->aux, true);
 
+	for (u32 at = o->aux; at; at -= 8)
+		access_probe(c, (la + at - 8) & c->ea_mask, 8, true);
 	for (u32 i = 0; i < o->aux; i++) {
 		if (mask[i] & 0x80)
-			access_probe(c, la + i, 1, true);
-	}
-	for (u32 i = 0; i < o->aux; i++) {
-		if (mask[i] & 0x80)
-			st8(c, la + i, src[i]);
+			st8(c, (la + i) & c->ea_mask, src[i]);
 	}
 }
 
@@ -27,18 +27,17 @@ static const struct op *maskmovdqu(struct cpu *c, const struct op *o)
 	return o + 1;
 }
 
+/* TOP is 0. */
 static const u8 *mm_reg(const struct cpu *c, u32 phys)
 {
-	u32 top = (c->fx[FX_FSW + 1] >> 3) & 7;
-
-	return c->fx + FX_ST + 16 * ((phys - top) & 7);
+	return c->fx + FX_ST + 16 * phys;
 }
 
 static const struct op *maskmovq(struct cpu *c, const struct op *o)
 {
 	native_check_mf(c, o);
+	native_mmx_enter(c); /* and stays so when the store faults */
 	store_bytes(c, o, mm_reg(c, o->r0), mm_reg(c, o->r1));
-	native_mmx_enter(c);
 	return o + 1;
 }
 

@@ -4,6 +4,7 @@
  * to 0 and every tag to valid, and a register it writes gets an exponent of ones (SDM vol. 3,
  * 12.2); EMMS empties the tags. The stub does the instruction, this file the rest.
  */
+#include <signal.h>
 #include "cpu/access.h"
 #include "cpu/fault.h"
 #include "cpu/native/forms.h"
@@ -19,7 +20,7 @@ static void rotate(struct cpu *c, u32 top)
 		memcpy(c->fx + FX_ST + 16 * ((top + i) & 7), old + 16 * i, 16);
 }
 
-void native_mmx_enter(struct cpu *c)
+static void clear_top(struct cpu *c)
 {
 	u16 *fsw = native_fx16(c, FX_FSW);
 	u32 top = (*fsw & FSW_TOP) >> 11;
@@ -27,6 +28,11 @@ void native_mmx_enter(struct cpu *c)
 	if (top)
 		rotate(c, top);
 	*fsw &= (u16)~FSW_TOP;
+}
+
+void native_mmx_enter(struct cpu *c)
+{
+	clear_top(c);
 	c->fx[FX_FTW] = 0xff;
 }
 
@@ -39,7 +45,10 @@ void native_check_mf(struct cpu *c, const struct op *o)
 	cpu_raise(c, VEC_MF);
 }
 
-/* aux: registers written, bit 8: uses MXCSR. On a fault the x87 state is as it was. */
+/*
+ * aux: registers written, bit 8: uses MXCSR. The change to MMX state comes before a floating-point
+ * exception; the manual does not say, processors do it so.
+ */
 static void run_stub(struct cpu *c, const struct op *o, void *p, u64 la, bool write)
 {
 	u32 top = (*native_fx16(c, FX_FSW) & FSW_TOP) >> 11;
@@ -53,6 +62,8 @@ static void run_stub(struct cpu *c, const struct op *o, void *p, u64 la, bool wr
 	if (unlikely(died)) {
 		if (top)
 			rotate(c, 8 - top);
+		if (guard_fault.sig == SIGFPE)
+			native_mmx_enter(c);
 		native_died(c, o, la, write);
 	}
 	*native_fx16(c, FX_FSW) &= (u16)~FSW_TOP;
@@ -75,9 +86,9 @@ static const struct op *run_mem(struct cpu *c, const struct op *o, bool write)
 	void *p;
 
 	native_check_mf(c, o);
-	la = op_ea(c, o, o->r0, write);
-	if (unlikely(la & o->r1))
-		cpu_raise_error(c, VEC_GP, 0);
+	if (write)
+		clear_top(c); /* before a fault of the store; the tags after it */
+	la = native_ea(c, o, write);
 	p = access_ptr(c, la, o->r0, write, &direct);
 	run_stub(c, o, p, la, write);
 	access_ptr_done(c, direct);

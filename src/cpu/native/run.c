@@ -4,6 +4,7 @@
 #include "base/guard.h"
 #include "cpu/access.h"
 #include "cpu/fault.h"
+#include "cpu/interpreter/ea.h"
 #include "cpu/native/native.h"
 #include "cpu/native/run.h"
 
@@ -44,12 +45,35 @@ static inline __attribute__((always_inline)) const struct op *run_reg(struct cpu
 	return o + 1;
 }
 
+void native_check_alignment(struct cpu *c, const struct op *o)
+{
+	u64 la = ea_cut(o, op_offset(c, o) & c->ea_mask);
+
+	if (o->flags & OP_EA_SLOW)
+		la += c->seg[o->seg].base;
+	c->op = o;
+	if (la & o->r1)
+		cpu_raise_error(c, VEC_GP, 0);
+}
+
+/* A conversion's exceptions come before those of the store, and its flags are then set. */
+static COLD void try_store(struct cpu *c, const struct op *o)
+{
+	u8 value[64];
+
+	if (call(c, o, value, true))
+		native_died(c, o, 0, true);
+}
+
 /* An operand that no TLB entry reaches: other page, device, or not there. */
 static COLD const struct op *run_slow(struct cpu *c, const struct op *o, u64 la, bool fp, bool write)
 {
 	bool direct;
-	void *p = access_ptr(c, la, o->r0, write, &direct);
+	void *p;
 
+	if (fp && write)
+		try_store(c, o);
+	p = access_ptr(c, la, o->r0, write, &direct);
 	if (call(c, o, p, fp))
 		native_died(c, o, la, write);
 	access_ptr_done(c, direct);
@@ -59,11 +83,12 @@ static COLD const struct op *run_slow(struct cpu *c, const struct op *o, u64 la,
 static inline __attribute__((always_inline)) const struct op *
 run_mem(struct cpu *c, const struct op *o, bool fp, bool write)
 {
-	u64 la = op_ea(c, o, o->r0, write);
 	void *p;
+	u64 la;
 
-	if (unlikely(la & o->r1))
-		cpu_raise_error(c, VEC_GP, 0);
+	if (fp && write && unlikely(o->flags & OP_EA_SLOW))
+		try_store(c, o);
+	la = native_ea(c, o, write);
 	p = write ? tlb_write(c->tlb, la, o->r0) : tlb_read(c->tlb, la, o->r0);
 	if (unlikely(!p))
 		return run_slow(c, o, la, fp, write);

@@ -14,4 +14,20 @@ op_fn native_run_store, native_run_store_fp;
 op_fn native_run_masked;
 op_fn native_run_uncached; /* needs no stub: makes one each time */
 
+/* #GP where the operand is not aligned, whatever its segment says. */
+void native_check_alignment(struct cpu *c, const struct op *o);
+
+/* The operand's address; #GP where it is not aligned, before #SS for its segment. */
+static inline u64 native_ea(struct cpu *c, const struct op *o, bool write)
+{
+	u64 la;
+
+	if (unlikely(o->flags & OP_EA_SLOW))
+		native_check_alignment(c, o);
+	la = op_ea(c, o, o->r0, write);
+	if (unlikely(la & o->r1))
+		native_check_alignment(c, o);
+	return la;
+}
+
 #endif

@@ -13,6 +13,8 @@
 /* op->aux: FOP, the low 11 bits of the opcode (SDM vol. 1, 8.1.9). */
 #define FOP_REG 0x738 /* of a memory form: all but the addressing */
 
+#define FSW_BEFORE_STORE 0x1f /* IE, DE, ZE, OE, UE */
+
 struct pointers {
 	u64 fip, fdp;
 };
@@ -86,27 +88,45 @@ static const struct op *run_load(struct cpu *c, const struct op *o)
 	return o + 1;
 }
 
+/* An exception that is not masked ends a store before it looks at memory; but not #P, which
+ * comes when the value is rounded and stored (SDM vol. 1, 8.5). */
+static bool given_up(struct cpu *c)
+{
+	return *native_fx16(c, FX_FSW) & ~*native_fx16(c, FX_FCW) & FSW_BEFORE_STORE;
+}
+
+/*
+ * The operand may fault, or the store may leave and be run again: so the value first, and the
+ * new state only when it is stored.
+ */
+static COLD const struct op *store_slow(struct cpu *c, const struct op *o)
+{
+	u8 old[FX_ST + 128], new_[FX_ST + 128], value[16];
+
+	memcpy(old, c->fx, sizeof(old));
+	run_stub(c, o, value, 0, true, true);
+	if (given_up(c))
+		return o + 1;
+	memcpy(new_, c->fx, sizeof(new_));
+	memcpy(c->fx, old, sizeof(old));
+	access_write(c, op_ea(c, o, o->r0, true), value, o->r0);
+	memcpy(c->fx, new_, sizeof(new_));
+	return o + 1;
+}
+
 static const struct op *run_store(struct cpu *c, const struct op *o)
 {
-	u8 old[FX_ST + 128], new_[FX_ST + 128];
-	bool direct;
 	u64 la;
 	void *p;
 
 	native_check_mf(c, o);
+	if (unlikely(o->flags & OP_EA_SLOW))
+		return store_slow(c, o);
 	la = op_ea(c, o, o->r0, true);
-	p = access_ptr(c, la, o->r0, true, &direct);
-	if (likely(direct)) {
-		run_stub(c, o, p, la, true, true);
-		return o + 1;
-	}
-	/* The write back may leave and run the instruction again: it must find the old stack. */
-	memcpy(old, c->fx, sizeof(old));
+	p = tlb_write(c->tlb, la, o->r0);
+	if (unlikely(!p))
+		return store_slow(c, o);
 	run_stub(c, o, p, la, true, true);
-	memcpy(new_, c->fx, sizeof(new_));
-	memcpy(c->fx, old, sizeof(old));
-	access_ptr_done(c, direct);
-	memcpy(c->fx, new_, sizeof(new_));
 	return o + 1;
 }
 

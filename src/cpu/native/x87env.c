@@ -171,9 +171,21 @@ static struct env parse_env(const u8 *in, u16 aux)
 	return e;
 }
 
+/* An image is looked at whole before any of it is accessed: its first word, then its end. */
+static u64 image_la(struct cpu *c, const struct op *o, u32 size, bool write)
+{
+	u32 word = o->aux & ENV_32 ? 4 : 2;
+	u64 la = op_ea(c, o, word, write);
+
+	access_probe(c, la, word, write);
+	op_ea(c, o, size, write);
+	access_probe(c, (la + size - 1) & c->ea_mask, 1, write);
+	return la;
+}
+
 static const struct op *fnstenv(struct cpu *c, const struct op *o)
 {
-	u64 la = op_ea(c, o, env_size(o->aux), true);
+	u64 la = image_la(c, o, env_size(o->aux), true);
 	struct env e = get_env(c);
 	u8 buf[MAX_ENV];
 
@@ -190,7 +202,7 @@ static const struct op *fldenv(struct cpu *c, const struct op *o)
 	struct env e;
 
 	native_check_mf(c, o);
-	access_read(c, op_ea(c, o, env_size(o->aux), false), buf, env_size(o->aux));
+	access_read(c, image_la(c, o, env_size(o->aux), false), buf, env_size(o->aux));
 	e = parse_env(buf, o->aux);
 	set_env(c, &e);
 	return o + 1;
@@ -206,7 +218,7 @@ static void init(struct cpu *c)
 static const struct op *fnsave(struct cpu *c, const struct op *o)
 {
 	u32 size = env_size(o->aux);
-	u64 la = op_ea(c, o, size + 8 * REG_BYTES, true);
+	u64 la = image_la(c, o, size + 8 * REG_BYTES, true);
 	u8 buf[MAX_ENV + 8 * REG_BYTES];
 	struct env e = get_env(c);
 
@@ -225,7 +237,7 @@ static const struct op *frstor(struct cpu *c, const struct op *o)
 	struct env e;
 
 	native_check_mf(c, o);
-	access_read(c, op_ea(c, o, size + 8 * REG_BYTES, false), buf, size + 8 * REG_BYTES);
+	access_read(c, image_la(c, o, size + 8 * REG_BYTES, false), buf, size + 8 * REG_BYTES);
 	e = parse_env(buf, o->aux);
 	set_env(c, &e);
 	for (u32 i = 0; i < 8; i++)

@@ -12,6 +12,7 @@
 #define MXCSR_INIT 0x1f80
 #define HEADER_AT  XSAVE_LEGACY
 #define AREA_MIN   (XSAVE_LEGACY + XSAVE_HEADER)
+#define XSAVE_ALIGN 64
 
 /* op->aux */
 #define X_WIDE	     1 /* REX.W */
@@ -28,17 +29,6 @@ static void need_xsave(struct cpu *c, const struct op *o)
 		cpu_raise(c, VEC_NM);
 	if ((o->aux & X_SUPERVISOR) && c->cpl)
 		cpu_raise_error(c, VEC_GP, 0);
-}
-
-static u64 area_la(struct cpu *c, const struct op *o, bool write)
-{
-	u64 la;
-
-	need_xsave(c, o);
-	la = op_ea(c, o, AREA_MIN, write);
-	if (la & 63)
-		cpu_raise_error(c, VEC_GP, 0);
-	return la;
 }
 
 static u64 requested(const struct cpu *c, const struct op *o)
@@ -64,6 +54,34 @@ static u32 reachable_size(const struct cpu *c, enum xcomp x)
 static u32 component_at(enum xcomp x, u64 bv, bool compact)
 {
 	return compact ? xcomp_compact_offset(bv, x) : xcomp_offset(x);
+}
+
+/* The offset of the first byte that components `rfbm` take of the legacy region or the header. */
+static u32 area_begin(u64 rfbm, bool compact)
+{
+	if (rfbm & XMASK(XC_X87))
+		return 0;
+	/* In the standard format MXCSR goes with AVX too (SDM vol. 1, 13.7 and 13.8). */
+	return rfbm & (XMASK(XC_SSE) | (compact ? 0 : XMASK(XC_AVX))) ? FX_MXCSR : HEADER_AT;
+}
+
+/*
+ * Processors look at the whole area that is asked for before they access any of it: at its last
+ * byte, then at its first, then at the header. Whether a component is in use, or can be reached
+ * in this mode, makes no difference (SDM vol. 1, 13.13, leaves the order open; this is Intel's).
+ */
+static void probe_area(struct cpu *c, const struct op *o, u64 rfbm, u64 layout, bool write)
+{
+	bool compact = layout & XCOMP_COMPACT;
+	u32 end = AREA_MIN;
+
+	for (u32 x = XC_AVX; x < NR_XCOMP; x++) {
+		if (rfbm & XMASK(x))
+			end = MAX(end, component_at(x, layout, compact) + xcomp_size(x));
+	}
+	image_probe(c, o, end - 1, write);
+	image_probe(c, o, area_begin(rfbm, compact), write);
+	image_probe(c, o, HEADER_AT, write);
 }
 
 /* A part of the image that is to be written. */
@@ -124,12 +142,14 @@ static u64 in_use(const struct cpu *c)
 
 static const struct op *xsave(struct cpu *c, const struct op *o)
 {
-	u64 la = area_la(c, o, true);
 	bool compact = o->aux & X_COMPACT;
 	u64 rfbm = requested(c, o), used = in_use(c), write = rfbm;
 	bool mxcsr = rfbm & (XMASK(XC_SSE) | XMASK(XC_AVX));
 	struct image im;
 
+	need_xsave(c, o);
+	image_check(c, o, XSAVE_ALIGN, true);
+	probe_area(c, o, rfbm, compact ? rfbm | XCOMP_COMPACT : 0, true);
 	im.npieces = 0;
 	memset(im.legacy, 0, sizeof(im.legacy));
 	if (compact) {
@@ -140,9 +160,7 @@ static const struct op *xsave(struct cpu *c, const struct op *o)
 		im.header.xcomp_bv = rfbm | XCOMP_COMPACT;
 		mxcsr = rfbm & used & XMASK(XC_SSE);
 	} else {
-		/* A read, but of what is to be written: a page fault says write. */
-		access_probe(c, la + HEADER_AT, 8, true);
-		im.header.xstate_bv = ld64(c, la + HEADER_AT);
+		image_read(c, o, HEADER_AT, &im.header.xstate_bv, 8);
 		im.header.xstate_bv = (im.header.xstate_bv & ~rfbm) | (rfbm & used);
 	}
 	if (o->aux & X_INIT_OPT)
@@ -150,11 +168,8 @@ static const struct op *xsave(struct cpu *c, const struct op *o)
 	add_legacy(c, &im, write, mxcsr, o->aux & X_WIDE);
 	add_piece(&im, HEADER_AT, compact ? 16 : 8, &im.header);
 	add_components(c, &im, write, rfbm, compact);
-	/* All or nothing: one part may fault. */
 	for (u32 i = 0; i < im.npieces; i++)
-		access_probe(c, la + im.piece[i].at, im.piece[i].size, true);
-	for (u32 i = 0; i < im.npieces; i++)
-		access_write(c, la + im.piece[i].at, im.piece[i].bytes, im.piece[i].size);
+		image_write(c, o, im.piece[i].at, im.piece[i].bytes, im.piece[i].size);
 	return o + 1;
 }
 
@@ -167,30 +182,36 @@ static bool all_zero(const u64 *p, u32 n)
 	return !sum;
 }
 
-/* SDM vol. 1, 13.8.1, 13.8.2 and 13.12. */
+/* May an image of this format have these components? */
+static bool format_valid(const struct cpu *c, const struct op *o, u64 xcomp_bv)
+{
+	u64 allowed = c->xcr0 | (o->aux & X_SUPERVISOR ? c->xss : 0);
+
+	return !(xcomp_bv & XCOMP_COMPACT) || !(xcomp_bv & ~XCOMP_COMPACT & ~allowed);
+}
+
+/* The rest of SDM vol. 1, 13.8.1, 13.8.2 and 13.12. */
 static bool header_valid(const struct cpu *c, const struct op *o, const struct xsave_header *h)
 {
 	u64 allowed = c->xcr0 | (o->aux & X_SUPERVISOR ? c->xss : 0);
 
 	if (h->xcomp_bv & XCOMP_COMPACT)
-		return !(h->xcomp_bv & ~XCOMP_COMPACT & ~allowed) &&
-		       !(h->xstate_bv & ~h->xcomp_bv) && all_zero(h->reserved, 6);
+		return !(h->xstate_bv & ~h->xcomp_bv) && all_zero(h->reserved, 6);
 	return !(o->aux & X_SUPERVISOR) && !(h->xstate_bv & ~allowed) && !h->xcomp_bv &&
 	       !h->reserved[0];
 }
 
-static void read_components(struct cpu *c, u64 la, struct image *im, u64 load)
+static void read_components(struct cpu *c, const struct op *o, struct image *im, u64 load)
 {
-	const struct xsave_header *h = &im->header;
+	u64 layout = im->header.xcomp_bv;
+	u32 at;
 
 	for (u32 x = XC_AVX; x < NR_XCOMP; x++) {
 		if (!(load & XMASK(x)))
 			continue;
 		xcomp_get(c, x, im->comp[x]); /* what the mode cannot reach stays */
-		if (reachable_size(c, x))
-			access_read(c,
-				    la + component_at(x, h->xcomp_bv, h->xcomp_bv & XCOMP_COMPACT),
-				    im->comp[x], reachable_size(c, x));
+		at = component_at(x, layout, layout & XCOMP_COMPACT);
+		image_read(c, o, at, im->comp[x], reachable_size(c, x));
 	}
 }
 
@@ -210,36 +231,58 @@ static void init_component(struct cpu *c, enum xcomp x)
 	}
 }
 
+/* What XRSTOR reads before it changes anything: the format, which says where the rest is, the
+ * header, and of the legacy region as much as is asked for. */
+static void read_image(struct cpu *c, const struct op *o, struct image *im, u64 rfbm)
+{
+	const u32 format = HEADER_AT + offsetof(struct xsave_header, xcomp_bv);
+	u64 layout;
+	u32 begin;
+
+	image_read(c, o, format, &layout, 8);
+	if (!format_valid(c, o, layout))
+		cpu_raise_error(c, VEC_GP, 0);
+	if (layout & XCOMP_COMPACT)
+		rfbm &= layout;
+	probe_area(c, o, rfbm, layout, false);
+	image_read(c, o, HEADER_AT, &im->header, XSAVE_HEADER);
+	if (!header_valid(c, o, &im->header))
+		cpu_raise_error(c, VEC_GP, 0);
+	begin = area_begin(rfbm, layout & XCOMP_COMPACT);
+	image_read(c, o, begin, im->legacy + begin, XSAVE_LEGACY - begin);
+}
+
+/*
+ * MXCSR's reserved bits are looked at first in the standard format; in the compacted one after
+ * components have been initialized and the legacy region's registers loaded.
+ */
 static const struct op *xrstor(struct cpu *c, const struct op *o)
 {
-	u64 la = area_la(c, o, false);
 	u64 rfbm = requested(c, o), load, init;
-	u32 mxcsr = c->mxcsr;
 	struct image im;
 	bool compact;
 
-	access_read(c, la, im.legacy, sizeof(im.legacy));
-	access_read(c, la + HEADER_AT, &im.header, sizeof(im.header));
-	if (!header_valid(c, o, &im.header))
-		cpu_raise_error(c, VEC_GP, 0);
+	need_xsave(c, o);
+	image_check(c, o, XSAVE_ALIGN, false);
+	read_image(c, o, &im, rfbm);
 	compact = im.header.xcomp_bv & XCOMP_COMPACT;
 	load = rfbm & im.header.xstate_bv;
 	init = rfbm & ~im.header.xstate_bv;
-	if (compact ? load & XMASK(XC_SSE) : rfbm & (XMASK(XC_SSE) | XMASK(XC_AVX)))
-		mxcsr = legacy_take_mxcsr(c, im.legacy);
-	else if (compact && (init & XMASK(XC_SSE)))
-		mxcsr = MXCSR_INIT;
-	read_components(c, la, &im, load);
-
-	c->mxcsr = mxcsr;
+	read_components(c, o, &im, load);
+	if (!compact && (rfbm & (XMASK(XC_SSE) | XMASK(XC_AVX))))
+		c->mxcsr = legacy_take_mxcsr(c, im.legacy);
+	for (u32 x = XC_X87; x < NR_XCOMP; x++) {
+		if (init & XMASK(x))
+			init_component(c, x);
+	}
 	if (load & XMASK(XC_X87))
 		legacy_take_x87(c, im.legacy, o->aux & X_WIDE);
 	if (load & XMASK(XC_SSE))
 		xstate_set_xmm(c, im.legacy, legacy_xmm_count(c));
-	for (u32 x = XC_X87; x < NR_XCOMP; x++) {
-		if (init & XMASK(x))
-			init_component(c, x);
-		else if (x >= XC_AVX && (load & XMASK(x)))
+	if (compact && (rfbm & XMASK(XC_SSE)))
+		c->mxcsr = load & XMASK(XC_SSE) ? legacy_take_mxcsr(c, im.legacy) : MXCSR_INIT;
+	for (u32 x = XC_AVX; x < NR_XCOMP; x++) {
+		if (load & XMASK(x))
 			xcomp_set(c, x, im.comp[x]);
 	}
 	return o + 1;

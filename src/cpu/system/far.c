@@ -239,8 +239,10 @@ void far_return(struct cpu *c, u32 op_size, u32 pop_bytes)
 	struct stack st;
 
 	stack_current(c, &st);
-	f.rip = stack_pop(c, &st, op_size);
-	f.cs = (u16)stack_pop(c, &st, op_size);
+	/* Which comes first shows in a page fault's address only: processors begin with CS. */
+	f.cs = (u16)stack_peek(c, &st, op_size, op_size);
+	f.rip = stack_peek(c, &st, 0, op_size);
+	st.sp = (st.sp & ~st.mask) | ((st.sp + 2 * op_size) & st.mask);
 	if (real_or_v86(c)) {
 		return_real(c, &st, f.rip, f.cs, pop_bytes);
 		return;

@@ -140,6 +140,16 @@ u64 op_ea_slow(struct cpu *c, const struct op *o, u64 ea, u32 size, bool write)
 	return (u32)ea + c->seg[o->seg].base;
 }
 
+u64 op_ea_at(struct cpu *c, const struct op *o, s64 delta, u32 size, bool write)
+{
+	return op_ea(c, o, size, write) + (u64)delta;
+}
+
+u64 ea_linear(struct cpu *c, enum segreg s, u64 off, u32 size, bool write)
+{
+	return c->seg[s].base + off;
+}
+
 static void NORETURN finish(enum fake_end e)
 {
 	longjmp(end, e);
@@ -217,6 +227,8 @@ void access_write(struct cpu *c, u64 la, const void *buf, u32 size)
 	if (guard_copy_to((void *)la, buf, size))
 		access_died(c, la, true);
 }
+
+void access_check_canonical(struct cpu *c, u64 la) {}
 
 void access_probe(struct cpu *c, u64 la, u32 size, bool write)
 {
