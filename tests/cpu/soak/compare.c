@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * soak/compare.c: both sides of a case, and what the manual leaves open between them.
+ * soak/compare.c: both sides of a case, and what the manual leaves open between them. userkvm does
+ * what the processor does that it was written on (Intel's, with AVX-512), so there most excuses
+ * excuse nothing; each one that does is counted.
  */
 #include "cpu/native/xstate.h"
 #include "soak.h"
@@ -50,6 +52,17 @@ static u64 undefined_flags(const struct soak_case *t)
 	}
 }
 
+const struct soak_excuse soak_excuse[NR_EXCUSES] = {
+	[EXCUSE_FLAGS] = {"a flag that is left undefined", "vol. 2, Flags Affected"},
+	[EXCUSE_ORDER] = {"which of two faults of one instruction", "vol. 3, table 6-2"},
+	[EXCUSE_MASKMOV] = {"a fault of a store of no byte", "vol. 2, MASKMOVDQU"},
+	[EXCUSE_CR2] = {"which byte of an operand that faults", "vol. 3, 4.7"},
+	[EXCUSE_WRAP] = {"across the end of a 4 GiB segment", "vol. 3, 5.3"},
+	[EXCUSE_PARTS] = {"parts stored before a fault", "vol. 3, 9.1.1"},
+	[EXCUSE_KERNEL] = {"#PF's P bit beyond user addresses", "Linux hides it"},
+	[EXCUSE_NULL] = {"which null selector", "Linux may hand back another"},
+};
+
 static bool named(const struct soak_case *t, const char *part)
 {
 	return strstr(ZydisMnemonicGetString(t->i.mnemonic), part);
@@ -65,96 +78,63 @@ static bool is_fp_fault(int vector)
 	return vector == VEC_XM || vector == VEC_MF;
 }
 
-/* Faults that the manual lets come in either order, or at the processor's choice. */
-static bool either_fault(const struct soak_case *t, const struct soak_end *h,
-			 const struct soak_end *g)
+static bool compares_strings(const struct soak_case *t)
 {
-	int host = h->vector, guest = g->vector;
+	switch (t->i.mnemonic) {
+	case ZYDIS_MNEMONIC_CMPSB:
+	case ZYDIS_MNEMONIC_CMPSW:
+	case ZYDIS_MNEMONIC_CMPSD:
+	case ZYDIS_MNEMONIC_CMPSQ:
+		return true;
+	default:
+		return false;
+	}
+}
 
-	/* Of one instruction's access and its floating-point exception either may be seen. */
-	if ((is_fp_fault(host) && is_access_fault(guest)) ||
-	    (is_fp_fault(guest) && is_access_fault(host)))
-		return true;
-	/* Two operands in memory: which is looked at first is the processor's choice; so is, of
-	 * CALL, whether the push or the target is. */
-	if (is_access_fault(host) && is_access_fault(guest) &&
-	    (t->i.meta.category == ZYDIS_CATEGORY_STRINGOP || t->i.mnemonic == ZYDIS_MNEMONIC_CALL))
-		return true;
+/* Two different ends. */
+static enum excuse excuse_vector(const struct soak_case *t, const struct soak_result *r)
+{
+	int h = r->host_end.vector, g = r->guest_end.vector;
+
+	/* The access and the floating-point exception of an instruction. */
+	if ((is_fp_fault(h) && is_access_fault(g)) || (is_fp_fault(g) && is_access_fault(h)))
+		return EXCUSE_ORDER;
+	/* Two operands in memory. */
+	if (is_access_fault(h) && is_access_fault(g) && compares_strings(t))
+		return EXCUSE_ORDER;
 	/* Misaligned, and beyond the stack segment or not canonical. */
-	if (host + guest == VEC_SS + VEC_GP &&
+	if (h + g == VEC_SS + VEC_GP &&
 	    (t->i.meta.exception_class != ZYDIS_EXCEPTION_CLASS_NONE || named(t, "xsave") ||
 	     named(t, "xrstor")))
-		return true;
-	/* Across the end of a flat segment: a limit violation or a wrap (vol. 3, 5.3). */
-	if (t->mode == SOAK_32 && host == VEC_PF && is_access_fault(guest) &&
-	    (u32)h->cr2 >= 0xffffffc0)
-		return true;
-	/* A store of no byte at a bad address may fault or not (vol. 2, MASKMOVDQU). */
-	return named(t, "maskmov") && (host == VEC_PF || guest == VEC_PF);
+		return EXCUSE_ORDER;
+	if (t->mode == SOAK_32 && h == VEC_PF && is_access_fault(g) &&
+	    (u32)r->host_end.cr2 >= 0xffffffc0)
+		return EXCUSE_WRAP;
+	if (named(t, "maskmov") && h + g == VEC_PF + VEC_BP)
+		return EXCUSE_MASKMOV;
+	return EXCUSE_NONE;
 }
 
-/* An x87 store whose exception is not masked may end before it looks at memory. */
-static bool store_given_up(const struct soak_case *t, const struct soak_result *r)
+/* Two page faults. */
+static enum excuse excuse_page_fault(const struct soak_end *h, const struct soak_end *g)
 {
-	return (t->i.opcode & 0xf8) == 0xd8 && (r->host.xsave[2] & 0x80) &&
-	       r->host_end.vector == VEC_BP && r->guest_end.vector >= VEC_SS &&
-	       r->guest_end.vector <= VEC_PF;
+	if (h->cr2 == g->cr2)
+		return (h->error ^ g->error) == 1 && h->cr2 >> 63 ? EXCUSE_KERNEL : EXCUSE_NONE;
+	return h->error == g->error && (u64)((s64)(h->cr2 - g->cr2) + 0xfff) <= 0x1ffe
+		       ? EXCUSE_CR2
+		       : EXCUSE_NONE;
 }
 
-static bool uses_mmx(const struct soak_case *t)
+/* x87 and vector operands of more than 8 bytes may be stored in parts; so may XSAVE's areas. */
+static bool stores_in_parts(const struct soak_case *t)
 {
-	for (unsigned n = 0; n < t->i.operand_count; n++) {
-		if (t->o[n].type == ZYDIS_OPERAND_TYPE_REGISTER &&
-		    ZydisRegisterGetClass(t->o[n].reg.value) == ZYDIS_REGCLASS_MMX)
-			return true;
+	for (unsigned n = 0; n < t->i.operand_count_visible; n++) {
+		if (t->o[n].type == ZYDIS_OPERAND_TYPE_MEMORY && t->o[n].size > 64)
+			return t->i.meta.category == ZYDIS_CATEGORY_X87_ALU ||
+			       t->i.meta.exception_class != ZYDIS_EXCEPTION_CLASS_NONE ||
+			       named(t, "xsave");
 	}
 	return false;
-}
-
-/* Whether TOP and the tags have changed before a fault of an MMX instruction is not defined;
- * seen from a TOP that has changed the registers stand elsewhere. */
-static void forget_x87(u8 *xsave)
-{
-	memset(xsave, 0, 24);
-	memset(xsave + 32, 0, 128);
-}
-
-/* What a fault leaves of XRSTOR's components is open, and whether VCVTPS2PH's flags are set. */
-static bool xstate_is_open(const struct soak_case *t, int vector)
-{
-	return vector != VEC_BP &&
-	       (named(t, "rstor") || t->i.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH);
-}
-
-/* POPA leaves in the registers what it had popped before a fault; run again it pops them again.
- */
-static void forget_popped(const struct soak_case *t, struct soak_state *s)
-{
-	u64 rsp = s->reg[RSP];
-
-	if (t->i.mnemonic != ZYDIS_MNEMONIC_POPA && t->i.mnemonic != ZYDIS_MNEMONIC_POPAD)
-		return;
-	memset(s->reg, 0, sizeof(s->reg));
-	s->reg[RSP] = rsp;
-}
-
-/* Null selectors are all the same: the host's kernel may hand back another on its way out. */
-static void normalize(const struct soak_case *t, struct soak_state *s, int vector)
-{
-	for (unsigned i = 0; i < ARRAY_SIZE(s->sel); i++) {
-		if (s->sel[i] < 4)
-			s->sel[i] = 0;
-	}
-	if (vector != VEC_BP && uses_mmx(t))
-		forget_x87(s->xsave);
-	if (vector != VEC_BP)
-		forget_popped(t, s);
-}
-
-/* What was stored before a fault came is the processor's choice: several stores, no order. */
-static bool memory_is_open(const struct soak_case *t, int vector)
-{
-	return vector != VEC_BP;
 }
 
 static bool same_xstate(const u8 *a, const u8 *b)
@@ -169,28 +149,82 @@ static bool same_xstate(const u8 *a, const u8 *b)
 	return true;
 }
 
+static bool same_selectors(const u16 *h, const u16 *g, bool null_is_null)
+{
+	for (unsigned i = 0; i < 6; i++) {
+		if (h[i] != g[i] && !(null_is_null && h[i] < 4 && g[i] < 4))
+			return false;
+	}
+	return true;
+}
+
 static bool same_registers(const struct soak_case *t, const struct soak_state *h,
 			   const struct soak_state *g)
 {
 	return !memcmp(h->reg, g->reg, sizeof(h->reg)) && h->rip == g->rip &&
-	       !memcmp(h->sel, g->sel, sizeof(h->sel)) &&
 	       (t->mode != SOAK_64 || (h->fs_base == g->fs_base && h->gs_base == g->gs_base));
 }
 
-/* Error codes: all of #GP's and its kin; of #PF what the tables do not decide. */
-static bool same_error(const struct soak_end *h, const struct soak_end *g)
+static bool has_error_code(int vector)
 {
-	if (h->vector == VEC_PF)
-		return !((h->error ^ g->error) & 2);
-	if (h->vector < VEC_TS || h->vector > VEC_GP)
-		return true;
-	return h->error == g->error;
+	return vector == VEC_PF || (vector >= VEC_TS && vector <= VEC_GP);
 }
 
-static void place(const struct soak_case *t, bool whole)
+/* A difference, if nothing excuses it. */
+static void found(struct soak_result *r, int what, enum excuse excuse)
 {
-	if (whole)
-		memset((void *)SOAK_BASE, 0xcc, PAGE_SIZE);
+	if (excuse)
+		r->excused |= 1u << excuse;
+	else if (r->what == DIFF_NONE)
+		r->what = what;
+}
+
+static void compare_ends(const struct soak_end *h, const struct soak_end *g,
+			 struct soak_result *r)
+{
+	if (h->vector == VEC_PF && (h->error != g->error || h->cr2 != g->cr2))
+		found(r, DIFF_VECTOR, excuse_page_fault(h, g));
+	else if (has_error_code(h->vector) && h->error != g->error)
+		found(r, DIFF_VECTOR, EXCUSE_NONE);
+}
+
+static void compare_states(const struct soak_case *t, struct soak_result *r)
+{
+	const struct soak_state *h = &r->host, *g = &r->guest;
+	u64 flags = (h->rflags ^ g->rflags) &
+		    (FL_STATUS | FL_DF | FL_IOPL | FL_NT | FL_AC | FL_ID);
+
+	if (!same_registers(t, h, g))
+		found(r, DIFF_REG, EXCUSE_NONE);
+	if (!same_selectors(h->sel, g->sel, false))
+		found(r, DIFF_REG, same_selectors(h->sel, g->sel, true) ? EXCUSE_NULL : 0);
+	if (flags)
+		found(r, DIFF_FLAGS, flags & ~undefined_flags(t) ? 0 : EXCUSE_FLAGS);
+	if (!same_xstate(h->xsave, g->xsave))
+		found(r, DIFF_XSTATE, EXCUSE_NONE);
+}
+
+static void compare_memory(const struct soak_case *t, const u8 *host, struct soak_result *r)
+{
+	u64 h = 0, g = 0;
+	u32 at = 0;
+
+	for (; at < SOAK_DATA_SIZE && h == g; at += 8) {
+		memcpy(&h, host + at, 8);
+		memcpy(&g, (u8 *)SOAK_DATA + at, 8);
+	}
+	if (h == g)
+		return;
+	r->mem_at = at - 8;
+	r->mem_host = h;
+	r->mem_guest = g;
+	found(r, DIFF_MEMORY,
+	      r->host_end.vector != VEC_BP && stores_in_parts(t) ? EXCUSE_PARTS : EXCUSE_NONE);
+}
+
+static void place(const struct soak_case *t)
+{
+	memset((void *)SOAK_BASE, 0xcc, PAGE_SIZE);
 	memcpy((void *)SOAK_CODE, t->bytes, t->i.length);
 	memcpy((void *)SOAK_DATA, t->mem, SOAK_DATA_SIZE);
 }
@@ -198,36 +232,24 @@ static void place(const struct soak_case *t, bool whole)
 void soak_compare(const struct soak_case *t, struct soak_result *r)
 {
 	static u8 after[SOAK_DATA_SIZE];
-	u64 flags = (FL_STATUS | FL_DF | FL_IOPL | FL_NT | FL_AC | FL_ID);
+	int vector;
 
 	r->what = DIFF_NONE;
+	r->excused = 0;
 	r->host = r->guest = t->s;
-	place(t, true);
+	place(t);
 	r->host_end = host_run(&r->host, t->mode);
-	if (r->host_end.vector == HOST_STUCK)
+	vector = r->host_end.vector;
+	if (vector == HOST_STUCK)
 		return;
 	memcpy(after, (void *)SOAK_DATA, sizeof(after));
-	place(t, true);
+	place(t);
 	r->guest_end = guest_run(&r->guest, t->mode);
-	if (r->host_end.vector != r->guest_end.vector) {
-		if (!either_fault(t, &r->host_end, &r->guest_end) &&
-		    !store_given_up(t, r))
-			r->what = DIFF_VECTOR;
+	if (vector != r->guest_end.vector) {
+		found(r, DIFF_VECTOR, excuse_vector(t, r));
 		return;
 	}
-	normalize(t, &r->host, r->host_end.vector);
-	normalize(t, &r->guest, r->host_end.vector);
-	flags &= ~undefined_flags(t);
-	if (!same_error(&r->host_end, &r->guest_end))
-		r->what = DIFF_VECTOR;
-	else if (!same_registers(t, &r->host, &r->guest))
-		r->what = DIFF_REG;
-	else if ((r->host.rflags ^ r->guest.rflags) & flags)
-		r->what = DIFF_FLAGS;
-	else if (!xstate_is_open(t, r->host_end.vector) &&
-		 !same_xstate(r->host.xsave, r->guest.xsave))
-		r->what = DIFF_XSTATE;
-	else if (!memory_is_open(t, r->host_end.vector) &&
-		 memcmp(after, (void *)SOAK_DATA, sizeof(after)))
-		r->what = DIFF_MEMORY;
+	compare_ends(&r->host_end, &r->guest_end, r);
+	compare_states(t, r);
+	compare_memory(t, after, r);
 }

@@ -194,6 +194,9 @@ static const ZydisDecodedOperand *memory_operand(const struct soak_case *t)
 static u64 somewhere(void)
 {
 	switch (rnd() % 16) {
+	case 15: /* that of the address space, rarely */
+		return rnd() % 32 ? SOAK_DATA + 0x1000 + rnd() % 0x2000
+				  : (u32)-(s32)(1 + rnd() % 96);
 	case 0: /* the end of memory is near */
 		return SOAK_DATA + SOAK_DATA_SIZE - 1 - rnd() % 96;
 	case 1:
@@ -407,6 +410,20 @@ static void prepare_selector(struct soak_case *t, const ZydisDecodedOperand *m, 
 
 /* -- images of state */
 
+/* Somewhere whole, or with a part before or behind the data. */
+static u64 state_image_la(enum soak_mode mode)
+{
+	u64 la = SOAK_DATA + rnd() % 0x1000;
+
+	if (rnd() % 8 == 0)
+		la = SOAK_DATA - rnd() % SOAK_XSAVE_SIZE;
+	else if (rnd() % 4 == 0)
+		la = SOAK_DATA + SOAK_DATA_SIZE - rnd() % SOAK_XSAVE_SIZE;
+	else if (rnd() % 16 == 0 && mode == SOAK_16)
+		la = SOAK_BASE - rnd() % 512; /* offsets wrap, to before the code */
+	return rnd() % 8 ? la & ~63ULL : la;
+}
+
 static bool is_state_image(ZydisMnemonic mn, bool *xsave)
 {
 	const char *name = ZydisMnemonicGetString(mn);
@@ -415,7 +432,7 @@ static bool is_state_image(ZydisMnemonic mn, bool *xsave)
 	return *xsave || !strncmp(name, "fxsave", 6) || !strncmp(name, "fxrstor", 7);
 }
 
-/* One that XRSTOR likes, mostly; EDX:EAX asks for what both sides know. */
+/* One that XRSTOR likes, mostly. */
 static void prepare_image(struct soak_case *t, u64 la)
 {
 	u64 header[8] = {rnd() & host_xmask};
@@ -438,10 +455,6 @@ static void prepare_image(struct soak_case *t, u64 la)
 	if (xsave)
 		memcpy(image + 512, header, sizeof(header));
 	put_mem(t, la, image, sizeof(image));
-	if (xsave) {
-		t->s.reg[RAX] &= host_xmask;
-		t->s.reg[RDX] = 0;
-	}
 }
 
 /* -- all of it */
@@ -530,12 +543,17 @@ static bool prepare(struct soak_case *t)
 	    t->i.meta.category == ZYDIS_CATEGORY_IOSTRINGOP)
 		prepare_string(t);
 	if (is_state_image(t->i.mnemonic, &xsave))
-		la = (SOAK_DATA + rnd() % 0x1000) & ~(rnd() % 8 ? 63ULL : 0);
+		la = state_image_la(t->mode);
 	/* Now and then an address that chance makes. */
 	if (m && m->mem.type != ZYDIS_MEMOP_TYPE_AGEN && rnd() % 64) {
 		if (!aim(t, m, la))
 			return false;
 		aimed = true;
+	}
+	/* The host may manage components that a guest has not: ask for what both have. */
+	if (is_state_image(t->i.mnemonic, &xsave) && xsave) {
+		t->s.reg[RAX] &= la < SOAK_BASE ? 3 : host_xmask;
+		t->s.reg[RDX] = 0;
 	}
 	if (m && m->mem.type == ZYDIS_MEMOP_TYPE_VSIB)
 		small_indices(t, m);

@@ -2,8 +2,9 @@
 /*
  * soak/main.c: many pairs in sandboxed children, counted here.
  *
- * Usage: cpu_soak [-n PAIRS] [-s SEED] [-j CHILDREN] [-c] [-r FILE]
- * -c: fail unless every line of the table that can be reached was; -r: replay cases first.
+ * Usage: cpu_soak [-n PAIRS] [-s SEED] [-j CHILDREN] [-c] [-e] [-m NAME] [-r FILE]
+ * -c: fail unless every line of the table that can be reached was; -e: excuse nothing but what
+ * differs on every processor; -m: only mnemonics with NAME in them; -r: replay cases first.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -22,11 +23,13 @@
 #define MAX_WORK   16
 #define STUCK_S	   120 /* a child that makes no progress for so long hangs */
 #define PROGRESS_S 10
+#define EXCUSED_MAX 0.002 /* of all pairs, by one excuse */
 
 /* What a child has to say; one for each that runs at a time. */
 struct report {
 	u64 pairs, trapped, stuck;
 	u64 differing;
+	u64 excused[NR_EXCUSES];
 	u64 compared[MAX_LINES][SOAK_MODES], executed[MAX_LINES][SOAK_MODES];
 	u32 nfound;
 	char found[MAX_FOUND][4096];
@@ -42,8 +45,8 @@ struct child {
 
 static struct report total;
 static u64 seed = 1, wanted = 100000;
-static const char *regressions;
-static bool failed;
+static const char *regressions, *only; /* part of the mnemonics to be tried */
+static bool failed, strict; /* excuse nothing that userkvm does as Intel's processors do */
 
 /* -- in a child */
 
@@ -59,6 +62,11 @@ static bool executed(unsigned mnemonic, int vector)
 	}
 }
 
+static bool differs(const struct soak_result *r)
+{
+	return r->what != DIFF_NONE || (strict && (r->excused & ~SOAK_EXPECTED));
+}
+
 static const char *end_text(const struct soak_end *e)
 {
 	static char text[2][64];
@@ -71,7 +79,7 @@ static const char *end_text(const struct soak_end *e)
 }
 
 /* The instruction, what differs, and the line for regressions.txt. */
-static void describe(struct report *rep, struct soak_case *t)
+static void describe(struct report *rep, struct soak_case *t, const struct soak_result *first)
 {
 	static const char *const what[] = {"nothing", "vector",		  "registers",
 					   "flags",   "vector/x87 state", "memory"};
@@ -83,6 +91,8 @@ static void describe(struct report *rep, struct soak_case *t)
 
 	regress_shrink(t);
 	soak_compare(t, &r);
+	if (r.what == DIFF_NONE)
+		r = *first; /* and not again */
 	ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL);
 	ZydisFormatterFormatInstruction(&f, &t->i, t->o, t->i.operand_count_visible, text,
 					sizeof(text), 0, NULL);
@@ -105,6 +115,9 @@ static void describe(struct report *rep, struct soak_case *t)
 			len += (size_t)snprintf(out + len, size - len,
 						"# x[%x]: host %lx userkvm %lx\n", i, h, g);
 	}
+	if (r.what == DIFF_MEMORY)
+		len += (size_t)snprintf(out + len, size - len, "# m[%x]: host %lx userkvm %lx\n",
+					r.mem_at, r.mem_host, r.mem_guest);
 	for (unsigned i = 0; i < 6; i++) {
 		if (r.host.sel[i] != r.guest.sel[i])
 			len += (size_t)snprintf(out + len, size - len,
@@ -132,7 +145,8 @@ static void one_pair(struct report *rep, bool has16)
 	unsigned mnemonic = forms_line(line)->mnemonic;
 
 	t->mode = rnd_mode(has16);
-	if (soak_not_compared(mnemonic) || !forms_draw(t, mnemonic) || !generate_state(t) ||
+	if ((only && !strstr(ZydisMnemonicGetString(mnemonic), only)) ||
+	    soak_not_compared(mnemonic) || !forms_draw(t, mnemonic) || !generate_state(t) ||
 	    t->i.mnemonic != mnemonic)
 		return;
 	if (soak_rnd() % 8 == 0)
@@ -150,11 +164,13 @@ static void one_pair(struct report *rep, bool has16)
 		rep->executed[line][t->mode]++;
 	else
 		rep->trapped++;
-	if (r.what == DIFF_NONE)
+	for (unsigned e = 0; e < NR_EXCUSES; e++)
+		rep->excused[e] += r.excused >> e & 1;
+	if (!differs(&r))
 		return;
 	rep->differing++;
 	if (rep->nfound < MAX_FOUND)
-		describe(rep, t);
+		describe(rep, t, &r);
 }
 
 static void NORETURN child(struct report *rep, u64 batch, u64 pairs)
@@ -194,6 +210,8 @@ static void add_up(struct child *c)
 	total.trapped += r->trapped;
 	total.stuck += r->stuck;
 	total.differing += r->differing;
+	for (unsigned e = 0; e < NR_EXCUSES; e++)
+		total.excused[e] += r->excused[e];
 	for (unsigned l = 0; l < forms_nr_lines(); l++) {
 		for (unsigned m = 0; m < SOAK_MODES; m++) {
 			total.compared[l][m] += r->compared[l][m];
@@ -362,6 +380,17 @@ static void print_coverage(bool must_cover)
 		failed = true;
 }
 
+/* One that excuses much hides something. */
+static void print_excuses(void)
+{
+	for (unsigned e = EXCUSE_NONE + 1; e < NR_EXCUSES; e++) {
+		printf("%8lu excused: %s (%s)\n", total.excused[e], soak_excuse[e].what,
+		       soak_excuse[e].section);
+		if (total.excused[e] > MAX(EXCUSED_MAX * total.pairs, 10.0))
+			failed = true;
+	}
+}
+
 /* -- regressions */
 
 static void replay_child(const char *file)
@@ -387,7 +416,7 @@ static void replay_child(const char *file)
 		if (t.mode == SOAK_16 && !has16)
 			continue;
 		soak_compare(&t, &r);
-		if (r.what != DIFF_NONE) {
+		if (differs(&r)) {
 			printf("differs again: %s", line);
 			bad++;
 		}
@@ -417,7 +446,7 @@ int main(int argc, char **argv)
 	time_t began = time(NULL);
 	int o;
 
-	while ((o = getopt(argc, argv, "n:s:j:r:c")) != -1) {
+	while ((o = getopt(argc, argv, "n:s:j:r:m:ce")) != -1) {
 		if (o == 'n')
 			wanted = strtoull(optarg, NULL, 0);
 		else if (o == 's')
@@ -426,6 +455,10 @@ int main(int argc, char **argv)
 			children = (unsigned)atoi(optarg);
 		else if (o == 'r')
 			regressions = optarg;
+		else if (o == 'e')
+			strict = true;
+		else if (o == 'm')
+			only = optarg;
 		else if (o == 'c')
 			must_cover = true;
 		else
@@ -439,6 +472,7 @@ int main(int argc, char **argv)
 		replay(regressions);
 	run_all(children);
 	print_coverage(must_cover);
+	print_excuses();
 	printf("%lu pairs in %ld s: %lu ended in a fault on both sides, %lu never ended on the "
 	       "host, %lu differ\n",
 	       total.pairs, (long)(time(NULL) - began), total.trapped, total.stuck,

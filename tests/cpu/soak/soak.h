@@ -95,8 +95,31 @@ void guest_flush_tlb(void);
 /* ---- compare.c */
 
 enum { DIFF_NONE, DIFF_VECTOR, DIFF_REG, DIFF_FLAGS, DIFF_XSTATE, DIFF_MEMORY };
+
+/* What a difference may be excused with, and the section of the SDM that allows it. */
+enum excuse {
+	EXCUSE_NONE,
+	EXCUSE_FLAGS,
+	EXCUSE_ORDER,
+	EXCUSE_MASKMOV,
+	EXCUSE_CR2,
+	EXCUSE_WRAP,
+	EXCUSE_PARTS,
+	EXCUSE_KERNEL,
+	EXCUSE_NULL,
+	NR_EXCUSES
+};
+/* Needed everywhere. */
+#define SOAK_EXPECTED (1u << EXCUSE_FLAGS | 1u << EXCUSE_KERNEL | 1u << EXCUSE_NULL)
+extern const struct soak_excuse {
+	const char *what, *section;
+} soak_excuse[NR_EXCUSES];
+
 struct soak_result {
-	int what; /* DIFF_* */
+	int what;    /* DIFF_* */
+	u32 excused; /* bit per excuse that was needed */
+	u32 mem_at;  /* where memory differs first, and how */
+	u64 mem_host, mem_guest;
 	struct soak_state host, guest;
 	struct soak_end host_end, guest_end;
 };
