@@ -5,8 +5,10 @@
  */
 #include <stdlib.h>
 
+#include "../features.h"
 #include "../opcodes.h"
 #include "cpu/interpreter/decode.h"
+#include "cpu/native/xstate.h"
 #include "soak.h"
 
 #define KEEP 48 /* encodings of a mnemonic in a mode; of more, a random choice */
@@ -33,6 +35,64 @@ const struct table_line *forms_line(unsigned n)
 				      : &table_native[n - table_system_lines];
 }
 
+const char *soak_masked = "";
+static bool line_on_host[SOAK_MAX_LINES], set_on_host[ZYDIS_ISA_SET_MAX_VALUE + 1];
+
+static bool masked(const char *name)
+{
+	size_t n;
+
+	for (const char *m = soak_masked; *m; m += n + (m[n] == ',')) {
+		n = strcspn(m, ",");
+		if (n && !strncmp(name, m, n))
+			return true;
+	}
+	return false;
+}
+
+static bool has(const char *name)
+{
+	const struct feature *f = feature_find(name);
+
+	return !f || (feature_on_host(f) && !masked(name));
+}
+
+bool forms_line_on_host(unsigned line)
+{
+	return line_on_host[line];
+}
+
+/* Forms of one mnemonic belong to several bits. Hints do nothing where their bit is not set. */
+static bool has_set(ZydisISASet s)
+{
+	const char *set = ZydisISASetGetString(s);
+	const struct feature *f = feature_of_set(set);
+	bool evex = !strncmp(set, "AVX512", 6);
+	bool vl = evex && !strstr(set, "128N") && (strstr(set, "_128") || strstr(set, "_256"));
+
+	if (s == ZYDIS_ISA_SET_PREFETCHWT1)
+		return true;
+	return (!f || has(f->name)) && (!evex || has("avx512f")) && (!vl || has("avx512vl")) &&
+	       (strncmp(set, "AVX", 3) || has("avx"));
+}
+
+static bool form_on_host(const ZydisDecodedInstruction *i)
+{
+	return set_on_host[i->meta.isa_set];
+}
+
+
+u64 forms_xmask(void)
+{
+	u64 mask = xstate_host_components() & XMASK_KNOWN;
+
+	if (!has("avx"))
+		mask &= XMASK(XC_X87) | XMASK(XC_SSE);
+	if (!has("avx512f"))
+		mask &= ~XMASK_AVX512;
+	return mask;
+}
+
 bool forms_decode(struct soak_case *t)
 {
 	return ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder[t->mode], t->bytes,
@@ -55,7 +115,7 @@ static void keep(const struct opcode_form *f, void *arg)
 	fill.aaa = f->kind == OPCODE_EVEX && (f->modrm & 0xc7) == 4;
 	b[opcode_put(f, &fill, b)] = 6 << 3 | 3;
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder[m], NULL, b, sizeof(b), &i)) ||
-	    !table_find(i.mnemonic))
+	    !table_find(i.mnemonic) || !form_on_host(&i))
 		return;
 	at = found[m][i.mnemonic].seen++;
 	if (at >= KEEP)
@@ -78,6 +138,8 @@ void forms_collect(void)
 		[SOAK_16] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_STACK_WIDTH_16},
 	};
 
+	for (unsigned s = 0; s <= ZYDIS_ISA_SET_MAX_VALUE; s++)
+		set_on_host[s] = has_set((ZydisISASet)s);
 	for (enum soak_mode m = 0; m < SOAK_MODES; m++) {
 		ZydisDecoderInit(&decoder[m], d[m].mode, d[m].stack);
 		ZydisDecoderEnableMode(&decoder[m], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
@@ -86,6 +148,12 @@ void forms_collect(void)
 		if (!found[m])
 			abort();
 		opcode_walk(keep, &m);
+	}
+	for (unsigned l = 0; l < forms_nr_lines(); l++) {
+		unsigned mn = forms_line(l)->mnemonic;
+
+		line_on_host[l] = has(forms_line(l)->cpuid) &&
+				  found[SOAK_64][mn].n + found[SOAK_32][mn].n + found[SOAK_16][mn].n;
 	}
 }
 
@@ -143,7 +211,7 @@ bool forms_draw(struct soak_case *t, unsigned mnemonic)
 		n += opcode_put(attempt & 1 ? from : &f, &fill, t->bytes + n);
 		while (n < sizeof(t->bytes))
 			t->bytes[n++] = (u8)soak_rnd();
-		if (forms_decode(t) && t->i.mnemonic == mnemonic)
+		if (forms_decode(t) && t->i.mnemonic == mnemonic && form_on_host(&t->i))
 			return true;
 	}
 	return false;

@@ -90,7 +90,7 @@ static void take_registers(struct soak_state *s, const ucontext_t *uc)
 	asm volatile("mov %%ds, %0" : "=r"(s->sel[SEG_DS]));
 	asm volatile("mov %%fs, %0" : "=r"(s->sel[SEG_FS]));
 	asm volatile("mov %%gs, %0" : "=r"(s->sel[SEG_GS]));
-	memcpy(s->xsave, uc->uc_mcontext.fpregs, sizeof(s->xsave));
+	memcpy(s->xsave, uc->uc_mcontext.fpregs, xstate_image_size(host_xmask, false));
 	end.vector = (int)uc->uc_mcontext.gregs[REG_TRAPNO];
 	end.error = (u32)uc->uc_mcontext.gregs[REG_ERR];
 	end.cr2 = (u64)uc->uc_mcontext.gregs[REG_CR2];
@@ -135,7 +135,7 @@ int host_init(void)
 	static u8 stack[1 << 17];
 	stack_t ss = {.ss_size = sizeof(stack), .ss_sp = stack};
 
-	host_xmask = xstate_host_components() & XMASK_KNOWN;
+	host_xmask = forms_xmask();
 	if (sigaltstack(&ss, NULL) || guard_install())
 		return -errno;
 	for (unsigned i = 0; i < ARRAY_SIZE(sigs); i++) {

@@ -2,9 +2,10 @@
 /*
  * soak/main.c: many pairs in sandboxed children, counted here.
  *
- * Usage: cpu_soak [-n PAIRS] [-s SEED] [-j CHILDREN] [-c] [-e] [-m NAME] [-r FILE]
+ * Usage: cpu_soak [-n PAIRS] [-s SEED] [-j CHILDREN] [-c] [-e] [-m NAME] [-x BITS] [-r FILE]
  * -c: fail unless every line of the table that can be reached was; -e: excuse nothing but what
- * differs on every processor; -m: only mnemonics with NAME in them; -r: replay cases first.
+ * differs on every processor; -m: only mnemonics with NAME in them; -x: as on a host without these
+ * CPUID bits (avx512,sha_ni: also all whose names begin so); -r: replay cases first.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -18,7 +19,6 @@
 #include "soak.h"
 
 #define BATCH	   100000u /* pairs a child: so many stubs fit in native/'s code cache */
-#define MAX_LINES  2048
 #define MAX_FOUND  40
 #define MAX_WORK   16
 #define STUCK_S	   120 /* a child that makes no progress for so long hangs */
@@ -30,7 +30,7 @@ struct report {
 	u64 pairs, trapped, stuck;
 	u64 differing;
 	u64 excused[NR_EXCUSES];
-	u64 compared[MAX_LINES][SOAK_MODES], executed[MAX_LINES][SOAK_MODES];
+	u64 compared[SOAK_MAX_LINES][SOAK_MODES], executed[SOAK_MAX_LINES][SOAK_MODES];
 	u32 nfound;
 	char found[MAX_FOUND][4096];
 	struct soak_case now; /* being tried: of interest when the child dies */
@@ -137,15 +137,37 @@ static enum soak_mode rnd_mode(bool has16)
 	return r < 5 || !has16 ? SOAK_32 : SOAK_16;
 }
 
+static u64 sum(const u64 *per_mode)
+{
+	return per_mode[0] + per_mode[1] + per_mode[2];
+}
+
+/* Any; now and then one of those that have not completed yet. */
+static unsigned choose_line(const struct report *rep)
+{
+	unsigned n = forms_nr_lines(), line = (unsigned)(soak_rnd() % n);
+
+	if (soak_rnd() % 8)
+		return line;
+	for (unsigned i = 0; i < n; i++) {
+		unsigned l = (line + i) % n;
+
+		if (!sum(rep->executed[l]) && !soak_privileged(forms_line(l)->mnemonic) &&
+		    !soak_not_compared(forms_line(l)->mnemonic) && forms_line_on_host(l))
+			return l;
+	}
+	return line;
+}
+
 static void one_pair(struct report *rep, bool has16)
 {
 	static struct soak_result r;
 	struct soak_case *t = &rep->now;
-	unsigned line = (unsigned)(soak_rnd() % forms_nr_lines());
+	unsigned line = choose_line(rep);
 	unsigned mnemonic = forms_line(line)->mnemonic;
 
 	t->mode = rnd_mode(has16);
-	if ((only && !strstr(ZydisMnemonicGetString(mnemonic), only)) ||
+	if (!forms_line_on_host(line) || (only && !strstr(ZydisMnemonicGetString(mnemonic), only)) ||
 	    soak_not_compared(mnemonic) || !forms_draw(t, mnemonic) || !generate_state(t) ||
 	    t->i.mnemonic != mnemonic)
 		return;
@@ -320,11 +342,6 @@ static void run_all(unsigned nchildren)
 
 /* -- coverage */
 
-static u64 sum(const u64 *per_mode)
-{
-	return per_mode[0] + per_mode[1] + per_mode[2];
-}
-
 static unsigned list(const char *what, bool (*is)(unsigned line))
 {
 	unsigned n = 0;
@@ -345,19 +362,25 @@ static bool left_out(unsigned l)
 	return soak_not_compared(forms_line(l)->mnemonic);
 }
 
+static bool not_on_host(unsigned l)
+{
+	return !forms_line_on_host(l);
+}
+
 static bool not_reached(unsigned l)
 {
-	return !left_out(l) && !sum(total.compared[l]);
+	return !left_out(l) && !not_on_host(l) && !sum(total.compared[l]);
 }
 
+static bool privileged(unsigned l)
+{
+	return soak_privileged(forms_line(l)->mnemonic);
+}
+
+/* User mode can, and has not. */
 static bool only_faults(unsigned l)
 {
-	return sum(total.compared[l]) && !sum(total.executed[l]);
-}
-
-static bool native_only_faults(unsigned l)
-{
-	return only_faults(l) && forms_line(l)->cls == CLASS_NATIVE;
+	return !privileged(l) && sum(total.compared[l]) && !sum(total.executed[l]);
 }
 
 static bool any_executed(unsigned l)
@@ -373,9 +396,10 @@ static void print_coverage(bool must_cover)
 		n += any_executed(l);
 	printf("%u lines of the table, %u executed without a fault\n", forms_nr_lines(), n);
 	list("not comparable: ", left_out);
-	list("only as faults: ", only_faults);
+	list("not on this host: ", not_on_host);
+	list("faults in user mode: ", privileged);
 	missed = list("not reached: ", not_reached);
-	missed += list("native, never completed: ", native_only_faults);
+	missed += list("never completed: ", only_faults);
 	if (must_cover && missed)
 		failed = true;
 }
@@ -446,7 +470,7 @@ int main(int argc, char **argv)
 	time_t began = time(NULL);
 	int o;
 
-	while ((o = getopt(argc, argv, "n:s:j:r:m:ce")) != -1) {
+	while ((o = getopt(argc, argv, "n:s:j:r:m:x:ce")) != -1) {
 		if (o == 'n')
 			wanted = strtoull(optarg, NULL, 0);
 		else if (o == 's')
@@ -457,6 +481,8 @@ int main(int argc, char **argv)
 			regressions = optarg;
 		else if (o == 'e')
 			strict = true;
+		else if (o == 'x')
+			soak_masked = optarg;
 		else if (o == 'm')
 			only = optarg;
 		else if (o == 'c')

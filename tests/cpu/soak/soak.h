@@ -63,9 +63,17 @@ void forms_collect(void);
 bool forms_draw(struct soak_case *t, unsigned mnemonic);
 bool forms_any(enum soak_mode m, unsigned mnemonic);
 bool forms_decode(struct soak_case *t);
+#define SOAK_MAX_LINES 2048
 /* Every line of the table, by number. */
 unsigned forms_nr_lines(void);
 const struct table_line *forms_line(unsigned n);
+
+/* What the host has not, or is to be taken not to have: names of CPUID bits, or how they begin,
+ * separated by commas. */
+extern const char *soak_masked;
+bool forms_line_on_host(unsigned line);
+/* Components of vector state that go with it. */
+u64 forms_xmask(void);
 
 /* ---- generate.c */
 
@@ -76,6 +84,8 @@ bool generate_state(struct soak_case *t);
 void generate_memory(struct soak_case *t);
 /* Why the mnemonic is not compared with the host, or NULL. */
 const char *soak_not_compared(unsigned mnemonic);
+/* Can user mode do no more with it than fault? */
+bool soak_privileged(unsigned mnemonic);
 
 /* soak_end.vector of a run on the host that did not end. */
 #define HOST_STUCK 999

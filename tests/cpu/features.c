@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: MIT */
+/* cpu/features.c: CPUID bits and what they announce. */
+#include <cpuid.h>
+
+#include "features.h"
+
+enum { A, B_, C_, D };
+
+/* Bits that announce instructions, as /proc/cpuinfo spells them. */
+const struct feature features[] = {
+	{"fpu", 1, 0, D, 0},
+	{"cx8", 1, 0, D, 8},
+	{"cmov", 1, 0, D, 15},
+	{"clflush", 1, 0, D, 19},
+	{"mmx", 1, 0, D, 23},
+	{"fxsr", 1, 0, D, 24},
+	{"sse", 1, 0, D, 25},
+	{"sse2", 1, 0, D, 26},
+	{"pni", 1, 0, C_, 0},
+	{"pclmulqdq", 1, 0, C_, 1},
+	{"ssse3", 1, 0, C_, 9},
+	{"fma", 1, 0, C_, 12},
+	{"cx16", 1, 0, C_, 13},
+	{"sse4_1", 1, 0, C_, 19},
+	{"sse4_2", 1, 0, C_, 20},
+	{"movbe", 1, 0, C_, 22},
+	{"popcnt", 1, 0, C_, 23},
+	{"aes", 1, 0, C_, 25},
+	{"xsave", 1, 0, C_, 26},
+	{"avx", 1, 0, C_, 28},
+	{"f16c", 1, 0, C_, 29},
+	{"rdrand", 1, 0, C_, 30},
+	{"fsgsbase", 7, 0, B_, 0},
+	{"bmi1", 7, 0, B_, 3},
+	{"hle", 7, 0, B_, 4},
+	{"avx2", 7, 0, B_, 5},
+	{"bmi2", 7, 0, B_, 8},
+	{"invpcid", 7, 0, B_, 10},
+	{"rtm", 7, 0, B_, 11},
+	{"mpx", 7, 0, B_, 14},
+	{"avx512f", 7, 0, B_, 16},
+	{"avx512dq", 7, 0, B_, 17},
+	{"rdseed", 7, 0, B_, 18},
+	{"adx", 7, 0, B_, 19},
+	{"smap", 7, 0, B_, 20},
+	{"avx512ifma", 7, 0, B_, 21},
+	{"clflushopt", 7, 0, B_, 23},
+	{"clwb", 7, 0, B_, 24},
+	{"avx512pf", 7, 0, B_, 26},
+	{"avx512er", 7, 0, B_, 27},
+	{"avx512cd", 7, 0, B_, 28},
+	{"sha_ni", 7, 0, B_, 29},
+	{"avx512bw", 7, 0, B_, 30},
+	{"avx512vl", 7, 0, B_, 31},
+	{"prefetchwt1", 7, 0, C_, 0},
+	{"avx512vbmi", 7, 0, C_, 1},
+	{"pku", 7, 0, C_, 3},
+	{"waitpkg", 7, 0, C_, 5},
+	{"avx512_vbmi2", 7, 0, C_, 6},
+	{"shstk", 7, 0, C_, 7},
+	{"gfni", 7, 0, C_, 8},
+	{"vaes", 7, 0, C_, 9},
+	{"vpclmulqdq", 7, 0, C_, 10},
+	{"avx512_vnni", 7, 0, C_, 11},
+	{"avx512_bitalg", 7, 0, C_, 12},
+	{"avx512_vpopcntdq", 7, 0, C_, 14},
+	{"rdpid", 7, 0, C_, 22},
+	{"keylocker", 7, 0, C_, 23},
+	{"cldemote", 7, 0, C_, 25},
+	{"movdiri", 7, 0, C_, 27},
+	{"movdir64b", 7, 0, C_, 28},
+	{"enqcmd", 7, 0, C_, 29},
+	{"avx512_4vnniw", 7, 0, D, 2},
+	{"avx512_4fmaps", 7, 0, D, 3},
+	{"uintr", 7, 0, D, 5},
+	{"avx512_vp2intersect", 7, 0, D, 8},
+	{"serialize", 7, 0, D, 14},
+	{"tsxldtrk", 7, 0, D, 16},
+	{"ibt", 7, 0, D, 20},
+	{"amx_bf16", 7, 0, D, 22},
+	{"avx512_fp16", 7, 0, D, 23},
+	{"amx_tile", 7, 0, D, 24},
+	{"amx_int8", 7, 0, D, 25},
+	{"avx_vnni", 7, 1, A, 4},
+	{"avx512_bf16", 7, 1, A, 5},
+	{"xsaveopt", 0xd, 1, A, 0},
+	{"xsavec", 0xd, 1, A, 1},
+	{"xsaves", 0xd, 1, A, 3},
+	{"lahf_lm", 0x80000001, 0, C_, 0},
+	{"abm", 0x80000001, 0, C_, 5},
+	{"sse4a", 0x80000001, 0, C_, 6},
+	{"3dnowprefetch", 0x80000001, 0, C_, 8},
+	{"xop", 0x80000001, 0, C_, 11},
+	{"fma4", 0x80000001, 0, C_, 16},
+	{"tbm", 0x80000001, 0, C_, 21},
+	{"rdtscp", 0x80000001, 0, D, 27},
+	{"wbnoinvd", 0x80000008, 0, B_, 9},
+	{NULL},
+};
+
+/*
+ * Zydis's instruction sets: the bit that announces each. Prefixes of its names, the longest
+ * first where one begins another.
+ */
+static const struct {
+	const char *set, *bit;
+} sets[] = {
+	{"AVX512_VP2INTERSECT", "avx512_vp2intersect"},
+	{"AVX512_VBMI2", "avx512_vbmi2"},
+	{"AVX512_VBMI", "avx512vbmi"},
+	{"AVX512_VNNI", "avx512_vnni"},
+	{"AVX512_VPOPCNTDQ", "avx512_vpopcntdq"},
+	{"AVX512_BITALG", "avx512_bitalg"},
+	{"AVX512_BF16", "avx512_bf16"},
+	{"AVX512_IFMA", "avx512ifma"},
+	{"AVX512_VAES", "vaes"},
+	{"AVX512_VPCLMULQDQ", "vpclmulqdq"},
+	{"AVX512_GFNI", "gfni"},
+	{"AVX512_4FMAPS", "avx512_4fmaps"},
+	{"AVX512_4VNNIW", "avx512_4vnniw"},
+	{"AVX512_FP16", "avx512_fp16"},
+	{"AVX512BW", "avx512bw"},
+	{"AVX512DQ", "avx512dq"},
+	{"AVX512CD", "avx512cd"},
+	{"AVX512ER", "avx512er"},
+	{"AVX512PF", "avx512pf"},
+	{"AVX512F", "avx512f"},
+	{"AVX_VNNI", "avx_vnni"},
+	{"AVX_GFNI", "gfni"},
+	{"AVX2GATHER", "avx2"},
+	{"AVX2", "avx2"},
+	{"AVXAES", "aes"},
+	{"AVX", "avx"},
+	{"FMA4", "fma4"},
+	{"FMA", "fma"},
+	{"F16C", "f16c"},
+	{"BMI1", "bmi1"},
+	{"BMI2", "bmi2"},
+	{"ADOX_ADCX", "adx"},
+	{"SSE4A", "sse4a"},
+	{"SSE42", "sse4_2"},
+	{"SSE4", "sse4_1"},
+	{"SSSE3", "ssse3"},
+	{"SSE3", "pni"},
+	{"SSE2", "sse2"},
+	{"SSE", "sse"},
+	{"PENTIUMMMX", "mmx"},
+	{"AES", "aes"},
+	{"PCLMULQDQ", "pclmulqdq"},
+	{"SHA", "sha_ni"},
+	{"GFNI", "gfni"},
+	{"VAES", "vaes"},
+	{"VPCLMULQDQ", "vpclmulqdq"},
+	{"MOVBE", "movbe"},
+	{"POPCNT", "popcnt"},
+	{"LZCNT", "abm"},
+	{"RDRAND", "rdrand"},
+	{"RDSEED", "rdseed"},
+	{"RDPID", "rdpid"},
+	{"RDTSCP", "rdtscp"},
+	{"RDWRFSGS", "fsgsbase"},
+	{"XSAVEOPT", "xsaveopt"},
+	{"XSAVEC", "xsavec"},
+	{"XSAVES", "xsaves"},
+	{"XSAVE", "xsave"},
+	{"FXSAVE", "fxsr"},
+	{"CMPXCHG16B", "cx16"},
+	{"CLFLUSHOPT", "clflushopt"},
+	{"CLFSH", "clflush"},
+	{"CLWB", "clwb"},
+	{"CLDEMOTE", "cldemote"},
+	{"MOVDIR", "movdiri"},
+	{"SERIALIZE", "serialize"},
+	{"INVPCID", "invpcid"},
+	{"SMAP", "smap"},
+	{"WBNOINVD", "wbnoinvd"},
+	{"PREFETCHWT1", "prefetchwt1"},
+	{"CMOV", "cmov"},
+	{"FCMOV", "cmov"},
+	{"X87", "fpu"},
+	{"FCOMI", "cmov"},
+	{"LAHF", "lahf_lm"},
+	{"RTM", "rtm"},
+	{"WAITPKG", "waitpkg"},
+	{"PKU", "pku"},
+	{"ENQCMD", "enqcmd"},
+	{"UINTR", "uintr"},
+	{"AMX", "amx_tile"},
+	{"CET", "shstk"},
+	{"TSX_LDTRK", "tsxldtrk"},
+	{"KEYLOCKER", "keylocker"},
+	{"XOP", "xop"},
+	{"TBM", "tbm"},
+	{"MPX", "mpx"},
+};
+
+const struct feature *feature_find(const char *name)
+{
+	for (const struct feature *f = features; f->name; f++) {
+		if (!strcmp(f->name, name))
+			return f;
+	}
+	return NULL;
+}
+
+const struct feature *feature_of_set(const char *set)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(sets); i++) {
+		if (!strncmp(set, sets[i].set, strlen(sets[i].set)))
+			return feature_find(sets[i].bit);
+	}
+	return NULL;
+}
+
+bool feature_on_host(const struct feature *f)
+{
+	u32 r[4] = {0};
+
+	__cpuid(f->leaf & 0x80000000, r[0], r[1], r[2], r[3]);
+	if (r[0] < f->leaf)
+		return false;
+	__cpuid_count(f->leaf, f->index, r[0], r[1], r[2], r[3]);
+	return r[f->reg] >> f->bit & 1;
+}
