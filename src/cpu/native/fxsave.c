@@ -26,8 +26,20 @@ void legacy_put_x87(const struct cpu *c, u8 *image, bool wide)
 	memset(image + FX_FDP + 4, 0, 4);
 }
 
+/* An instruction pointer that is not canonical is made so when it is loaded. */
+static void make_canonical(u8 *p)
+{
+	u32 shift = 64u - native_host.linear_bits;
+	s64 v;
+
+	memcpy(&v, p, 8);
+	v = (s64)((u64)v << shift) >> shift;
+	memcpy(p, &v, 8);
+}
+
 void legacy_take_x87(struct cpu *c, u8 *image, bool wide)
 {
+	make_canonical(image + FX_FIP);
 	if (!wide) {
 		memset(image + FX_FIP + 4, 0, 4);
 		memset(image + FX_FDP + 4, 0, 4);

@@ -233,17 +233,6 @@ void xstate_get_x87(const struct cpu *c, u8 *legacy)
 	memcpy(legacy + FX_ST, c->fx + FX_ST, 128);
 }
 
-/* An instruction pointer that is not canonical is made so when it is loaded. */
-static void load_fip(u8 *p)
-{
-	u32 shift = 64u - native_host.linear_bits;
-	s64 v;
-
-	memcpy(&v, p, 8);
-	v = (s64)((u64)v << shift) >> shift;
-	memcpy(p, &v, 8);
-}
-
 /* The error summary and its shadow, busy, follow from the flags and the masks. */
 void xstate_set_x87(struct cpu *c, const u8 *legacy)
 {
@@ -254,7 +243,6 @@ void xstate_set_x87(struct cpu *c, const u8 *legacy)
 	for (u32 i = 0; i < 8; i++) /* 80 bits each; the rest is reserved and loaded as nothing */
 		memset(c->fx + FX_ST + 16 * i + 10, 0, 6);
 	c->fx[5] = 0;
-	load_fip(c->fx + FX_FIP);
 	*native_fx16(c, FX_FOP) &= 0x7ff;
 	*fcw = (u16)((*fcw & 0x1f3f) | 0x40);
 	*fsw &= (u16)~(FSW_ES | FSW_B);
