@@ -18,7 +18,9 @@ int calls_open(void);
 long calls_ioctl(int fd, unsigned long request, void *arg);
 void calls_close(int fd);
 int calls_dup(int fd);
+long calls_fallocate(int fd, int mode, off_t off, off_t len);
 int calls_dup2(int fd, int to);
+/* Shared, to read and write: of a vCPU, or of a guest_memfd that can be mapped. */
 void *calls_map_vcpu(int fd, size_t len, off_t off);
 void calls_unmap_vcpu(void *p, size_t len);
 
@@ -33,5 +35,8 @@ int calls_fork(int (*fn)(void *arg), void *arg);
 
 /* What is left that should not be; ends the process. */
 void calls_check_leaks(void);
+
+/* Every invalidation that began has ended; ends the process. */
+void calls_check_balance(void);
 
 #endif

@@ -42,6 +42,11 @@ int calls_dup(int fd)
 	return (int)result(dup(fd));
 }
 
+long calls_fallocate(int fd, int mode, off_t off, off_t len)
+{
+	return result(fallocate(fd, mode, off, len));
+}
+
 int calls_dup2(int fd, int to)
 {
 	return (int)result(dup2(fd, to));
@@ -86,3 +91,5 @@ int calls_fork(int (*fn)(void *arg), void *arg)
 }
 
 void calls_check_leaks(void) {}
+
+void calls_check_balance(void) {}

@@ -14,6 +14,7 @@
 #include <urcu/urcu-bp.h>
 #include "abi/abi.h"
 #include "base/guard.h"
+#include "mmu/mmu.h"
 #include "primary/linux/linux.h"
 #include "vm/signals.h"
 
@@ -96,6 +97,17 @@ int calls_dup(int fd)
 	if (r >= 0)
 		abi_duplicated(fd, r);
 	return r < 0 ? -errno : r;
+}
+
+long calls_fallocate(int fd, int mode, off_t off, off_t len)
+{
+	long r;
+
+	pthread_rwlock_rdlock(&fork_lock);
+	if (!abi_fallocate(fd, mode, off, len, &r))
+		r = fallocate(fd, mode, off, len) < 0 ? -errno : 0;
+	pthread_rwlock_unlock(&fork_lock);
+	return r;
 }
 
 int calls_dup2(int fd, int to)
@@ -184,4 +196,12 @@ void calls_check_leaks(void)
 	urcu_bp_barrier();
 	if (__lsan_do_recoverable_leak_check && __lsan_do_recoverable_leak_check())
 		abort();
+}
+
+void calls_check_balance(void)
+{
+	if (!mmu_imbalances)
+		return;
+	fprintf(stderr, "%llu invalidations never ended\n", (unsigned long long)mmu_imbalances);
+	abort();
 }
