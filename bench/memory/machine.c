@@ -94,8 +94,13 @@ static void set_long_mode(int vcpu)
 
 void machine_create(struct machine *m)
 {
+	machine_create_type(m, 0);
+}
+
+void machine_create_type(struct machine *m, unsigned long type)
+{
 	m->kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
-	m->vm = must(ioctl(m->kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
+	m->vm = must(ioctl(m->kvm, KVM_CREATE_VM, type), "KVM_CREATE_VM");
 	m->low = memory_map(BACKING_ANON, LOW_SIZE);
 	for (u32 i = 0; i < COUNT(programs); i++)
 		memcpy(m->low + programs[i].at, programs[i].code, programs[i].size);

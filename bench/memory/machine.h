@@ -29,6 +29,7 @@ enum program {
 };
 
 void machine_create(struct machine *m);
+void machine_create_type(struct machine *m, unsigned long type); /* KVM_CREATE_VM's argument */
 void machine_destroy(struct machine *m);
 /* KVM_SET_USER_MEMORY_REGION; size 0 deletes. */
 void machine_slot(struct machine *m, u32 slot, u32 flags, u64 gpa, u64 size, void *hva);
