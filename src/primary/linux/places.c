@@ -14,9 +14,10 @@
 #include "primary/linux/internal.h"
 #include "primary/linux/maps.h"
 
-#define ARENA_SIZE  (64ULL << 30) /* and what it is made for; address space only */
 #define ARENA_FIRST (1ULL << 44)  /* below every place where Linux begins to look by itself */
 #define ARENA_TRIES 64
+
+u64 primary_linux_arena = 64ULL << 30;
 
 struct arena {
 	struct interval node;
@@ -74,7 +75,7 @@ static u64 find_space(u64 len)
 static bool add_arena(u64 least)
 {
 	struct arena *a = pool_alloc();
-	u64 len = ARENA_SIZE + ALIGN_UP(least, LEVEL_SIZE(LEVEL_1G));
+	u64 len = primary_linux_arena + ALIGN_UP(least, LEVEL_SIZE(LEVEL_2M));
 	u64 at = 0;
 
 	while (a && !(at = find_space(len)) && len / 2 >= least)

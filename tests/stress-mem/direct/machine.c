@@ -18,6 +18,9 @@
 #include "primary/linux/linux.h"
 #include "sync/rcu.h"
 
+/* What is needed each time, so that a stale translation soon leads to another window's page. */
+#define ARENA 0
+
 #define UNINSTRUMENTED __attribute__((no_sanitize("thread")))
 
 struct thread {
@@ -218,6 +221,7 @@ void machine_create(u32 nvcpus, enum log_mode log_mode)
 {
 	void *primary;
 
+	primary_linux_arena = ARENA;
 	install_kick();
 	MUST(!guard_install(), "guard_install");
 	MUST(!primary_linux_create(&primary), "out of memory");
