@@ -265,17 +265,23 @@ void gmem_fault_end(struct gmem_file *f)
 
 /* ------------------------------------------------------------------ allocate, punch */
 
+/* Pages per hold of the store lock: a punch that waits keeps faults waiting. */
+#define ALLOCATE_AT_ONCE 4096ULL
+
 int gmem_allocate(struct gmem_file *f, u64 off, u64 len)
 {
 	struct gmem_store *s = f->store;
 	u64 end = off + len;
-	int r;
+	int r = 0;
 
 	if (((off | len) & ~PAGE_MASK) || end <= off || end >> PAGE_SHIFT > s->npages)
 		return -EINVAL;
-	rwlock_read_lock(&s->lock);
-	r = s->ops->allocate(s->primary, off >> PAGE_SHIFT, len >> PAGE_SHIFT);
-	rwlock_read_unlock(&s->lock);
+	for (u64 at = off >> PAGE_SHIFT, n; !r && at < end >> PAGE_SHIFT; at += n) {
+		n = MIN((end >> PAGE_SHIFT) - at, ALLOCATE_AT_ONCE);
+		rwlock_read_lock(&s->lock);
+		r = s->ops->allocate(s->primary, at, n);
+		rwlock_read_unlock(&s->lock);
+	}
 	return r;
 }
 

@@ -195,6 +195,17 @@ static void code_in_private_memory(void)
 	machine_destroy(&m);
 }
 
+static int jump(struct machine *m, uint64_t to)
+{
+	struct kvm_regs r;
+
+	minivmm_load(&m->v, MINIVMM_LONG, load64);
+	minivmm_get_regs(&m->v, &r);
+	r.rip = to;
+	minivmm_set_regs(&m->v, &r);
+	return minivmm_run(&m->v);
+}
+
 static void mismatches_end_the_run(void)
 {
 	struct machine m;
@@ -207,6 +218,12 @@ static void mismatches_end_the_run(void)
 	convert(&m, 0x1000000, GMEM_PAGE, GMEM_PRIVATE);
 	expect_fault(&m, run(&m, store64, 0x1000010, 1), 0x1000000, GMEM_PRIVATE);
 	EXPECT_IS(run(&m, load64, 0x1001000, 0), KVM_EXIT_MMIO);
+	/* Code, and page tables. */
+	expect_fault(&m, jump(&m, 0x100000), 0x100000, GMEM_PRIVATE);
+	convert(&m, 0x100000, GMEM_PAGE, 0);
+	convert(&m, MINIVMM_PML4, GMEM_PAGE, GMEM_PRIVATE);
+	expect_fault(&m, run(&m, load64, GPA, 0), MINIVMM_PML4, GMEM_PRIVATE);
+	convert(&m, MINIVMM_PML4, GMEM_PAGE, 0);
 	/* Its slot is deleted; or its file closed. */
 	convert(&m, GPA, GMEM_PAGE, GMEM_PRIVATE);
 	store(&m, GPA, 5);
@@ -414,6 +431,19 @@ static void spy(int fd, uint64_t secret)
 	_exit(0);
 }
 
+/* Another program, which the descriptor is open in: how many bytes of it are not zero? */
+static void expect_nothing_after_exec(int fd)
+{
+	char command[100], answer[16] = {0};
+	FILE *p;
+
+	snprintf(command, sizeof(command), "head -c %u <&%d | tr -d '\\0' | wc -c", SIZE, fd);
+	p = popen(command, "r");
+	EXPECT(p && fgets(answer, sizeof(answer), p), "popen");
+	EXPECT(!strcmp(answer, "0\n"), "a child reads %s bytes that are not zero", answer);
+	pclose(p);
+}
+
 static void other_processes_see_nothing(void)
 {
 	const uint64_t secret = 0x7065726d616e656e;
@@ -429,6 +459,7 @@ static void other_processes_see_nothing(void)
 		spy(m.file, secret);
 	EXPECT(waitpid(pid, &status, 0) == pid, "waitpid");
 	EXPECT_IS(status, 0);
+	expect_nothing_after_exec(m.file);
 	/* The child's close closed nothing of ours. */
 	EXPECT_IS(load(&m, GPA + 0x5000), secret);
 	machine_destroy(&m);
