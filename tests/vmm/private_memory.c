@@ -217,7 +217,9 @@ static void mismatches_end_the_run(void)
 	/* Private, where there is no slot; shared there is a device. */
 	convert(&m, 0x1000000, GMEM_PAGE, GMEM_PRIVATE);
 	expect_fault(&m, run(&m, store64, 0x1000010, 1), 0x1000000, GMEM_PRIVATE);
+	expect_fault(&m, jump(&m, 0x1000000), 0x1000000, GMEM_PRIVATE);
 	EXPECT_IS(run(&m, load64, 0x1001000, 0), KVM_EXIT_MMIO);
+	EXPECT_IS(jump(&m, 0x1001000), KVM_EXIT_INTERNAL_ERROR);
 	/* Code, and page tables. */
 	expect_fault(&m, jump(&m, 0x100000), 0x100000, GMEM_PRIVATE);
 	convert(&m, 0x100000, GMEM_PAGE, 0);
