@@ -185,6 +185,46 @@ static void setup_convert_punch(void)
 	sched_spawn("punch", punch_the_rest, NULL);
 }
 
+/* ------------------------------------------------------------------ conversion and memslots */
+
+static void bind_anew(void *arg)
+{
+	SCHED_CHECK(!world_set_gmem_slot(vm, false), "unbinding fails");
+	SCHED_CHECK(!world_set_gmem_slot(vm, true), "binding fails");
+}
+
+/* A private gfn without a memslot is nobody's, a shared one without is MMIO. */
+static void read_if_there(void *arg)
+{
+	mmu_vcpu_enter(arg);
+	for (int i = 0; i < 2; i++) {
+		u64 value = SHARED_WORD;
+		int r = guest_read(arg, 0, &value);
+
+		SCHED_CHECK(!r || r == -EFAULT || r == -ENOENT, "a read ends with %d", r);
+		SCHED_CHECK(value == SHARED_WORD || value == PRIVATE_WORD, "gfn 0 reads %llx",
+			    (unsigned long long)value);
+	}
+	mmu_vcpu_leave(arg);
+}
+
+/* What is there at the end is reached, whatever went on. */
+static void check_bind(void)
+{
+	mmu_vcpu_enter(v0);
+	read_either(v0, 0);
+	read_either(v0, 1);
+	mmu_vcpu_leave(v0);
+}
+
+static void setup_convert_bind(void)
+{
+	prepare(1, 2, false);
+	sched_spawn("vcpu", read_if_there, v0);
+	sched_spawn("convert", to_private_and_back, NULL);
+	sched_spawn("bind", bind_anew, NULL);
+}
+
 /* ------------------------------------------------------------------ the host's own uses */
 
 static struct mmu_cache cache;
@@ -279,6 +319,9 @@ const struct scenario attribute_scenarios[] = {
 	 check_huge, {DEFECT_ATTRIBUTE_NOT_RECHECKED, DEFECT_NO_FLUSH}},
 	{"convert-punch", "a huge leaf is converted and punched", setup_convert_punch, check_nothing,
 	 {DEFECT_ATTRIBUTE_NOT_RECHECKED, DEFECT_NO_FLUSH}},
+	{"convert-bind", "a gfn is converted while its memslot is deleted and bound anew",
+	 setup_convert_bind, check_bind,
+	 {DEFECT_ATTRIBUTE_NOT_RECHECKED, DEFECT_NO_FLUSH, DEFECT_NO_GRACE_PERIOD}},
 	{"convert-cache", "a host-side cache of a gfn that becomes private", setup_convert_cache,
 	 check_nothing, {DEFECT_CACHE_KEPT}},
 	{"convert-copy", "the host copies into a gfn that becomes private", setup_convert_copy,

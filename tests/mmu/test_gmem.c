@@ -106,6 +106,34 @@ static void punched_pages_read_zero(void **state)
 	teardown(&f);
 }
 
+static u64 invalidations(struct fx *f)
+{
+	struct mmu_stats s;
+
+	mmu_get_stats(f->vm.mmu, &s);
+	return s.invalidations;
+}
+
+static void a_punch_begins_only_where_it_is_bound(void **state)
+{
+	struct fx f;
+	u64 before;
+
+	setup(&f, 2 * MB, 0);
+	assert_int_equal(unbind(&f, 0), 0);
+	assert_int_equal(bind_at(&f, 0, GPA, 0x4000, 0x4000), 0);
+	assert_int_equal(bind_at(&f, 1, GPA + MB, 0x4000, 0x10000), 0);
+	before = invalidations(&f);
+	assert_int_equal(gmem_punch(f.file, 0, 0x4000), 0);
+	assert_int_equal(gmem_punch(f.file, 0x8000, 0x8000), 0);
+	assert_int_equal(invalidations(&f), before);
+	assert_int_equal(gmem_punch(f.file, 0, 0x5000), 0);
+	assert_int_equal(invalidations(&f), before + 1);
+	assert_int_equal(gmem_punch(f.file, 0, 2 * MB), 0);
+	assert_int_equal(invalidations(&f), before + 3);
+	teardown(&f);
+}
+
 static void a_file_range_is_bound_once(void **state)
 {
 	struct fx f;
@@ -519,6 +547,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(private_and_shared_memory_are_two),
 		cmocka_unit_test(punched_pages_read_zero),
 		cmocka_unit_test(a_file_range_is_bound_once),
+		cmocka_unit_test(a_punch_begins_only_where_it_is_bound),
 		cmocka_unit_test(a_released_file_serves_no_more),
 		cmocka_unit_test(a_second_file_carries_on),
 		cmocka_unit_test(attributes_are_what_was_set_last),
