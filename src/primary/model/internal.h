@@ -134,7 +134,7 @@ struct page *model_page_alloc(struct model *m, struct model_file *f, u64 index);
 struct page *model_huge_alloc(struct model *m, u64 index);
 void model_page_get(struct page *p);
 void model_page_put(struct model *m, struct page *p);
-/* A frame goes to another process, for good, if it is free. */
+/* A frame goes to another process, if it is free. */
 void model_page_to_stranger(struct model *m, struct page *p);
 /* Clear the PTE of hva; the reference it held is the caller's now. NULL: there was none. */
 struct page *model_pte_clear(struct model *m, hva_t hva);

@@ -33,6 +33,7 @@ void model_destroy(struct model *m)
 	m->hold = NULL;
 	model_munmap(m, MODEL_VA, MODEL_VA_PAGES);
 	model_munmap(m, MODEL_HUGE_VA, MODEL_HUGE_VAS * LEVEL_PAGES(LEVEL_2M));
+	model_strangers_exit(m);
 	for (u32 i = 0; i < MODEL_STORES; i++)
 		SCHED_CHECK(!m->store[i].used, "a store is never destroyed");
 	for (u32 i = 0; i < m->nfiles; i++)
@@ -40,11 +41,6 @@ void model_destroy(struct model *m)
 	for (u32 i = 0; i < ARRAY_SIZE(m->page); i++) {
 		const struct page *p = &m->page[i];
 
-		if (p->stranger) {
-			SCHED_CHECK(*page_word(m, p) == STRANGERS_WORD,
-				    "page %u of another process was written", i);
-			continue;
-		}
 		SCHED_CHECK(!p->counted || !p->refs, "page %u ends with %u references", i, p->refs);
 		SCHED_CHECK(!p->pins, "page %u ends pinned", i);
 	}
@@ -136,6 +132,20 @@ void model_page_to_stranger(struct model *m, struct page *p)
 		return;
 	*p = (struct page){.refs = 1, .counted = true, .stranger = true, .index = ~0ULL};
 	fill(m, p, STRANGERS_WORD);
+}
+
+void model_strangers_exit(struct model *m)
+{
+	for (u32 i = 0; i < ARRAY_SIZE(m->page); i++) {
+		struct page *p = &m->page[i];
+
+		if (!p->stranger)
+			continue;
+		SCHED_CHECK(*page_word(m, p) == STRANGERS_WORD,
+			    "page %u of another process was written", i);
+		p->stranger = false;
+		model_page_put(m, p);
+	}
 }
 
 /* -- faults */

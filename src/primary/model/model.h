@@ -114,6 +114,8 @@ void model_store_check_access(struct model *m, const void *host, struct model_st
 /* Memory failure: every fault of the page is -EHWPOISON until it is punched. */
 void model_store_poison(struct model_store *s, u64 index);
 bool model_store_poisoned(struct model_store *s, u64 index);
+/* Other processes that got punched pages end: what they left there must be what they had. */
+void model_strangers_exit(struct model *m);
 /* The word of a page as nobody's mapping shows it; 0 when there is none. */
 u64 model_store_word(struct model_store *s, u64 index);
 
