@@ -418,6 +418,36 @@ static void locked_memory_is_punched(void **state)
 	teardown(&f);
 }
 
+/* Kilobytes of shared memory that this process has in its page tables. */
+static u64 resident(void)
+{
+	u64 size, all, shared;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	assert_non_null(f);
+	assert_int_equal(fscanf(f, "%lu %lu %lu", &size, &all, &shared), 3);
+	fclose(f);
+	return shared * 4;
+}
+
+static void locking_all_memory_fills_no_store(void **state)
+{
+	struct fx f;
+	u64 before;
+
+	hvm_init(&f.vm);
+	if (mlockall(MCL_FUTURE)) {
+		hvm_fini(&f.vm);
+		skip();
+	}
+	before = resident();
+	assert_int_equal(gmem_create(f.vm.mmu, 128 * MB, 0, &f.file), 0);
+	munlockall();
+	assert_true(resident() - before < 16 * 1024);
+	gmem_release(f.file);
+	hvm_fini(&f.vm);
+}
+
 static struct primary_store_ops spied_store;
 static struct primary_ops spied;
 static u64 poisoned; /* a page of the store */
@@ -558,6 +588,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_mappable_file_serves_shared_faults),
 		cmocka_unit_test(allocation_and_punching_check_their_range),
 		cmocka_unit_test(locked_memory_is_punched),
+		cmocka_unit_test(locking_all_memory_fills_no_store),
 		cmocka_unit_test(a_poisoned_page_is_ehwpoison),
 		cmocka_unit_test(teardown_tells_an_early_end_from_a_lost_one),
 		cmocka_unit_test(vms_come_and_go_during_punches),

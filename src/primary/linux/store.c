@@ -50,8 +50,14 @@ static int map(int fd, u64 len, u8 **host)
 
 	if (!to)
 		return -ENOMEM;
-	if (syscall(SYS_mmap, to, len, PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd, 0L) == -1) {
+	/*
+	 * A VMM that locks all its memory to come has the kernel fill every mapping at once, but for
+	 * those that allow no access. The guest's pages are to come one by one.
+	 */
+	if (syscall(SYS_mmap, to, len, PROT_NONE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd,
+		    0L) == -1 ||
+	    syscall(SYS_munlock, to, len) < 0 ||
+	    syscall(SYS_mprotect, to, len, PROT_READ | PROT_WRITE) < 0) {
 		int err = -errno;
 
 		places_give_hole(to, to + len);
