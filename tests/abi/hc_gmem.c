@@ -395,6 +395,9 @@ static void in_child(int vm, int fd)
 	line_fd(gmem_create(vm, 0x1000, 0), "gmem child: create");
 	show_stat(fd, "in a child");
 	line(write(fd, "x", 1), "gmem child: write");
+	line(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, PAGE), "gmem child: allocate");
+	line(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE),
+	     "gmem child: punch");
 	line(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0,
 	     "gmem child: mmap");
 	close(fd);
