@@ -35,6 +35,7 @@ enum sync_defect {
 	DEFECT_SLOTS_WAIT,	     /* a memslot update waits for invalidations to end */
 	DEFECT_LOG_OF_OLD_SLOT,	     /* a write is logged in the memslot that was found before it */
 	DEFECT_ANSWER_TO_ANOTHER,    /* a flush takes the answer to another request for its own */
+	DEFECT_RING_SHOWN_FIRST,     /* a dirty ring's entry can be collected before it is counted */
 	NR_DEFECTS,
 };
 

@@ -476,6 +476,8 @@ const struct scenario memory_scenarios[] = {
 	 check_log_huge, {DEFECT_SLOT_NOT_RECHECKED, DEFECT_NO_FLUSH}},
 	{"log-start", "a vCPU writes while its dirty log is switched on", setup_log_start,
 	 check_log_start, {DEFECT_LOG_OF_OLD_SLOT}},
+	{"ring", "a vCPU writes while its dirty ring is collected", setup_ring, check_ring,
+	 {DEFECT_RING_SHOWN_FIRST, DEFECT_NO_FLUSH}},
 	{"requests", "a vCPU answers for code while it is asked for a flush", setup_requests,
 	 check_nothing, {DEFECT_ANSWER_TO_ANOTHER, DEFECT_NO_FLUSH}},
 	{NULL},

@@ -30,5 +30,7 @@ void setup_log_huge(void);
 void check_log_huge(void);
 void check_log_start(void);
 void setup_requests(void);
+void setup_ring(void);
+void check_ring(void);
 
 #endif

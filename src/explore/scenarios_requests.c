@@ -2,8 +2,10 @@
 /* Scenarios about what a vCPU is asked for while it is asked for something else. */
 #include "explore/scenario.h"
 
+#include <stdlib.h>
 #include "explore/scenarios.h"
 #include "explore/world.h"
+#include "sync/atomic.h"
 
 static struct mmu_vcpu *const v0 = &world.vcpu[0];
 
@@ -128,4 +130,64 @@ void setup_requests(void)
 	world_create(1, 1, -1);
 	sched_spawn("vcpu", read_until_gone, NULL);
 	sched_spawn("munmap", unmap, NULL);
+}
+
+/* ------------------------------------------------------------------ a dirty ring */
+
+#define RING_ENTRIES 128
+
+static struct mmu_dirty_gfn ring[RING_ENTRIES];
+static u32 collected;	/* entries */
+static u64 final_word;	/* the guest wrote last */
+static u64 copied;	/* the host read after the last reset that followed an entry */
+
+/* The page is there by a read, so that the first write lists it without a fault and its lock. */
+static void write_listed(void *arg)
+{
+	u64 value;
+
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(guest_read(v0, 0, &value) == 0, "a read fails");
+	for (u64 i = 1; i <= 3; i++) {
+		SCHED_CHECK(guest_write(v0, 0, i) == 0, "a write fails");
+		final_word = i;
+	}
+	mmu_vcpu_leave(v0);
+}
+
+static void collect_and_reset(void *arg)
+{
+	u32 before = collected, n;
+
+	while (sync_load_acquire(&ring[collected].flags) == MMU_DIRTY_GFN_DIRTY) {
+		sync_store_release(&ring[collected].flags, MMU_DIRTY_GFN_RESET);
+		collected++;
+	}
+	SCHED_CHECK(!mmu_ring_reset(world.mmu, &n), "the ring cannot be reset");
+	SCHED_CHECK(n == collected - before, "%u entries were collected, %u taken out",
+		    collected - before, n);
+	if (n)
+		model_read(world.model, WORLD_HVA, &copied);
+}
+
+void setup_ring(void)
+{
+	memset(ring, 0, sizeof(ring));
+	collected = 0;
+	final_word = copied = 0;
+	world_create(1, 1, -1);
+	model_write(world.model, WORLD_HVA, 0); /* so that the page can be written */
+	if (mmu_ring_enable(world.mmu, RING_ENTRIES))
+		abort();
+	mmu_ring_attach(v0, ring);
+	world_set_slot(1, MMU_SLOT_LOG_DIRTY);
+	sched_spawn("vcpu", write_listed, NULL);
+	sched_spawn("collect", collect_and_reset, NULL);
+}
+
+void check_ring(void)
+{
+	collect_and_reset(NULL);
+	SCHED_CHECK(copied == final_word, "the last reset shows %llu, the guest wrote %llu",
+		    (unsigned long long)copied, (unsigned long long)final_word);
 }

@@ -58,8 +58,12 @@ void ring_add(struct mmu_vcpu *v, u32 slot, u64 offset)
 	assert(ring_used(r) <= r->mask);
 	sync_store(&e->slot, slot);
 	sync_store(&e->offset, offset);
+	/* Counted before it shows: who marks it as collected must find it taken by the next reset. */
+	if (!sync_defect(RING_SHOWN_FIRST))
+		sync_store(&r->added, r->added + 1);
 	sync_store_release(&e->flags, MMU_DIRTY_GFN_DIRTY);
-	sync_store(&r->added, r->added + 1);
+	if (sync_defect(RING_SHOWN_FIRST))
+		sync_store(&r->added, r->added + 1);
 }
 
 /*
