@@ -397,5 +397,6 @@ void cpu_run(struct cpu *c)
 	while (run_pass(c))
 		;
 	mmu_vcpu_leave(&c->mmu);
+	native_leave(c);
 	c->unwind = NULL;
 }

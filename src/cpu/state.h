@@ -302,6 +302,7 @@ struct cpu {
 	u64 k[8];
 	u32 mxcsr;
 	u32 host_mxcsr; /* of the thread in cpu_run(); native_enter() took it down */
+	u32 live_mxcsr; /* what the thread's register holds in cpu_run() */
 	u16 host_fcw;
 	u8 fx[512] __attribute__((aligned(64)));
 

@@ -15,9 +15,15 @@
 
 /* Once per process. 0 or -errno (a system that refuses executable memfds). */
 int native_init(void);
-/* At the start of cpu_run(): take down the thread's own MXCSR and x87 control word, which every
- * stub that changes them puts back. Reading them around each would cost more than the stub. */
+/*
+ * At the start and the end of cpu_run(). The first takes down the thread's own MXCSR and x87 control
+ * word; reading them around each stub would cost more than the stub. The control word is put back
+ * by every stub that changes it. MXCSR is the guest's from its first use to the end of cpu_run(),
+ * since loading another value waits for all that is under way: no code in between may compute with
+ * floating point. (A signal handler starts with the initial value.)
+ */
 void native_enter(struct cpu *c);
+void native_leave(struct cpu *c);
 /* The decode function behind every CLASS_NATIVE line. */
 bool native_decode(struct decoder *d, struct op *op);
 

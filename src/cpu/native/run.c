@@ -12,6 +12,13 @@ void native_enter(struct cpu *c)
 {
 	asm volatile("stmxcsr %0" : "=m"(c->host_mxcsr));
 	asm volatile("fnstcw %0" : "=m"(c->host_fcw));
+	c->live_mxcsr = c->host_mxcsr;
+}
+
+void native_leave(struct cpu *c)
+{
+	if (c->live_mxcsr != c->host_mxcsr)
+		asm volatile("ldmxcsr %0" : : "m"(c->host_mxcsr));
 }
 
 void native_died(struct cpu *c, const struct op *o, u64 la, bool write)

@@ -81,10 +81,11 @@ static inline u64 native_call_fp(struct cpu *c, native_stub_fn *f, void *mem)
 {
 	u64 died;
 
-	asm volatile("ldmxcsr %0" : : "m"(c->mxcsr));
+	if (unlikely(c->mxcsr != c->live_mxcsr))
+		asm volatile("ldmxcsr %0" : : "m"(c->mxcsr));
 	died = f(c, mem);
 	asm volatile("stmxcsr %0" : "=m"(c->mxcsr));
-	asm volatile("ldmxcsr %0" : : "m"(c->host_mxcsr));
+	c->live_mxcsr = c->mxcsr;
 	return died;
 }
 

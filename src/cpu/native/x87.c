@@ -57,7 +57,7 @@ static void run_stub(struct cpu *c, const struct op *o, void *p, u64 la, bool me
 	u64 died;
 
 	/* FXRSTOR loads MXCSR too: with what it is already. */
-	memcpy(c->fx + FX_MXCSR, &c->host_mxcsr, 4);
+	memcpy(c->fx + FX_MXCSR, &c->live_mxcsr, 4);
 	died = native_stub(o->imm)(c, p);
 	asm volatile("fninit");
 	if (unlikely(c->host_fcw != FCW_INIT))

@@ -97,10 +97,14 @@ bool fake_decode(struct cpu *c, struct decoder *d, struct op *op, ZydisMachineMo
 enum fake_end fake_execute(struct cpu *c, struct op *op, u64 rip)
 {
 	const struct op *next;
-	int r = setjmp(end);
+	int r;
 
-	if (r)
+	native_enter(c);
+	r = setjmp(end);
+	if (r) {
+		native_leave(c);
 		return (enum fake_end)r;
+	}
 	block.b.rip = rip;
 	block.b.key = c->key;
 	block.b.nops = 1;
@@ -110,6 +114,7 @@ enum fake_end fake_execute(struct cpu *c, struct op *op, u64 rip)
 	next = block.op[0].fn(c, &block.op[0]);
 	if (next && next != &block.op[1])
 		abort();
+	native_leave(c);
 	return FAKE_DONE;
 }
 
