@@ -36,35 +36,17 @@
 			set_r##bits(c, o->r0, v);                                                  \
 		OP_NEXT(c, o);                                                                     \
 	}                                                                                          \
-	static HANDLER(name##_rm##bits)                                                            \
-	{                                                                                          \
-		u##bits b = ld##bits(c, op_ea(c, o, bits / 8, false));                             \
-		u##bits v = name##bits(R##bits(c, o->r0), b, &c->af);                              \
-		if (wr)                                                                            \
-			set_r##bits(c, o->r0, v);                                                  \
-		OP_NEXT(c, o);                                                                     \
-	}
+	LOAD_HANDLER(name##_rm##bits, bits,                                                        \
+		     u##bits v = name##bits(R##bits(c, o->r0), in, &c->af);                        \
+		     if (wr) set_r##bits(c, o->r0, v))
 
 /* Destination memory, written. */
 #define TO_MEM(name, form, operand, bits)                                                          \
-	static HANDLER(name##_##form##bits)                                                        \
-	{                                                                                          \
-		struct rmw w = rmw_at(c, op_ea(c, o, bits / 8, true), bits / 8);                   \
-		u16 af = c->af;                                                                    \
-		u##bits v = name##bits(rmw_load##bits(c, &w), operand, &af);                       \
-		rmw_store##bits(c, &w, v);                                                         \
-		c->af = af;                                                                        \
-		OP_NEXT_STORED(c, o, !w.slow);                                                     \
-	}
+	RMW_HANDLER(name##_##form##bits, bits, name##bits(in, operand, &af))
 
 /* Memory compared only. */
 #define CMP_MEM(name, form, operand, bits)                                                         \
-	static HANDLER(name##_##form##bits)                                                        \
-	{                                                                                          \
-		u##bits a = ld##bits(c, op_ea(c, o, bits / 8, false));                             \
-		name##bits(a, operand, &c->af);                                                    \
-		OP_NEXT(c, o);                                                                     \
-	}
+	LOAD_HANDLER(name##_##form##bits, bits, name##bits(in, operand, &c->af))
 
 #define LOCKED(name, form, operand, insn, carry, fc, bits, s, m)                                   \
 	static HANDLER(name##_lock_##form##bits)                                                   \

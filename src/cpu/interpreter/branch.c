@@ -138,7 +138,7 @@ static inline void push_return(struct cpu *c, const struct op *o, u64 target)
 	stack_set(c, sp);
 }
 
-static HANDLER(call64)
+static COLD HANDLER(call64_slow)
 {
 	u64 sp = c->reg[RSP] - 8;
 
@@ -151,6 +151,20 @@ static HANDLER(call64)
 static HANDLER(call_checked)
 {
 	push_return(c, o, (u64)o->disp);
+	return flow_link(c, 1, (u64)o->disp);
+}
+
+static HANDLER(call64)
+{
+	u64 sp = c->reg[RSP] - 8;
+	void *p = tlb_write(c->tlb, sp, 8);
+
+	if (unlikely(!p))
+		return call64_slow(c, o);
+	c->op = o;
+	if (unlikely(!guard_store64(p, op_next_rip(c, o))))
+		access_died(c, sp, true);
+	c->reg[RSP] = sp;
 	return flow_link(c, 1, (u64)o->disp);
 }
 
@@ -231,7 +245,7 @@ bool decode_call(struct decoder *d, struct op *op)
 	return true;
 }
 
-static HANDLER(ret64)
+static COLD HANDLER(ret64_slow)
 {
 	u64 sp = c->reg[RSP], t;
 
@@ -240,6 +254,24 @@ static HANDLER(ret64)
 	ea_check_target(c, o, t);
 	c->reg[RSP] = sp + 8 + (u32)o->imm;
 	return flow_jump(c, t);
+}
+
+static HANDLER(ret64)
+{
+	u64 sp = c->reg[RSP], t;
+	const void *p = tlb_read(c->tlb, sp, 8);
+	struct block *b;
+
+	if (unlikely(!p))
+		return ret64_slow(c, o);
+	c->op = o;
+	if (unlikely(!guard_load64(p, &t)))
+		access_died(c, sp, false);
+	b = flow_cached(c, t); /* which has no block that is not canonical */
+	if (unlikely(!b) || unlikely(c->block->key != c->key) || unlikely(flow_pending(c)))
+		return ret64_slow(c, o);
+	c->reg[RSP] = sp + 8 + (u32)o->imm;
+	return flow_enter(c, b);
 }
 
 static HANDLER(ret_legacy)

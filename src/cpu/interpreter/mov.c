@@ -21,21 +21,9 @@
 		set_r##bits(c, o->r0, (u##bits)o->disp);                                           \
 		OP_NEXT(c, o);                                                                     \
 	}                                                                                          \
-	static HANDLER(mov_rm##bits)                                                               \
-	{                                                                                          \
-		set_r##bits(c, o->r0, ld##bits(c, op_ea(c, o, bits / 8, false)));                  \
-		OP_NEXT(c, o);                                                                     \
-	}                                                                                          \
-	static HANDLER(mov_mr##bits)                                                               \
-	{                                                                                          \
-		u64 la = op_ea(c, o, bits / 8, true);                                              \
-		OP_NEXT_STORED(c, o, store##bits(c, la, R##bits(c, o->r1)));                       \
-	}                                                                                          \
-	static HANDLER(mov_mi##bits)                                                               \
-	{                                                                                          \
-		u64 la = op_ea(c, o, bits / 8, true);                                              \
-		OP_NEXT_STORED(c, o, store##bits(c, la, (u##bits)o->imm));                         \
-	}
+	LOAD_HANDLER(mov_rm##bits, bits, set_r##bits(c, o->r0, in))                                \
+	STORE_HANDLER(mov_mr##bits, bits, R##bits(c, o->r1))                                       \
+	STORE_HANDLER(mov_mi##bits, bits, (u##bits)o->imm)
 EACH_SIZE(MOV)
 
 static bool is_gpr(const ZydisDecodedOperand *o)
@@ -73,11 +61,7 @@ bool decode_mov(struct decoder *d, struct op *op)
 		set_r##dst(c, o->r0, (u##dst)(type)R##src(c, o->r1));                              \
 		OP_NEXT(c, o);                                                                     \
 	}                                                                                          \
-	static HANDLER(name##_rm##dst##_##src)                                                     \
-	{                                                                                          \
-		set_r##dst(c, o->r0, (u##dst)(type)ld##src(c, op_ea(c, o, src / 8, false)));       \
-		OP_NEXT(c, o);                                                                     \
-	}
+	LOAD_HANDLER(name##_rm##dst##_##src, src, set_r##dst(c, o->r0, (u##dst)(type)in))
 #define WIDEN_ALL(name, t8, t16, t32)                                                              \
 	WIDEN(name, 16, 8, t8)                                                                     \
 	WIDEN(name, 32, 8, t8)                                                                     \

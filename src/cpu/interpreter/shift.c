@@ -30,15 +30,7 @@
 		OP_NEXT(c, o);                                                                     \
 	}
 #define FORM_MEM(name, value, form, count, bits)                                                   \
-	static HANDLER(name##_m##form##bits)                                                       \
-	{                                                                                          \
-		struct rmw w = rmw_at(c, op_ea(c, o, bits / 8, true), bits / 8);                   \
-		u16 af = c->af;                                                                    \
-		u##bits v = value##bits(rmw_load##bits(c, &w), count, &af);                        \
-		rmw_store##bits(c, &w, v);                                                         \
-		c->af = af;                                                                        \
-		OP_NEXT_STORED(c, o, !w.slow);                                                     \
-	}
+	RMW_HANDLER(name##_m##form##bits, bits, value##bits(in, count, &af))
 #define CL R8(c, REG_OFF(RCX))
 #define IMM ((u8)o->imm)
 

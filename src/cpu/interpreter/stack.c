@@ -7,7 +7,7 @@
 #include "cpu/interpreter/families.h"
 #include "cpu/system/decode.h"
 
-static HANDLER(push_r64)
+static COLD HANDLER(push_r64_slow)
 {
 	u64 sp = c->reg[RSP] - 8;
 	bool fast;
@@ -18,7 +18,22 @@ static HANDLER(push_r64)
 	OP_NEXT_STORED(c, o, fast);
 }
 
-static HANDLER(pop_r64)
+/* The two most frequent, in two as LOAD_HANDLER() is. */
+static HANDLER(push_r64)
+{
+	u64 sp = c->reg[RSP] - 8;
+	void *p = tlb_write(c->tlb, sp, 8);
+
+	if (unlikely(!p))
+		return push_r64_slow(c, o);
+	c->op = o;
+	if (unlikely(!guard_store64(p, R64(c, o->r0))))
+		access_died(c, sp, true);
+	c->reg[RSP] = sp;
+	OP_NEXT(c, o);
+}
+
+static COLD HANDLER(pop_r64_slow)
 {
 	u64 sp = c->reg[RSP], v;
 
@@ -26,6 +41,21 @@ static HANDLER(pop_r64)
 	v = ld64(c, sp);
 	c->reg[RSP] = sp + 8;
 	R64(c, o->r0) = v; /* last: POP RSP gets what was popped */
+	OP_NEXT(c, o);
+}
+
+static HANDLER(pop_r64)
+{
+	u64 sp = c->reg[RSP], v;
+	const void *p = tlb_read(c->tlb, sp, 8);
+
+	if (unlikely(!p))
+		return pop_r64_slow(c, o);
+	c->op = o;
+	if (unlikely(!guard_load64(p, &v)))
+		access_died(c, sp, false);
+	c->reg[RSP] = sp + 8;
+	R64(c, o->r0) = v;
 	OP_NEXT(c, o);
 }
 

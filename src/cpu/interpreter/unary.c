@@ -20,15 +20,7 @@
 		set_r##bits(c, o->r0, name##bits(R##bits(c, o->r0), &c->af));                      \
 		OP_NEXT(c, o);                                                                     \
 	}                                                                                          \
-	static HANDLER(name##_m##bits)                                                             \
-	{                                                                                          \
-		struct rmw w = rmw_at(c, op_ea(c, o, bits / 8, true), bits / 8);                   \
-		u16 af = c->af;                                                                    \
-		u##bits v = name##bits(rmw_load##bits(c, &w), &af);                                \
-		rmw_store##bits(c, &w, v);                                                         \
-		c->af = af;                                                                        \
-		OP_NEXT_STORED(c, o, !w.slow);                                                     \
-	}                                                                                          \
+	RMW_HANDLER(name##_m##bits, bits, name##bits(in, &af))                                     \
 	static HANDLER(name##_lock_m##bits)                                                        \
 	{                                                                                          \
 		u64 la = op_ea(c, o, bits / 8, true);                                              \

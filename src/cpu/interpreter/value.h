@@ -96,6 +96,74 @@ RMW_ACCESS(64)
 
 #define HANDLER(name) const struct op *name(struct cpu *c, const struct op *o)
 
+/*
+ * A handler of one access in two: the first does what needs no more than a TLB entry, and has no
+ * stack frame for want of calls; whatever else there is, the second does from the start. `in` is
+ * the operand's value, `out` what is stored; the statements in ... use and change state.
+ */
+#define FAST_ADDRESS(c, o, bits, find, slow)                                                       \
+	u64 la = op_offset(c, o) & (c)->ea_mask;                                                   \
+	void *p;                                                                                   \
+	if (unlikely((o)->flags & OP_EA_SLOW))                                                     \
+		return slow(c, o);                                                                 \
+	p = (void *)find((c)->tlb, la, (bits) / 8);                                                     \
+	if (unlikely(!p))                                                                          \
+		return slow(c, o);                                                                 \
+	(c)->op = (o)
+#define LOAD_HANDLER(name, bits, ...)                                                              \
+	static COLD HANDLER(name##_slow)                                                           \
+	{                                                                                          \
+		u##bits in = ld##bits(c, op_ea(c, o, bits / 8, false));                            \
+		__VA_ARGS__;                                                                       \
+		OP_NEXT(c, o);                                                                     \
+	}                                                                                          \
+	static HANDLER(name)                                                                       \
+	{                                                                                          \
+		u##bits in;                                                                        \
+		FAST_ADDRESS(c, o, bits, tlb_read, name##_slow);                                   \
+		if (unlikely(!guard_load##bits(p, &in)))                                           \
+			access_died(c, la, false);                                                 \
+		__VA_ARGS__;                                                                       \
+		OP_NEXT(c, o);                                                                     \
+	}
+#define STORE_HANDLER(name, bits, out)                                                             \
+	static COLD HANDLER(name##_slow)                                                           \
+	{                                                                                          \
+		u64 la = op_ea(c, o, bits / 8, true);                                              \
+		OP_NEXT_STORED(c, o, store##bits(c, la, out));                                     \
+	}                                                                                          \
+	static HANDLER(name)                                                                       \
+	{                                                                                          \
+		FAST_ADDRESS(c, o, bits, tlb_write, name##_slow);                                  \
+		if (unlikely(!guard_store##bits(p, out)))                                          \
+			access_died(c, la, true);                                                  \
+		OP_NEXT(c, o);                                                                     \
+	}
+/* `out` is computed from `in` and the flags `af`, which it may change. */
+#define RMW_HANDLER(name, bits, out)                                                               \
+	static COLD HANDLER(name##_slow)                                                           \
+	{                                                                                          \
+		struct rmw w = rmw_at(c, op_ea(c, o, bits / 8, true), bits / 8);                   \
+		u16 af = c->af;                                                                    \
+		u##bits in = rmw_load##bits(c, &w), v = out;                                       \
+		rmw_store##bits(c, &w, v);                                                         \
+		c->af = af;                                                                        \
+		OP_NEXT_STORED(c, o, !w.slow);                                                     \
+	}                                                                                          \
+	static HANDLER(name)                                                                       \
+	{                                                                                          \
+		u16 af = c->af;                                                                    \
+		u##bits in, v;                                                                     \
+		FAST_ADDRESS(c, o, bits, tlb_write, name##_slow);                                  \
+		if (unlikely(!guard_load##bits(p, &in)))                                           \
+			access_died(c, la, true);                                                  \
+		v = out;                                                                           \
+		if (unlikely(!guard_store##bits(p, v)))                                            \
+			access_died(c, la, true);                                                  \
+		c->af = af;                                                                        \
+		OP_NEXT(c, o);                                                                     \
+	}
+
 /* Operand forms. */
 enum form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, NR_FORMS, FORM_NONE = NR_FORMS };
 
