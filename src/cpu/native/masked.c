@@ -69,7 +69,7 @@ static u64 element_la(struct cpu *c, const struct op *o, u32 i, u32 size, bool w
 	off = ea_cut(o, off) + i * size;
 	if (c->mode == MODE_LONG)
 		return o->seg >= SEG_FS ? off + c->seg[o->seg].base : off;
-	return ea_linear(c, o->seg, off, size, write);
+	return ea_linear(c, o->seg, (u32)off, size, write); /* past 64 KiB, not past 4 GiB */
 }
 
 static void read_elements(struct cpu *c, const struct op *o, u64 active, u8 *buf)

@@ -6,18 +6,17 @@
  * the processor (SDM vol. 2, MASKMOVDQU), and this is what processors do.
  */
 #include "cpu/access.h"
+#include "cpu/interpreter/ea.h"
 #include "cpu/native/forms.h"
 
 /* r0: source, r1: mask, as register numbers; aux: bytes. */
 static void store_bytes(struct cpu *c, const struct op *o, const u8 *src, const u8 *mask)
 {
-	u64 la = op_ea(c, o, o->aux, true);
-
 	for (u32 at = o->aux; at; at -= 8)
-		access_probe(c, (la + at - 8) & c->ea_mask, 8, true);
+		access_probe(c, op_ea_at(c, o, at - 8, 8, true), 8, true);
 	for (u32 i = 0; i < o->aux; i++) {
 		if (mask[i] & 0x80)
-			st8(c, (la + i) & c->ea_mask, src[i]);
+			st8(c, op_ea_at(c, o, i, 1, true), src[i]);
 	}
 }
 
