@@ -69,6 +69,7 @@ const char *explore_defect_name(unsigned defect)
 		[DEFECT_LOG_OF_OLD_SLOT] = "log-of-old-slot",
 		[DEFECT_RING_SHOWN_FIRST] = "ring-shown-first",
 		[DEFECT_ANSWER_TO_ANOTHER] = "answer-to-another",
+		[DEFECT_NO_GATE] = "no-gate",
 	};
 
 	return defect < ARRAY_SIZE(names) ? names[defect] : NULL;

@@ -480,5 +480,7 @@ const struct scenario memory_scenarios[] = {
 	 {DEFECT_RING_SHOWN_FIRST, DEFECT_NO_FLUSH}},
 	{"requests", "a vCPU answers for code while it is asked for a flush", setup_requests,
 	 check_nothing, {DEFECT_ANSWER_TO_ANOTHER, DEFECT_NO_FLUSH}},
+	{"stop", "a vCPU faults, leaves and enters while another has stopped it", setup_stop,
+	 check_nothing, {DEFECT_NO_GATE}},
 	{NULL},
 };

@@ -32,5 +32,6 @@ void check_log_start(void);
 void setup_requests(void);
 void setup_ring(void);
 void check_ring(void);
+void setup_stop(void);
 
 #endif

@@ -191,3 +191,44 @@ void check_ring(void)
 	SCHED_CHECK(copied == final_word, "the last reset shows %llu, the guest wrote %llu",
 		    (unsigned long long)copied, (unsigned long long)final_word);
 }
+
+/* ------------------------------------------------------------------ the world stops */
+
+static struct mmu_vcpu *const v1 = &world.vcpu[1];
+
+/* An access that the host cannot make in one piece: nobody's store is seen between its halves. */
+static void read_in_halves(void *arg)
+{
+	u64 first, second;
+
+	mmu_vcpu_enter(v0);
+	for (int i = 0; i < 2; i++) {
+		while (!mmu_stop_others(v0))
+			mmu_vcpu_safe_point(v0);
+		SCHED_CHECK(!guest_read(v0, 0, &first) && !guest_read(v0, 0, &second),
+			    "a read fails");
+		SCHED_CHECK(first == second, "%llu, then %llu, while the world was stopped",
+			    (unsigned long long)first, (unsigned long long)second);
+		mmu_start_others(v0);
+	}
+	mmu_vcpu_leave(v0);
+}
+
+/* Its stores fault on the way, and it leaves and enters guest mode between them. */
+static void store_meanwhile(void *arg)
+{
+	mmu_vcpu_enter(v1);
+	for (u64 i = 1; i <= 2; i++)
+		SCHED_CHECK(!guest_write(v1, 0, i), "a write fails");
+	mmu_vcpu_leave(v1);
+	mmu_vcpu_enter(v1);
+	SCHED_CHECK(!guest_write(v1, 0, 3), "a write fails");
+	mmu_vcpu_leave(v1);
+}
+
+void setup_stop(void)
+{
+	world_create(2, 1, -1);
+	sched_spawn("stopper", read_in_halves, NULL);
+	sched_spawn("vcpu", store_meanwhile, NULL);
+}

@@ -5,7 +5,8 @@
  * Lock order (outer first): slots_lock, a store's lock, code_lock, mmu_lock; and beside mmu_lock
  * flush_lock, vcpus_lock, caches_lock, wait_lock. Nobody waits for a vCPU under mmu_lock; whoever
  * waits under slots_lock, a store's lock or code_lock is outside guest mode, and so is every vCPU
- * thread that wants one of them.
+ * thread that wants one of them. stop_lock is outside them all: its owner does what a vCPU does in
+ * guest mode, and who waits for it holds nothing.
  */
 #ifndef MMU_INTERNAL_H
 #define MMU_INTERNAL_H
@@ -310,6 +311,8 @@ struct mmu {
 	u64 flushed_seq;	    /* atomic: the last of them known flushed */
 
 	struct mutex flush_lock;    /* one flush at a time; outside vcpus_lock */
+	struct mutex stop_lock;	    /* held by the vCPU that has stopped the others; see vcpu.c */
+	struct mmu_vcpu *stopper;   /* which one that is; written under stop_lock, read atomically */
 	struct rwlock vcpus_lock;
 	struct mmu_vcpu *vcpus;
 	struct mutex wait_lock;

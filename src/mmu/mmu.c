@@ -51,6 +51,7 @@ static void locks_init(struct mmu *mmu)
 	mutex_init(&mmu->slots_lock);
 	mutex_init(&mmu->code_lock);
 	mutex_init(&mmu->flush_lock);
+	mutex_init(&mmu->stop_lock);
 	mutex_init(&mmu->wait_lock);
 	rwlock_init(&mmu->lock);
 	rwlock_init(&mmu->vcpus_lock);
@@ -65,6 +66,7 @@ static void locks_fini(struct mmu *mmu)
 	rwlock_destroy(&mmu->vcpus_lock);
 	rwlock_destroy(&mmu->lock);
 	mutex_destroy(&mmu->wait_lock);
+	mutex_destroy(&mmu->stop_lock);
 	mutex_destroy(&mmu->flush_lock);
 	mutex_destroy(&mmu->code_lock);
 	mutex_destroy(&mmu->slots_lock);

@@ -44,6 +44,7 @@ enum mmu_request {
 	MMU_REQ_FLUSH = 1 << 0, /* drop every TLB entry */
 	MMU_REQ_CODE = 1 << 1,	/* bytes of code changed: track and compare before use */
 	MMU_REQ_WRITES = 1 << 2, /* drop every write entry of the TLB */
+	MMU_REQ_STOP = 1 << 3,	/* be outside guest mode until mmu_start_others(); no flush */
 	MMU_REQ_MASK = 0xff,
 	MMU_REQ_OWNER_SHIFT = 8, /* first bit of the owner's requests */
 };
@@ -110,12 +111,24 @@ void mmu_vcpu_fini(struct mmu_vcpu *v);
 
 /*
  * Enter and leave guest mode. Enter: store "in guest", full fence, look at requests; returns with
- * MMU requests answered. All three are for the vCPU's thread, with no lock held.
+ * MMU requests answered, and not while another vCPU has stopped this one. All three are for the
+ * vCPU's thread, with no lock held.
  */
 void mmu_vcpu_enter(struct mmu_vcpu *v);
 void mmu_vcpu_leave(struct mmu_vcpu *v);
 /* Answer MMU requests now. The caller uses no translation it got before. */
 void mmu_vcpu_safe_point(struct mmu_vcpu *v);
+
+/*
+ * Stop the world: until mmu_start_others() every other vCPU of the VM is outside guest mode, and one
+ * that enters waits in mmu_vcpu_enter(), wherever that is called from. So an access that the host
+ * cannot make in one piece is seen in one piece. In guest mode with no lock held; what was translated
+ * before is stale when it returns. False: another vCPU is about to stop this one, which is to go to
+ * its safe point first. The stopper may fault, flush and wait as ever; it ends the stop by itself,
+ * in guest mode.
+ */
+bool mmu_stop_others(struct mmu_vcpu *v);
+void mmu_start_others(struct mmu_vcpu *v);
 /* Post owner requests (bits from MMU_REQ_OWNER_SHIFT up), without a kick. Any thread. */
 static inline void mmu_vcpu_request(struct mmu_vcpu *v, u32 bits)
 {

@@ -27,8 +27,9 @@ void mmu_wake_waiters(struct mmu *mmu)
 /* Drop what the requests ask for. The vCPU's thread, holding no translation. */
 static void answer(struct mmu_vcpu *v)
 {
-	u32 req = sync_and(&v->requests, ~(u32)MMU_REQ_MASK) & MMU_REQ_MASK;
+	u32 req = sync_and(&v->requests, ~(u32)MMU_REQ_MASK) & MMU_REQ_MASK & ~(u32)MMU_REQ_STOP;
 
+	/* Having left guest mode is the answer to MMU_REQ_STOP. */
 	if (!req)
 		return;
 	if (req & MMU_REQ_FLUSH)
@@ -43,11 +44,27 @@ static void answer(struct mmu_vcpu *v)
 	mmu_wake_waiters(v->mmu);
 }
 
+/* Has another vCPU stopped this one? */
+static bool stopped(const struct mmu_vcpu *v)
+{
+	struct mmu_vcpu *stopper = sync_load_acquire(&v->mmu->stopper);
+
+	return stopper && stopper != v && !sync_defect(NO_GATE);
+}
+
 void mmu_vcpu_enter(struct mmu_vcpu *v)
 {
 	assert(v->mode == MMU_OUTSIDE);
 	sync_store(&v->mode, MMU_IN_GUEST);
 	sync_mb();
+	/* As with the requests: a stopper sees the mode, or is seen here. */
+	while (stopped(v)) {
+		mmu_vcpu_leave(v);
+		mutex_lock(&v->mmu->stop_lock);
+		mutex_unlock(&v->mmu->stop_lock);
+		sync_store(&v->mode, MMU_IN_GUEST);
+		sync_mb();
+	}
 	answer(v);
 }
 
@@ -62,8 +79,13 @@ void mmu_vcpu_leave(struct mmu_vcpu *v)
 
 void mmu_vcpu_safe_point(struct mmu_vcpu *v)
 {
-	if (sync_load(&v->requests) & MMU_REQ_MASK)
-		answer(v);
+	if (!(sync_load(&v->requests) & MMU_REQ_MASK))
+		return;
+	if (stopped(v)) {
+		mmu_vcpu_leave(v);
+		mmu_vcpu_enter(v);
+	}
+	answer(v);
 }
 
 int mmu_vcpu_init(struct mmu *mmu, struct mmu_vcpu *v, u32 index, void *owner,
@@ -113,19 +135,25 @@ static bool answered(struct mmu_vcpu *v, u32 req)
 	       (sync_defect(ANSWER_TO_ANOTHER) || !(sync_load_acquire(&v->requests) & req));
 }
 
-static void wait_for_answer(struct mmu *mmu, struct mmu_vcpu *v, u32 req)
+static bool outside(struct mmu_vcpu *v, u32 req)
+{
+	return sync_load_acquire(&v->mode) == MMU_OUTSIDE;
+}
+
+static void wait_for(struct mmu *mmu, struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, u32 req),
+		     u32 req)
 {
 	/* One that runs answers within a block of guest code: look before kicking. */
 	for (int i = 0; i < SYNC_SPINS; i++) {
-		if (answered(v, req))
+		if (done(v, req))
 			return;
 		sync_relax();
 	}
 	sync_add(&mmu->nr_waiters, 1);
-	while (!answered(v, req)) {
+	while (!done(v, req)) {
 		v->ops->kick(v->owner);
 		mutex_lock(&mmu->wait_lock);
-		if (!answered(v, req))
+		if (!done(v, req))
 			waitq_wait_until(&mmu->waitq, &mmu->wait_lock,
 					 sync_now_ns() + FLUSH_REKICK_NS);
 		mutex_unlock(&mmu->wait_lock);
@@ -150,11 +178,46 @@ void mmu_flush_vcpus(struct mmu *mmu, struct mmu_vcpu *self, u32 req)
 	}
 	for (struct mmu_vcpu *v = mmu->vcpus; v; v = v->next) {
 		if (v != self)
-			wait_for_answer(mmu, v, req);
+			wait_for(mmu, v, answered, req);
 	}
 	rwlock_read_unlock(&mmu->vcpus_lock);
 	mutex_unlock(&mmu->flush_lock);
 	sync_add(&mmu->stat.remote_flushes, 1);
+}
+
+/*
+ * Outside guest mode while it waits, as everyone who does: the others may have flushes under way
+ * that wait for this one.
+ */
+bool mmu_stop_others(struct mmu_vcpu *v)
+{
+	struct mmu *mmu = v->mmu;
+
+	if (!mutex_trylock(&mmu->stop_lock))
+		return false;
+	mmu_vcpu_leave(v);
+	sync_store(&mmu->stopper, v);
+	sync_mb();
+	rwlock_read_lock(&mmu->vcpus_lock);
+	for (struct mmu_vcpu *o = mmu->vcpus; o; o = o->next) {
+		if (o != v)
+			sync_or(&o->requests, MMU_REQ_STOP);
+	}
+	for (struct mmu_vcpu *o = mmu->vcpus; o; o = o->next) {
+		if (o != v)
+			wait_for(mmu, o, outside, MMU_REQ_STOP);
+	}
+	rwlock_read_unlock(&mmu->vcpus_lock);
+	mmu_vcpu_enter(v);
+	return true;
+}
+
+void mmu_start_others(struct mmu_vcpu *v)
+{
+	assert(v->mmu->stopper == v);
+	/* What the stopper stored is there before anyone enters. */
+	sync_store_release(&v->mmu->stopper, NULL);
+	mutex_unlock(&v->mmu->stop_lock);
 }
 
 u64 mmu_zap_mark(struct mmu *mmu, bool zapped)

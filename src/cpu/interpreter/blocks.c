@@ -38,11 +38,9 @@ int code_cache_create(struct cpu *c)
 		free(cc);
 		return -ENOMEM;
 	}
-	cc->cpu = c;
 	cc->trust = cc->map = 1;
 	cc->gen = 1ULL << FLOW_KEY_BITS;
 	c->code = cc;
-	lock_register(cc);
 	return 0;
 }
 
@@ -52,7 +50,6 @@ void code_cache_destroy(struct cpu *c)
 
 	if (!cc)
 		return;
-	lock_unregister(cc);
 	munmap(cc->arena, FLOW_ARENA);
 	free(cc);
 	c->code = NULL;

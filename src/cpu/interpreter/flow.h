@@ -50,8 +50,6 @@ struct code_cache {
 	u64 map;   /* counts changes of what linear addresses mean */
 	u64 trust; /* counts reasons to compare code bytes */
 	u64 epoch; /* mmu.epoch as last taken note of */
-	struct cpu *cpu;
-	struct code_cache *next; /* of all; lock.c */
 	struct op scratch[2];	 /* lock.c: the unlocked form of an op, and a stop */
 	u8 *arena;
 	size_t used;
@@ -76,12 +74,6 @@ struct code_page *flow_exec_page(struct cpu *c, u64 la);
 
 const struct op *flow_link_slow(struct cpu *c, unsigned which, u64 target);
 const struct op *flow_jump_slow(struct cpu *c, u64 target);
-
-/* lock.c */
-void lock_register(struct code_cache *cc);
-void lock_unregister(struct code_cache *cc);
-/* Wait outside guest mode while another vCPU has stopped the world. */
-void lock_gate(struct cpu *c);
 
 static inline struct flow_jump *flow_jump_slot(struct code_cache *cc, u64 la)
 {

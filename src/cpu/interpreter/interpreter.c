@@ -98,7 +98,6 @@ void interpreter_run(struct cpu *c)
 {
 	u8 shadow = c->shadow;
 
-	lock_gate(c);
 	if (!shadow) {
 		run_from(c, c->key);
 		shadow = c->shadow;

@@ -262,7 +262,12 @@ void mmu_vcpu_leave(struct mmu_vcpu *v)
 	v->mode = MMU_OUTSIDE;
 }
 
-void mmu_request_all(struct mmu *mmu, u32 bits)
+bool mmu_stop_others(struct mmu_vcpu *v)
+{
+	return true;
+}
+
+void mmu_start_others(struct mmu_vcpu *v)
 {
 }
 
