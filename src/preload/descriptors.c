@@ -41,17 +41,39 @@ static void maybe_ours_clear(int fd)
 
 /* ------------------------------------------------------------------ ioctl */
 
-/* Calls on userfaultfd descriptors that change how a range of ours faults. */
+/* Pages go from src to dst, which had none. Newer than the headers this is built with (Linux 6.8). */
+struct uffd_move {
+	u64 dst, src, len, mode;
+	s64 moved;
+};
+#define UFFD_MOVE _IOWR(UFFDIO, 0x05, struct uffd_move)
+
+/* What a call on a userfaultfd descriptor changes of how memory of ours faults, or takes from it. */
+static int uffd_change(unsigned long request, const void *arg, struct uffdio_range *range)
+{
+	struct uffd_move m;
+
+	if (request == UFFD_MOVE) {
+		if (guard_copy_from(&m, arg, sizeof(m)))
+			return -EFAULT;
+		*range = (struct uffdio_range){m.src, m.len};
+		return CHANGE_CONTENT;
+	}
+	/* UFFDIO_REGISTER, UNREGISTER and WRITEPROTECT all begin with the range */
+	if (guard_copy_from(range, arg, sizeof(*range)))
+		return -EFAULT;
+	return request == UFFDIO_UNREGISTER ? CHANGE_UFFD_GONE : CHANGE_UFFD;
+}
+
 static int uffd_ioctl(int fd, unsigned long request, void *arg)
 {
-	struct change c = {0};
 	struct uffdio_range range;
+	struct change c = {0};
+	int kind = uffd_change(request, arg, &range);
 
-	/* UFFDIO_REGISTER, UNREGISTER and WRITEPROTECT all begin with the range */
-	if (guard_copy_from(&range, arg, sizeof(range)))
-		return (int)raw_errno(-EFAULT);
-	if (!change_begin(&c, (void *)range.start, range.len,
-			  request == UFFDIO_UNREGISTER ? CHANGE_UFFD_GONE : CHANGE_UFFD))
+	if (kind < 0)
+		return (int)raw_errno(kind);
+	if (!change_begin(&c, (void *)range.start, range.len, kind))
 		return -1;
 	return (int)change_end(&c, raw3(SYS_ioctl, fd, request, arg));
 }
@@ -59,7 +81,7 @@ static int uffd_ioctl(int fd, unsigned long request, void *arg)
 static bool is_uffd_change(unsigned long request)
 {
 	return request == UFFDIO_REGISTER || request == UFFDIO_UNREGISTER ||
-	       request == UFFDIO_WRITEPROTECT;
+	       request == UFFDIO_WRITEPROTECT || request == UFFD_MOVE;
 }
 
 static bool ours_ioctl(int fd, unsigned long request, void *arg, long *ret)

@@ -5,6 +5,7 @@
  */
 #include <stdarg.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/uio.h>
 #include "abi/abi.h"
 #include "base/guard.h"
@@ -92,6 +93,33 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 		change_end(&to, r);
 	}
 	return (void *)change_end(&from, r);
+}
+
+/* ------------------------------------------------------------------ System V shared memory */
+
+EXPORT int shmdt(const void *addr)
+{
+	struct change c = {0};
+	u64 len = armed() ? primary_linux_shm_len((u64)addr) : 0;
+
+	if (!change_begin(&c, addr, len, CHANGE_UNMAP))
+		return -1;
+	return (int)change_end(&c, raw1(SYS_shmdt, addr));
+}
+
+EXPORT void *shmat(int id, const void *addr, int flags)
+{
+	struct change c = {0};
+	struct shmid_ds ds;
+
+	/* Only then does it take the place of what is there. */
+	if (armed() && (flags & SHM_REMAP) && raw3(SYS_shmctl, id, IPC_STAT, &ds) >= 0) {
+		u64 at = flags & SHM_RND ? ALIGN_DOWN((u64)addr, PAGE_SIZE) : (u64)addr;
+
+		if (!change_begin(&c, (void *)at, ds.shm_segsz, CHANGE_UNMAP))
+			return MAP_FAILED;
+	}
+	return (void *)change_end(&c, raw3(SYS_shmat, id, addr, flags));
 }
 
 /* ------------------------------------------------------------------ protection and contents */

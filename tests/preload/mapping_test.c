@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include "check.h"
@@ -148,6 +149,68 @@ static void userfault(void)
 	CHECK_ERRNO(ioctl(fd, UFFDIO_REGISTER, (void *)8), EFAULT);
 }
 
+/* The kernel's struct uffdio_move; its header may be older. */
+struct move {
+	uint64_t dst, src, len, mode;
+	int64_t moved;
+};
+#define MOVE _IOWR(UFFDIO, 0x05, struct move)
+
+static void moves(void)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	struct move m = {.len = PAGE};
+	char *p;
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api)) {
+		printf("       no userfaultfd here: its calls were not tried\n");
+		return;
+	}
+	p = map_pages(4);
+	memset(p, 7, PAGE);
+	CHECK(madvise(p + 2 * PAGE, PAGE, MADV_DONTNEED) == 0);
+	reg.range.start = (uint64_t)p + 2 * PAGE;
+	reg.range.len = PAGE;
+	CHECK(ioctl(fd, UFFDIO_REGISTER, &reg) == 0);
+	start();
+	m.src = (uint64_t)p;
+	m.dst = (uint64_t)p + 2 * PAGE;
+	if (ioctl(fd, MOVE, &m) == 0)
+		CHECK(m.moved == PAGE && p[2 * PAGE] == 7 && p[0] == 0);
+	/* What the kernel says to it, older ones know it not, is told after. */
+	expect(FAKE_CONTENT, p, PAGE);
+	CHECK_ERRNO(ioctl(fd, MOVE, (void *)8), EFAULT);
+}
+
+static void segments(void)
+{
+	int id = shmget(IPC_PRIVATE, 3 * PAGE - 1, 0600 | IPC_CREAT);
+	char *p, *q = map_pages(4);
+
+	CHECK(id >= 0);
+	p = shmat(id, NULL, 0);
+	CHECK(p != (void *)-1);
+	CHECK(shmctl(id, IPC_RMID, NULL) == 0);
+	start();
+	CHECK_ERRNO(shmdt(p + PAGE), EINVAL);
+	expect_nothing();
+	/* Over what is there only when that is asked for. */
+	CHECK(shmat(id, q, 0) == (void *)-1);
+	expect_nothing();
+	CHECK(shmat(id, q + 5, SHM_REMAP | SHM_RND) == q);
+	expect(FAKE_UNMAP, q, 3 * PAGE);
+	CHECK(mprotect(p + PAGE, PAGE, PROT_READ) == 0);
+	expect(FAKE_PROTECT, p + PAGE, PAGE);
+	/* In three mappings now. */
+	CHECK(shmdt(p) == 0);
+	expect(FAKE_UNMAP, p, 3 * PAGE);
+	CHECK_ERRNO(shmdt(p), EINVAL);
+	CHECK(shmdt(q) == 0);
+	expect(FAKE_UNMAP, q, 3 * PAGE);
+}
+
 static void forks(void)
 {
 	struct fake_record r;
@@ -174,6 +237,8 @@ int main(void)
 		{"brk and sbrk", heap},
 		{"truncation and punching of files", files},
 		{"userfaultfd registration", userfault},
+		{"pages moved by userfaultfd", moves},
+		{"System V shared memory", segments},
 		{"fork", forks},
 	};
 

@@ -37,6 +37,9 @@ enum primary_change {
 void *primary_linux_change_begin(hva_t start, u64 len, enum primary_change kind, int *err);
 void primary_linux_change_end(void *cookie);
 
+/* How much shmdt(at) would take away, or 0: no System V segment is attached there. */
+u64 primary_linux_shm_len(hva_t at);
+
 /* The same by file: truncation or punching of [off, off + len) of what fd refers to. */
 void *primary_linux_file_change_begin(int fd, u64 off, u64 len, int *err);
 

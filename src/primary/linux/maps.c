@@ -7,8 +7,10 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/ioctl.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "primary/linux/linux.h"
 #include "primary/linux/maps.h"
 
 /* The kernel's struct procmap_query; its header is newer than those this is built with. */
@@ -166,6 +168,18 @@ int maps_query(hva_t hva, struct region *out)
 		r = read_up_to(fd, hva, out);
 	syscall(SYS_close, fd);
 	return r;
+}
+
+/* The kernel shows a System V segment's id as its inode number. */
+u64 primary_linux_shm_len(hva_t at)
+{
+	struct shmid_ds ds;
+	struct region r;
+
+	if (maps_query(at, &r) || r.start != at || r.off || !r.shared || r.ino > INT_MAX ||
+	    syscall(SYS_shmctl, (int)r.ino, IPC_STAT, &ds))
+		return 0;
+	return ALIGN_UP(ds.shm_segsz, PAGE_SIZE);
 }
 
 /* ------------------------------------------------------------------ userfaultfd */
