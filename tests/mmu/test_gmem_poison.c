@@ -61,7 +61,7 @@ static int hold_touches(void)
 {
 	struct uffdio_api api = {.api = UFFD_API};
 	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	struct mmu_xlat x;
 
 	if (fd < 0)
@@ -100,7 +100,9 @@ static void poison_found_by_a_touch_is_ehwpoison(void **state)
 
 		if (poll(&p, 1, 10) != 1)
 			continue;
-		assert_int_equal(read(fd, &msg, sizeof(msg)), sizeof(msg));
+		/* A fault that its signal broke off meanwhile is not told of any more. */
+		if (read(fd, &msg, sizeof(msg)) != sizeof(msg))
+			continue;
 		assert_int_equal(syscall(SYS_rt_sigqueueinfo, getpid(), SIGBUS, &info), 0);
 	}
 	pthread_join(t, NULL);
