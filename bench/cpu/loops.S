@@ -36,8 +36,8 @@ loop_memory:
 	pop	%rdx
 	ret
 
-	/* Bytes of a table, and a branch that depends on them: 7 instructions, 6 where it is taken,
-	 * as often as not. */
+	/* A branch that depends on a random bit: 7 instructions, 6 where it is taken, as often as
+	 * not. */
 	.globl	loop_branches
 loop_branches:
 	mov	%rdi, %rcx

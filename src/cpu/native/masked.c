@@ -90,7 +90,6 @@ static void write_elements(struct cpu *c, const struct op *o, u64 active, const 
 {
 	u32 size = 1u << M_ELEM(o->aux);
 	u32 first = (u32)__builtin_ctzll(active), last = 63 - (u32)__builtin_clzll(active);
-
 	u64 end = (element_la(c, o, last, size, true) + size - 1) & c->ea_mask;
 
 	access_probe(c, element_la(c, o, first, size, true), 1, true);

@@ -35,6 +35,63 @@ const struct table_line *forms_line(unsigned n)
 				      : &table_native[n - table_system_lines];
 }
 
+const char *soak_not_compared(unsigned mnemonic)
+{
+	switch (mnemonic) {
+	case ZYDIS_MNEMONIC_CPUID:
+	case ZYDIS_MNEMONIC_XGETBV:
+		return "the guest's answer is its own";
+	case ZYDIS_MNEMONIC_RDTSC:
+	case ZYDIS_MNEMONIC_RDTSCP:
+	case ZYDIS_MNEMONIC_RDPID:
+		return "the host's time or processor number";
+	case ZYDIS_MNEMONIC_RDRAND:
+	case ZYDIS_MNEMONIC_RDSEED:
+		return "random by nature";
+	case ZYDIS_MNEMONIC_SGDT:
+	case ZYDIS_MNEMONIC_SIDT:
+	case ZYDIS_MNEMONIC_SLDT:
+	case ZYDIS_MNEMONIC_SMSW:
+	case ZYDIS_MNEMONIC_STR:
+		return "Linux emulates it where UMIP forbids it";
+	case ZYDIS_MNEMONIC_SYSCALL:
+	case ZYDIS_MNEMONIC_SYSENTER:
+		return "calls the host's kernel";
+	case ZYDIS_MNEMONIC_VMCALL:
+	case ZYDIS_MNEMONIC_VMMCALL:
+		return "calls the host's hypervisor";
+	case ZYDIS_MNEMONIC_MONITOR:
+	case ZYDIS_MNEMONIC_MWAIT:
+		return "does nothing at any privilege, as in KVM";
+	default:
+		return NULL;
+	}
+}
+
+bool soak_privileged(unsigned mnemonic)
+{
+	static const ZydisMnemonic privileged[] = {
+		ZYDIS_MNEMONIC_INSB,	 ZYDIS_MNEMONIC_INSW,	   ZYDIS_MNEMONIC_INSD,
+		ZYDIS_MNEMONIC_OUTSB,	 ZYDIS_MNEMONIC_OUTSW,	   ZYDIS_MNEMONIC_OUTSD,
+		ZYDIS_MNEMONIC_IN,	 ZYDIS_MNEMONIC_OUT,	   ZYDIS_MNEMONIC_CLI,
+		ZYDIS_MNEMONIC_STI,	 ZYDIS_MNEMONIC_CLAC,	   ZYDIS_MNEMONIC_STAC,
+		ZYDIS_MNEMONIC_CLTS,	 ZYDIS_MNEMONIC_HLT,	   ZYDIS_MNEMONIC_INVD,
+		ZYDIS_MNEMONIC_WBINVD,	 ZYDIS_MNEMONIC_INVLPG,	   ZYDIS_MNEMONIC_INVPCID,
+		ZYDIS_MNEMONIC_LGDT,	 ZYDIS_MNEMONIC_LIDT,	   ZYDIS_MNEMONIC_LLDT,
+		ZYDIS_MNEMONIC_LTR,	 ZYDIS_MNEMONIC_LMSW,	   ZYDIS_MNEMONIC_RDMSR,
+		ZYDIS_MNEMONIC_WRMSR,	 ZYDIS_MNEMONIC_RDPMC,	   ZYDIS_MNEMONIC_SWAPGS,
+		ZYDIS_MNEMONIC_SYSEXIT,	 ZYDIS_MNEMONIC_SYSRET,	   ZYDIS_MNEMONIC_XSAVES,
+		ZYDIS_MNEMONIC_XSAVES64, ZYDIS_MNEMONIC_XRSTORS,   ZYDIS_MNEMONIC_XRSTORS64,
+		ZYDIS_MNEMONIC_XSETBV,
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(privileged); i++) {
+		if (privileged[i] == mnemonic)
+			return true;
+	}
+	return false;
+}
+
 const char *soak_masked = "";
 static bool line_on_host[SOAK_MAX_LINES], set_on_host[ZYDIS_ISA_SET_MAX_VALUE + 1];
 

@@ -68,6 +68,10 @@ bool forms_decode(struct soak_case *t);
 unsigned forms_nr_lines(void);
 const struct table_line *forms_line(unsigned n);
 
+/* Why the mnemonic is not compared with the host, or NULL. */
+const char *soak_not_compared(unsigned mnemonic);
+/* Can user mode do no more with it than fault? */
+bool soak_privileged(unsigned mnemonic);
 /* What the host has not, or is to be taken not to have: names of CPUID bits, or how they begin,
  * separated by commas. */
 extern const char *soak_masked;
@@ -82,10 +86,6 @@ u64 soak_rnd(void);
 /* State and memory for t's instruction; false: leave this draw. */
 bool generate_state(struct soak_case *t);
 void generate_memory(struct soak_case *t);
-/* Why the mnemonic is not compared with the host, or NULL. */
-const char *soak_not_compared(unsigned mnemonic);
-/* Can user mode do no more with it than fault? */
-bool soak_privileged(unsigned mnemonic);
 
 /* soak_end.vector of a run on the host that did not end. */
 #define HOST_STUCK 999
