@@ -392,6 +392,8 @@ struct cpu {
 #define SHADOW_MOV_SS 2
 
 _Static_assert(offsetof(struct cpu, reg) == 0, "operands are byte offsets from the cpu");
+_Static_assert(offsetof(struct cpu, seg) <= 256,
+	       "what every block touches is an 8-bit displacement from the middle of 256 bytes");
 
 static inline bool cpu_long(const struct cpu *c)
 {
