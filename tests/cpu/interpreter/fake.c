@@ -47,16 +47,13 @@ struct cpu *fake_create(void)
 
 void fake_set_mode(struct cpu *c, enum cpu_mode mode)
 {
-	bool small = mode == MODE_COMPAT16;
-
 	c->mode = (u8)mode;
 	c->key = mode | (mode == MODE_COMPAT32 ? BLOCK_KEY_SS32 | BLOCK_KEY_FLAT : 0);
 	c->ea_mask = mode == MODE_LONG ? ~0ULL : 0xffffffff;
 	c->efer = EFER_LMA | EFER_LME;
 	for (unsigned i = 0; i < NR_SEG; i++) {
-		c->seg[i].base = small ? FAKE_BASE : 0;
-		c->seg[i].limit = small ? 0xffff : 0xffffffff;
-		c->seg[i].attr = (i == SEG_CS ? 0x9b : 0x93) | (small ? 0 : SEG_ATTR_DB);
+		c->seg[i].limit = 0xffffffff;
+		c->seg[i].attr = (i == SEG_CS ? 0x9b : 0x93) | SEG_ATTR_DB;
 	}
 }
 

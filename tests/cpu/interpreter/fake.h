@@ -13,11 +13,9 @@
 #define FAKE_SIZE 0x10000ULL
 #define FAKE_CODE FAKE_BASE
 #define FAKE_DATA (FAKE_BASE + 0x4000)
-#define FAKE_DATA_SIZE 0x8000ULL
 
 struct cpu *fake_create(void);
-/* 64-bit mode; 32-bit compatibility mode with flat segments; 16-bit with segments of 64 KiB at
- * FAKE_BASE. */
+/* 64-bit mode, or 32-bit compatibility mode with flat segments. */
 void fake_set_mode(struct cpu *c, enum cpu_mode mode);
 /* Run until something is raised: its vector; c->rip is the instruction's. */
 int fake_run(struct cpu *c);

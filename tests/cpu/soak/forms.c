@@ -7,6 +7,7 @@
 
 #include "../features.h"
 #include "../opcodes.h"
+#include "../random.h"
 #include "cpu/interpreter/decode.h"
 #include "cpu/native/xstate.h"
 #include "soak.h"
@@ -176,7 +177,7 @@ static void keep(const struct opcode_form *f, void *arg)
 		return;
 	at = found[m][i.mnemonic].seen++;
 	if (at >= KEEP)
-		at = (unsigned)(soak_rnd() % (at + 1));
+		at = (unsigned)(rnd() % (at + 1));
 	if (at >= KEEP)
 		return;
 	found[m][i.mnemonic].form[at] = *f;
@@ -225,13 +226,13 @@ static unsigned put_prefixes(struct soak_case *t, bool legacy)
 	static const u8 segment[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65};
 	unsigned n = 0;
 
-	if (soak_rnd() % 8 == 0)
-		t->bytes[n++] = segment[soak_rnd() % ARRAY_SIZE(segment)];
-	if (soak_rnd() % 16 == 0)
+	if (rnd() % 8 == 0)
+		t->bytes[n++] = segment[rnd() % ARRAY_SIZE(segment)];
+	if (rnd() % 16 == 0)
 		t->bytes[n++] = 0x67;
-	if (legacy && soak_rnd() % 16 == 0)
+	if (legacy && rnd() % 8 == 0)
 		t->bytes[n++] = 0xf0;
-	if (legacy && soak_rnd() % 32 == 0)
+	if (legacy && rnd() % 32 == 0)
 		t->bytes[n++] = 0x66;
 	return n;
 }
@@ -241,12 +242,12 @@ bool forms_draw(struct soak_case *t, unsigned mnemonic)
 	const struct opcode_form *from;
 	struct opcode_fill fill = {.long_mode = t->mode == SOAK_64};
 	struct opcode_form f;
-	u64 r = soak_rnd();
+	u64 r = rnd();
 	unsigned n;
 
 	if (!forms_any(t->mode, mnemonic))
 		return false;
-	from = &found[t->mode][mnemonic].form[soak_rnd() % found[t->mode][mnemonic].n];
+	from = &found[t->mode][mnemonic].form[rnd() % found[t->mode][mnemonic].n];
 	f = *from;
 	fill.rxb = r & 7;
 	fill.r2 = (r >> 3) & 1;
@@ -258,16 +259,16 @@ bool forms_draw(struct soak_case *t, unsigned mnemonic)
 	/* Other operands in the same fields: rm, reg, addressing. Undone where they are opcode.
 	 */
 	if (f.modrm >= 0xc0)
-		f.modrm = (f.modrm & 0xf8) | (soak_rnd() & 7);
+		f.modrm = (f.modrm & 0xf8) | (rnd() & 7);
 	else
-		f.modrm = (u8)((f.modrm & 0x38) | (soak_rnd() % 3) << 6 | (soak_rnd() & 7));
-	if (soak_rnd() % 2)
-		f.modrm = (u8)((f.modrm & 0xc7) | (soak_rnd() & 0x38));
+		f.modrm = (u8)((f.modrm & 0x38) | (rnd() % 3) << 6 | (rnd() & 7));
+	if (rnd() % 2)
+		f.modrm = (u8)((f.modrm & 0xc7) | (rnd() & 0x38));
 	for (unsigned attempt = 0; attempt < 4; attempt++) {
 		n = put_prefixes(t, f.kind == OPCODE_LEGACY);
 		n += opcode_put(attempt & 1 ? from : &f, &fill, t->bytes + n);
 		while (n < sizeof(t->bytes))
-			t->bytes[n++] = (u8)soak_rnd();
+			t->bytes[n++] = (u8)rnd();
 		if (forms_decode(t) && t->i.mnemonic == mnemonic && form_on_host(&t->i))
 			return true;
 	}

@@ -3,75 +3,10 @@
  * soak/generate.c: a random state for an instruction, bent so that most cases do what the
  * instruction is for: operands in the data area, jumps that land, stacks that hold frames.
  */
+#include "../random.h"
 #include "cpu/interpreter/decode.h"
 #include "cpu/native/xstate.h"
 #include "soak.h"
-
-u64 soak_seed = 1;
-
-u64 soak_rnd(void)
-{
-	/* xorshift64* */
-	soak_seed ^= soak_seed >> 12;
-	soak_seed ^= soak_seed << 25;
-	soak_seed ^= soak_seed >> 27;
-	return soak_seed * 2685821657736338717ULL;
-}
-
-#define rnd soak_rnd
-
-/* Values at which integers and floating point turn are likelier than chance makes them. */
-static u64 rnd_value(void)
-{
-	static const u64 edge[] = {
-		0,
-		1,
-		~0ULL,
-		0x7f,
-		0x80,
-		0xff,
-		0x7fff,
-		0x8000,
-		0xffff,
-		0x7fffffff,
-		0x80000000,
-		0xffffffff,
-		1ULL << 63,
-		~0ULL >> 1,
-		0x3ff0000000000000,
-		0x7ff0000000000000,
-		0xfff0000000000000,
-		0x7ff8000000000001,
-		0x7ff0000000000001,
-		0x000fffffffffffff,
-		0x3f8000003f800000,
-		0x7f8000007fc00000,
-		0x7f80000100000001,
-		0x80000000807fffff,
-		0x4b00000042c80000,
-		0x3c003c007c00fc00,
-		0x7e017c0103ff0001,
-		0x43e0000000000000,
-	};
-
-	switch (rnd() % 4) {
-	case 0:
-		return edge[rnd() % ARRAY_SIZE(edge)];
-	case 1:
-		return rnd() >> (rnd() % 64);
-	default:
-		return rnd();
-	}
-}
-
-static void random_bytes(void *p, size_t n)
-{
-	for (size_t i = 0; i + 8 <= n; i += 8) {
-		u64 v = rnd_value();
-
-		memcpy((u8 *)p + i, &v, 8);
-	}
-}
 
 void generate_memory(struct soak_case *t)
 {
@@ -80,41 +15,14 @@ void generate_memory(struct soak_case *t)
 
 /* -- vector and x87 state */
 
-static void random_x87(u8 *fx)
-{
-	u16 fcw = (u16)(0x40 | (rnd() & 0xf00) | (rnd() % 8 ? 0x3f : rnd() & 0x3f));
-	u16 fsw = (u16)(rnd() & 0x7f7f);
-
-	if (rnd() % 16) /* pending exceptions are the exception */
-		fsw &= (u16)~0x3f | (fcw & 0x3f);
-	memset(fx, 0, 32);
-	memcpy(fx, &fcw, 2);
-	memcpy(fx + 2, &fsw, 2);
-	fx[4] = rnd() % 3 ? (u8)rnd() : 0xff;
-	for (unsigned i = 0; i < 8; i++) {
-		u64 v = rnd_value();
-		u16 e = (u16)rnd();
-
-		if (rnd() % 2) { /* a number near one */
-			e = (u16)(0x3fff - 40 + rnd() % 80);
-			v |= 1ULL << 63;
-		}
-		memset(fx + 32 + 16 * i, 0, 16);
-		memcpy(fx + 32 + 16 * i, &v, 8);
-		memcpy(fx + 32 + 16 * i + 8, &e, 2);
-	}
-}
-
 static void random_xstate(u8 *area)
 {
 	u64 bv = host_xmask;
-	u32 mxcsr = 0x1f80;
+	u32 mxcsr = random_mxcsr();
 
 	memset(area, 0, 160);
 	memset(area + 416, 0, 160);
 	random_x87(area);
-	if (rnd() % 2)
-		mxcsr = (u32)((rnd() & 0xe07f) | (rnd() % 8 ? 0x1f80 : rnd() & 0x1f80));
 	memcpy(area + 24, &mxcsr, 4);
 	random_bytes(area + 160, 256);
 	for (enum xcomp x = XC_AVX; x < NR_XCOMP; x++) {
@@ -375,6 +283,28 @@ static void prepare_selector(struct soak_case *t, const ZydisDecodedOperand *m, 
 		*reg_of(t, o->reg.value) = sel;
 }
 
+/* What compare-and-exchange finds is what it was to find, every other time. */
+static void prepare_exchange(struct soak_case *t, u64 la)
+{
+	u32 width = t->i.operand_width / 8;
+
+	switch (t->i.mnemonic) {
+	case ZYDIS_MNEMONIC_CMPXCHG8B:
+	case ZYDIS_MNEMONIC_CMPXCHG16B:
+		width = t->i.mnemonic == ZYDIS_MNEMONIC_CMPXCHG8B ? 4 : 8;
+		break;
+	case ZYDIS_MNEMONIC_CMPXCHG:
+		break;
+	default:
+		return;
+	}
+	if (rnd() % 2)
+		return;
+	put_mem64(t, la, t->s.reg[RAX], width);
+	if (t->i.mnemonic != ZYDIS_MNEMONIC_CMPXCHG)
+		put_mem64(t, la + width, t->s.reg[RDX], width);
+}
+
 /* -- images of state */
 
 /* Somewhere whole, or with a part before or behind the data. */
@@ -391,36 +321,14 @@ static u64 state_image_la(enum soak_mode mode)
 	return rnd() % 8 ? la & ~63ULL : la;
 }
 
-static bool is_state_image(ZydisMnemonic mn, bool *xsave)
-{
-	const char *name = ZydisMnemonicGetString(mn);
-
-	*xsave = !strncmp(name, "xsave", 5) || !strncmp(name, "xrstor", 6);
-	return *xsave || !strncmp(name, "fxsave", 6) || !strncmp(name, "fxrstor", 7);
-}
-
-/* One that XRSTOR likes, mostly. */
 static void prepare_image(struct soak_case *t, u64 la)
 {
-	u64 header[8] = {rnd() & host_xmask};
-	u32 mxcsr = (u32)rnd() & 0xffff;
 	u8 image[3072];
 	bool xsave;
 
 	if (!is_state_image(t->i.mnemonic, &xsave))
 		return;
-	if (rnd() % 2)
-		header[1] = 1ULL << 63 | header[0] | (rnd() & host_xmask);
-	if (!(rnd() % 8))
-		header[rnd() % 8] |= rnd();
-	if (!(rnd() % 8))
-		mxcsr = (u32)rnd();
-	random_bytes(image, sizeof(image));
-	random_x87(image);
-	image[5] = 0;
-	memcpy(image + 24, &mxcsr, 4);
-	if (xsave)
-		memcpy(image + 512, header, sizeof(header));
+	random_image(image, sizeof(image), xsave, host_xmask);
 	put_mem(t, la, image, sizeof(image));
 }
 
@@ -533,8 +441,10 @@ static bool prepare(struct soak_case *t)
 	prepare_selector(t, m, la);
 	prepare_far(t, m, la);
 	prepare_stack(t);
-	if (aimed)
+	if (aimed) {
+		prepare_exchange(t, la);
 		prepare_image(t, la);
+	}
 	return prepare_branch(t);
 }
 

@@ -2,10 +2,11 @@
 /*
  * soak/main.c: many pairs in sandboxed children, counted here.
  *
- * Usage: cpu_soak [-n PAIRS] [-s SEED] [-j CHILDREN] [-c] [-e] [-m NAME] [-x BITS] [-r FILE]
+ * Usage: cpu_soak [-n PAIRS] [-s SEED] [-j CHILDREN] [-c] [-e] [-i] [-m NAME] [-x BITS] [-r FILE]
  * -c: fail unless every line of the table that can be reached was; -e: excuse nothing but what
- * differs on every processor; -m: only mnemonics with NAME in them; -x: as on a host without these
- * CPUID bits (avx512,sha_ni: also all whose names begin so); -r: replay cases first.
+ * differs on every processor; -i: only the interpreter's own instructions; -m: only mnemonics with
+ * NAME in them; -x: as on a host without these CPUID bits (avx512,sha_ni: also all whose names begin
+ * so); -r: replay cases first.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../random.h"
 #include "cpu/interpreter/decode.h"
 #include "soak.h"
 
@@ -23,7 +25,8 @@
 #define MAX_WORK   16
 #define STUCK_S	   120 /* a child that makes no progress for so long hangs */
 #define PROGRESS_S 10
-#define EXCUSED_MAX 0.002 /* of all pairs, by one excuse */
+#define EXCUSED_MAX	    0.002 /* of all pairs, by one excuse */
+#define EXCUSED_MAX_INTEGER 0.01
 
 /* What a child has to say; one for each that runs at a time. */
 struct report {
@@ -46,7 +49,14 @@ struct child {
 static struct report total;
 static u64 seed = 1, wanted = 100000;
 static const char *regressions, *only; /* part of the mnemonics to be tried */
-static bool failed, strict; /* excuse nothing that userkvm does as Intel's processors do */
+static bool failed, integer_only;
+static bool strict; /* excuse nothing that userkvm does as Intel's processors do */
+
+/* Of the table, from its begin, that are tried. */
+static unsigned nr_lines(void)
+{
+	return integer_only ? table_integer_lines : forms_nr_lines();
+}
 
 /* -- in a child */
 
@@ -130,7 +140,7 @@ static void describe(struct report *rep, struct soak_case *t, const struct soak_
 
 static enum soak_mode rnd_mode(bool has16)
 {
-	u64 r = soak_rnd() % 6;
+	u64 r = rnd() % 6;
 
 	if (r < 3)
 		return SOAK_64;
@@ -145,9 +155,9 @@ static u64 sum(const u64 *per_mode)
 /* Any; now and then one of those that have not completed yet. */
 static unsigned choose_line(const struct report *rep)
 {
-	unsigned n = forms_nr_lines(), line = (unsigned)(soak_rnd() % n);
+	unsigned n = nr_lines(), line = (unsigned)(rnd() % n);
 
-	if (soak_rnd() % 8)
+	if (rnd() % 8)
 		return line;
 	for (unsigned i = 0; i < n; i++) {
 		unsigned l = (line + i) % n;
@@ -171,7 +181,7 @@ static void one_pair(struct report *rep, bool has16)
 	    soak_not_compared(mnemonic) || !forms_draw(t, mnemonic) || !generate_state(t) ||
 	    t->i.mnemonic != mnemonic)
 		return;
-	if (soak_rnd() % 8 == 0)
+	if (rnd() % 8 == 0)
 		guest_flush_tlb();
 	soak_compare(t, &r);
 	rep->pairs++;
@@ -200,7 +210,7 @@ static void NORETURN child(struct report *rep, u64 batch, u64 pairs)
 	bool has16;
 	int r;
 
-	soak_seed = (seed + batch) * 0x9e3779b97f4a7c15ULL | 1;
+	random_seed = (seed + batch) * 0x9e3779b97f4a7c15ULL | 1;
 	has16 = host_has_16bit();
 	r = host_init();
 	if (!r)
@@ -234,7 +244,7 @@ static void add_up(struct child *c)
 	total.differing += r->differing;
 	for (unsigned e = 0; e < NR_EXCUSES; e++)
 		total.excused[e] += r->excused[e];
-	for (unsigned l = 0; l < forms_nr_lines(); l++) {
+	for (unsigned l = 0; l < nr_lines(); l++) {
 		for (unsigned m = 0; m < SOAK_MODES; m++) {
 			total.compared[l][m] += r->compared[l][m];
 			total.executed[l][m] += r->executed[l][m];
@@ -346,7 +356,7 @@ static unsigned list(const char *what, bool (*is)(unsigned line))
 {
 	unsigned n = 0;
 
-	for (unsigned l = 0; l < forms_nr_lines(); l++) {
+	for (unsigned l = 0; l < nr_lines(); l++) {
 		if (!is(l))
 			continue;
 		printf("%s%s", n++ ? " " : what,
@@ -392,9 +402,9 @@ static void print_coverage(bool must_cover)
 {
 	unsigned n = 0, missed;
 
-	for (unsigned l = 0; l < forms_nr_lines(); l++)
+	for (unsigned l = 0; l < nr_lines(); l++)
 		n += any_executed(l);
-	printf("%u lines of the table, %u executed without a fault\n", forms_nr_lines(), n);
+	printf("%u lines of the table, %u executed without a fault\n", nr_lines(), n);
 	list("not comparable: ", left_out);
 	list("not on this host: ", not_on_host);
 	list("faults in user mode: ", privileged);
@@ -407,10 +417,12 @@ static void print_coverage(bool must_cover)
 /* One that excuses much hides something. */
 static void print_excuses(void)
 {
+	double max = integer_only ? EXCUSED_MAX_INTEGER : EXCUSED_MAX;
+
 	for (unsigned e = EXCUSE_NONE + 1; e < NR_EXCUSES; e++) {
 		printf("%8lu excused: %s (%s)\n", total.excused[e], soak_excuse[e].what,
 		       soak_excuse[e].section);
-		if (total.excused[e] > MAX(EXCUSED_MAX * total.pairs, 10.0))
+		if (total.excused[e] > MAX(max * total.pairs, 10.0))
 			failed = true;
 	}
 }
@@ -470,7 +482,7 @@ int main(int argc, char **argv)
 	time_t began = time(NULL);
 	int o;
 
-	while ((o = getopt(argc, argv, "n:s:j:r:m:x:ce")) != -1) {
+	while ((o = getopt(argc, argv, "n:s:j:r:m:x:cei")) != -1) {
 		if (o == 'n')
 			wanted = strtoull(optarg, NULL, 0);
 		else if (o == 's')
@@ -481,6 +493,8 @@ int main(int argc, char **argv)
 			regressions = optarg;
 		else if (o == 'e')
 			strict = true;
+		else if (o == 'i')
+			integer_only = true;
 		else if (o == 'x')
 			soak_masked = optarg;
 		else if (o == 'm')
@@ -491,7 +505,7 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	children = MAX(1u, MIN(children, (unsigned)MAX_WORK));
-	soak_seed = seed | 1;
+	random_seed = seed | 1;
 	forms_collect();
 	printf("seed %lu\n", seed);
 	if (regressions)

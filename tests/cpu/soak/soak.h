@@ -81,8 +81,6 @@ u64 forms_xmask(void);
 
 /* ---- generate.c */
 
-extern u64 soak_seed;
-u64 soak_rnd(void);
 /* State and memory for t's instruction; false: leave this draw. */
 bool generate_state(struct soak_case *t);
 void generate_memory(struct soak_case *t);
