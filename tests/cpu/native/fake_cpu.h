@@ -19,7 +19,6 @@ enum fake_end {
 extern u8 fake_vector;
 extern u32 fake_error;
 extern bool fake_bounce; /* access_ptr() gives a copy */
-extern bool fake_count_only;
 extern u64 fake_last_la;
 
 struct cpu *fake_cpu_create(void);

@@ -9,8 +9,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
+#include "../random.h"
 #include "cpu/cpu.h"
 #include "cpu/native/native.h"
 #include "cpu/native/stub.h"
@@ -20,74 +20,11 @@
 
 #define MAX_SHOWN 20
 
-static u64 seed = 1;
 static u8 *mem; /* two pages, then one that is not there */
 static struct cpu *c;
 static bool compat; /* 32-bit code */
 static unsigned ran[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 static unsigned long total, raised, failed, refused;
-
-static u64 rnd(void)
-{
-	/* xorshift64* */
-	seed ^= seed >> 12;
-	seed ^= seed << 25;
-	seed ^= seed >> 27;
-	return seed * 2685821657736338717ULL;
-}
-
-/* Values at which arithmetic is interesting, else anything. */
-static u64 rnd_value(void)
-{
-	static const u64 edge[] = {
-		0, 1, ~0ULL, 0x8000000000000000, 0x7fffffffffffffff, 0x3ff0000000000000,
-		0x7ff0000000000000, 0xfff0000000000000, 0x7ff8000000000001, 0x7ff0000000000001,
-		0x0000000000000001, 0x000fffffffffffff, 0x3f8000003f800000, 0x7f8000007fc00000,
-		0x7f80000100000001, 0x80000000807fffff, 0x4b00000042c80000, 0x3c003c007c00fc00,
-		0x7e017c0103ff0001, 0x43e0000000000000, 0x0102030405060708, 0x41dfffffffc00000,
-	};
-
-	switch (rnd() % 4) {
-	case 0:
-		return edge[rnd() % ARRAY_SIZE(edge)];
-	case 1:
-		return rnd() & 0xff00ff00ff00ffULL;
-	default:
-		return rnd();
-	}
-}
-
-static void random_bytes(void *p, size_t n)
-{
-	for (size_t i = 0; i + 8 <= n; i += 8) {
-		u64 v = rnd_value();
-
-		memcpy((u8 *)p + i, &v, 8);
-	}
-}
-
-static void random_x87(u8 *fx)
-{
-	u16 fcw = (u16)(0x40 | (rnd() & 0xf00) | (rnd() % 8 ? 0x3f : rnd() & 0x3f));
-	u16 fsw = (u16)(rnd() & 0x7f7f);
-
-	if (rnd() % 16) /* pending exceptions are the exception */
-		fsw &= (u16)~0x3f | (fcw & 0x3f);
-	memcpy(fx, &fcw, 2);
-	memcpy(fx + 2, &fsw, 2);
-	fx[4] = rnd() % 3 ? (u8)rnd() : 0xff;
-	for (unsigned i = 0; i < 8; i++) {
-		u64 v = rnd_value();
-		u16 e = (u16)rnd();
-
-		if (rnd() % 2) { /* a number near one */
-			e = (u16)(0x3fff - 40 + rnd() % 80);
-			v |= 1ULL << 63;
-		}
-		memcpy(fx + 32 + 16 * i, &v, 8);
-		memcpy(fx + 32 + 16 * i + 8, &e, 2);
-	}
-}
 
 /* The vCPU's vector and x87 state as the host's. */
 static void save_for_host(struct host_state *s, u64 bv)
@@ -101,11 +38,9 @@ static void random_state(struct host_state *s)
 {
 	u8 area[4096] __attribute__((aligned(64))) = {0};
 	u64 bv = HOST_XMASK;
-	u32 mxcsr = 0x1f80;
+	u32 mxcsr = random_mxcsr();
 
 	random_x87(area);
-	if (rnd() % 2)
-		mxcsr = (u32)((rnd() & 0xe07f) | (rnd() % 8 ? 0x1f80 : rnd() & 0x1f80));
 	memcpy(area + 24, &mxcsr, 4);
 	random_bytes(area + 160, 256);
 	random_bytes(area + xcomp_offset(XC_AVX), 256);
@@ -236,38 +171,12 @@ static void place_indices(struct host_state *s, const struct decoder *d)
 	}
 }
 
-enum image_kind { NO_IMAGE, FX_IMAGE, X_IMAGE };
-
-static enum image_kind image_kind(ZydisMnemonic m)
+/* An image for RBX to point at; EDX:EAX asks for what both sides know. */
+static void place_image(struct host_state *s, bool xsave)
 {
-	const char *name = ZydisMnemonicGetString(m);
-
-	if (!strncmp(name, "fx", 2) && (!strncmp(name + 2, "save", 4) || !strncmp(name + 2, "rs", 2)))
-		return FX_IMAGE;
-	return !strncmp(name, "xsave", 5) || !strncmp(name, "xrstor", 6) ? X_IMAGE : NO_IMAGE;
-}
-
-/* An image that XRSTOR likes, mostly; EDX:EAX asks for what both sides know. */
-static void place_image(struct host_state *s, enum image_kind kind)
-{
-	u64 header[8] = {rnd() & HOST_XMASK};
-	u32 mxcsr = (u32)rnd() & 0xffff;
 	u8 *p = mem + 64;
 
-	if (rnd() % 2) {
-		header[1] = 1ULL << 63 | header[0] | (rnd() & HOST_XMASK);
-	}
-	if (!(rnd() % 8))
-		header[rnd() % 8] |= rnd();
-	if (!(rnd() % 8))
-		mxcsr = (u32)rnd();
-	random_bytes(p, 4096);
-	random_x87(p);
-	p[5] = 0;
-	p[14] = p[15] = 0; /* processors differ in what they make of a FIP that is no address */
-	memcpy(p + 24, &mxcsr, 4);
-	if (kind == X_IMAGE)
-		memcpy(p + 512, header, sizeof(header));
+	random_image(p, 4096, xsave, HOST_XMASK);
 	c->reg[RBX] = s->gpr[RBX] = (u64)p + (rnd() % 8 ? 0 : rnd() % 64 | 1);
 	c->reg[RAX] = s->gpr[RAX] &= HOST_XMASK;
 	c->reg[RDX] = s->gpr[RDX] = 0;
@@ -308,6 +217,7 @@ static void try(const u8 *bytes)
 	struct decoder d;
 	enum fake_end e;
 	struct op op;
+	bool xsave;
 	int sig;
 
 	random_state(&s);
@@ -322,8 +232,8 @@ static void try(const u8 *bytes)
 	place_indices(&s, &d);
 	random_bytes(mem + PAGE_SIZE - 512, 1024);
 	random_bytes(mem + 2 * PAGE_SIZE - 512, 512);
-	if (image_kind(d.i.mnemonic))
-		place_image(&s, image_kind(d.i.mnemonic));
+	if (is_state_image(d.i.mnemonic, &xsave))
+		place_image(&s, xsave);
 	memcpy(before, mem, sizeof(before));
 	sig = host_run(&s, d.bytes, d.i.length, compat);
 	memcpy(after, mem, sizeof(after));
@@ -484,7 +394,7 @@ static void set_compat(bool on)
 	c->ea_mask = on ? 0xffffffff : ~0ULL;
 }
 
-/* Mnemonics of the table that were never executed: a hole in the test, unless listed by name. */
+/* Mnemonics of the table that were never executed, which is no failure. */
 static unsigned show_holes(void)
 {
 	unsigned holes = 0;
@@ -506,7 +416,7 @@ int main(int argc, char **argv)
 	if (argc > 3)
 		native_code_limit = strtoul(argv[3], NULL, 0);
 	if (argc > 2)
-		seed = strtoull(argv[2], NULL, 0) | 1;
+		random_seed = strtoull(argv[2], NULL, 0) | 1;
 	if ((xstate_host_components() & HOST_XMASK) != HOST_XMASK) {
 		printf("skip: the host lacks AVX-512\n");
 		return 77;
