@@ -321,6 +321,29 @@ static void test_no_window_outlives_its_slot(void **state)
 	teardown(&f);
 }
 
+/* Slots of one VM may overlap in the VMM's memory: what none of them covers any more is nobody's. */
+static void test_no_window_outlives_slots_that_overlap(void **state)
+{
+	struct fixture f;
+	u64 before;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	before = count_mappings("memfd:guest");
+	assert_int_equal(hvm_slot(&f.vm, 1, 0, 2 * GPA, LEN / 2, f.mem + LEN / 4), 0);
+	assert_int_equal(load(&f, 0), 0);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, 0, 0), 0);
+	assert_int_equal(guest_store_once(f.h, 2 * GPA, 9), 0);
+	assert_int_equal(*(u64 *)(f.mem + LEN / 4), 9);
+	assert_int_equal(hvm_slot(&f.vm, 1, 0, 0, 0, 0), 0);
+	assert_int_equal(count_mappings("memfd:guest"), before);
+	/* Nobody was told of this, as there was no slot. */
+	fill_file(f.fd, LEN, 21);
+	mmap(f.mem, LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f.fd, LEN);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, GPA, LEN, f.mem), 0);
+	assert_int_equal(load(&f, 0), 21);
+	teardown(&f);
+}
+
 static void test_without_windows_frames_are_direct(void **state)
 {
 	struct fixture f;
@@ -349,6 +372,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_read_only_files_are_readable),
 		cmocka_unit_test(test_slots_that_share_memory_share_no_fate),
 		cmocka_unit_test(test_no_window_outlives_its_slot),
+		cmocka_unit_test(test_no_window_outlives_slots_that_overlap),
 		cmocka_unit_test(test_without_windows_frames_are_direct),
 	};
 

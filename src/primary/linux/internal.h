@@ -82,8 +82,8 @@ struct primary_linux {
 void registry_add(struct primary_linux *p);
 void registry_remove(struct primary_linux *p);
 int registry_range_add(struct primary_linux *p, hva_t start, u64 len);
-/* True when no other memslot of p overlaps the range. */
-bool registry_range_remove(struct primary_linux *p, hva_t start, u64 len);
+/* Of what lies in no other memslot of p the windows go, too. */
+void registry_range_remove(struct primary_linux *p, hva_t start, u64 len);
 /* The part of [*start, *end) around hva that is in one memslot of p; registry_lock is held for read
  * until registry_unlock(). False, and not held: none. */
 bool registry_clip(struct primary_linux *p, hva_t hva, hva_t *start, hva_t *end);

@@ -238,8 +238,7 @@ static int linux_range_add(void *primary, hva_t start, u64 len)
 
 static void linux_range_remove(void *primary, hva_t start, u64 len)
 {
-	if (registry_range_remove(primary, start, len))
-		windows_drop(primary, start, start + len);
+	registry_range_remove(primary, start, len);
 }
 
 static int linux_set_notifier(void *primary, const struct primary_notifier *n)

@@ -91,20 +91,34 @@ static bool match_exact(struct interval *n, void *arg)
 	return false;
 }
 
-bool registry_range_remove(struct primary_linux *p, hva_t start, u64 len)
+/* Windows of what no other memslot of p covers. registry_lock held for read. */
+static void drop_uncovered(struct primary_linux *p, hva_t start, hva_t end)
+{
+	while (start < end) {
+		const struct interval *n = interval_find(&p->ranges, start, end - 1);
+		hva_t covered = n ? MAX(n->start, start) : end;
+
+		if (start < covered)
+			windows_drop(p, start, covered);
+		start = n ? n->last + 1 : end;
+	}
+}
+
+void registry_range_remove(struct primary_linux *p, hva_t start, u64 len)
 {
 	struct find_exact f = {start, start + len - 1, NULL};
-	bool alone;
 
 	rwlock_write_lock(&registry.lock);
 	interval_each(&p->ranges, start, start, match_exact, &f);
 	assert(f.found);
 	interval_remove(&p->ranges, f.found);
-	alone = !interval_find(&p->ranges, start, start + len - 1);
 	sync_sub(&registry.nr_ranges, 1);
 	rwlock_write_unlock(&registry.lock);
 	pool_free(f.found);
-	return alone;
+
+	rwlock_read_lock(&registry.lock);
+	drop_uncovered(p, start, start + len);
+	rwlock_read_unlock(&registry.lock);
 }
 
 bool registry_clip(struct primary_linux *p, hva_t hva, hva_t *start, hva_t *end)
