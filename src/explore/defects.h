@@ -34,6 +34,7 @@ enum sync_defect {
 	DEFECT_SLOT_NOT_RECHECKED,   /* a fault believes the memslot it found before the lock */
 	DEFECT_SLOTS_WAIT,	     /* a memslot update waits for invalidations to end */
 	DEFECT_LOG_OF_OLD_SLOT,	     /* a write is logged in the memslot that was found before it */
+	DEFECT_LOG_OF_NEW_SLOT,	     /* a write is logged in the memslot that is found after it */
 	DEFECT_ANSWER_TO_ANOTHER,    /* a flush takes the answer to another request for its own */
 	DEFECT_RING_SHOWN_FIRST,     /* a dirty ring's entry can be collected before it is counted */
 	DEFECT_NO_GATE,		     /* a vCPU enters guest mode while another has stopped it */

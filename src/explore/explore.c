@@ -67,6 +67,7 @@ const char *explore_defect_name(unsigned defect)
 		[DEFECT_SLOT_NOT_RECHECKED] = "slot-not-rechecked",
 		[DEFECT_SLOTS_WAIT] = "slots-wait",
 		[DEFECT_LOG_OF_OLD_SLOT] = "log-of-old-slot",
+		[DEFECT_LOG_OF_NEW_SLOT] = "log-of-new-slot",
 		[DEFECT_RING_SHOWN_FIRST] = "ring-shown-first",
 		[DEFECT_ANSWER_TO_ANOTHER] = "answer-to-another",
 		[DEFECT_NO_GATE] = "no-gate",

@@ -50,6 +50,94 @@ void check_log_start(void)
 	SCHED_CHECK(bits || !wrote_since, "a write made after the log began is not in it");
 }
 
+/* ------------------------------------------------------------------ a logged slot moves */
+
+#define MOVED_GPA (16 * PAGE_SIZE)
+
+static u64 last_word; /* written to the slot before it went */
+
+static void write_before_it_goes(void *arg)
+{
+	mmu_vcpu_enter(v0);
+	for (u64 i = 1; i <= 2; i++) {
+		int r = guest_write(v0, 0, i);
+
+		SCHED_CHECK(!r || r == -ENOENT, "a write ends with %d", r);
+		last_word = r ? last_word : i;
+	}
+	mmu_vcpu_leave(v0);
+}
+
+static int put_word(struct mmu_cache *c, void *arg)
+{
+	return mmu_cache_write(c, 0, arg, sizeof(u64));
+}
+
+/* The host writes by itself: a copy, and a clock page. */
+static void copy_before_it_goes(void *arg)
+{
+	u64 word = 1;
+
+	if (!mmu_write_guest(world.mmu, 0, &word, sizeof(word)))
+		last_word = word;
+	word = 2;
+	if (!mmu_cache_use(world.cache, MMU_CACHE_WAIT, put_word, &word))
+		last_word = word;
+}
+
+static void move_slot(void *arg)
+{
+	struct mmu_region r = {.flags = MMU_SLOT_LOG_DIRTY,
+			       .gpa = MOVED_GPA,
+			       .size = PAGE_SIZE,
+			       .hva = world.vm[0].hva};
+
+	SCHED_CHECK(!mmu_set_region(world.mmu, &r), "the slot cannot be moved");
+}
+
+/* The page is in stage 2 and can be written, so that a write finds it without a fault. */
+static void world_to_move(void)
+{
+	u64 value, bits;
+
+	last_word = 0;
+	world_create(1, 1, -1);
+	world_set_slot(1, MMU_SLOT_LOG_DIRTY);
+	model_write(world.model, WORLD_HVA, 0);
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!guest_read(v0, 0, &value), "a read fails");
+	mmu_vcpu_leave(v0);
+	SCHED_CHECK(!mmu_dirty_get(world.mmu, 0, &bits), "there is no log");
+}
+
+void setup_log_move(void)
+{
+	world_to_move();
+	sched_spawn("vcpu", write_before_it_goes, NULL);
+	sched_spawn("move", move_slot, NULL);
+}
+
+void setup_log_move_copy(void)
+{
+	static struct mmu_cache cache;
+
+	world_to_move();
+	mmu_cache_init(&cache, v0, 0);
+	mmu_cache_set(&cache, 0, sizeof(u64));
+	world.cache = &cache;
+	sched_spawn("copy", copy_before_it_goes, NULL);
+	sched_spawn("move", move_slot, NULL);
+}
+
+/* The log goes with the slot. */
+void check_log_move(void)
+{
+	u64 bits = 0;
+
+	SCHED_CHECK(!mmu_dirty_get(world.mmu, 0, &bits), "there is no log");
+	SCHED_CHECK(bits || !last_word, "a write made before the slot moved is not in its log");
+}
+
 /* ------------------------------------------------------------------ logging and huge leaves */
 
 static void check_leaves(u64 huge, const char *when)

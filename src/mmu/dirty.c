@@ -27,18 +27,34 @@ struct slot_log *slot_log_alloc(u64 npages, bool set)
 	return l;
 }
 
-void memslot_mark_dirty(struct mmu_vcpu *v, struct memslot *s, gfn_t gfn)
+static void log_page(struct mmu_vcpu *v, struct memslot *s, gfn_t gfn, bool written)
 {
 	u64 page = gfn - s->base_gfn;
 
 	if (!s->log)
 		return;
-	if (v && v->ring.entry) {
-		ring_add(v, s->id, page);
-		return;
-	}
-	if (!(sync_load(&s->log->word[page / 64]) & BIT(page % 64)))
+	if (v && v->ring.entry)
+		(written ? ring_add_written : ring_add)(v, s->id, page);
+	else if (!(sync_load(&s->log->word[page / 64]) & BIT(page % 64)))
 		sync_or(&s->log->word[page / 64], BIT(page % 64));
+}
+
+void memslot_mark_dirty(struct mmu_vcpu *v, struct memslot *s, gfn_t gfn)
+{
+	log_page(v, s, gfn, false);
+}
+
+void memslots_mark_dirty(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn, bool written)
+{
+	struct memslot *now = memslot_find(mmu, gfn);
+	struct memslot *leaving = sync_rcu_deref(&mmu->leaving);
+
+	if (leaving && (leaving == now || !memslot_has(leaving, gfn)))
+		leaving = NULL;
+	if (now && !(leaving && sync_defect(LOG_OF_OLD_SLOT)))
+		log_page(v, now, gfn, written);
+	if (leaving && !sync_defect(LOG_OF_NEW_SLOT))
+		log_page(v, leaving, gfn, written);
 }
 
 bool dirty_protect_word(struct mmu *mmu, gfn_t gfn, u64 bits)

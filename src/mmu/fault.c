@@ -7,8 +7,7 @@
 /* ------------------------------------------------------------------ the lock-free walk */
 
 /* A leaf serves an access when it allows it; accessed and dirty are set on the way. */
-static bool leaf_use(struct mmu_vcpu *v, struct memslot *slot, gfn_t gfn, u64 *sptep, u64 *s,
-		     unsigned access)
+static bool leaf_use(struct mmu_vcpu *v, gfn_t gfn, u64 *sptep, u64 *s, unsigned access)
 {
 	bool write = access & MMU_WRITE;
 	u64 want = SPTE_ACCESSED | (write ? SPTE_DIRTY : 0);
@@ -26,16 +25,10 @@ static bool leaf_use(struct mmu_vcpu *v, struct memslot *slot, gfn_t gfn, u64 *s
 		/*
 		 * Dirty is set before the log's bit: a harvest that clears the bit first will clear
 		 * dirty after, and wait for this vCPU. The other way round a write could slip
-		 * between the two harvests. And the slot is looked for after it: one that starts to
-		 * log was published before dirty was cleared, so it is found, whatever stood there
-		 * when this walk began.
+		 * between the two harvests.
 		 */
-		if (want & ~old & SPTE_DIRTY) {
-			if (!sync_defect(LOG_OF_OLD_SLOT))
-				slot = memslot_find(v->mmu, gfn);
-			if (slot)
-				memslot_mark_dirty(v, slot, gfn);
-		}
+		if (want & ~old & SPTE_DIRTY)
+			memslots_mark_dirty(v->mmu, v, gfn, false);
 		return true;
 	}
 }
@@ -55,7 +48,7 @@ static int translate_fast(struct mmu_vcpu *v, gfn_t gfn, unsigned access, struct
 		goto out;
 	}
 	s = tree_lookup(v->mmu, gfn, &sptep);
-	if (s && leaf_use(v, slot, gfn, sptep, &s, access)) {
+	if (s && leaf_use(v, gfn, sptep, &s, access)) {
 		gfn_t off = gfn & (LEVEL_PAGES(spte_level(s)) - 1);
 
 		out->host = (u8 *)(spte_host(s) + (off << PAGE_SHIFT));

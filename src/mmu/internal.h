@@ -89,10 +89,18 @@ int memslots_init(struct mmu *mmu);
 void memslots_fini(struct mmu *mmu);
 
 /*
- * v dirties a page: set its bit in the dirty log, if its slot has one, or list it in v's ring. In an
- * RCU read side or under mmu_lock, after the store to the SPTE that lets writes through. v's thread.
+ * v dirties a page: set its bit in the dirty log, if its slot has one, or list it in v's ring. Under
+ * mmu_lock, after the store to the SPTE that lets writes through. v's thread.
  */
 void memslot_mark_dirty(struct mmu_vcpu *v, struct memslot *s, gfn_t gfn);
+/*
+ * The same without mmu_lock, in an RCU read side. Between that store and this call the slot may have
+ * become another: one that starts to log was published before dirty was cleared, so it is found,
+ * whatever was found before; one that went, and may have taken its log along to another gfn, is
+ * found until nobody writes through it. `written`: the write is done, so that one entry in the ring is
+ * enough; v is NULL where no vCPU did it.
+ */
+void memslots_mark_dirty(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn, bool written);
 
 /* ------------------------------------------------------------------ tree.c */
 
@@ -289,6 +297,7 @@ struct mmu {
 
 	struct mutex slots_lock;
 	struct memslots *slots;	 /* published under mmu_lock held for write */
+	struct memslot *leaving; /* what an update has replaced or taken out, until no user is left */
 	struct memslot **by_id;	 /* MMU_USER_SLOTS pointers; slots_lock */
 	u64 serial;		 /* last given; slots_lock */
 	u64 manual_protect;	 /* slots_lock */

@@ -420,6 +420,7 @@ static void slot_swap(struct mmu *mmu, struct memslots *m, struct memslot *old,
 	u64 mark, caches = 0;
 
 	mmu_lock_write(mmu);
+	sync_rcu_publish(&mmu->leaving, old);
 	sync_rcu_publish(&mmu->slots, m);
 	if (old)
 		interval_remove(&mmu->hva_tree, &old->by_hva);
@@ -441,6 +442,7 @@ static void slot_swap(struct mmu *mmu, struct memslots *m, struct memslot *old,
 	tree_free_flush(mmu, &f);
 	if (old)
 		mmu_users_wait(mmu);
+	sync_store(&mmu->leaving, NULL);
 }
 
 /* slots_lock held. `new_` is NULL to delete. */

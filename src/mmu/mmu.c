@@ -274,17 +274,12 @@ int mmu_read_guest(struct mmu *mmu, gpa_t gpa, void *buf, u64 len)
 bool mmu_log_write(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn)
 {
 	struct memslot *s;
-	bool code = false;
+	bool code;
 
 	sync_rcu_read_lock();
+	memslots_mark_dirty(mmu, v, gfn, true);
 	s = memslot_find(mmu, gfn);
-	if (s) {
-		if (v && v->ring.entry && s->log)
-			ring_add_written(v, s->id, gfn - s->base_gfn);
-		else
-			memslot_mark_dirty(NULL, s, gfn);
-		code = code_marked(s, gfn);
-	}
+	code = s && code_marked(s, gfn);
 	sync_rcu_read_unlock();
 	return code;
 }
