@@ -37,6 +37,7 @@ enum sync_defect {
 	DEFECT_LOG_OF_NEW_SLOT,	     /* a write is logged in the memslot that is found after it */
 	DEFECT_ANSWER_TO_ANOTHER,    /* a flush takes the answer to another request for its own */
 	DEFECT_RING_SHOWN_FIRST,     /* a dirty ring's entry can be collected before it is counted */
+	DEFECT_TOLD_IN_GUEST,	     /* a vCPU waits for the list of vCPUs in guest mode */
 	DEFECT_NO_GATE,		     /* a vCPU enters guest mode while another has stopped it */
 	NR_DEFECTS,
 };

@@ -70,6 +70,7 @@ const char *explore_defect_name(unsigned defect)
 		[DEFECT_LOG_OF_NEW_SLOT] = "log-of-new-slot",
 		[DEFECT_RING_SHOWN_FIRST] = "ring-shown-first",
 		[DEFECT_ANSWER_TO_ANOTHER] = "answer-to-another",
+		[DEFECT_TOLD_IN_GUEST] = "told-in-guest",
 		[DEFECT_NO_GATE] = "no-gate",
 	};
 

@@ -369,6 +369,45 @@ static void setup_dax_halted(void)
 	sched_spawn("truncate", truncate_and_regrow, NULL);
 }
 
+/* In guest mode, as for a WRMSR, a vCPU writes a clock page that holds code: all are told. */
+static void write_code_in_guest(void *arg)
+{
+	u64 word = 1;
+
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!mmu_cache_use(&cache, MMU_CACHE_NOWAIT, put_word, &word), "a use fails");
+	mmu_vcpu_leave(v0);
+}
+
+static void flush(void *arg)
+{
+	model_munmap(world.model, WORLD_HVA + PAGE_SIZE, 1);
+}
+
+static void make_vcpu(void *arg)
+{
+	mmu_vcpu_init(world.mmu, &world.vcpu[1], 1, NULL, v0->ops);
+	world.nvcpus = 2;
+}
+
+static void setup_cache_code(void)
+{
+	u64 word = 0;
+
+	world_create(1, 2, -1);
+	mmu_cache_init(&cache, v0, 0);
+	mmu_cache_set(&cache, 0, sizeof(u64));
+	world.cache = &cache;
+	mmu_cache_use(&cache, MMU_CACHE_WAIT, put_word, &word);
+	mmu_vcpu_enter(v0);
+	guest_read(v0, PAGE_SIZE, &word);
+	mmu_code_track(v0, 0, 1);
+	mmu_vcpu_leave(v0);
+	sched_spawn("vcpu", write_code_in_guest, NULL);
+	sched_spawn("munmap", flush, NULL);
+	sched_spawn("create", make_vcpu, NULL);
+}
+
 /* ------------------------------------------------------------------ all of them */
 
 void check_nothing(void)
@@ -438,6 +477,8 @@ const struct scenario memory_scenarios[] = {
 	 check_file, {DEFECT_CACHE_KEPT}},
 	{"cache-dax", "a host-side cache is written while its DAX file is truncated",
 	 setup_cache_dax, check_nothing, {DEFECT_CACHE_KEPT}},
+	{"cache-code", "a vCPU writes a clock page that holds code while another is made",
+	 setup_cache_code, check_nothing, {DEFECT_TOLD_IN_GUEST}},
 	{"cache-truncate", "a host-side cache is written while its file is truncated and regrown",
 	 setup_cache_truncate, check_regrown, {DEFECT_CACHE_KEPT}},
 	{"dax-halted", "a DAX file is truncated under a halted vCPU and its clock page",

@@ -240,6 +240,21 @@ static bool use_begin(struct mmu_cache *c)
 }
 
 /*
+ * Code was written, and every vCPU is told: outside guest mode, since a flush that waits for this
+ * vCPU holds their list, and somebody who makes another may be waiting for that.
+ */
+static void tell_code(struct mmu_vcpu *v)
+{
+	bool leave = v->mode == MMU_IN_GUEST && !sync_defect(TOLD_IN_GUEST);
+
+	if (leave)
+		mmu_vcpu_leave(v);
+	mmu_request_all(v->mmu, MMU_REQ_CODE);
+	if (leave)
+		mmu_vcpu_enter(v);
+}
+
+/*
  * Count out what was done. The log is marked after the write: a harvest that takes the bit
  * before it is set finds it set the next time, and one that takes it after finds the bytes.
  */
@@ -256,7 +271,7 @@ static void use_end(struct mmu_cache *c)
 	sync_add(&c->uses, 1);
 	mmu_wake_waiters(mmu);
 	if (code)
-		mmu_request_all(mmu, MMU_REQ_CODE);
+		tell_code(c->vcpu);
 }
 
 /* One use of what is at hand. -EAGAIN: look again. */

@@ -25,7 +25,8 @@
  * the access is broken off, the use counts itself out, finds the cache stale and starts over. What
  * may wait for the host for long, fault_in(), is outside the counted part.
  *
- * The vCPU's own thread uses its caches, outside guest mode, with no lock held.
+ * The vCPU's own thread uses its caches, with no lock held: outside guest mode or, with
+ * MMU_CACHE_NOWAIT, in it; then it may have been left and entered again, and translations are stale.
  */
 #ifndef MMU_CACHE_H
 #define MMU_CACHE_H

@@ -278,7 +278,7 @@ void mmu_ring_attach(struct mmu_vcpu *v, struct mmu_dirty_gfn *entries);
 bool mmu_ring_full(const struct mmu_vcpu *v);
 int mmu_ring_reset(struct mmu *mmu, u32 *n);
 
-/* Every vCPU: request bits, and a kick. */
+/* Every vCPU: request bits, and a kick. Not from guest mode: waits for those who make vCPUs. */
 void mmu_request_all(struct mmu *mmu, u32 bits);
 
 struct mmu_stats {
