@@ -219,6 +219,7 @@ static int refresh(struct mmu_cache *c)
 		return -EAGAIN;
 	err = mmu->ops->fault_in(mmu->primary, r.hva, FAULT_WRITE, ops->interrupted,
 				 c->vcpu->owner, &r.frame);
+	err = mmu_fault_result(mmu, err, r.seq, &span);
 	if (err)
 		return err;
 	err = refresh_publish(mmu, c, &r);

@@ -283,30 +283,12 @@ static void fault_release(struct fault *f, bool installed)
 		mmu->ops->zapped(mmu->primary, f->frame.pfn, page, installed, dirty);
 }
 
-/* Was the page's mapping changed while the primary MMU was asked, or is it still? */
-static bool fault_overtaken(struct fault *f)
-{
-	struct mmu_span s = fault_span(f, LEVEL_4K);
-	struct mmu *mmu = f->v->mmu;
-	bool r;
-
-	mmu_lock_read(mmu);
-	r = mmu_invalidating(mmu, &s) || mmu_invalidated_since(mmu, f->seq, &s);
-	mmu_unlock_read(mmu);
-	return r;
-}
-
 static int fault_bring_in(struct fault *f, int *plevel)
 {
+	struct mmu_span span = fault_span(f, LEVEL_4K);
 	struct mmu *mmu = f->v->mmu;
-	int r = fault_ask(f);
+	int r = mmu_fault_result(mmu, fault_ask(f), f->seq, &span);
 
-	/*
-	 * One call of the VMM may replace a mapping by another. That there is none in between is not
-	 * for a guest to find; on Linux, what the kernel says of its mappings does show it.
-	 */
-	if (r == -EFAULT && fault_overtaken(f))
-		r = -EAGAIN;
 	if (!r && sync_defect(NEEDS_PAGE) && !f->frame.page)
 		r = -EFAULT;
 	if (r)

@@ -227,6 +227,12 @@ void mmu_content_changed(struct mmu *mmu, hva_t start, hva_t end);
 bool mmu_invalidating(struct mmu *mmu, const struct mmu_span *s);
 /* The same: may one have ended since `seq` was read of invalidate_seq? */
 bool mmu_invalidated_since(struct mmu *mmu, u64 seq, const struct mmu_span *s);
+/*
+ * What to make of the primary MMU's answer to a fault whose seq was read before. One call of the VMM
+ * may replace a mapping by another. That there is none in between is not for a guest to find; on
+ * Linux, what the kernel says of its mappings does show it: -EAGAIN then.
+ */
+int mmu_fault_result(struct mmu *mmu, int r, u64 seq, const struct mmu_span *s);
 /* Is one in progress? Then sleep until one ends, or a short while. */
 bool mmu_invalidate_wait(struct mmu *mmu, const struct mmu_span *s);
 

@@ -314,6 +314,17 @@ bool mmu_invalidated_since(struct mmu *mmu, u64 seq, const struct mmu_span *s)
 	return false;
 }
 
+int mmu_fault_result(struct mmu *mmu, int r, u64 seq, const struct mmu_span *s)
+{
+	if (r != -EFAULT)
+		return r;
+	mmu_lock_read(mmu);
+	if (mmu_invalidating(mmu, s) || mmu_invalidated_since(mmu, seq, s))
+		r = -EAGAIN;
+	mmu_unlock_read(mmu);
+	return r;
+}
+
 bool mmu_invalidate_wait(struct mmu *mmu, const struct mmu_span *s)
 {
 	bool busy;

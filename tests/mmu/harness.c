@@ -32,13 +32,18 @@ static const struct mmu_vcpu_ops vcpu_ops = {kick, interrupted};
 
 void hvm_init(struct hvm *vm)
 {
+	hvm_init_over(vm, &primary_linux_ops);
+}
+
+void hvm_init_over(struct hvm *vm, const struct primary_ops *ops)
+{
 	struct sigaction sa = {.sa_sigaction = on_kick, .sa_flags = SA_SIGINFO | SA_RESTART};
 	void *primary;
 
 	sigaction(KICK_SIGNAL, &sa, NULL);
 	assert_int_equal(guard_install(), 0);
 	assert_int_equal(primary_linux_create(&primary), 0);
-	assert_int_equal(mmu_create(&primary_linux_ops, primary, &vm->mmu), 0);
+	assert_int_equal(mmu_create(ops, primary, &vm->mmu), 0);
 }
 
 void hvm_fini(struct hvm *vm)

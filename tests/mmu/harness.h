@@ -44,6 +44,8 @@ static inline u64 now_ns(void)
 }
 
 void hvm_init(struct hvm *vm);
+/* The same over operations of the test's own, made of primary_linux_ops; kept. */
+void hvm_init_over(struct hvm *vm, const struct primary_ops *ops);
 void hvm_fini(struct hvm *vm);
 int hvm_slot(struct hvm *vm, u32 slot, u32 flags, gpa_t gpa, u64 size, void *hva);
 

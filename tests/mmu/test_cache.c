@@ -37,15 +37,20 @@ static int put_value(struct fixture *f, u64 v)
 	return mmu_cache_use(&f->cache, MMU_CACHE_WAIT, put, &value);
 }
 
-static void init(struct fixture *f, void *mem, u32 flags)
+static void init_over(struct fixture *f, void *mem, u32 flags, const struct primary_ops *ops)
 {
 	memset(f, 0, sizeof(*f));
-	hvm_init(&f->vm);
+	hvm_init_over(&f->vm, ops);
 	f->mem = mem;
 	assert_int_equal(hvm_slot(&f->vm, 0, flags, GPA, PAGE_SIZE, mem), 0);
 	f->h = hvcpu_new(&f->vm, 0);
 	mmu_cache_init(&f->cache, &f->h->v, REQ);
 	assert_int_equal(mmu_cache_set(&f->cache, GPA + 64, 8), 0);
+}
+
+static void init(struct fixture *f, void *mem, u32 flags)
+{
+	init_over(f, mem, flags, &primary_linux_ops);
 }
 
 static void fini(struct fixture *f)
@@ -105,6 +110,47 @@ static void test_an_unseen_change_is_found(void **state)
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == f.mem);
 	assert_int_equal(put_value(&f, 3), 0);
 	assert_int_equal(word(&f), 3);
+	fini(&f);
+	munmap(f.mem, PAGE_SIZE);
+}
+
+static void *replaced; /* by one call of the VMM, while the next fault looks at it */
+
+static int fault_in_between(void *primary, hva_t hva, unsigned flags,
+			    bool (*interrupted)(void *arg), void *arg, struct frame *out)
+{
+	void *p = replaced, *change;
+	int r;
+
+	if (!p)
+		return primary_linux_ops.fault_in(primary, hva, flags, interrupted, arg, out);
+	replaced = NULL;
+	change = primary_linux_change_begin((hva_t)p, PAGE_SIZE, CHANGE_UNMAP, &r);
+	munmap(p, PAGE_SIZE);
+	r = primary_linux_ops.fault_in(primary, hva, flags, interrupted, arg, out);
+	assert_int_equal(r, -EFAULT);
+	assert_true(mmap(p, PAGE_SIZE, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p);
+	primary_linux_change_end(change);
+	return r;
+}
+
+/* Between a mapping and its successor there is none, and nobody but the host may find that. */
+static void test_a_replaced_mapping_is_never_missing(void **state)
+{
+	struct primary_ops ops = primary_linux_ops;
+	struct fixture f;
+
+	ops.fault_in = fault_in_between;
+	init_over(&f, map_aligned(PAGE_SIZE, PAGE_SIZE, MAP_PRIVATE), 0, &ops);
+	replaced = f.mem;
+	assert_int_equal(guest_store_once(f.h, GPA + 64, 1), 0);
+	assert_null(replaced);
+	assert_int_equal(word(&f), 1);
+	replaced = f.mem;
+	assert_int_equal(put_value(&f, 2), 0);
+	assert_null(replaced);
+	assert_int_equal(word(&f), 2);
 	fini(&f);
 	munmap(f.mem, PAGE_SIZE);
 }
@@ -348,6 +394,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_follows_the_mapping),
 		cmocka_unit_test(test_an_unseen_change_is_found),
+		cmocka_unit_test(test_a_replaced_mapping_is_never_missing),
 		cmocka_unit_test(test_follows_the_memslot),
 		cmocka_unit_test(test_writes_are_logged),
 		cmocka_unit_test(test_no_write_is_lost_to_truncation),
