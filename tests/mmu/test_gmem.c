@@ -430,6 +430,24 @@ static u64 resident(void)
 	return shared * 4;
 }
 
+static bool always(void *arg)
+{
+	return true;
+}
+
+/* A kick may have come before the page is touched, which alone it would not break off. */
+static void a_fault_asks_before_it_waits(void **state)
+{
+	const struct primary_store_ops *ops = primary_linux_ops.store;
+	struct frame f;
+	void *store;
+
+	assert_int_equal(ops->create(NULL, 1, false, &store), 0);
+	assert_int_equal(ops->fault(store, 0, 0, always, NULL, &f), -EINTR);
+	assert_int_equal(ops->fault(store, 0, 0, NULL, NULL, &f), 0);
+	ops->destroy(store);
+}
+
 static void locking_all_memory_fills_no_store(void **state)
 {
 	struct fx f;
@@ -588,6 +606,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_mappable_file_serves_shared_faults),
 		cmocka_unit_test(allocation_and_punching_check_their_range),
 		cmocka_unit_test(locked_memory_is_punched),
+		cmocka_unit_test(a_fault_asks_before_it_waits),
 		cmocka_unit_test(locking_all_memory_fills_no_store),
 		cmocka_unit_test(a_poisoned_page_is_ehwpoison),
 		cmocka_unit_test(teardown_tells_an_early_end_from_a_lost_one),

@@ -107,6 +107,11 @@ void *linux_file_change_begin(u64 ino, u64 off, u64 len, int *err);
 /* A fork waits for stores that are being made: the child gets neither descriptor nor mapping. */
 void stores_fork_begin(void);
 void stores_fork_end(bool child);
+/*
+ * Touch the page at `at` as an access would. May wait for the host (a userfaultfd, a disk); a kick
+ * ends it. 0; -EINTR; -EAGAIN: a kick came; -EHWPOISON; -EFAULT.
+ */
+int linux_touch(hva_t at, bool write, bool (*interrupted)(void *arg), void *arg);
 /* The largest level whose aligned block around hva (or file offset) lies in [start, end). */
 int linux_block_level(u64 start, u64 end, u64 hva);
 

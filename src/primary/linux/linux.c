@@ -42,33 +42,31 @@ static void linux_destroy(void *primary)
 
 /* ------------------------------------------------------------------ faulting in */
 
-struct asker {
-	bool (*interrupted)(void *arg);
-	void *arg;
-};
-
-static bool asked_to_stop(const struct asker *a)
+/* What the guarded access died of. */
+static int guard_error(void)
 {
-	return a->interrupted && a->interrupted(a->arg);
-}
-
-/* Touch the page as the access would, at `at`. May wait for the host (a userfaultfd, a disk); a kick
- * ends it. */
-static int touch(const struct region *r, hva_t at, bool write, const struct asker *a)
-{
-	u32 kicks = guard_kicks;
-
-	if (write ? !r->writable : !r->readable)
-		return -EFAULT;
-	if (asked_to_stop(a))
-		return -EINTR;
-	if (r->special || !guard_touch_unless_kicked((void *)at, write, kicks))
-		return 0;
 	if (guard_fault.sig == GUARD_BROKEN_OFF)
-		return asked_to_stop(a) ? -EINTR : -EAGAIN;
+		return -EAGAIN;
 	if (guard_fault.sig == SIGBUS && guard_fault.code == BUS_MCEERR_AR)
 		return -EHWPOISON;
 	return -EFAULT;
+}
+
+int linux_touch(hva_t at, bool write, bool (*interrupted)(void *arg), void *arg)
+{
+	u32 kicks = guard_kicks;
+
+	if (interrupted && interrupted(arg))
+		return -EINTR;
+	return guard_touch_unless_kicked((void *)at, write, kicks) ? guard_error() : 0;
+}
+
+static int touch(const struct region *r, hva_t at, bool write, bool (*interrupted)(void *arg),
+		 void *arg)
+{
+	if (write ? !r->writable : !r->readable)
+		return -EFAULT;
+	return r->special ? 0 : linux_touch(at, write, interrupted, arg);
 }
 
 /* Largest level whose aligned block around hva lies in [start, end). */
@@ -173,7 +171,6 @@ static int find_region(hva_t hva, bool write, struct region *r, u64 *epoch)
 static int linux_fault_in(void *primary, hva_t hva, unsigned flags, bool (*interrupted)(void *arg),
 			  void *arg, struct frame *out)
 {
-	struct asker a = {interrupted, arg};
 	bool write = flags & FAULT_WRITE;
 	struct region r;
 	u64 epoch;
@@ -181,13 +178,13 @@ static int linux_fault_in(void *primary, hva_t hva, unsigned flags, bool (*inter
 
 	err = find_region(hva, write, &r, &epoch);
 	if (!err)
-		err = touch(&r, touch_at(primary, &r, hva), write, &a);
+		err = touch(&r, touch_at(primary, &r, hva), write, interrupted, arg);
 	if (err == -EFAULT) {
 		/* It may be what we remember that is wrong: a change nobody told us of. */
 		regions_forget(hva & PAGE_MASK, (hva & PAGE_MASK) + PAGE_SIZE);
 		err = find_region(hva, write, &r, &epoch);
 		if (!err)
-			err = touch(&r, hva, write, &a);
+			err = touch(&r, hva, write, interrupted, arg);
 	}
 	return err ? err : frame_make(primary, &r, hva, epoch, out);
 }
@@ -278,13 +275,8 @@ static int linux_access(void *primary, hva_t hva, void *host, void *buf, u64 len
 	for (u64 n; len; len -= n, host = (u8 *)host + n, buf = (u8 *)buf + n) {
 		for (n = 8; n > len || ((u64)host & (n - 1)); n /= 2)
 			;
-		if (access_one(host, buf, n, write))
-			continue;
-		if (guard_fault.sig == GUARD_BROKEN_OFF)
-			return -EAGAIN;
-		if (guard_fault.sig == SIGBUS && guard_fault.code == BUS_MCEERR_AR)
-			return -EHWPOISON;
-		return -EFAULT;
+		if (!access_one(host, buf, n, write))
+			return guard_error();
 	}
 	return 0;
 }

@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include "base/guard.h"
 #include "primary/linux/internal.h"
 
 /* What of a file is mapped at most. Pages beyond are none: sparse files may say any size. */
@@ -156,18 +155,14 @@ static int store_fault(void *store, u64 index, unsigned flags, bool (*interrupte
 		       void *arg, struct frame *out)
 {
 	struct store *s = store;
-	u32 kicks = guard_kicks;
 	u8 *host = s->host + (index << PAGE_SHIFT);
+	int r;
 
 	if (index >= s->npages)
 		return -ENOMEM;
-	if (guard_touch_unless_kicked(host, true, kicks)) {
-		if (guard_fault.sig == GUARD_BROKEN_OFF)
-			return interrupted && interrupted(arg) ? -EINTR : -EAGAIN;
-		if (guard_fault.sig == SIGBUS && guard_fault.code == BUS_MCEERR_AR)
-			return -EHWPOISON;
-		return -ENOMEM; /* the host has no page to give */
-	}
+	r = linux_touch((hva_t)host, true, interrupted, arg);
+	if (r)
+		return r == -EFAULT ? -ENOMEM : r; /* the host has no page to give */
 	*out = (struct frame){
 		.host = host,
 		.pfn = (u64)host >> PAGE_SHIFT,
