@@ -72,6 +72,8 @@ static long enable_x2apic_api(struct abi_vm *avm, struct vm *vm, const u64 *args
 		return -EINVAL;
 	if (args[0] & KVM_X2APIC_API_USE_32BIT_IDS)
 		vm->x2apic_format_32bit = true;
+	if (args[0] & KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK)
+		vm->x2apic_no_broadcast_quirk = true;
 	return 0;
 }
 

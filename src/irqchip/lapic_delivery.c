@@ -17,6 +17,8 @@
 #define DFR_FLAT	   0xfu /* bits 31..28 */
 #define FIRST_LEGAL_VECTOR 16
 
+enum { MODE_X2APIC = 1, MODE_FLAT = 2, MODE_CLUSTER = 4 };
+
 void lapic_kick(struct lapic *l)
 {
 	l->ic->ops.kick(l->vcpu);
@@ -100,8 +102,36 @@ bool lapic_local_deliver(struct lapic *l, enum lapic_reg lvt)
 	return taken;
 }
 
-static bool is_broadcast(const struct ic_message *m)
+/* The ways in which the APICs that software enabled and gave a logical id form it, a bit each. */
+static u32 logical_modes(const struct irqchip *ic)
 {
+	u32 seen = 0;
+
+	for (u32 i = 0; i < ic->nlapics; i++) {
+		const struct lapic *l = ic->lapics[i];
+
+		if (!l || !sw_enabled(l))
+			continue;
+		if (l->base & APIC_BASE_X2)
+			seen |= MODE_X2APIC;
+		else if (l->regs[APIC_LDR / 4])
+			seen |= l->regs[APIC_DFR / 4] >> 28 == DFR_FLAT ? MODE_FLAT : MODE_CLUSTER;
+	}
+	return seen;
+}
+
+static bool one_logical_mode(const struct irqchip *ic)
+{
+	u32 seen = logical_modes(ic);
+
+	return !(seen & (seen - 1));
+}
+
+/* With the quirk that lapic_match() knows disabled, 0xff is one APIC where all are in x2APIC mode. */
+static bool is_broadcast(const struct irqchip *ic, const struct ic_message *m)
+{
+	if (m->dest == XAPIC_BROADCAST && (irqchip_flags(ic) & IRQCHIP_FLAG_NO_BROADCAST_QUIRK))
+		return logical_modes(ic) != MODE_X2APIC;
 	return m->dest == XAPIC_BROADCAST || m->dest == X2APIC_BROADCAST;
 }
 
@@ -180,7 +210,7 @@ static int deliver(struct irqchip *ic, const struct ic_message *m, bool ipi)
 	int r = -1;
 
 	/* A physical destination is one APIC, the lowest there is. */
-	if (to_lowest(m) && (m->logical || is_broadcast(m))) {
+	if (to_lowest(m) && (m->logical || is_broadcast(ic, m))) {
 		l = pick_lowest(ic, m, ipi);
 		return l ? lapic_accept(l, m->delivery, m->vector, m->assert,
 					m->level_triggered)
@@ -196,24 +226,6 @@ static int deliver(struct irqchip *ic, const struct ic_message *m, bool ipi)
 	return r;
 }
 
-/* Do all APICs that software enabled and gave a logical id form it in one way? */
-static bool one_logical_mode(const struct irqchip *ic)
-{
-	u32 seen = 0;
-
-	for (u32 i = 0; i < ic->nlapics; i++) {
-		const struct lapic *l = ic->lapics[i];
-
-		if (!l || !sw_enabled(l))
-			continue;
-		if (l->base & APIC_BASE_X2)
-			seen |= 1;
-		else if (l->regs[APIC_LDR / 4])
-			seen |= l->regs[APIC_DFR / 4] >> 28 == DFR_FLAT ? 2 : 4;
-	}
-	return !(seen & (seen - 1));
-}
-
 /*
  * A message no APIC is addressed by: KVM answers 0 (lost), but -1 where it had to look at each
  * APIC to know: broadcasts, and logical destinations while APICs form their ids differently.
@@ -225,10 +237,10 @@ int lapic_deliver(struct irqchip *ic, const struct ic_message *msg)
 
 	/* Lowest priority to everyone by physical id is not defined; KVM sends it to everyone.
 	 */
-	if (is_broadcast(&m) && !m.logical && m.delivery == DM_LOWEST)
+	if (is_broadcast(ic, &m) && !m.logical && m.delivery == DM_LOWEST)
 		m.delivery = DM_FIXED;
 	r = deliver(ic, &m, false);
-	if (r < 0 && ic->nlapics && !is_broadcast(&m) && (!m.logical || one_logical_mode(ic)))
+	if (r < 0 && ic->nlapics && !is_broadcast(ic, &m) && (!m.logical || one_logical_mode(ic)))
 		r = 0;
 	return r;
 }

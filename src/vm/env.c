@@ -353,6 +353,8 @@ static u32 irqchip_vm_flags(void *p)
 	const struct vm *vm = p;
 	u32 flags = vm->x2apic_format_32bit ? IRQCHIP_FLAG_X2APIC_32BIT : 0;
 
+	if (vm->x2apic_no_broadcast_quirk)
+		flags |= IRQCHIP_FLAG_NO_BROADCAST_QUIRK;
 	if (vm->disabled_quirks & KVM_X86_QUIRK_LINT0_REENABLED)
 		flags |= IRQCHIP_FLAG_NO_LINT0_QUIRK;
 	return flags;

@@ -253,7 +253,7 @@ int vm_create_irqchip(struct vm *vm, enum irqchip_mode mode, u32 pins)
 	if (vm->irqchip)
 		r = -EEXIST;
 	else if (vm->nvcpus)
-		r = -EINVAL;
+		r = mode == IRQCHIP_SPLIT ? -EEXIST : -EINVAL;
 	else
 		r = irqchip_create(vm, mode, pins, &vcpu_irqchip_ops, &vm->irqchip);
 	mutex_unlock(&vm->lock);

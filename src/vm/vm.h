@@ -99,7 +99,8 @@ struct vm {
 		u32 khz;     /* of the host's TSC */
 	} clock; /* clock.c */
 	/* enabled capabilities */
-	bool split_irqchip, exception_payload, triple_fault_event, x2apic_format_32bit;
+	bool exception_payload, triple_fault_event;
+	bool x2apic_format_32bit, x2apic_no_broadcast_quirk;
 	u32 user_space_msr; /* KVM_CAP_X86_USER_SPACE_MSR's mask */
 	u64 disabled_exits, disabled_quirks, exits_on_hypercall;
 	u32 max_vcpu_id;
@@ -124,7 +125,8 @@ void vm_put(struct vm *vm);
 int vm_create_vcpu(struct vm *vm, u32 id, struct vcpu **out);
 struct vcpu *vm_find_vcpu(struct vm *vm, u32 id); /* by id; NULL */
 
-/* In-kernel controllers: KVM_CREATE_IRQCHIP, KVM_CAP_SPLIT_IRQCHIP. EEXIST; EINVAL with vCPUs. */
+/* In-kernel controllers: KVM_CREATE_IRQCHIP, KVM_CAP_SPLIT_IRQCHIP. EEXIST; with vCPUs EINVAL, and
+ * EEXIST for the latter. */
 int vm_create_irqchip(struct vm *vm, enum irqchip_mode mode, u32 pins);
 
 /*

@@ -269,6 +269,42 @@ static void test_split(void)
 	close(vm);
 }
 
+static void test_split_late(void)
+{
+	struct kvm_enable_cap e = {.cap = KVM_CAP_SPLIT_IRQCHIP, .args = {24}};
+	struct machine m = machine_new(false);
+
+	line(call(m.vm, KVM_ENABLE_CAP, &e), "SPLIT_IRQCHIP with a vCPU");
+	line(call(m.vm, KVM_CREATE_IRQCHIP, 0), "CREATE_IRQCHIP with a vCPU");
+	machine_free(&m);
+}
+
+/* vCPU 0 in x2APIC mode, enabled: what does destination 0xff of a message mean? */
+static void test_broadcast(u64 api)
+{
+	struct kvm_enable_cap e = {.cap = KVM_CAP_X2APIC_API, .args = {api}};
+	struct machine m = machine_new(true);
+	struct {
+		struct kvm_cpuid2 h;
+		struct kvm_cpuid_entry2 e;
+	} id = {{.nent = 1}, {.function = 1, .ecx = 1u << 21 /* x2APIC */}};
+	struct kvm_msi msi = {.address_lo = 0xfeeff000, .data = 0x30};
+	struct kvm_lapic_state apic;
+	struct kvm_sregs s;
+
+	line(call(m.vm, KVM_ENABLE_CAP, &e), "X2APIC_API %u", (u32)api);
+	line(call(m.vcpu, KVM_SET_CPUID2, &id), "SET_CPUID2 x2APIC");
+	call(m.vcpu, KVM_GET_SREGS, &s);
+	s.apic_base |= 1u << 10;
+	line(call(m.vcpu, KVM_SET_SREGS, &s), "SET_SREGS x2APIC mode");
+	call(m.vcpu, KVM_GET_LAPIC, &apic);
+	apic.regs[0xf1] |= 1; /* enabled by software */
+	line(call(m.vcpu, KVM_SET_LAPIC, &apic), "SET_LAPIC enabled");
+	line(call(m.vm, KVM_SIGNAL_MSI, &msi), "SIGNAL_MSI to 0xff in x2APIC mode, API %u",
+	     (u32)api);
+	machine_free(&m);
+}
+
 void test_irq(void)
 {
 	int vm = ioctl(sys_fd, KVM_CREATE_VM, 0);
@@ -282,4 +318,7 @@ void test_irq(void)
 	test_coalesced(vm);
 	close(vm);
 	test_split();
+	test_split_late();
+	test_broadcast(0);
+	test_broadcast(KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK);
 }
