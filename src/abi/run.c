@@ -216,8 +216,8 @@ static void put_tail(struct vcpu *v, struct kvm_run *run)
 
 	run->if_flag = (v->cpu->flags & FL_IF) != 0;
 	run->flags = 0;
-	run->cr8 = sregs_cr8(v);
-	run->apic_base = sregs_apic_base(v);
+	run->cr8 = vcpu_get_cr8(v);
+	run->apic_base = vcpu_get_apic_base(v);
 	run->ready_for_interrupt_injection = vcpu_irq_ready(v);
 	if (valid & KVM_SYNC_X86_REGS)
 		cpu_get_regs(v->cpu, &run->s.regs.regs);

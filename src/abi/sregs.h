@@ -6,8 +6,6 @@
 
 #include "abi/internal.h"
 
-u64 sregs_cr8(struct vcpu *v);
-u64 sregs_apic_base(struct vcpu *v);
 void sregs_get(struct vcpu *v, struct kvm_sregs *s);
 int sregs_set(struct vcpu *v, const struct kvm_sregs *s); /* 0 or -EINVAL */
 void events_get(struct vcpu *v, struct kvm_vcpu_events *e);

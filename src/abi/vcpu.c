@@ -5,9 +5,6 @@
 #include "abi/sregs.h"
 #include "base/guard.h"
 
-#define APIC_BASE_X2APIC BIT(10)
-#define CPUID_X2APIC	 BIT(21) /* leaf 1, ECX */
-
 long vcpu_ioctl_get_regs(struct call *c)
 {
 	cpu_get_regs(c->v->cpu, (void *)c->buf);
@@ -22,48 +19,17 @@ long vcpu_ioctl_set_regs(struct call *c)
 
 /* ---- special registers: the APIC base and CR8 are the VM's, the rest the processor's */
 
-u64 sregs_cr8(struct vcpu *v)
-{
-	return v->lapic ? lapic_get_cr8(v->lapic) : v->cr8;
-}
-
-u64 sregs_apic_base(struct vcpu *v)
-{
-	return v->lapic ? lapic_get_base(v->lapic) : v->apic_base;
-}
-
-/* 0, or -EINVAL. */
-static int set_apic_base(struct vcpu *v, u64 base)
-{
-	u32 id[4];
-
-	if (v->lapic)
-		return lapic_set_base(v->lapic, base, true);
-	/* Bits 0 to 7 and 9 are reserved (SDM vol. 3, 11.4.4). */
-	if (base & (0x2ff | v->cpu->reserved_gpa))
-		return -EINVAL;
-	cpu_cpuid(v->cpu, 1, 0, id);
-	if ((base & APIC_BASE_X2APIC) && !(id[2] & CPUID_X2APIC))
-		return -EINVAL;
-	v->apic_base = base;
-	return 0;
-}
-
 static void set_cr8(struct vcpu *v, u64 cr8)
 {
-	if (cr8 & ~0xfULL)
-		return;
-	if (v->lapic)
-		lapic_set_cr8(v->lapic, cr8);
-	else
-		v->cr8 = cr8;
+	if (!(cr8 & ~0xfULL))
+		vcpu_set_cr8(v, cr8);
 }
 
 /* The APIC base is set first, since it may refuse, and put back when the processor refuses. */
 static int begin_set(struct vcpu *v, u64 base, u64 *old)
 {
-	*old = sregs_apic_base(v);
-	return base == *old ? 0 : set_apic_base(v, base);
+	*old = vcpu_get_apic_base(v);
+	return base == *old ? 0 : vcpu_set_apic_base(v, base, true);
 }
 
 void sregs_get(struct vcpu *v, struct kvm_sregs *s)
@@ -71,8 +37,8 @@ void sregs_get(struct vcpu *v, struct kvm_sregs *s)
 	int vector = -1;
 
 	cpu_get_sregs(v->cpu, s);
-	s->cr8 = sregs_cr8(v);
-	s->apic_base = sregs_apic_base(v);
+	s->cr8 = vcpu_get_cr8(v);
+	s->apic_base = vcpu_get_apic_base(v);
 	memset(s->interrupt_bitmap, 0, sizeof(s->interrupt_bitmap));
 	if (v->cpu->interrupt.injected && !v->cpu->interrupt.soft)
 		vector = v->cpu->interrupt.vector;
@@ -92,7 +58,7 @@ int sregs_set(struct vcpu *v, const struct kvm_sregs *s)
 		return r;
 	r = cpu_set_sregs(v->cpu, s);
 	if (r) {
-		set_apic_base(v, old);
+		vcpu_set_apic_base(v, old, true);
 		return r;
 	}
 	set_cr8(v, s->cr8);
@@ -121,8 +87,8 @@ long vcpu_ioctl_get_sregs2(struct call *c)
 	struct kvm_sregs2 *s = (void *)c->buf;
 
 	cpu_get_sregs2(c->v->cpu, s);
-	s->cr8 = sregs_cr8(c->v);
-	s->apic_base = sregs_apic_base(c->v);
+	s->cr8 = vcpu_get_cr8(c->v);
+	s->apic_base = vcpu_get_apic_base(c->v);
 	return 0;
 }
 
@@ -139,7 +105,7 @@ long vcpu_ioctl_set_sregs2(struct call *c)
 		return r;
 	r = cpu_set_sregs2(c->v->cpu, s);
 	if (r) {
-		set_apic_base(c->v, old);
+		vcpu_set_apic_base(c->v, old, true);
 		return r;
 	}
 	set_cr8(c->v, s->cr8);

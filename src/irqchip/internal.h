@@ -78,6 +78,7 @@ enum lapic_reg {
 #define APIC_BASE_BSP	   BIT(8)
 #define APIC_BASE_X2	   BIT(10)
 #define APIC_BASE_EN	   BIT(11)
+#define APIC_BASE_MODE	   (APIC_BASE_EN | APIC_BASE_X2)
 #define APIC_BASE_ADDR	   0xfee00000ULL
 #define SPIV_ENABLE	   0x100u
 #define SPIV_DIRECTED_EOI  0x1000u

@@ -92,6 +92,11 @@ int lapic_get_state(struct lapic *l, struct kvm_lapic_state *s);
 int lapic_set_state(struct lapic *l, const struct kvm_lapic_state *s);
 u64 lapic_get_base(const struct lapic *l);	  /* IA32_APIC_BASE */
 int lapic_set_base(struct lapic *l, u64 value, bool host_initiated);	/* 0 or -EINVAL (#GP) */
+/*
+ * Its rules, for an APIC that is elsewhere too. SDM vol. 3, 11.12.5: the guest leaves x2APIC mode
+ * by way of disabled only, and enters it by way of xAPIC mode only. The VMM may set any valid mode.
+ */
+bool lapic_base_valid(u64 old, u64 value, bool x2apic, bool host_initiated);
 u64 lapic_get_cr8(const struct lapic *l);
 void lapic_set_cr8(struct lapic *l, u64 cr8);
 /* x2APIC MSRs 0x800..0x8ff and IA32_TSC_DEADLINE. 0, or -EINVAL for #GP. */

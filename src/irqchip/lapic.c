@@ -201,28 +201,30 @@ u64 lapic_get_base(const struct lapic *l)
 	return sync_load(&l->base);
 }
 
-/* SDM vol. 3, 11.12.5: the guest leaves x2APIC mode by way of disabled only, and enters it by
- * way of xAPIC mode only. The VMM may set any valid mode. */
+bool lapic_base_valid(u64 old, u64 value, bool x2apic, bool host_initiated)
+{
+	u64 reserved = ~(BIT(52) - 1) | 0x2ff | (x2apic ? 0 : APIC_BASE_X2);
+	u64 from = old & APIC_BASE_MODE, to = value & APIC_BASE_MODE;
+
+	if ((value & reserved) || to == APIC_BASE_X2)
+		return false;
+	if (host_initiated)
+		return true;
+	return !(from == APIC_BASE_MODE && to == APIC_BASE_EN) && !(!from && to == APIC_BASE_MODE);
+}
+
 int lapic_set_base(struct lapic *l, u64 value, bool host_initiated)
 {
-	const u64 mode = APIC_BASE_EN | APIC_BASE_X2;
-	u64 reserved = ~(BIT(52) - 1) | 0x2ff;
 	u64 old;
 	int r = -EINVAL;
 
 	mutex_lock(&l->ic->lock);
 	old = l->base;
-	if (!l->feature_x2apic)
-		reserved |= APIC_BASE_X2;
-	if ((value & reserved) || (value & mode) == APIC_BASE_X2)
-		goto out;
-	if (!host_initiated && (old & mode) == mode && (value & mode) == APIC_BASE_EN)
-		goto out;
-	if (!host_initiated && !(old & mode) && (value & mode) == mode)
+	if (!lapic_base_valid(old, value, l->feature_x2apic, host_initiated))
 		goto out;
 	r = 0;
 	sync_store(&l->base, value);
-	if ((old ^ value) & mode && value & APIC_BASE_EN) {
+	if ((old ^ value) & APIC_BASE_MODE && value & APIC_BASE_EN) {
 		if ((old & APIC_BASE_X2) && !(value & APIC_BASE_X2))
 			l->regs[APIC_LDR / 4] = 0;
 		lapic_store_id(l);

@@ -69,9 +69,7 @@ static int env_get_interrupt(void *owner)
 
 static u64 env_get_cr8(void *owner)
 {
-	struct vcpu *v = owner;
-
-	return v->lapic ? lapic_get_cr8(v->lapic) : v->cr8;
+	return vcpu_get_cr8(owner);
 }
 
 static int env_set_cr8(void *owner, u64 value)
@@ -79,13 +77,9 @@ static int env_set_cr8(void *owner, u64 value)
 	struct vcpu *v = owner;
 	u64 before = v->cr8;
 
-	if (v->lapic) {
-		lapic_set_cr8(v->lapic, value);
-		return 0;
-	}
-	v->cr8 = value;
+	vcpu_set_cr8(v, value);
 	/* Lowering it may let an interrupt of the VMM's controller through. */
-	return value < before ? CPU_TO_VMM : 0;
+	return !v->lapic && value < before ? CPU_TO_VMM : 0;
 }
 
 /* -- MSRs */
@@ -100,7 +94,7 @@ static int env_msr_read(void *owner, u32 msr, bool host, u64 *value)
 	struct vcpu *v = owner;
 
 	if (msr == MSR_APIC_BASE) {
-		*value = v->lapic ? lapic_get_base(v->lapic) : v->apic_base;
+		*value = vcpu_get_apic_base(v);
 		return 0;
 	}
 	if (!is_lapic_msr(msr))
@@ -115,12 +109,8 @@ static int env_msr_write(void *owner, u32 msr, bool host, u64 value)
 {
 	struct vcpu *v = owner;
 
-	if (msr == MSR_APIC_BASE) {
-		if (v->lapic)
-			return lapic_set_base(v->lapic, value, host);
-		v->apic_base = value;
-		return 0;
-	}
+	if (msr == MSR_APIC_BASE)
+		return vcpu_set_apic_base(v, value, host);
 	if (!is_lapic_msr(msr))
 		return pv_msr_write(v, msr, value);
 	if (v->lapic)

@@ -13,6 +13,9 @@
 #include "vm/pv.h"
 #include "vm/signals.h"
 
+#define CPUID_X2APIC	   BIT(21) /* leaf 1, ECX */
+#define CPUID_TSC_DEADLINE BIT(24)
+
 /* -- waking */
 
 void vcpu_kick(struct vcpu *v)
@@ -314,6 +317,39 @@ int vcpu_set_mp_state(struct vcpu *v, const struct kvm_mp_state *s)
 	return 0;
 }
 
+u64 vcpu_get_apic_base(struct vcpu *v)
+{
+	return v->lapic ? lapic_get_base(v->lapic) : v->apic_base;
+}
+
+int vcpu_set_apic_base(struct vcpu *v, u64 base, bool host_initiated)
+{
+	u32 r[4];
+
+	if (base & v->cpu->reserved_gpa)
+		return -EINVAL;
+	if (v->lapic)
+		return lapic_set_base(v->lapic, base, host_initiated);
+	cpu_cpuid(v->cpu, 1, 0, r);
+	if (!lapic_base_valid(v->apic_base, base, r[2] & CPUID_X2APIC, host_initiated))
+		return -EINVAL;
+	v->apic_base = base;
+	return 0;
+}
+
+u64 vcpu_get_cr8(struct vcpu *v)
+{
+	return v->lapic ? lapic_get_cr8(v->lapic) : v->cr8;
+}
+
+void vcpu_set_cr8(struct vcpu *v, u64 cr8)
+{
+	if (v->lapic)
+		lapic_set_cr8(v->lapic, cr8);
+	else
+		v->cr8 = cr8;
+}
+
 void vcpu_cpuid_changed(struct vcpu *v)
 {
 	u32 r[4];
@@ -321,5 +357,5 @@ void vcpu_cpuid_changed(struct vcpu *v)
 	if (!v->lapic)
 		return;
 	cpu_cpuid(v->cpu, 1, 0, r);
-	lapic_set_features(v->lapic, r[2] & BIT(21), r[2] & BIT(24));
+	lapic_set_features(v->lapic, r[2] & CPUID_X2APIC, r[2] & CPUID_TSC_DEADLINE);
 }

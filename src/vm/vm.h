@@ -155,6 +155,12 @@ bool vcpu_irq_ready(struct vcpu *v);		/* kvm_run.ready_for_interrupt_injection *
 int vcpu_get_mp_state(struct vcpu *v, struct kvm_mp_state *s);
 int vcpu_set_mp_state(struct vcpu *v, const struct kvm_mp_state *s);
 
+/* IA32_APIC_BASE and CR8, whoever has the APIC. Set: 0, or -EINVAL: #GP. */
+u64 vcpu_get_apic_base(struct vcpu *v);
+int vcpu_set_apic_base(struct vcpu *v, u64 base, bool host_initiated);
+u64 vcpu_get_cr8(struct vcpu *v);
+void vcpu_set_cr8(struct vcpu *v, u64 cr8);
+
 /* CPUID changed: tell the APIC. */
 void vcpu_cpuid_changed(struct vcpu *v);
 

@@ -308,6 +308,25 @@ static void test_msrs(int vcpu)
 	test_msr_values(vcpu);
 }
 
+/* IA32_APIC_BASE of a vCPU whose APIC is the VMM's: the same rules. */
+static void test_apic_base(int vcpu)
+{
+	static const u64 bases[] = {0xfee00900, 0xfee00901, 0xfee00b00, 0xfee00d00, 0xfee00400,
+				    0xfee00100, 1ULL << 60 | 0xfee00900, 0xfed00900};
+	struct {
+		struct kvm_msrs h;
+		struct kvm_msr_entry e;
+	} m = {{.nmsrs = 1}, {.index = 0x1b}};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bases); i++) {
+		m.e.data = bases[i];
+		line(call(vcpu, KVM_SET_MSRS, &m), "SET_MSRS APIC base %llx",
+		     (unsigned long long)bases[i]);
+		call(vcpu, KVM_GET_MSRS, &m);
+		out("APIC base %llx", (unsigned long long)m.e.data);
+	}
+}
+
 void test_vcpu(void)
 {
 	struct machine m = machine_new(false);
@@ -316,6 +335,7 @@ void test_vcpu(void)
 	test_sregs(m.vcpu);
 	test_bitmap(m.vcpu);
 	test_fpu(m.vcpu);
+	test_apic_base(m.vcpu);
 	machine_free(&m);
 	m = machine_new(true);
 	test_sregs(m.vcpu);
@@ -323,5 +343,6 @@ void test_vcpu(void)
 	test_debugregs(m.vcpu);
 	test_translate(m.vcpu);
 	test_msrs(m.vcpu);
+	test_apic_base(m.vcpu);
 	machine_free(&m);
 }
