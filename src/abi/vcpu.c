@@ -34,23 +34,13 @@ static int begin_set(struct vcpu *v, u64 base, u64 *old)
 
 void sregs_get(struct vcpu *v, struct kvm_sregs *s)
 {
-	int vector = -1;
-
 	cpu_get_sregs(v->cpu, s);
 	s->cr8 = vcpu_get_cr8(v);
 	s->apic_base = vcpu_get_apic_base(v);
-	memset(s->interrupt_bitmap, 0, sizeof(s->interrupt_bitmap));
-	if (v->cpu->interrupt.injected && !v->cpu->interrupt.soft)
-		vector = v->cpu->interrupt.vector;
-	else if (!v->lapic)
-		vector = v->irq_queued;
-	if (vector >= 0 && !v->lapic)
-		s->interrupt_bitmap[vector / 64] |= BIT(vector % 64);
 }
 
 int sregs_set(struct vcpu *v, const struct kvm_sregs *s)
 {
-	unsigned i;
 	u64 old;
 	int r = begin_set(v, s->apic_base, &old);
 
@@ -62,12 +52,6 @@ int sregs_set(struct vcpu *v, const struct kvm_sregs *s)
 		return r;
 	}
 	set_cr8(v, s->cr8);
-	for (i = 0; i < KVM_NR_INTERRUPTS && !v->lapic; i++) {
-		if (!(s->interrupt_bitmap[i / 64] & BIT(i % 64)))
-			continue;
-		vcpu_interrupt(v, i);
-		break;
-	}
 	return 0;
 }
 

@@ -30,7 +30,7 @@ void cpu_complete_exit(struct cpu *c);
 /* ---- state, in KVM's own structures. 0 or KVM's errno; a refused set changes nothing. */
 void cpu_get_regs(struct cpu *c, struct kvm_regs *r);
 void cpu_set_regs(struct cpu *c, const struct kvm_regs *r);
-void cpu_get_sregs(struct cpu *c, struct kvm_sregs *s);	  /* APIC base, CR8, bitmap: the caller */
+void cpu_get_sregs(struct cpu *c, struct kvm_sregs *s);	  /* APIC base, CR8: the caller */
 int cpu_set_sregs(struct cpu *c, const struct kvm_sregs *s);
 void cpu_get_sregs2(struct cpu *c, struct kvm_sregs2 *s);
 int cpu_set_sregs2(struct cpu *c, const struct kvm_sregs2 *s);

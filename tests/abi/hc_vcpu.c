@@ -339,6 +339,7 @@ void test_vcpu(void)
 	machine_free(&m);
 	m = machine_new(true);
 	test_sregs(m.vcpu);
+	test_bitmap(m.vcpu);
 	test_xsave(m.vcpu);
 	test_debugregs(m.vcpu);
 	test_translate(m.vcpu);

@@ -160,7 +160,7 @@ static int set_common(struct cpu *c, const struct kvm_sregs2 *s)
 int cpu_set_sregs(struct cpu *c, const struct kvm_sregs *s)
 {
 	struct kvm_sregs2 t = {.flags = 0};
-	int r, pending = -1;
+	int r;
 
 	memcpy(&t, s, offsetof(struct kvm_sregs, interrupt_bitmap));
 	r = set_common(c, &t);
@@ -168,13 +168,13 @@ int cpu_set_sregs(struct cpu *c, const struct kvm_sregs *s)
 		return r;
 	if (pae_paging(c->cr0, c->cr4, c->efer))
 		load_pdptrs_outside(c);
-	for (unsigned n = 0; n < KVM_NR_INTERRUPTS && pending < 0; n++)
-		if (s->interrupt_bitmap[n / 64] & BIT(n % 64))
-			pending = (int)n;
-	if (pending >= 0) {
+	for (unsigned n = 0; n < KVM_NR_INTERRUPTS; n++) {
+		if (!(s->interrupt_bitmap[n / 64] & BIT(n % 64)))
+			continue;
 		c->interrupt.injected = true;
 		c->interrupt.soft = false;
-		c->interrupt.vector = (u8)pending;
+		c->interrupt.vector = (u8)n;
+		break;
 	}
 	return 0;
 }
