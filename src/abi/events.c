@@ -23,21 +23,17 @@ void events_get(struct vcpu *v, struct kvm_vcpu_events *e)
 {
 	cpu_get_events(v->cpu, e);
 	/* The SMM fields are always there; a SIPI vector is never reported. */
-	e->flags = KVM_VCPUEVENT_VALID_NMI_PENDING | KVM_VCPUEVENT_VALID_SHADOW |
-		   KVM_VCPUEVENT_VALID_SMM;
-	memset(&e->smi, 0, sizeof(e->smi));
-	e->sipi_vector = 0;
-	if (v->vm->exception_payload) {
-		e->flags |= KVM_VCPUEVENT_VALID_PAYLOAD;
-	} else {
+	e->flags |= KVM_VCPUEVENT_VALID_SMM;
+	if (!v->vm->exception_payload) {
+		e->flags &= ~(u32)KVM_VCPUEVENT_VALID_PAYLOAD;
 		e->exception.injected |= e->exception.pending;
 		e->exception_has_payload = 0;
 		e->exception_payload = 0;
 	}
-	if (v->vm->triple_fault_event)
-		e->flags |= KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
-	else
+	if (!v->vm->triple_fault_event) {
+		e->flags &= ~(u32)KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
 		e->triple_fault.pending = 0;
+	}
 }
 
 int events_set(struct vcpu *v, const struct kvm_vcpu_events *in)
@@ -61,13 +57,6 @@ int events_set(struct vcpu *v, const struct kvm_vcpu_events *in)
 		e.exception.pending = 0;
 		e.exception_has_payload = 0;
 	}
-	if ((e.exception.injected || e.exception.pending) &&
-	    (e.exception.nr > 31 || e.exception.nr == VEC_NMI))
-		return -EINVAL;
-	/* No SMM: entering it cannot be asked for (api.rst, KVM_SET_VCPU_EVENTS). */
-	if ((e.flags & KVM_VCPUEVENT_VALID_SMM) && (e.smi.smm || e.smi.pending))
-		return -EINVAL;
-	e.flags &= ~(u32)KVM_VCPUEVENT_VALID_SMM;
 	if (cpu_set_events(v->cpu, &e))
 		return -EINVAL;
 	if (v->lapic && (e.flags & KVM_VCPUEVENT_VALID_SIPI_VECTOR))
@@ -99,14 +88,11 @@ long vcpu_ioctl_set_mp_state(struct call *c)
 
 long vcpu_ioctl_get_lapic(struct call *c)
 {
-	struct kvm_lapic_state *s = (void *)c->buf;
-	int r;
-
 	if (!c->v->lapic)
 		return -EINVAL;
 	pv_settle(c->v);
-	r = lapic_get_state(c->v->lapic, s);
-	return r ? r : guard_copy_to(c->user, s, sizeof(*s));
+	lapic_get_state(c->v->lapic, (void *)c->buf);
+	return 0;
 }
 
 long vcpu_ioctl_set_lapic(struct call *c)
@@ -124,8 +110,6 @@ long vcpu_ioctl_interrupt(struct call *c)
 {
 	const struct kvm_interrupt *i = (void *)c->buf;
 
-	if (i->irq >= KVM_NR_INTERRUPTS)
-		return -EINVAL;
 	return vcpu_interrupt(c->v, i->irq);
 }
 
@@ -307,11 +291,13 @@ long vcpu_ioctl_get_attr(struct call *c)
 long vcpu_ioctl_set_attr(struct call *c)
 {
 	const struct kvm_device_attr *a = (void *)c->buf;
+	u64 offset;
 
 	if (tsc_attr(a))
 		return -ENXIO;
-	if (guard_copy_from(&c->v->cpu->tsc_offset, (void *)(uintptr_t)a->addr, sizeof(u64)))
+	if (guard_copy_from(&offset, (void *)(uintptr_t)a->addr, sizeof(offset)))
 		return -EFAULT;
+	c->v->cpu->tsc_offset = offset;
 	vcpu_post(c->v, VCPU_REQ_CLOCK);
 	return 0;
 }

@@ -260,7 +260,7 @@ int vcpu_run(struct vcpu *v)
 
 int vcpu_interrupt(struct vcpu *v, u32 vector)
 {
-	if (vector > 255)
+	if (vector >= KVM_NR_INTERRUPTS)
 		return -EINVAL;
 	if (!v->lapic) {
 		v->cpu->interrupt.injected = true;

@@ -148,7 +148,7 @@ void vcpu_post(struct vcpu *v, u32 request_bits); /* request and kick */
 void vcpu_nmi(struct vcpu *v);
 void vcpu_init(struct vcpu *v);
 void vcpu_sipi(struct vcpu *v, u8 vector);
-int vcpu_interrupt(struct vcpu *v, u32 vector); /* KVM_INTERRUPT: ENXIO, EEXIST */
+int vcpu_interrupt(struct vcpu *v, u32 vector); /* KVM_INTERRUPT: EINVAL, ENXIO, EEXIST */
 bool vcpu_irq_ready(struct vcpu *v);		/* kvm_run.ready_for_interrupt_injection */
 
 /* MP state as KVM_GET/SET_MP_STATE. */

@@ -51,9 +51,8 @@ static bool events_valid(const struct kvm_vcpu_events *e)
 	if ((e->exception.injected || e->exception.pending) &&
 	    (e->exception.nr > LAST_EXCEPTION || e->exception.nr == VEC_NMI))
 		return false;
-	/* There is no SMM to be in. */
-	if ((e->flags & KVM_VCPUEVENT_VALID_SMM) &&
-	    (e->smi.smm || e->smi.pending || e->smi.smm_inside_nmi))
+	/* There is no SMM to be in, or to enter (api.rst, KVM_SET_VCPU_EVENTS). */
+	if ((e->flags & KVM_VCPUEVENT_VALID_SMM) && (e->smi.smm || e->smi.pending))
 		return false;
 	return true;
 }
