@@ -5,40 +5,26 @@
 #include "abi/internal.h"
 #include "base/guard.h"
 
-#define IOAPIC_PINS 24
-
-static bool whole_irqchip(struct vm *vm)
-{
-	return vm->irqchip && irqchip_mode(vm->irqchip) == IRQCHIP_KERNEL;
-}
-
-static bool has_pit(struct vm *vm)
-{
-	return vm->irqchip && irqchip_has_pit(vm->irqchip);
-}
+/* Without controllers the answer is given here; a split chip and a missing PIT irqchip/ refuses. */
 
 long vm_ioctl_create_irqchip(struct call *c)
 {
-	return vm_create_irqchip(c->vm, IRQCHIP_KERNEL, IOAPIC_PINS);
+	return vm_create_irqchip(c->vm, IRQCHIP_KERNEL, 0);
 }
 
 long vm_ioctl_get_irqchip(struct call *c)
 {
-	return whole_irqchip(c->vm) ? irqchip_get(c->vm->irqchip, (void *)c->buf) : -ENXIO;
+	return c->vm->irqchip ? irqchip_get(c->vm->irqchip, (void *)c->buf) : -ENXIO;
 }
 
 long vm_ioctl_set_irqchip(struct call *c)
 {
-	return whole_irqchip(c->vm) ? irqchip_set(c->vm->irqchip, (void *)c->buf) : -ENXIO;
+	return c->vm->irqchip ? irqchip_set(c->vm->irqchip, (void *)c->buf) : -ENXIO;
 }
 
 static long create_pit(struct call *c, const struct kvm_pit_config *config)
 {
-	if (has_pit(c->vm))
-		return -EEXIST;
-	if (!whole_irqchip(c->vm))
-		return -ENOENT;
-	return irqchip_create_pit(c->vm->irqchip, config);
+	return c->vm->irqchip ? irqchip_create_pit(c->vm->irqchip, config) : -ENOENT;
 }
 
 long vm_ioctl_create_pit(struct call *c)
@@ -55,12 +41,12 @@ long vm_ioctl_create_pit2(struct call *c)
 
 long vm_ioctl_get_pit2(struct call *c)
 {
-	return has_pit(c->vm) ? irqchip_get_pit2(c->vm->irqchip, (void *)c->buf) : -ENXIO;
+	return c->vm->irqchip ? irqchip_get_pit2(c->vm->irqchip, (void *)c->buf) : -ENXIO;
 }
 
 long vm_ioctl_set_pit2(struct call *c)
 {
-	return has_pit(c->vm) ? irqchip_set_pit2(c->vm->irqchip, (void *)c->buf) : -ENXIO;
+	return c->vm->irqchip ? irqchip_set_pit2(c->vm->irqchip, (void *)c->buf) : -ENXIO;
 }
 
 /* The older calls carry the channels alone. */
@@ -69,7 +55,7 @@ long vm_ioctl_get_pit(struct call *c)
 	struct kvm_pit_state2 s;
 	int r;
 
-	if (!has_pit(c->vm))
+	if (!c->vm->irqchip)
 		return -ENXIO;
 	r = irqchip_get_pit2(c->vm->irqchip, &s);
 	if (!r)
@@ -82,7 +68,7 @@ long vm_ioctl_set_pit(struct call *c)
 	struct kvm_pit_state2 s;
 	int r;
 
-	if (!has_pit(c->vm))
+	if (!c->vm->irqchip)
 		return -ENXIO;
 	r = irqchip_get_pit2(c->vm->irqchip, &s);
 	if (r)
@@ -97,7 +83,7 @@ long vm_ioctl_reinject(struct call *c)
 
 	if (guard_copy_from(&rc, c->user, sizeof(rc)))
 		return -EFAULT;
-	return has_pit(c->vm) ? irqchip_reinject_control(c->vm->irqchip, &rc) : -ENXIO;
+	return c->vm->irqchip ? irqchip_reinject_control(c->vm->irqchip, &rc) : -ENXIO;
 }
 
 static long irq_line(struct call *c, int *status)
@@ -133,7 +119,7 @@ long vm_ioctl_signal_msi(struct call *c)
 {
 	const struct kvm_msi *m = (void *)c->buf;
 
-	if (!c->vm->irqchip || m->flags)
+	if (!c->vm->irqchip)
 		return -EINVAL;
 	vm_distrust_code(c->vm);
 	return irqchip_send_msi(c->vm->irqchip, m);
@@ -161,14 +147,7 @@ long vm_ioctl_set_routing(struct call *c)
 
 long vm_ioctl_irqfd(struct call *c)
 {
-	const struct kvm_irqfd *f = (void *)c->buf;
-	bool resample = f->flags & KVM_IRQFD_FLAG_RESAMPLE;
-
-	/* Something here has to take the interrupt, and to see its EOI. */
-	if (!(f->flags & KVM_IRQFD_FLAG_DEASSIGN) &&
-	    !(resample ? whole_irqchip(c->vm) : c->vm->irqchip != NULL))
-		return -EINVAL;
-	return vm_irqfd(c->vm, f);
+	return vm_irqfd(c->vm, (void *)c->buf);
 }
 
 long vm_ioctl_ioeventfd(struct call *c)

@@ -18,6 +18,7 @@
 #define PIC_PINS	 16
 #define PIT_HZ		 1193182ULL
 #define PIT_CHANNELS	 3
+#define GSI_PIT		 0
 #define MAX_LAPICS	 1024 /* as KVM_CAP_MAX_VCPUS */
 #define MAX_ROUTES	 4096 /* KVM_CAP_IRQ_ROUTING; gsis are below it, too */
 #define NSEC_PER_SEC	 1000000000ULL
@@ -218,7 +219,7 @@ struct ic_message {
 };
 
 /* timer.c */
-int timers_init(struct ic_timers *t);
+void timers_init(struct ic_timers *t);
 void timers_destroy(struct irqchip *ic);
 int timer_init(struct irqchip *ic, struct ic_timer *t, void (*fn)(void *, u64), void *ctx);
 void timer_fini(struct irqchip *ic, struct ic_timer *t);
@@ -238,7 +239,7 @@ void lapic_eoi(struct lapic *l);
 void lapic_error(struct lapic *l, u32 bit);
 bool lapic_reg_read(struct lapic *l, u32 reg, u32 *value);
 bool lapic_reg_write(struct lapic *l, u32 reg, u32 value);
-bool lapic_mmio_read(struct lapic *l, u32 off, u32 len, void *data);
+void lapic_mmio_read(struct lapic *l, u32 off, u32 len, void *data);
 void lapic_mmio_write(struct lapic *l, u32 off, u32 len, const void *data);
 void lapic_set_spiv(struct lapic *l, u32 value);
 void lapic_store_id(struct lapic *l);

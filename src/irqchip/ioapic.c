@@ -9,7 +9,6 @@
 #define REG_ARBITRATION 0x02
 #define REG_REDIR	0x10
 #define VERSION		0x11u /* no EOI register */
-#define GSI_PIT		0
 
 /* Send what a pin has: -1 masked or waiting for its EOI, else as lapic_deliver(). */
 static int service(struct irqchip *ic, u32 pin)

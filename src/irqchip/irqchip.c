@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* irqchip/irqchip.c: the whole: creation, the vCPU's question "what is next", device accesses.
- */
+/* irqchip/irqchip.c: the whole: creation, the vCPU's question "what is next", device accesses. */
 #include "irqchip/internal.h"
 
 #include <stdlib.h>
@@ -57,7 +56,7 @@ void irqchip_acked(struct irqchip *ic, s32 gsi)
 {
 	if (gsi < 0)
 		return;
-	if (gsi == 0)
+	if (gsi == GSI_PIT)
 		pit_acked(ic);
 	if (!ic->ops.gsi_acked)
 		return;
@@ -156,48 +155,30 @@ bool irqchip_mmio(struct irqchip *ic, struct lapic *l, gpa_t gpa, u32 size, bool
 
 int irqchip_get(struct irqchip *ic, struct kvm_irqchip *chip)
 {
-	int r = 0;
-
 	if (ic->mode != IRQCHIP_KERNEL)
 		return -ENXIO;
+	if (chip->chip_id > KVM_IRQCHIP_IOAPIC)
+		return -EINVAL;
 	mutex_lock(&ic->lock);
-	switch (chip->chip_id) {
-	case KVM_IRQCHIP_PIC_MASTER:
-		pic_get(ic, 0, &chip->chip.pic);
-		break;
-	case KVM_IRQCHIP_PIC_SLAVE:
-		pic_get(ic, 1, &chip->chip.pic);
-		break;
-	case KVM_IRQCHIP_IOAPIC:
+	if (chip->chip_id == KVM_IRQCHIP_IOAPIC)
 		ioapic_get(ic, &chip->chip.ioapic);
-		break;
-	default:
-		r = -EINVAL;
-	}
+	else
+		pic_get(ic, chip->chip_id, &chip->chip.pic);
 	mutex_unlock(&ic->lock);
-	return r;
+	return 0;
 }
 
 int irqchip_set(struct irqchip *ic, const struct kvm_irqchip *chip)
 {
-	int r = 0;
-
 	if (ic->mode != IRQCHIP_KERNEL)
 		return -ENXIO;
+	if (chip->chip_id > KVM_IRQCHIP_IOAPIC)
+		return -EINVAL;
 	mutex_lock(&ic->lock);
-	switch (chip->chip_id) {
-	case KVM_IRQCHIP_PIC_MASTER:
-		pic_set(ic, 0, &chip->chip.pic);
-		break;
-	case KVM_IRQCHIP_PIC_SLAVE:
-		pic_set(ic, 1, &chip->chip.pic);
-		break;
-	case KVM_IRQCHIP_IOAPIC:
+	if (chip->chip_id == KVM_IRQCHIP_IOAPIC)
 		ioapic_set(ic, &chip->chip.ioapic);
-		break;
-	default:
-		r = -EINVAL;
-	}
+	else
+		pic_set(ic, chip->chip_id, &chip->chip.pic);
 	mutex_unlock(&ic->lock);
-	return r;
+	return 0;
 }

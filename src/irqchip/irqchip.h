@@ -47,11 +47,11 @@ struct irqchip_ops {
 };
 
 enum irqchip_mode {
-	IRQCHIP_NONE,	/* everything in the VMM */
 	IRQCHIP_SPLIT,	/* local APICs here, the rest in the VMM */
 	IRQCHIP_KERNEL, /* everything here */
 };
 
+/* ioapic_pins: of a split one, the pins of the VMM's I/O APIC. */
 int irqchip_create(void *vm, enum irqchip_mode mode, u32 ioapic_pins, const struct irqchip_ops *ops,
 		   struct irqchip **out);
 void irqchip_destroy(struct irqchip *ic);
@@ -75,8 +75,6 @@ int irqchip_set_gsi(struct irqchip *ic, int source, u32 gsi, bool level);
 int irqchip_send_msi(struct irqchip *ic, const struct kvm_msi *msi); /* as irqchip_set_gsi */
 /* Replace the routing table. -EINVAL as KVM_SET_GSI_ROUTING. */
 int irqchip_set_routing(struct irqchip *ic, const struct kvm_irq_routing_entry *e, u32 n, u32 flags);
-/* Find an MSI route of a gsi; for irqfd. false when it has none. */
-bool irqchip_gsi_is_msi(struct irqchip *ic, u32 gsi, struct kvm_msi *out);
 
 /* ---- device access. True when this controller owns the address; data is little-endian. */
 bool irqchip_pio(struct irqchip *ic, u16 port, u32 size, bool write, void *data);
@@ -88,7 +86,7 @@ int lapic_create(struct irqchip *ic, void *vcpu, u32 id, struct lapic **out);
 void lapic_destroy(struct lapic *l);
 /* INIT or power-up reset. `init`: INIT keeps the APIC base and, as KVM does, the x2APIC id. */
 void lapic_reset(struct lapic *l, bool init);
-int lapic_get_state(struct lapic *l, struct kvm_lapic_state *s);
+void lapic_get_state(struct lapic *l, struct kvm_lapic_state *s);
 int lapic_set_state(struct lapic *l, const struct kvm_lapic_state *s);
 u64 lapic_get_base(const struct lapic *l);	  /* IA32_APIC_BASE */
 int lapic_set_base(struct lapic *l, u64 value, bool host_initiated);	/* 0 or -EINVAL (#GP) */
@@ -107,7 +105,7 @@ void lapic_set_features(struct lapic *l, bool x2apic, bool tsc_deadline);
 /* Is there a register for corrected machine checks (MCG_CAP's CMCI_P)? And one has happened. */
 void lapic_set_cmci(struct lapic *l, bool there);
 void lapic_cmci(struct lapic *l);
-/* LINT0 as the 8259's output reaches this vCPU, NMI as KVM_NMI does through LINT1. */
+/* Does the 8259's output reach this vCPU, through LINT0? */
 bool lapic_accepts_pic(const struct lapic *l);
 
 /*

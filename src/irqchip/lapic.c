@@ -259,7 +259,7 @@ static bool id_in_high_byte(const struct lapic *l)
 	return !(irqchip_flags(l->ic) & IRQCHIP_FLAG_X2APIC_32BIT);
 }
 
-int lapic_get_state(struct lapic *l, struct kvm_lapic_state *s)
+void lapic_get_state(struct lapic *l, struct kvm_lapic_state *s)
 {
 	u32 id;
 
@@ -271,7 +271,6 @@ int lapic_get_state(struct lapic *l, struct kvm_lapic_state *s)
 		memcpy(s->regs + APIC_ID, &id, 4);
 	}
 	mutex_unlock(&l->ic->lock);
-	return 0;
 }
 
 int lapic_set_state(struct lapic *l, const struct kvm_lapic_state *s)

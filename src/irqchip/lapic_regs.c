@@ -88,26 +88,13 @@ static void write_lvt(struct lapic *l, u32 reg, u32 value, u32 mask)
 		lapic_kick(l); /* the 8259 was waiting for this */
 }
 
-/* Registers only xAPIC mode can write. */
+/* Registers only xAPIC mode can write: ID, LDR, DFR, ICR2. */
 static bool write_xapic(struct lapic *l, u32 reg, u32 value)
 {
 	if (x2(l))
 		return false;
-	switch (reg) {
-	case APIC_ID:
-		l->regs[reg / 4] = value & 0xff000000;
-		return true;
-	case APIC_LDR:
-		l->regs[reg / 4] = value & 0xff000000;
-		return true;
-	case APIC_DFR:
-		l->regs[reg / 4] = value | 0x0fffffff;
-		return true;
-	case APIC_ICR2:
-		l->regs[reg / 4] = value & 0xff000000;
-		return true;
-	}
-	return false;
+	l->regs[reg / 4] = reg == APIC_DFR ? value | 0x0fffffff : value & 0xff000000;
+	return true;
 }
 
 static bool write_esr(struct lapic *l, u32 value)
@@ -200,21 +187,20 @@ static bool mmio_decodes(const struct lapic *l)
 }
 
 /* A disabled APIC and one in x2APIC mode leave a hole that reads as ones (KVM's quirk). */
-bool lapic_mmio_read(struct lapic *l, u32 off, u32 len, void *data)
+void lapic_mmio_read(struct lapic *l, u32 off, u32 len, void *data)
 {
 	u32 value = 0, in = off & 0xf;
 
 	memset(data, 0xff, len);
 	if (!mmio_decodes(l))
-		return true;
+		return;
 	memset(data, 0, len);
 	if (in + len > 4)
-		return true;
+		return;
 	if (lapic_reg_read(l, off & ~0xfu, &value))
 		memcpy(data, (u8 *)&value + in, len);
 	else if ((off & ~0xfu) != APIC_EOI)
 		lapic_error(l, ESR_REGISTER);
-	return true;
 }
 
 /* Only aligned doublewords are written; others are undefined (SDM vol. 3, 11.4.1) and ignored.

@@ -9,7 +9,6 @@
 #define COUNT_BINARY	0x10000u
 #define COUNT_BCD	10000u
 #define MODE_NONE	0xff /* no control word yet */
-#define GSI_PIT		0
 #define CHANNEL_SPEAKER 2
 
 /* Clock ticks since the count was loaded. */

@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 
-#define GSI_NONE       -1
 #define PINS_PER_PIC   8
 #define ISA_IRQS       16
 #define MSI_LOGICAL    0x4u    /* address bit 2 */
@@ -274,22 +273,7 @@ int irqchip_set_gsi(struct irqchip *ic, int source, u32 gsi, bool level)
 	return r;
 }
 
-bool irqchip_gsi_is_msi(struct irqchip *ic, u32 gsi, struct kvm_msi *out)
-{
-	struct route *r;
-	bool found;
-
-	mutex_lock(&ic->lock);
-	r = find(&ic->routing, gsi);
-	found = r && r->type == ROUTE_MSI;
-	if (found)
-		*out = r->msi;
-	mutex_unlock(&ic->lock);
-	return found;
-}
-
-/* Split irqchip: level-triggered routes of the VMM's I/O APIC pins want to hear of their EOI.
- */
+/* Split irqchip: level-triggered routes of the VMM's I/O APIC pins want to hear of their EOI. */
 bool routing_wants_eoi(struct irqchip *ic, struct lapic *l, u8 vector)
 {
 	const struct routing *t = &ic->routing;

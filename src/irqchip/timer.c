@@ -8,14 +8,6 @@
 #include <stdlib.h>
 #include "base/thread.h"
 
-static u64 monotonic_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (u64)ts.tv_sec * NSEC_PER_SEC + (u64)ts.tv_nsec;
-}
-
 static void place(struct ic_timers *h, u32 pos, struct ic_timer *t)
 {
 	h->heap[pos] = t;
@@ -71,11 +63,10 @@ static void *timer_thread(void *arg)
 	return NULL;
 }
 
-int timers_init(struct ic_timers *t)
+void timers_init(struct ic_timers *t)
 {
-	t->now = monotonic_ns;
+	t->now = sync_now_ns;
 	waitq_init(&t->wake);
-	return 0;
 }
 
 /* Called without the lock: the thread wants it to end. */

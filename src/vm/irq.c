@@ -217,6 +217,7 @@ static int assign(struct vm *vm, const struct kvm_irqfd *a)
 	u64 unused;
 	int r;
 
+	/* Something here has to take the interrupt, and to see its EOI. */
 	if (!vm->irqchip || (resample && irqchip_mode(vm->irqchip) != IRQCHIP_KERNEL))
 		return -EINVAL;
 	f = calloc(1, sizeof(*f));

@@ -307,11 +307,11 @@ static void state_round_trip(void **state)
 	ipi(0, 1, 0x45);
 	irq_get(1);
 	ipi(0, 1, 0x61);
-	assert_int_equal(lapic_get_state(m.vcpu[1].lapic, &a), 0);
+	lapic_get_state(m.vcpu[1].lapic, &a);
 	lapic_reset(m.vcpu[1].lapic, false);
 	assert_int_equal(irq_has(1), -1);
 	assert_int_equal(lapic_set_state(m.vcpu[1].lapic, &a), 0);
-	assert_int_equal(lapic_get_state(m.vcpu[1].lapic, &b), 0);
+	lapic_get_state(m.vcpu[1].lapic, &b);
 	assert_memory_equal(&a, &b, sizeof(a));
 	assert_int_equal(irq_get(1), 0x61);
 	apic_write(1, APIC_EOI, 0);
