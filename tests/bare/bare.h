@@ -34,8 +34,6 @@ struct caught {
 extern struct caught caught;
 extern volatile u64 catch_rip, catch_rsp;
 
-#define UNWRAP(...) __VA_ARGS__
-
 /*
  * Run `text`; an exception or interrupt within it is noted in `caught` and ends it. Registers
  * then are as they were at the exception, so operands show how far the instruction came.
@@ -70,19 +68,11 @@ struct tss {
 extern struct tss tss;
 enum { GATE_INT = 0x8e00, GATE_TRAP = 0x8f00, GATE_CALL = 0x8c00, GATE_DPL3 = 0x6000 };
 void set_gate(struct gate *g, const void *target, u16 selector, u16 flags);
-/* A flat segment with this access byte (P, DPL, S, type) and these flags (G, D, L, AVL). */
-u64 descriptor(u32 base, u32 limit, u8 access, u8 flags);
-struct table_pointer {
-	u16 limit;
-	u64 base;
-} __attribute__((packed));
 
-/* Called instead of noting the vector in `caught`: true: return to what was interrupted. */
 struct frame {
 	u64 r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
 	u64 vector, error, rip, cs, rflags, rsp, ss;
 };
-extern bool (*interrupt_hook)(struct frame *f);
 
 /* ---- the window */
 #define WINDOW 0x40000000ULL
@@ -106,60 +96,11 @@ void run_user(u64 rip, u64 rax, u64 rcx, u64 rflags);
 #define USER_STACK_PAGE 1000 /* of the window; mapped by run_user from the pool's last page */
 
 /* ---- instructions */
-#define READ_REG(name)                                                                         \
-	static inline u64 read_##name(void)                                                    \
-	{                                                                                      \
-		u64 v;                                                                         \
-		asm volatile("mov %%" #name ", %0" : "=r"(v));                                 \
-		return v;                                                                      \
-	}                                                                                      \
-	static inline void write_##name(u64 v)                                                 \
-	{                                                                                      \
-		asm volatile("mov %0, %%" #name : : "r"(v) : "memory");                        \
-	}
-READ_REG(cr0)
-READ_REG(cr2)
-READ_REG(cr3)
-READ_REG(cr4)
 READ_REG(cr8)
-READ_REG(dr0)
-READ_REG(dr1)
-READ_REG(dr6)
-READ_REG(dr7)
-static inline u64 rdmsr(u32 n)
-{
-	u32 lo, hi;
-	asm volatile("rdmsr" : "=a"(lo), "=d"(hi) : "c"(n));
-	return ((u64)hi << 32) | lo;
-}
-static inline void wrmsr(u32 n, u64 v)
-{
-	asm volatile("wrmsr" : : "c"(n), "a"((u32)v), "d"((u32)(v >> 32)) : "memory");
-}
 static inline void invlpg(const void *p)
 {
 	asm volatile("invlpg %0" : : "m"(*(const u8 *)p) : "memory");
 }
-enum { CR0_WP = 1 << 16, CR0_AM = 1 << 18, CR0_TS = 8, CR0_EM = 4, CR0_MP = 2, CR0_NE = 32 };
-enum {
-	CR4_DE = 8,
-	CR4_TSD = 4,
-	CR4_OSFXSR = 0x200,
-	CR4_OSXMMEXCPT = 0x400,
-	CR4_UMIP = 0x800,
-	CR4_FSGSBASE = 1 << 16,
-	CR4_OSXSAVE = 1 << 18,
-	CR4_SMEP = 1 << 20,
-	CR4_SMAP = 1 << 21
-};
-enum {
-	FLAG_TF = 0x100,
-	FLAG_IF = 0x200,
-	FLAG_DF = 0x400,
-	FLAG_NT = 0x4000,
-	FLAG_RF = 0x10000,
-	FLAG_AC = 0x40000
-};
 
 struct features {
 	bool smep, smap, nx, umip, fsgsbase, pcid, page1g, rdtscp, xsave, intel, tcg;

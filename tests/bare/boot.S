@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/bare/boot.S: from the PVH entry to main() in long mode, and the interrupt stubs. */
+/* tests/bare/boot.S: from the PVH entry to main() in long mode, the first GiB mapped one to one. */
+#include "boot.h"
 
-/* The PVH note: Xen's ELF note 18, the 32-bit physical entry point. */
-	.pushsection .note.pvh, "a", @note
-	.balign 4
-	.long	4, 8, 18
-	.asciz	"Xen"
-	.balign 4
-	.quad	start
-	.popsection
+	PVH_NOTE start
 
 	.text
 	.code32
@@ -18,8 +12,6 @@ start:
 	mov	$stack_top, %esp
 	movl	$boot_pdpt + 3, boot_pml4
 	movl	$boot_pd + 3, boot_pdpt
-	movl	$window_pd + 7, boot_pdpt + 8
-	orl	$7, boot_pml4
 	xor	%ecx, %ecx
 1:	mov	%ecx, %eax
 	shl	$21, %eax
@@ -33,7 +25,7 @@ start:
 	mov	%eax, %cr3
 	mov	$0x20, %eax		/* PAE */
 	mov	%eax, %cr4
-	mov	$0xc0000080, %ecx	/* EFER: LME, and NXE and SCE where they exist */
+	mov	$0xc0000080, %ecx	/* EFER.LME */
 	rdmsr
 	or	$0x100, %eax
 	wrmsr
@@ -45,98 +37,12 @@ start:
 	.code64
 start64:
 	mov	$0x10, %eax
-	mov	%eax, %ds
-	mov	%eax, %es
-	mov	%eax, %ss
-	xor	%eax, %eax
-	mov	%eax, %fs
-	mov	%eax, %gs
+	LOAD_SEGMENTS
 	mov	$stack_top, %rsp
 	call	main
 1:	cli
 	hlt
 	jmp	1b
-
-/* run_guarded(f): call f; false when an exception nobody expected came back through abandon. */
-	.globl	run_guarded, abandon
-run_guarded:
-	push	%rbx
-	push	%rbp
-	push	%r12
-	push	%r13
-	push	%r14
-	push	%r15
-	sub	$8, %rsp
-	mov	%rsp, abandon_rsp(%rip)
-	call	*%rdi
-	mov	$1, %eax
-1:	add	$8, %rsp
-	pop	%r15
-	pop	%r14
-	pop	%r13
-	pop	%r12
-	pop	%rbp
-	pop	%rbx
-	ret
-abandon:
-	xor	%eax, %eax
-	jmp	1b
-
-/* A stub for each vector: error code or 0, the vector, then the common part. */
-	.balign 16
-	.globl	stubs
-stubs:
-	vector = 0
-	.rept	256
-	.balign 16
-	.if	(vector == 8) || ((vector >= 10) && (vector <= 14)) || (vector == 17) || (vector == 21)
-	.else
-	push	$0
-	.endif
-	push	$vector
-	jmp	common
-	vector = vector + 1
-	.endr
-
-common:
-	cld
-	push	%rax
-	push	%rcx
-	push	%rdx
-	push	%rbx
-	push	%rbp
-	push	%rsi
-	push	%rdi
-	push	%r8
-	push	%r9
-	push	%r10
-	push	%r11
-	push	%r12
-	push	%r13
-	push	%r14
-	push	%r15
-	mov	%rsp, %rdi
-	mov	%rsp, %rbp
-	and	$-16, %rsp
-	call	interrupt
-	mov	%rbp, %rsp
-	pop	%r15
-	pop	%r14
-	pop	%r13
-	pop	%r12
-	pop	%r11
-	pop	%r10
-	pop	%r9
-	pop	%r8
-	pop	%rdi
-	pop	%rsi
-	pop	%rbp
-	pop	%rbx
-	pop	%rdx
-	pop	%rcx
-	pop	%rax
-	add	$16, %rsp
-	iretq
 
 	.data
 	.balign 16
@@ -157,19 +63,13 @@ gdt_pointer:
 
 	.bss
 	.balign 4096
+	.globl	boot_pml4, boot_pdpt
 boot_pml4:
 	.skip	4096
 boot_pdpt:
 	.skip	4096
 boot_pd:
 	.skip	4096
-	.globl	window_pd, window_pt, page_pool
-window_pd:
-	.skip	4096
-window_pt:
-	.skip	4 * 4096
-page_pool:
-	.skip	16 * 4096
 	.skip	32768
 	.globl	stack_top
 stack_top:

@@ -201,9 +201,7 @@ TEST(x87_exceptions)
 	asm volatile("fninit");
 }
 
-extern const u8 user_unaligned[], user_unaligned_end[];
-asm(".pushsection .rodata\nuser_unaligned: mov 1(%rsp), %eax\n int $0x80\n"
-    "user_unaligned_end:\n.popsection");
+SNIPPET(user_unaligned, "mov 1(%rsp), %eax");
 
 /* #AC only at CPL 3, with both AM and AC. */
 TEST(alignment_check)
@@ -226,29 +224,24 @@ TEST(alignment_check)
 	CHECK_NONE();
 }
 
-#define USER_SNIPPET(name, text)                                                               \
-	extern const u8 name[], name##_end[];                                                  \
-	asm(".pushsection .rodata\n" #name ": " text "\n int $0x80\n" #name                    \
-	    "_end:\n.popsection")
-
-USER_SNIPPET(user_hlt, "hlt");
-USER_SNIPPET(user_cli, "cli");
-USER_SNIPPET(user_in, "in $0x71, %al");
-USER_SNIPPET(user_cr0, "mov %cr0, %rax");
-USER_SNIPPET(user_wrmsr, "xor %ecx, %ecx\n wrmsr");
-USER_SNIPPET(user_lgdt, "lgdt (%rsp)");
-USER_SNIPPET(user_sgdt, "sgdt -32(%rsp)");
-USER_SNIPPET(user_smsw, "smsw %eax");
-USER_SNIPPET(user_rdtsc, "rdtsc");
-USER_SNIPPET(user_rdpmc, "xor %ecx, %ecx\n rdpmc");
-USER_SNIPPET(user_invlpg, "invlpg (%rsp)");
-USER_SNIPPET(user_clts, "clts");
-USER_SNIPPET(user_dr, "mov %dr7, %rax");
-USER_SNIPPET(user_popf, "pushq $0x3202\n popfq\n pushfq\n pop %rax");
-USER_SNIPPET(user_swapgs, "swapgs");
-USER_SNIPPET(user_sysret, "sysretq");
-USER_SNIPPET(user_int13, "int $13");
-USER_SNIPPET(user_int3, "int3");
+SNIPPET(user_hlt, "hlt");
+SNIPPET(user_cli, "cli");
+SNIPPET(user_in, "in $0x71, %al");
+SNIPPET(user_cr0, "mov %cr0, %rax");
+SNIPPET(user_wrmsr, "xor %ecx, %ecx\n wrmsr");
+SNIPPET(user_lgdt, "lgdt (%rsp)");
+SNIPPET(user_sgdt, "sgdt -32(%rsp)");
+SNIPPET(user_smsw, "smsw %eax");
+SNIPPET(user_rdtsc, "rdtsc");
+SNIPPET(user_rdpmc, "xor %ecx, %ecx\n rdpmc");
+SNIPPET(user_invlpg, "invlpg (%rsp)");
+SNIPPET(user_clts, "clts");
+SNIPPET(user_dr, "mov %dr7, %rax");
+SNIPPET(user_popf, "pushq $0x3202\n popfq\n pushfq\n pop %rax");
+SNIPPET(user_swapgs, "swapgs");
+SNIPPET(user_sysret, "sysretq");
+SNIPPET(user_int13, "int $13");
+SNIPPET(user_int3, "int3");
 
 static void privileged(const u8 *start, const u8 *end, const char *name)
 {

@@ -76,9 +76,7 @@ TEST(sysenter_from_compatibility)
 	CHECK_FAULT(GP, 0);
 }
 
-extern const u8 user_done[], user_done_end[];
-asm(".pushsection .rodata\nuser_done: mov %cs, %eax\n mov %ss, %ebx\n int $0x80\n"
-    "user_done_end:\n.popsection");
+SNIPPET(user_done, "mov %cs, %eax\n mov %ss, %ebx");
 
 TEST(sysexit_selectors)
 {

@@ -1,30 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/bare/main.c: tables, interrupts, the window, and the loop over the tests. */
+/* tests/bare/main.c: the 64-bit image: tables, interrupts, the window. */
 #include "bare.h"
-
-enum { DEBUG_EXIT = 0xf4 }; /* -device isa-debug-exit,iobase=0xf4 */
-
-extern const struct test tests_start[], tests_end[];
-extern const u8 stubs[256][16];
-extern const u8 abandon[];
-u64 abandon_rsp;
-int run_test(const struct test *t);
 
 struct gate idt[256] __attribute__((aligned(16)));
 struct tss tss;
 struct caught caught;
 volatile u64 catch_rip, catch_rsp;
-bool (*interrupt_hook)(struct frame *f);
 struct features has;
+extern u64 boot_pml4[512], boot_pdpt[512];
+volatile u64 window_pd[512] __attribute__((aligned(PAGE)));
+volatile u64 window_pt[4][512] __attribute__((aligned(PAGE)));
+u8 page_pool[16][PAGE] __attribute__((aligned(PAGE)));
 static u8 kernel_stack[8192] __attribute__((aligned(16)));
 static u8 fault_stack[4096] __attribute__((aligned(16)));
-
-u64 descriptor(u32 base, u32 limit, u8 access, u8 flags)
-{
-	return (limit & 0xffff) | ((u64)(base & 0xffffff) << 16) | ((u64)access << 40) |
-	       ((u64)(limit >> 16 & 0xf) << 48) | ((u64)(flags & 0xf) << 52) |
-	       ((u64)(base >> 24) << 56);
-}
 
 void set_gate(struct gate *g, const void *target, u16 selector, u16 flags)
 {
@@ -51,6 +39,8 @@ static void make_tables(void)
 	gdt[SEL_TSS / 8] = descriptor(base, sizeof(tss) - 1, 0x89, 0);
 	gdt[SEL_TSS / 8 + 1] = base >> 32;
 	asm volatile("ltr %w0" : : "r"(SEL_TSS));
+	boot_pml4[0] |= PTE_U;
+	boot_pdpt[1] = (u64)window_pd | PTE_P | PTE_W | PTE_U;
 }
 
 /* Called by the stubs. */
@@ -68,7 +58,7 @@ void interrupt(struct frame *f)
 			     "vector %d error %lx rip %lx cr2 %lx", (int)f->vector, f->error,
 			     f->rip, read_cr2());
 		f->rip = (u64)abandon;
-		f->rsp = abandon_rsp;
+		f->rsp = abandon_sp;
 	} else {
 		f->rip = catch_rip;
 		f->rsp = catch_rsp;
@@ -144,29 +134,15 @@ static void find_features(void)
 		wrmsr(0xc0000080, rdmsr(0xc0000080) | BIT(11));
 }
 
-int main(void)
+void image_start(void)
 {
-	int passed = 0, bad = 0, skips = 0;
-
 	make_tables();
 	find_features();
 	print("\n# processor: nx %d smep %d smap %d umip %d, %u physical address bits\n",
 	      has.nx, has.smep, has.smap, has.umip, has.maxphyaddr);
-	for (const struct test *t = tests_start; t < tests_end; t++) {
-		u64 cr0 = read_cr0(), cr4 = read_cr4();
-		int result;
+}
 
-		window_reset();
-		interrupt_hook = NULL;
-		result = run_test(t);
-		write_dr7(0x400);
-		write_cr0(cr0);
-		write_cr4(cr4);
-		passed += result > 0;
-		skips += !result;
-		bad += result < 0;
-	}
-	print("# %d passed, %d failed, %d skipped\n", passed, bad, skips);
-	outb(DEBUG_EXIT, bad ? 1 : 0);
-	return 0;
+void image_before_test(void)
+{
+	window_reset();
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/bare/print.c: the serial port, and what little of libc the suite needs. */
 #include "frame.h"
-#include <stdarg.h>
 
 enum { COM1 = 0x3f8, COM1_STATUS = COM1 + 5, TRANSMIT_EMPTY = 0x20 };
 
@@ -57,7 +56,7 @@ static void put_number(unsigned long n, unsigned base)
 }
 
 /* %s %d %u %x %lx and %%: enough. */
-static void vprint(const char *format, va_list args)
+void vprint(const char *format, va_list args)
 {
 	for (; *format; format++) {
 		if (*format != '%') {
@@ -90,44 +89,4 @@ void print(const char *format, ...)
 	va_start(args, format);
 	vprint(format, args);
 	va_end(args);
-}
-
-static bool failed;
-static const char *skipped;
-
-void check_failed(const char *file, int line, const char *what, const char *format, ...)
-{
-	va_list args;
-
-	/* One line per test is enough to start with; a matrix would print thousands. */
-	if (!failed) {
-		print("# %s:%d: %s: ", file, line, what);
-		va_start(args, format);
-		vprint(format, args);
-		va_end(args);
-		print("\n");
-	}
-	failed = true;
-}
-
-void skip(const char *why)
-{
-	skipped = why;
-}
-
-bool run_guarded(void (*f)(void)); /* boot.S */
-
-/* Run one test; 1: passed, 0: skipped, -1: failed. */
-int run_test(const struct test *t)
-{
-	failed = false;
-	skipped = NULL;
-	run_guarded(t->run);
-	if (failed)
-		print("not ok %s\n", t->name);
-	else if (skipped)
-		print("skip %s: %s\n", t->name, skipped);
-	else
-		print("ok %s\n", t->name);
-	return failed ? -1 : !skipped;
 }

@@ -251,9 +251,7 @@ TEST(iret_checks)
 	CHECK_FAULT(GP, 0);
 }
 
-extern const u8 user_call_gate[], user_call_gate_end[];
-asm(".pushsection .rodata\nuser_call_gate: rex.w lcall *(%rax)\n int $0x80\n"
-    "user_call_gate_end:\n.popsection");
+SNIPPET(user_call_gate, "rex.w lcall *(%rax)");
 
 /* From CPL 3 through a 64-bit call gate to CPL 0 and back. */
 TEST(call_gate)

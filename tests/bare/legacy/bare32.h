@@ -37,8 +37,6 @@ struct caught {
 extern struct caught caught;
 extern volatile u32 catch_eip, catch_esp;
 
-#define UNWRAP(...) __VA_ARGS__
-
 /*
  * Run `text`; an exception or interrupt within it is noted in `caught` and ends it. Registers
  * then are as they were at the exception, but for EBP. ESP may not be in an operand.
@@ -93,8 +91,6 @@ enum { DESC_TSS16 = 0x81, DESC_LDT = 0x82, DESC_TSS = 0x89, DESC_BUSY = 2 };
 void set_gate(struct gate *g, const void *target, u16 selector, u8 type);
 /* A gate as an entry of the GDT or LDT. */
 u64 call_gate(const void *target, u16 selector, u8 type, u8 params);
-/* A flat segment with this access byte (P, DPL, S, type) and these flags (G, D, L, AVL). */
-u64 descriptor(u32 base, u32 limit, u8 access, u8 flags);
 static inline u8 access_of(u16 selector) /* the access byte of a GDT entry */
 {
 	return gdt[selector / 8] >> 40;
@@ -103,10 +99,6 @@ static inline u32 addr(const volatile void *p)
 {
 	return (u32)p;
 }
-struct table_pointer {
-	u16 limit;
-	u32 base;
-} __attribute__((packed));
 
 struct frame {
 	u32 edi, esi, ebp, skipped, ebx, edx, ecx, eax;
@@ -116,8 +108,6 @@ struct frame {
 	u32 esp, ss;		/* from an outer level */
 	u32 ves, vds, vfs, vgs; /* from virtual-8086 mode */
 };
-/* Called instead of noting the vector in `caught`: true: return to what was interrupted. */
-extern bool (*interrupt_hook)(struct frame *f);
 
 /* ---- entering other modes by IRET */
 struct entry {
@@ -130,42 +120,9 @@ void user_entry(const void *eip);
 void enter(void);	    /* ends by any exception, `int $VEC_DONE` being the good one */
 void user(const void *eip); /* user_entry() and enter() */
 
-/* Code of another privilege level or mode; ends with the good exception. */
-#define SNIPPET(name, text)                                                                    \
-	extern const u8 name[], name##_end[];                                                  \
-	asm(".pushsection .rodata\n" #name ": " text "\n int $0x80\n" #name                    \
-	    "_end:\n.popsection")
-#define SNIPPET16(name, text) SNIPPET(name, ".code16\n" text "\n.byte 0xcd, 0x80\n.code32")
+#define SNIPPET16(name, text) CODE_BYTES(name, ".code16\n" text "\n int $0x80\n.code32")
 
 /* ---- instructions */
-#define READ_REG(name)                                                                         \
-	static inline u32 read_##name(void)                                                    \
-	{                                                                                      \
-		u32 v;                                                                         \
-		asm volatile("mov %%" #name ", %0" : "=r"(v));                                 \
-		return v;                                                                      \
-	}                                                                                      \
-	static inline void write_##name(u32 v)                                                 \
-	{                                                                                      \
-		asm volatile("mov %0, %%" #name : : "r"(v) : "memory");                        \
-	}
-READ_REG(cr0)
-READ_REG(cr2)
-READ_REG(cr3)
-READ_REG(cr4)
-READ_REG(dr0)
-READ_REG(dr6)
-READ_REG(dr7)
-static inline u64 rdmsr(u32 n)
-{
-	u64 v;
-	asm volatile("rdmsr" : "=A"(v) : "c"(n));
-	return v;
-}
-static inline void wrmsr(u32 n, u64 v)
-{
-	asm volatile("wrmsr" : : "c"(n), "A"(v) : "memory");
-}
 static inline u16 read_tr(void)
 {
 	u16 v;
@@ -176,24 +133,6 @@ static inline void load_ldtr(u16 v)
 {
 	asm volatile("lldt %0" : : "r"(v) : "memory");
 }
-enum { CR0_PE = 1, CR0_TS = 8, CR0_WP = 1 << 16 };
-#define CR0_PG (1u << 31)
-enum { CR4_VME = 1, CR4_PVI = 2, CR4_PSE = 0x10, CR4_PAE = 0x20, CR4_SMEP = 1 << 20 };
-enum {
-	FLAG_CF = 1,
-	FLAG_PF = 4,
-	FLAG_AF = 0x10,
-	FLAG_ZF = 0x40,
-	FLAG_SF = 0x80,
-	FLAG_TF = 0x100,
-	FLAG_IF = 0x200,
-	FLAG_OF = 0x800,
-	FLAG_NT = 0x4000,
-	FLAG_RF = 0x10000,
-	FLAG_VM = 0x20000,
-	FLAG_VIF = 0x80000,
-	FLAG_VIP = 0x100000
-};
 #define IOPL(n) ((n) << 12)
 
 struct features {

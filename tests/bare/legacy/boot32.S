@@ -1,14 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/bare/legacy/boot32.S: the PVH entry, and the interrupt stubs of the 32-bit image. */
+#include "../boot.h"
 
-/* The PVH note: Xen's ELF note 18, the 32-bit physical entry point. */
-	.pushsection .note.pvh, "a", @note
-	.balign 4
-	.long	4, 8, 18
-	.asciz	"Xen"
-	.balign 4
-	.long	start, 0
-	.popsection
+	PVH_NOTE start
 
 	.set	SEL_CODE, 0x08
 	.set	SEL_DATA, 0x10
@@ -20,12 +14,7 @@ start:
 	lgdt	gdt_pointer
 	ljmp	$SEL_CODE, $1f
 1:	mov	$SEL_DATA, %eax
-	mov	%eax, %ds
-	mov	%eax, %es
-	mov	%eax, %ss
-	xor	%eax, %eax
-	mov	%eax, %fs
-	mov	%eax, %gs
+	LOAD_SEGMENTS
 	mov	$stack_top, %esp
 	mov	%cr0, %eax
 	or	$0x30, %eax		/* NE, ET */
@@ -42,7 +31,7 @@ run_guarded:
 	push	%ebp
 	push	%esi
 	push	%edi
-	mov	%esp, abandon_esp
+	mov	%esp, abandon_sp
 	call	*20(%esp)
 	mov	$1, %eax
 1:	pop	%edi
@@ -54,21 +43,7 @@ abandon:
 	xor	%eax, %eax
 	jmp	1b
 
-/* A stub for each vector: error code or 0, the vector, then the common part. */
-	.balign 16
-	.globl	stubs
-stubs:
-	vector = 0
-	.rept	256
-	.balign 16
-	.if	(vector == 8) || ((vector >= 10) && (vector <= 14)) || (vector == 17)
-	.else
-	push	$0
-	.endif
-	push	$vector
-	jmp	common
-	vector = vector + 1
-	.endr
+	STUBS common
 
 common:
 	cld
@@ -96,12 +71,7 @@ common:
 	.globl	escape
 escape:
 	mov	$SEL_DATA, %eax
-	mov	%eax, %ss
-	mov	%eax, %ds
-	mov	%eax, %es
-	xor	%eax, %eax
-	mov	%eax, %fs
-	mov	%eax, %gs
+	LOAD_SEGMENTS
 	mov	$caught, %esp
 	popa
 	mov	catch_esp, %esp

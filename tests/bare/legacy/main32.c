@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* tests/bare/legacy/main32.c: tables, interrupts, and the loop over the tests. */
+/* tests/bare/legacy/main32.c: the 32-bit image: tables, interrupts, other tasks and modes. */
 #include "bare32.h"
 
-enum { DEBUG_EXIT = 0xf4 }; /* -device isa-debug-exit,iobase=0xf4 */
-
-extern const struct test tests_start[], tests_end[];
-extern const u8 stubs[256][16];
-extern const u8 abandon[];
-u32 abandon_esp;
-int run_test(const struct test *t);
 void escape(void) __attribute__((noreturn));
 void enter_entry(void);
 
@@ -18,18 +11,10 @@ struct tss tss, tss2;
 struct caught caught;
 struct entry entry;
 volatile u32 catch_eip, catch_esp;
-bool (*interrupt_hook)(struct frame *f);
 struct features has;
 u8 kernel_stack[8192] __attribute__((aligned(16)));
 u8 user_stack[4096] __attribute__((aligned(16)));
 static u64 gdt_copy[64];
-
-u64 descriptor(u32 base, u32 limit, u8 access, u8 flags)
-{
-	return (limit & 0xffff) | ((u64)(base & 0xffffff) << 16) | ((u64)access << 40) |
-	       ((u64)(limit >> 16 & 0xf) << 48) | ((u64)(flags & 0xf) << 52) |
-	       ((u64)(base >> 24) << 56);
-}
 
 u64 call_gate(const void *target, u16 selector, u8 type, u8 params)
 {
@@ -73,7 +58,6 @@ static void restore_tables(void)
 	tss.esp0 = addr(kernel_stack) + sizeof(kernel_stack);
 	tss.ss0 = SEL_DATA;
 	tss.iomap = sizeof(tss);
-	interrupt_hook = NULL;
 }
 
 /* The handler runs in some other task: this one goes on in its place. */
@@ -135,7 +119,7 @@ void interrupt(struct frame *f)
 			     "vector %d error %x at %x:%x cr2 %x", caught.vector, caught.error,
 			     caught.cs, caught.eip, caught.cr2);
 		catch_eip = addr(abandon);
-		catch_esp = abandon_esp;
+		catch_esp = abandon_sp;
 	}
 	escape();
 }
@@ -180,32 +164,16 @@ static void find_features(void)
 	has.maxphyaddr = size[0] & 0xff;
 }
 
-int main(void)
+void image_start(void)
 {
-	int passed = 0, bad = 0, skips = 0;
-	u32 cr0, cr4;
-
 	make_tables();
 	find_features();
-	cr0 = read_cr0();
-	cr4 = read_cr4();
 	print("\n# processor: vme %d pse %d pae %d nx %d sep %d, %u physical address bits\n",
 	      has.vme, has.pse, has.pae, has.nx, has.sep, has.maxphyaddr);
-	for (const struct test *t = tests_start; t < tests_end; t++) {
-		int result;
+}
 
-		restore_tables();
-		result = run_test(t);
-		catch_eip = 0;
-		write_cr0(cr0);
-		write_cr4(cr4);
-		write_dr7(0x400);
-		write_dr6(0xffff0ff0);
-		passed += result > 0;
-		skips += !result;
-		bad += result < 0;
-	}
-	print("# %d passed, %d failed, %d skipped\n", passed, bad, skips);
-	outb(DEBUG_EXIT, bad ? 1 : 0);
-	return 0;
+void image_before_test(void)
+{
+	restore_tables();
+	catch_eip = 0;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/bare/legacy/real32.S: to real mode and back, for real32.c. */
+#include "../boot.h"
 
 	.set	SEL_CODE, 0x08
 	.set	SEL_DATA, 0x10
@@ -28,12 +29,7 @@ real_enter:
 	ljmp	$SEL_CODE16, $LOW
 real_leave:
 	mov	$SEL_DATA, %eax
-	mov	%eax, %ds
-	mov	%eax, %es
-	mov	%eax, %ss
-	xor	%eax, %eax
-	mov	%eax, %fs
-	mov	%eax, %gs
+	LOAD_SEGMENTS
 	lidt	saved_idt
 	mov	saved_esp, %esp
 	popa

@@ -36,10 +36,7 @@ static void real(const u8 *start, const u8 *end)
 		CHECK_IS(result->sp, STACK - 6); /* no error codes in real mode */             \
 	} while (0)
 
-#define PROGRAM16(name, text)                                                                  \
-	extern const u8 name[], name##_end[];                                                  \
-	asm(".pushsection .rodata\n.code16\n" #name ": " text "\n int $0x7f\n" #name           \
-	    "_end:\n.code32\n.popsection")
+#define PROGRAM16(name, text) CODE_BYTES(name, ".code16\n" text "\n int $0x7f\n.code32")
 
 PROGRAM16(r_int, "pushw $0x3202\n popfw\n int $0x21");
 PROGRAM16(r_limit_word, "movw $0xffff, %bx\n movw (%bx), %ax");
