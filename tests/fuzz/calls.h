@@ -33,6 +33,10 @@ void calls_change(void *p, size_t len, enum change what);
 /* Run fn in a child and wait for it. fn returns the child's exit code. */
 int calls_fork(int (*fn)(void *arg), void *arg);
 
+/* calls.c, for the two: the change itself; a child's exit code, or 128 and its signal. */
+void calls_change_host(void *p, size_t len, enum change what);
+int calls_wait(pid_t child);
+
 /* What is left that should not be; ends the process. */
 void calls_check_leaks(void);
 

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 static void on_signal(int sig) {}
@@ -59,35 +58,18 @@ void *calls_map_vcpu(int fd, size_t len, off_t off)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-void calls_unmap_vcpu(void *p, size_t len)
-{
-	munmap(p, len);
-}
-
 void calls_change(void *p, size_t len, enum change what)
 {
-	if (what == CHANGE_ZAP)
-		madvise(p, len, MADV_DONTNEED);
-	else if (what == CHANGE_REPLACE)
-		mmap(p, len, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		     0);
-	else
-		mprotect(p, len,
-			 what == CHANGE_NONE	   ? PROT_NONE
-			 : what == CHANGE_WRITABLE ? PROT_READ | PROT_WRITE
-						   : PROT_READ);
+	calls_change_host(p, len, what);
 }
 
 int calls_fork(int (*fn)(void *arg), void *arg)
 {
 	pid_t p = fork();
-	int status;
 
 	if (!p)
 		_exit(fn(arg));
-	while (waitpid(p, &status, 0) < 0 && errno == EINTR)
-		;
-	return p < 0 ? 0 : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return calls_wait(p);
 }
 
 void calls_check_leaks(void) {}

@@ -5,21 +5,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include <urcu/urcu-bp.h>
 #include "abi/abi.h"
-#include "base/guard.h"
 #include "mmu/mmu.h"
 #include "primary/linux/linux.h"
 #include "vm/signals.h"
+#include "check.h"
 
 int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
-void __sanitizer_print_stack_trace(void) __attribute__((weak));
 
 /*
  * A sanitizer's allocator is not made for a child of a process with many threads: they stand
@@ -27,38 +22,15 @@ void __sanitizer_print_stack_trace(void) __attribute__((weak));
  */
 static pthread_rwlock_t fork_lock = PTHREAD_RWLOCK_INITIALIZER;
 
-static void on_fault(int sig, siginfo_t *info, void *uc)
-{
-	if (guard_handle(sig, info, uc))
-		return;
-	fprintf(stderr, "signal %d at %p\n", sig, info->si_addr);
-	if (__sanitizer_print_stack_trace)
-		__sanitizer_print_stack_trace();
-	abort();
-}
-
 static void on_signal(int sig, siginfo_t *info, void *uc)
 {
 	signals_leave_run(uc);
 }
 
-static void handle(int sig, void (*fn)(int, siginfo_t *, void *))
-{
-	struct sigaction sa = {.sa_sigaction = fn, .sa_flags = SA_SIGINFO | SA_NODEFER};
-
-	sigemptyset(&sa.sa_mask);
-	sigaction(sig, &sa, NULL);
-}
-
 void calls_init(void)
 {
-	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
-
-	guard_install(); /* for its table; the handlers are ours */
-	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++)
-		handle(faults[i], on_fault);
-	handle(signals_kick_number(), signals_kicked);
-	handle(CALLS_SIGNAL, on_signal);
+	faults_install(NULL);
+	faults_handle(CALLS_SIGNAL, on_signal);
 }
 
 int calls_open(void)
@@ -139,11 +111,6 @@ void *calls_map_vcpu(int fd, size_t len, off_t off)
 	return p;
 }
 
-void calls_unmap_vcpu(void *p, size_t len)
-{
-	munmap(p, len);
-}
-
 void calls_change(void *p, size_t len, enum change what)
 {
 	static const enum primary_change kinds[NR_CHANGES] = {
@@ -156,23 +123,13 @@ void calls_change(void *p, size_t len, enum change what)
 
 	pthread_rwlock_rdlock(&fork_lock);
 	cookie = primary_linux_change_begin((hva_t)p, len, kinds[what], &err);
-	if (what == CHANGE_ZAP)
-		madvise(p, len, MADV_DONTNEED);
-	else if (what == CHANGE_REPLACE)
-		mmap(p, len, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		     0);
-	else
-		mprotect(p, len,
-			 what == CHANGE_NONE	   ? PROT_NONE
-			 : what == CHANGE_WRITABLE ? PROT_READ | PROT_WRITE
-						   : PROT_READ);
+	calls_change_host(p, len, what);
 	primary_linux_change_end(cookie);
 	pthread_rwlock_unlock(&fork_lock);
 }
 
 int calls_fork(int (*fn)(void *arg), void *arg)
 {
-	int status = 0;
 	void *cookie;
 	pid_t p;
 
@@ -186,9 +143,7 @@ int calls_fork(int (*fn)(void *arg), void *arg)
 		_exit(fn(arg));
 	}
 	pthread_rwlock_unlock(&fork_lock);
-	while (p > 0 && waitpid(p, &status, 0) < 0 && errno == EINTR)
-		;
-	return p < 0 ? 0 : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	return calls_wait(p);
 }
 
 void calls_check_leaks(void)
@@ -200,8 +155,5 @@ void calls_check_leaks(void)
 
 void calls_check_balance(void)
 {
-	if (!mmu_imbalances)
-		return;
-	fprintf(stderr, "%llu invalidations never ended\n", (unsigned long long)mmu_imbalances);
-	abort();
+	MUST(!mmu_imbalances, "%llu invalidations never ended", (unsigned long long)mmu_imbalances);
 }

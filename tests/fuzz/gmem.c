@@ -2,25 +2,17 @@
 /*
  * gmem: create, bind, convert, punch, close and run in random order: two VMs whose guests write and
  * read, and threads that take what they use away, on one store. The oracle (gmem_oracle.h) judges
- * every word that a guest or the VMM finds. After each round everything is closed, and no descriptor
- * or memory may be left.
- *
- * usage: gmem [SECONDS [SEED]]
+ * every word that a guest or the VMM finds.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 #include "gmem_vm.h"
 
-#define VMS	     2
-#define OTHERS	     2	 /* threads that are no vCPU's */
-#define OPS	     600 /* of a thread in a round */
-#define LOADS	     400 /* of a guest at most, in one run */
-#define HANG_SECONDS 120
-#define LEAK_ROUNDS  16 /* between looks for leaks, which take long */
+#define VMS    2
+#define OTHERS 2   /* threads that are no vCPU's */
+#define OPS    600 /* of a thread in a round */
+#define LOADS  400 /* of a guest at most, in one run */
 
 struct thread {
 	pthread_t id;
@@ -233,7 +225,7 @@ static int child(void *arg)
 {
 	struct fuzz_vm *v = arg;
 
-	alarm(HANG_SECONDS / 2);
+	alarm(ROUND_SECONDS / 2);
 	calls_fallocate(v->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, BYTES);
 	calls_close(v->file);
 	calls_close(v->vm);
@@ -315,7 +307,7 @@ static void make_all(bool protected)
 	pthread_rwlock_unlock(&keeper.life);
 }
 
-/* Nobody is at work any more: every page once, then all of it punched, and nothing is left. */
+/* Nobody is at work any more: every page once. */
 static void look_at_all(void)
 {
 	for (unsigned i = 0; i < VMS; i++) {
@@ -333,16 +325,13 @@ static void end_all(void)
 	fuzz_vm_end(&keeper);
 }
 
-static void one_round(u64 seed, u64 round)
+static void one_round(struct rng *r, u64 round)
 {
-	struct rng r = {seed ^ round * 0x9e3779b97f4a7c15ULL};
-
-	alarm(HANG_SECONDS);
 	oracle_reset();
 	make_all(round % 3 != 2);
 	pthread_barrier_init(&ready, NULL, ARRAY_SIZE(thread) + 1);
 	for (unsigned i = 0; i < ARRAY_SIZE(thread); i++) {
-		thread[i].rng.state = rng_next(&r) * 0x5851f42d4c957f2dULL + i;
+		thread[i].rng = rounds_rng(r, i);
 		thread[i].vm = i < VMS ? &vms[i] : NULL;
 		MUST(!pthread_create(&thread[i].id, NULL, work, &thread[i]), "thread");
 	}
@@ -355,27 +344,6 @@ static void one_round(u64 seed, u64 round)
 	end_all();
 }
 
-static unsigned count_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (d && readdir(d))
-		n++;
-	if (d)
-		closedir(d);
-	return n;
-}
-
-static void on_alarm(int sig)
-{
-	static const char text[] = "a hang\n";
-
-	if (write(2, text, sizeof(text) - 1) < 0)
-		_exit(3);
-	abort();
-}
-
 static void locks_init(struct fuzz_vm *v)
 {
 	pthread_rwlock_init(&v->life, NULL);
@@ -383,34 +351,26 @@ static void locks_init(struct fuzz_vm *v)
 	pthread_mutex_init(&v->convert_lock, NULL);
 }
 
-int main(int argc, char **argv)
+static void init(void)
 {
-	time_t end = time(NULL) + (argc > 1 ? atoi(argv[1]) : 2);
-	u64 seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (u64)time(NULL), round = 0;
-	unsigned fds = 0;
-
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("seed %llu\n", (unsigned long long)seed);
-	signal(SIGALRM, on_alarm);
-	calls_init();
 	oracle_init();
 	locks_init(&keeper);
 	for (unsigned i = 0; i < VMS; i++)
 		locks_init(&vms[i]);
-	do {
-		one_round(seed, round++);
-		if (round == 1)
-			fds = count_fds();
-		MUST(count_fds() == fds, "%u descriptors, were %u", count_fds(), fds);
-		if (round % LEAK_ROUNDS == 0)
-			calls_check_leaks();
-	} while (time(NULL) < end);
-	calls_check_leaks();
-	calls_check_balance();
-	printf("%llu rounds, %llu guest stores, %llu loads, %llu punches, %llu conversions, %llu "
-	       "rebinds, %llu hand-overs\n",
-	       (unsigned long long)round, (unsigned long long)stores, (unsigned long long)loads,
-	       (unsigned long long)punches, (unsigned long long)conversions,
-	       (unsigned long long)rebinds, (unsigned long long)hand_overs);
-	return 0;
+}
+
+static void print(void)
+{
+	printf("%llu guest stores, %llu loads, %llu punches, %llu conversions, %llu rebinds, %llu "
+	       "hand-overs\n",
+	       (unsigned long long)stores, (unsigned long long)loads, (unsigned long long)punches,
+	       (unsigned long long)conversions, (unsigned long long)rebinds,
+	       (unsigned long long)hand_overs);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct rounds rounds = {init, one_round, print, .leak_rounds = 16};
+
+	return rounds_main(argc, argv, &rounds);
 }

@@ -4,25 +4,14 @@
 #define TESTS_FUZZ_GMEM_VM_H
 
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include "calls.h"
+#include "check.h"
 #include "gmem_oracle.h"
-#include "ioctl_args.h"
+#include "rounds.h"
 #include "userkvm.h"
 
 #define GPA   0x40000000ULL /* of the memslot: 1 GiB, PAGES pages */
 #define BYTES (PAGES * PAGE_SIZE)
-
-#define MUST(condition, ...)                                                                       \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);            \
-			fprintf(stderr, __VA_ARGS__);                                              \
-			fputc('\n', stderr);                                                       \
-			abort();                                                                   \
-		}                                                                                  \
-	} while (0)
 
 struct fuzz_vm {
 	unsigned number;

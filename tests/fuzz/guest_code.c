@@ -62,14 +62,7 @@ enum selector {
 
 static struct machine machine[NR_MACHINE_KINDS];
 static struct machine *m;
-static u32 seed;
 static bool fresh; /* a VM for each input */
-
-static u32 rnd(void)
-{
-	seed = seed * 1664525 + 1013904223;
-	return seed >> 8;
-}
 
 static void put(u64 gpa, u64 v, u32 size)
 {
@@ -439,11 +432,11 @@ static void check_state(void)
 	/* KVM refuses a 64-bit CS outside IA-32e mode, where a processor ignores its L. */
 	if (!(s.efer & EFER_LMA))
 		s.cs.l = 0;
-	FUZZ_CHECK(!machine_ioctl(m->vcpu, KVM_SET_SREGS, &s),
-		   "sregs: cr0 %llx cr3 %llx cr4 %llx cr8 %llx efer %llx apic base %llx cs %x l %d",
-		   s.cr0, s.cr3, s.cr4, s.cr8, s.efer, s.apic_base, s.cs.selector, s.cs.l);
-	FUZZ_CHECK(!machine_ioctl(m->vcpu, KVM_SET_VCPU_EVENTS, &e), "events");
-	FUZZ_CHECK(!machine_ioctl(m->vcpu, KVM_SET_DEBUGREGS, &d), "debug registers");
+	MUST(!machine_ioctl(m->vcpu, KVM_SET_SREGS, &s),
+	     "sregs: cr0 %llx cr3 %llx cr4 %llx cr8 %llx efer %llx apic base %llx cs %x l %d",
+	     s.cr0, s.cr3, s.cr4, s.cr8, s.efer, s.apic_base, s.cs.selector, s.cs.l);
+	MUST(!machine_ioctl(m->vcpu, KVM_SET_VCPU_EVENTS, &e), "events");
+	MUST(!machine_ioctl(m->vcpu, KVM_SET_DEBUGREGS, &d), "debug registers");
 	machine_ioctl(m->vcpu, KVM_SET_REGS, &r);
 }
 
@@ -452,7 +445,7 @@ static void start(const struct head *h, const u8 *p, size_t left)
 	enum mode mode = h->mode % NR_MODES;
 	bool lng = mode >= M_COMPAT16;
 
-	seed = h->seed;
+	rnd_seed = h->seed;
 	machine_reset(m);
 	put_vectors(mode, lng);
 	if (mode > M_UNREAL) {
@@ -524,7 +517,7 @@ size_t LLVMFuzzerCustomMutator(u8 *data, size_t size, size_t max_size, unsigned 
 
 	if (from & 1 || size <= sizeof(struct head) || max_size < size + sizeof(insn))
 		return LLVMFuzzerMutate(data, size, max_size);
-	seed = from;
+	rnd_seed = from;
 	n = put_instruction(insn);
 	at = sizeof(struct head) + rnd() % (size - sizeof(struct head));
 	if (from & 2) { /* in between, else in place */

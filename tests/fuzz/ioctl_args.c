@@ -14,7 +14,6 @@
 #define S ARGS_SYSTEM
 #define V ARGS_VM
 #define C ARGS_VCPU
-/* A random signal mask could keep a run from ever being ended. */
 #define IOCTL(req, level, arg, fn, status, note) {req, level, arg},
 #define ABSENT(req, level, note)		 {req, level, 0},
 const struct args_request args_requests[] = {
@@ -291,6 +290,7 @@ void *args_make(const struct args *a, const struct args_request *q)
 
 	if (q->value)
 		return (void *)value(a, q->request);
+	/* A random signal mask could keep a run from ever being ended. */
 	if (q->request != KVM_SET_SIGNAL_MASK && rng_one_in(a->rng, 24)) {
 		/* No pointer; one to what may not be touched; one that begins well. */
 		static const u64 wrong[] = {0, 1, 8, 1ULL << 47, 1ULL << 63, ~0ULL, ~7ULL};

@@ -4,22 +4,7 @@
 #define TESTS_FUZZ_IOCTL_ARGS_H
 
 #include "abi/uapi.h"
-
-struct rng {
-	u64 state;
-};
-
-static inline u32 rng_next(struct rng *r)
-{
-	r->state = r->state * 6364136223846793005ULL + 1442695040888963407ULL;
-	return (u32)(r->state >> 33);
-}
-
-/* One in n. */
-static inline bool rng_one_in(struct rng *r, u32 n)
-{
-	return rng_next(r) % n == 0;
-}
+#include "rounds.h"
 
 #define ARENA_BYTES 0x100000ULL /* guest memory, shared by all threads */
 #define ARGS_BYTES  0x8000u	    /* a thread's room for arguments, and no access behind it */

@@ -1,34 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * ioctls: KVM's calls in random order by several threads that share their descriptors, with
- * duplicates, closes, forks, signals and changes of guest memory between. After each round
- * everything is closed, and no descriptor, mapping or memory may be left.
- *
- * usage: ioctls [SECONDS [SEED]]
+ * duplicates, closes, forks, signals and changes of guest memory between.
  */
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <dirent.h>
 #include <sys/eventfd.h>
-#include "userkvm.h"
 #include <sys/mman.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 #include "calls.h"
+#include "check.h"
 #include "ioctl_args.h"
+#include "userkvm.h"
 
-#define THREADS	      4
-#define POOL	      48
-#define OPS	      1500 /* of a thread in a round */
-#define KICK_US	      2000
-#define HANG_SECONDS  120
-#define LEAK_ROUNDS   4	 /* between looks for leaks, which take long */
-#define OTHER	      9	 /* in the pool: no KVM descriptor that takes calls */
-#define GMEM	      10
-#define SLACK_MAPS    12 /* guards of thread stacks the C library keeps */
+#define THREADS 4
+#define POOL	48
+#define OPS	1500 /* of a thread in a round */
+#define KICK_US 2000
+#define OTHER	9 /* in the pool: no KVM descriptor that takes calls */
+#define GMEM	10
 
 static int pool[POOL];   /* descriptors, -1: free; atomic */
 static u8 kind[POOL];    /* what was put there last: enum args_level; a hint */
@@ -241,7 +232,7 @@ static int child(void *arg)
 {
 	struct thread *t = arg;
 
-	alarm(HANG_SECONDS / 2);
+	alarm(ROUND_SECONDS / 2);
 	for (unsigned n = 0; n < 20; n++) {
 		switch (rng_next(&t->rng) % 4) {
 		case 0:
@@ -262,10 +253,7 @@ static void op_fork(struct thread *t)
 	int r = calls_fork(child, t);
 
 	__atomic_fetch_add(&forks, 1, __ATOMIC_RELAXED);
-	if (r) {
-		fprintf(stderr, "a child ended with %d\n", r);
-		abort();
-	}
+	MUST(!r, "a child ended with %d", r);
 }
 
 static void op_event(struct thread *t)
@@ -354,45 +342,17 @@ static void *kick(void *arg)
 	return NULL;
 }
 
-/* Of files, and reserved ones: allocators and stacks come and go as they like. */
-static unsigned count_maps(void)
+static void one_round(struct rng *r, u64 round)
 {
-	FILE *f = fopen("/proc/self/maps", "r");
-	char line[512];
-	unsigned n = 0;
-
-	while (f && fgets(line, sizeof(line), f))
-		n += strchr(line, '/') || strstr(line, " ---p ");
-	if (f)
-		fclose(f);
-	return n;
-}
-
-static unsigned count_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (d && readdir(d))
-		n++;
-	if (d)
-		closedir(d);
-	return n;
-}
-
-static void one_round(u64 seed, u64 round)
-{
-	struct rng r = {seed ^ round * 0x9e3779b97f4a7c15ULL};
 	pthread_t kicker;
 
-	alarm(HANG_SECONDS);
-	fill_arena(&r);
+	fill_arena(r);
 	working = THREADS;
 	pthread_barrier_init(&ready, NULL, THREADS + 1);
 	for (unsigned i = 0; i < POOL; i++)
 		pool[i] = -1;
 	for (unsigned i = 0; i < THREADS; i++) {
-		thread[i].rng.state = rng_next(&r) * 0x5851f42d4c957f2dULL + i;
+		thread[i].rng = rounds_rng(r, i);
 		thread[i].args.rng = &thread[i].rng;
 		thread[i].args.event = -1;
 		pthread_create(&thread[i].id, NULL, work, &thread[i]);
@@ -408,73 +368,37 @@ static void one_round(u64 seed, u64 round)
 	calls_change(arena, ARENA_BYTES, CHANGE_WRITABLE);
 }
 
-static void on_alarm(int sig)
-{
-	static const char text[] = "a hang\n";
-
-	if (write(2, text, sizeof(text) - 1) < 0)
-		_exit(3);
-	abort();
-}
-
 static void *room(size_t bytes)
 {
 	u8 *p = mmap(NULL, bytes + PAGE_SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	if (p == MAP_FAILED || mprotect(p, bytes, PROT_READ | PROT_WRITE))
-		abort();
+	MUST(p != MAP_FAILED && !mprotect(p, bytes, PROT_READ | PROT_WRITE), "mmap");
 	return p;
 }
 
-static void check_left(unsigned fds, unsigned maps)
+static void init(void)
 {
-	unsigned fds_now = count_fds(), maps_now = count_maps();
-
-	if (fds_now > fds || maps_now > maps + SLACK_MAPS) {
-		fprintf(stderr, "left: %u descriptors, were %u; %u mappings, were %u\n", fds_now,
-			fds, maps_now, maps);
-		abort();
-	}
-}
-
-static unsigned count_kinds(void)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < args_nrequests; i++)
-		n += carried_out[i];
-	return n;
-}
-
-int main(int argc, char **argv)
-{
-	time_t end = time(NULL) + (argc > 1 ? atoi(argv[1]) : 2);
-	u64 seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (u64)time(NULL), round = 0;
-	unsigned fds = 0, maps = 0;
-
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	printf("seed %llu\n", (unsigned long long)seed);
-	signal(SIGALRM, on_alarm);
-	calls_init();
 	arena = room(ARENA_BYTES);
 	for (unsigned i = 0; i < THREADS; i++) {
 		thread[i].args.room = room(ARGS_BYTES);
 		thread[i].args.arena = arena;
 	}
-	do {
-		one_round(seed, round++);
-		if (round == 1) { /* what is made once is there now */
-			fds = count_fds();
-			maps = count_maps();
-		}
-		check_left(fds, maps);
-		if (round % LEAK_ROUNDS == 0)
-			calls_check_leaks();
-	} while (time(NULL) < end);
-	calls_check_leaks();
-	printf("%llu rounds, %llu calls (%llu refused), %llu forks; %u of %u kinds of call carried "
-	       "out\n",
-	       (unsigned long long)round, (unsigned long long)calls, (unsigned long long)refused,
-	       (unsigned long long)forks, count_kinds(), args_nrequests);
-	return 0;
+}
+
+static void print(void)
+{
+	unsigned kinds = 0;
+
+	for (unsigned i = 0; i < args_nrequests; i++)
+		kinds += carried_out[i];
+	printf("%llu calls (%llu refused), %llu forks; %u of %u kinds of call carried out\n",
+	       (unsigned long long)calls, (unsigned long long)refused, (unsigned long long)forks,
+	       kinds, args_nrequests);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct rounds rounds = {init, one_round, print, .leak_rounds = 4};
+
+	return rounds_main(argc, argv, &rounds);
 }

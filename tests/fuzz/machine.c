@@ -3,18 +3,13 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 #include "abi/internal.h"
-#include "base/guard.h"
 #include "cpu/replay.h"
 #include "vm/signals.h"
-
-/* There in builds with a sanitizer. */
-void __sanitizer_print_stack_trace(void) __attribute__((weak));
 
 #define CANARY	    0xc5
 #define RO_FILL	    0x5a
@@ -31,6 +26,14 @@ static const struct machine_slot layout[NR_MACHINE_SLOTS] = {
 /* The bad slots of the machines that are there. */
 static u8 *bad[8];
 
+u32 rnd_seed;
+
+u32 rnd(void)
+{
+	rnd_seed = rnd_seed * 1664525 + 1013904223;
+	return rnd_seed >> 8;
+}
+
 /* -- signals */
 
 static bool in_bad_slot(const u8 *p)
@@ -41,19 +44,12 @@ static bool in_bad_slot(const u8 *p)
 	return false;
 }
 
-static void on_fault(int sig, siginfo_t *info, void *uc)
+static bool of_guest(int sig, const siginfo_t *info)
 {
 	/* SI_KERNEL: the address was none, and reached nothing. */
 	bool memory = (sig == SIGSEGV || sig == SIGBUS) && info->si_code != SI_KERNEL;
 
-	if (!memory || in_bad_slot(info->si_addr)) {
-		if (guard_handle(sig, info, uc))
-			return;
-	}
-	fprintf(stderr, "signal %d at %p, outside guest memory\n", sig, info->si_addr);
-	if (__sanitizer_print_stack_trace)
-		__sanitizer_print_stack_trace();
-	abort();
+	return !memory || in_bad_slot(info->si_addr);
 }
 
 static timer_t timer;
@@ -74,19 +70,6 @@ static void on_timer(int sig, siginfo_t *info, void *uc)
 		signals_leave_run(uc);
 }
 
-static void on_kick(int sig, siginfo_t *info, void *uc)
-{
-	signals_kicked(sig, info, uc);
-}
-
-static void handle(int sig, void (*fn)(int, siginfo_t *, void *))
-{
-	struct sigaction sa = {.sa_sigaction = fn, .sa_flags = SA_SIGINFO | SA_NODEFER};
-
-	sigemptyset(&sa.sa_mask);
-	sigaction(sig, &sa, NULL);
-}
-
 static void set_timer(u64 ns)
 {
 	struct itimerspec t = {.it_value.tv_nsec = (long)ns, .it_interval.tv_nsec = (long)ns};
@@ -96,16 +79,12 @@ static void set_timer(u64 ns)
 
 void machine_init(void)
 {
-	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
 	struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 1};
 
-	guard_install(); /* for its table; the handlers are ours */
-	for (unsigned i = 0; i < ARRAY_SIZE(faults); i++)
-		handle(faults[i], on_fault);
-	handle(signals_kick_number(), on_kick);
-	handle(SIGRTMIN + 1, on_timer);
+	faults_install(of_guest);
+	faults_handle(SIGRTMIN + 1, on_timer);
 	ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
-	FUZZ_CHECK(!timer_create(CLOCK_MONOTONIC, &ev, &timer), "timer");
+	MUST(!timer_create(CLOCK_MONOTONIC, &ev, &timer), "timer");
 }
 
 /* -- the VM */
@@ -115,7 +94,7 @@ long machine_ioctl(int fd, unsigned long request, void *arg)
 	long r = -EBADF;
 
 	signals_call_begin();
-	FUZZ_CHECK(abi_ioctl(fd, request, arg, &r), "descriptor %d is not ours", fd);
+	MUST(abi_ioctl(fd, request, arg, &r), "descriptor %d is not ours", fd);
 	return r;
 }
 
@@ -123,7 +102,7 @@ static long must(int fd, unsigned long request, void *arg)
 {
 	long r = machine_ioctl(fd, request, arg);
 
-	FUZZ_CHECK(r >= 0, "request %lx: %ld", request, r);
+	MUST(r >= 0, "request %lx: %ld", request, r);
 	return r;
 }
 
@@ -133,7 +112,7 @@ static void slot_map(struct machine_slot *s, bool shared)
 	u8 *p = mmap(NULL, len, PROT_NONE,
 		     (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
 
-	FUZZ_CHECK(p != MAP_FAILED, "mmap");
+	MUST(p != MAP_FAILED, "mmap");
 	s->host = p + 2 * PAGE_SIZE;
 	mprotect(p + PAGE_SIZE, s->bytes + 2 * PAGE_SIZE, PROT_READ | PROT_WRITE);
 	memset(s->host - PAGE_SIZE, CANARY, PAGE_SIZE);
@@ -196,7 +175,7 @@ void machine_create(struct machine *m, enum machine_kind kind)
 	add_slots(m, kind);
 	m->vcpu = (int)must(m->vm, KVM_CREATE_VCPU, NULL);
 	m->run = mmap(NULL, 3 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, m->vcpu, 0);
-	FUZZ_CHECK(m->run != MAP_FAILED, "mmap of the vCPU");
+	MUST(m->run != MAP_FAILED, "mmap of the vCPU");
 	f = file_get(m->vcpu);
 	m->v = f->vcpu;
 	file_put(f);
@@ -258,21 +237,21 @@ static void check_io(const struct kvm_run *run)
 {
 	u64 bytes = (u64)run->io.size * run->io.count;
 
-	FUZZ_CHECK(run->io.size == 1 || run->io.size == 2 || run->io.size == 4, "%u", run->io.size);
-	FUZZ_CHECK(run->io.count && bytes <= PAGE_SIZE, "%u", run->io.count);
-	FUZZ_CHECK(run->io.data_offset + bytes <= 3 * PAGE_SIZE, "%llu", run->io.data_offset);
+	MUST(run->io.size == 1 || run->io.size == 2 || run->io.size == 4, "%u", run->io.size);
+	MUST(run->io.count && bytes <= PAGE_SIZE, "%u", run->io.count);
+	MUST(run->io.data_offset + bytes <= 3 * PAGE_SIZE, "%llu", run->io.data_offset);
 }
 
 static void check_mmio(const struct machine *m)
 {
 	const struct kvm_run *run = m->run;
 
-	FUZZ_CHECK(run->mmio.len >= 1 && run->mmio.len <= 8, "%u", run->mmio.len);
+	MUST(run->mmio.len >= 1 && run->mmio.len <= 8, "%u", run->mmio.len);
 	for (u64 gpa = run->mmio.phys_addr; gpa < run->mmio.phys_addr + run->mmio.len; gpa++) {
 		const struct machine_slot *s = slot_at(m, gpa);
 
-		FUZZ_CHECK(!s || ((s->flags & KVM_MEM_READONLY) && run->mmio.is_write),
-			   "MMIO where there is memory, %llx", (unsigned long long)gpa);
+		MUST(!s || ((s->flags & KVM_MEM_READONLY) && run->mmio.is_write),
+		     "MMIO where there is memory, %llx", (unsigned long long)gpa);
 	}
 }
 
@@ -297,7 +276,7 @@ static void check_exit(const struct machine *m)
 	case KVM_EXIT_HYPERCALL:
 		break;
 	default:
-		FUZZ_CHECK(false, "exit %u", m->run->exit_reason);
+		MUST(false, "exit %u", m->run->exit_reason);
 	}
 }
 
@@ -313,13 +292,13 @@ int machine_run(struct machine *m)
 	if (!r)
 		check_exit(m);
 	else
-		FUZZ_CHECK(r == -EINTR || r == -EFAULT || r == -EAGAIN, "KVM_RUN: %ld", r);
+		MUST(r == -EINTR || r == -EFAULT || r == -EAGAIN, "KVM_RUN: %ld", r);
 	return (int)r;
 }
 
 static void check_filled(const u8 *p, u8 fill, u64 n)
 {
-	FUZZ_CHECK(p[0] == fill && !memcmp(p, p + 1, n - 1), "%p", (const void *)p);
+	MUST(p[0] == fill && !memcmp(p, p + 1, n - 1), "%p", (const void *)p);
 }
 
 void machine_check(const struct machine *m)

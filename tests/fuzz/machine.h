@@ -10,10 +10,9 @@
 #define TESTS_FUZZ_MACHINE_H
 
 #include <linux/kvm.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include "abi/abi.h"
 #include "vm/vm.h"
+#include "check.h"
 
 #define RAM_BYTES  0x40000ULL
 #define RO_GPA	   0x100000ULL
@@ -49,15 +48,9 @@ struct machine {
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size);
 
-#define FUZZ_CHECK(condition, ...)                                                                 \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);            \
-			fprintf(stderr, __VA_ARGS__);                                              \
-			fputc('\n', stderr);                                                       \
-			abort();                                                                   \
-		}                                                                                  \
-	} while (0)
+/* What an input leaves open: numbers that its seed decides. */
+extern u32 rnd_seed;
+u32 rnd(void);
 
 /* Handlers and timer. Once, before the first machine. */
 void machine_init(void);

@@ -31,15 +31,8 @@ struct record {
 } __attribute__((packed));
 
 static struct machine m;
-static u32 seed;
 static u16 used[64]; /* indices that entries were put at */
 static unsigned nused;
-
-static u32 rnd(void)
-{
-	seed = seed * 1664525 + 1013904223;
-	return seed >> 8;
-}
 
 /* -- memory */
 
@@ -129,7 +122,7 @@ static u64 address_of(const struct record *r, const struct oracle *o)
 	unsigned bits = o->entry_bytes == 8 ? 9 : 10, levels = o->lma ? o->la57 ? 5 : 4 : 2;
 	u64 la = r->index & 0xfff;
 
-	seed = seed + r->table * 0x10001u + r->target * 0x101u;
+	rnd_seed = rnd_seed + r->table * 0x10001u + r->target * 0x101u;
 	for (unsigned l = 0; l < levels; l++)
 		la |= (u64)(some_index(rnd()) & ((1u << bits) - 1)) << (12 + bits * l);
 	if (!o->lma)
@@ -154,7 +147,7 @@ static enum outcome outcome_of(struct cpu *c, struct result *r)
 	if (c->exception.pending) {
 		if (c->exception.vector == VEC_GP)
 			return PROTECTION;
-		FUZZ_CHECK(c->exception.vector == VEC_PF, "vector %u", c->exception.vector);
+		MUST(c->exception.vector == VEC_PF, "vector %u", c->exception.vector);
 		r->error = c->exception.error;
 		r->la = c->exception.payload;
 		return FAULT;
@@ -170,7 +163,7 @@ static enum outcome outcome_of(struct cpu *c, struct result *r)
 	case CPU_EXIT_NONE:
 		return RETRY;
 	default:
-		FUZZ_CHECK(false, "exit %d", c->exit.reason);
+		MUST(false, "exit %d", c->exit.reason);
 		return RETRY;
 	}
 }
@@ -219,7 +212,7 @@ static struct result by_us(u64 la, u32 size, unsigned access, u64 value)
 	mmu_vcpu_enter(&c->mmu);
 	do {
 		r = (struct result){.value = value};
-		FUZZ_CHECK(tries++ < 16, "no end");
+		MUST(tries++ < 16, "no end");
 	} while (attempt(la, size, access, &r) == RETRY);
 	mmu_vcpu_leave(&c->mmu);
 	return r;
@@ -345,22 +338,22 @@ static void compare(const struct oracle *o, u64 la, u32 size, unsigned access,
 	if (same && want->outcome == DONE)
 		same = access == MMU_EXEC ? us->gpa == want->gpa
 					  : access == MMU_WRITE || us->value == want->value;
-	FUZZ_CHECK(same,
-		   "la %llx size %u access %u lma %d pae %d pse %d wp %d smep %d smap %d ac %d nx %d "
-		   "user %d: outcome %d error %x la %llx value %llx gpa %llx, oracle's %d %x %llx "
-		   "%llx %llx",
-		   (long long)la, size, access, o->lma, o->pae, o->pse, o->wp, o->smep, o->smap,
-		   o->ac, o->nxe, o->user, us->outcome, us->error, (long long)us->la,
-		   (long long)us->value, (long long)us->gpa, want->outcome, want->error,
-		   (long long)want->la, (long long)want->value, (long long)want->gpa);
+	MUST(same,
+	     "la %llx size %u access %u lma %d pae %d pse %d wp %d smep %d smap %d ac %d nx %d "
+	     "user %d: outcome %d error %x la %llx value %llx gpa %llx, oracle's %d %x %llx "
+	     "%llx %llx",
+	     (long long)la, size, access, o->lma, o->pae, o->pse, o->wp, o->smep, o->smap,
+	     o->ac, o->nxe, o->user, us->outcome, us->error, (long long)us->la,
+	     (long long)us->value, (long long)us->gpa, want->outcome, want->error,
+	     (long long)want->la, (long long)want->value, (long long)want->gpa);
 	if (!memcmp(m.slot[SLOT_RAM].host, expected, RAM_BYTES))
 		return;
 	for (u64 i = 0; i < RAM_BYTES; i += 8)
-		FUZZ_CHECK(!memcmp(m.slot[SLOT_RAM].host + i, expected + i, 8),
-			   "la %llx access %u: %llx is %llx, was %llx, should be %llx",
-			   (long long)la, access, (long long)i,
-			   *(long long *)(m.slot[SLOT_RAM].host + i), *(long long *)(before + i),
-			   *(long long *)(expected + i));
+		MUST(!memcmp(m.slot[SLOT_RAM].host + i, expected + i, 8),
+		     "la %llx access %u: %llx is %llx, was %llx, should be %llx",
+		     (long long)la, access, (long long)i,
+		     *(long long *)(m.slot[SLOT_RAM].host + i), *(long long *)(before + i),
+		     *(long long *)(expected + i));
 }
 
 static void flush(void)
@@ -446,7 +439,7 @@ static bool set_cpu(struct oracle *o)
 	if (o->pae && !o->lma) {
 		o->read = read_linear;
 		ok = walk_load_pdptrs(c, o->root);
-		FUZZ_CHECK(ok == oracle_load_pdptrs(o), "PDPTEs");
+		MUST(ok == oracle_load_pdptrs(o), "PDPTEs");
 		o->read = read_entry;
 	}
 	mmu_vcpu_leave(&c->mmu);
@@ -473,7 +466,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	memcpy(&h, data, sizeof(h));
 	data += sizeof(h);
 	size -= sizeof(h);
-	seed = h.seed;
+	rnd_seed = h.seed;
 	nused = 0;
 	memcpy(m.slot[SLOT_RAM].host, pattern, RAM_BYTES);
 	memcpy(m.slot[SLOT_HIGH].host, pattern + RAM_BYTES, HIGH_BYTES);

@@ -18,7 +18,7 @@ static void replay_file(const char *path)
 	FILE *f = fopen(path, "rb");
 	size_t n;
 
-	FUZZ_CHECK(data && f, "%s", path);
+	MUST(data && f, "%s", path);
 	n = fread(data, 1, INPUT_BYTES, f);
 	fclose(f);
 	fprintf(stderr, "%s\n", path); /* the last line names what went wrong */
@@ -34,13 +34,13 @@ static void replay(const char *path)
 	struct stat st;
 	DIR *d;
 
-	FUZZ_CHECK(!stat(path, &st), "%s", path);
+	MUST(!stat(path, &st), "%s", path);
 	if (!S_ISDIR(st.st_mode)) {
 		replay_file(path);
 		return;
 	}
 	d = opendir(path);
-	FUZZ_CHECK(d, "%s", path);
+	MUST(d, "%s", path);
 	while ((e = readdir(d))) {
 		if (e->d_name[0] == '.')
 			continue;

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/* What both builds' calls have in common. */
+#include "calls.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+
+void calls_unmap_vcpu(void *p, size_t len)
+{
+	munmap(p, len);
+}
+
+void calls_change_host(void *p, size_t len, enum change what)
+{
+	if (what == CHANGE_ZAP)
+		madvise(p, len, MADV_DONTNEED);
+	else if (what == CHANGE_REPLACE)
+		mmap(p, len, PROT_READ | PROT_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		     0);
+	else
+		mprotect(p, len,
+			 what == CHANGE_NONE	   ? PROT_NONE
+			 : what == CHANGE_WRITABLE ? PROT_READ | PROT_WRITE
+						   : PROT_READ);
+}
+
+int calls_wait(pid_t child)
+{
+	int status;
+
+	if (child < 0)
+		return 0; /* there is none */
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}

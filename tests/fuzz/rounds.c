@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+#include "rounds.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+#include "calls.h"
+#include "check.h"
+
+#define SLACK_MAPS 12 /* guards of thread stacks the C library keeps */
+
+static unsigned count_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n;
+}
+
+/* Of files, and reserved ones: allocators and stacks come and go as they like. */
+static unsigned count_maps(void)
+{
+	FILE *f = fopen("/proc/self/maps", "r");
+	char line[512];
+	unsigned n = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		n += strchr(line, '/') || strstr(line, " ---p ");
+	if (f)
+		fclose(f);
+	return n;
+}
+
+static void check_left(u64 round)
+{
+	static unsigned fds, maps;
+	unsigned fds_now = count_fds(), maps_now = count_maps();
+
+	if (!round) { /* what is made once is there now */
+		fds = fds_now;
+		maps = maps_now;
+	}
+	MUST(fds_now == fds && maps_now <= maps + SLACK_MAPS,
+	     "left: %u descriptors, were %u; %u mappings, were %u", fds_now, fds, maps_now, maps);
+}
+
+static void on_alarm(int sig)
+{
+	static const char text[] = "a hang\n";
+
+	if (write(2, text, sizeof(text) - 1) < 0)
+		_exit(3);
+	abort();
+}
+
+struct rng rounds_rng(struct rng *r, unsigned i)
+{
+	return (struct rng){rng_next(r) * 0x5851f42d4c957f2dULL + i};
+}
+
+int rounds_main(int argc, char **argv, const struct rounds *r)
+{
+	time_t end = time(NULL) + (argc > 1 ? atoi(argv[1]) : 2);
+	u64 seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (u64)time(NULL), round = 0;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	printf("seed %llu\n", (unsigned long long)seed);
+	signal(SIGALRM, on_alarm);
+	calls_init();
+	r->init();
+	do {
+		struct rng rng = {seed ^ round * 0x9e3779b97f4a7c15ULL};
+
+		alarm(ROUND_SECONDS);
+		r->one(&rng, round);
+		check_left(round++);
+		if (round % r->leak_rounds == 0)
+			calls_check_leaks();
+	} while (time(NULL) < end);
+	calls_check_leaks();
+	calls_check_balance();
+	printf("%llu rounds, ", (unsigned long long)round);
+	r->print();
+	return 0;
+}
