@@ -126,18 +126,6 @@ static void load(struct minivmm *v, struct guest_code code)
 	minivmm_set_gate(v, MINIVMM_LONG, IRQ_VECTOR, IRQ_HANDLER);
 }
 
-/* Another vCPU of the same VM. */
-static struct minivmm second_vcpu(const struct minivmm *v, unsigned id)
-{
-	struct minivmm w = *v;
-
-	w.vcpu = ioctl(v->vm, KVM_CREATE_VCPU, id);
-	EXPECT(w.vcpu >= 0, "KVM_CREATE_VCPU: %s", strerror(errno));
-	w.run = mmap(NULL, w.run_size, PROT_READ | PROT_WRITE, MAP_SHARED, w.vcpu, 0);
-	EXPECT(w.run != MAP_FAILED, "mmap");
-	return w;
-}
-
 static void *spin_thread(void *arg)
 {
 	EXPECT(minivmm_run(arg) == -EINTR, "the spinning vCPU left the guest by itself");
@@ -187,7 +175,7 @@ int main(void)
 	sigaction(SIGUSR1, &sa, NULL);
 	minivmm_create(&v);
 	add_pages(&v);
-	w = second_vcpu(&v, 5);
+	minivmm_add_vcpu(&v, 5, &w);
 	load(&v, counted);
 	do_counted(&v, &warm, 1, 0);
 	say("warm 0");

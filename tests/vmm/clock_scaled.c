@@ -4,6 +4,7 @@
  * migration from a host of another frequency. What the guest computes from its page and its TSC
  * must lie between the VMM's own views from before and after, also when the VMM moved the TSC.
  */
+#include "clock.h"
 #include "minivmm.h"
 #include <errno.h>
 #include <string.h>
@@ -19,14 +20,6 @@
 GUEST(guest, 16,
       "mov $0x4b564d01, %ecx\n mov $0x6001, %eax\n xor %edx, %edx\n wrmsr\n"
       "1: out %al, $0x10\n rdtsc\n mov %eax, 0x7000\n mov %edx, 0x7004\n out %al, $0x10\n jmp 1b\n");
-
-struct clock_page {
-	uint32_t version, pad;
-	uint64_t tsc, ns;
-	uint32_t mul;
-	int8_t shift;
-	uint8_t flags, pad2[2];
-};
 
 static uint64_t vmm_clock(const struct minivmm *v)
 {

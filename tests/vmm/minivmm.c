@@ -6,7 +6,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
+#include "vcpu.h"
 
 static int must(int result, const char *what)
 {
@@ -22,25 +24,12 @@ static void *must_map(size_t size, int prot, int flags, int fd)
 	return p;
 }
 
-/* The vCPU sees what the device supports. */
-static void set_cpuid(struct minivmm *v)
-{
-	enum { ENTRIES = 256 };
-	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + ENTRIES * sizeof(c->entries[0]));
-
-	EXPECT(c, "out of memory");
-	c->nent = ENTRIES;
-	must(ioctl(v->kvm, KVM_GET_SUPPORTED_CPUID, c), "KVM_GET_SUPPORTED_CPUID");
-	must(ioctl(v->vcpu, KVM_SET_CPUID2, c), "KVM_SET_CPUID2");
-	free(c);
-}
-
 static void create_vcpu(struct minivmm *v, unsigned id)
 {
 	v->vcpu = must(ioctl(v->vm, KVM_CREATE_VCPU, id), "KVM_CREATE_VCPU");
 	v->run_size = must(ioctl(v->kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
 	v->run = must_map(v->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->vcpu);
-	set_cpuid(v);
+	must(vcpu_take_cpuid(v->kvm, v->vcpu), "CPUID");
 }
 
 static void create(struct minivmm *v, unsigned type, int irqchip)
@@ -200,11 +189,13 @@ void minivmm_set_gate(struct minivmm *v, enum minivmm_mode mode, unsigned vector
 {
 	uint32_t target = MINIVMM_CODE + offset;
 	uint32_t selector = mode == MINIVMM_LONG ? 0x18 : 8;
-	unsigned size = mode == MINIVMM_LONG ? 16 : 8;
+	unsigned size = mode == MINIVMM_LONG ? 16 : mode == MINIVMM_PROT ? 8 : 4;
 	uint32_t gate[4] = {(selector << 16) | (target & 0xffff),
 			    (target & 0xffff0000) | 0x8e00};
 	struct kvm_sregs s;
 
+	if (mode == MINIVMM_REAL)
+		gate[0] = target; /* of segment 0 */
 	memcpy(v->mem + MINIVMM_IDT + vector * size, gate, size);
 	minivmm_get_sregs(v, &s);
 	s.idt.limit = 256 * size - 1;
@@ -238,4 +229,12 @@ const char *minivmm_exit_name(int reason)
 	default:
 		return reason < 0 ? strerror(-reason) : "another exit";
 	}
+}
+
+uint64_t minivmm_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }

@@ -56,7 +56,7 @@ void minivmm_add_vcpu(const struct minivmm *v, unsigned id, struct minivmm *more
 void minivmm_remove_vcpu(struct minivmm *more);
 /* Copy the code to MINIVMM_CODE and point a vCPU in that mode at it; IDT limit 0, IF clear. */
 void minivmm_load(struct minivmm *v, enum minivmm_mode mode, struct guest_code code);
-/* A gate for this vector that jumps to `offset` in the loaded code (protected or long mode). */
+/* A gate for this vector that jumps to `offset` in the loaded code. */
 void minivmm_set_gate(struct minivmm *v, enum minivmm_mode mode, unsigned vector,
 		      uint32_t offset);
 /* KVM_RUN: the exit reason, or -errno. */
@@ -67,6 +67,7 @@ void minivmm_get_sregs(struct minivmm *v, struct kvm_sregs *s);
 void minivmm_set_sregs(struct minivmm *v, const struct kvm_sregs *s);
 
 const char *minivmm_exit_name(int reason);
+uint64_t minivmm_now(void); /* nanoseconds */
 
 #define EXPECT(condition, ...)                                                                 \
 	do {                                                                                   \

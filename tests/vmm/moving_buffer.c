@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #define NVCPUS	2
@@ -195,20 +194,13 @@ static void create(void)
 	control = (struct control *)(vcpu[0].mem + CONTROL);
 }
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static void try(const struct way *way, double seconds)
 {
 	pthread_t thread[NVCPUS];
 	uint64_t generation = 0, looked = 0;
 	struct kvm_regs r;
-	double began, took;
+	uint64_t began;
+	double took;
 
 	*control = (struct control){0};
 	way->replace(++generation);
@@ -216,8 +208,8 @@ static void try(const struct way *way, double seconds)
 		load(n, way);
 		EXPECT(!pthread_create(&thread[n], NULL, run, &vcpu[n]), "pthread_create");
 	}
-	began = now();
-	while ((took = now() - began) < seconds)
+	began = minivmm_now();
+	while ((took = (double)(minivmm_now() - began) / 1e9) < seconds)
 		way->replace(++generation);
 	control->stop = 1;
 	for (unsigned n = 0; n < NVCPUS; n++) {

@@ -5,19 +5,13 @@
  * tells the APIC.
  */
 #include "minivmm.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#define RAM    0x10000u
-#define CODE   0x8000u
 #define ENDS   0x80u  /* handler: ends its interrupt by the bit, if it may */
 #define WAITS  0x100u /* handler: waits for the bit to be taken back */
-#define BIT_AT 0x6000u
 #define HIGH   0x50 /* vectors of three priority classes */
 #define MIDDLE 0x40
 #define LOW    0x30
@@ -42,64 +36,27 @@ GUEST(guest, 16,
       "mov $0x80b, %ecx\n xor %eax, %eax\n xor %edx, %edx\n wrmsr\n"
       "out %al, $0x12\n iret");
 
-static struct {
-	int vm, vcpu;
-	struct kvm_run *run;
-	uint8_t *ram;
-} m;
-
-static int must(int r, const char *what)
-{
-	EXPECT(r >= 0, "%s: %s", what, strerror(errno));
-	return r;
-}
-
-static void set_vector(unsigned vector, unsigned handler)
-{
-	uint16_t entry[2] = {(uint16_t)handler, CODE >> 4};
-
-	memcpy(m.ram + vector * 4, entry, sizeof(entry));
-}
+static struct minivmm v;
 
 static void create(void)
 {
-	int kvm = must(open("/dev/kvm", O_RDWR), "/dev/kvm");
-	int size = must(ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "mmap size");
-	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + 256 * sizeof(c->entries[0]));
-	struct kvm_userspace_memory_region slot = {.memory_size = RAM};
-	struct kvm_regs r = {.rflags = 2, .rsp = 0x7000};
 	struct kvm_sregs s;
 
-	m.vm = must(ioctl(kvm, KVM_CREATE_VM, 0), "KVM_CREATE_VM");
-	must(ioctl(m.vm, KVM_SET_TSS_ADDR, 0xfffbd000), "KVM_SET_TSS_ADDR");
-	must(ioctl(m.vm, KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP");
-	m.ram = mmap(NULL, RAM, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	slot.userspace_addr = (uintptr_t)m.ram;
-	must(ioctl(m.vm, KVM_SET_USER_MEMORY_REGION, &slot), "slot");
-	m.vcpu = must(ioctl(m.vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
-	m.run = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, m.vcpu, 0);
-	EXPECT(m.run != MAP_FAILED, "mmap");
-	c->nent = 256;
-	must(ioctl(kvm, KVM_GET_SUPPORTED_CPUID, c), "KVM_GET_SUPPORTED_CPUID");
-	must(ioctl(m.vcpu, KVM_SET_CPUID2, c), "KVM_SET_CPUID2");
-	free(c);
-	must(ioctl(m.vcpu, KVM_GET_SREGS, &s), "KVM_GET_SREGS");
-	s.cs.base = CODE;
-	s.cs.selector = CODE >> 4;
+	minivmm_create_with_irqchip(&v);
+	minivmm_load(&v, MINIVMM_REAL, guest);
+	minivmm_get_sregs(&v, &s);
 	s.apic_base |= 0xc00;
-	must(ioctl(m.vcpu, KVM_SET_SREGS, &s), "KVM_SET_SREGS");
-	must(ioctl(m.vcpu, KVM_SET_REGS, &r), "KVM_SET_REGS");
-	memcpy(m.ram + CODE, guest.start, (size_t)(guest.end - guest.start));
-	set_vector(HIGH, WAITS);
-	set_vector(MIDDLE, ENDS);
-	set_vector(LOW, ENDS);
+	minivmm_set_sregs(&v, &s);
+	minivmm_set_gate(&v, MINIVMM_REAL, HIGH, WAITS);
+	minivmm_set_gate(&v, MINIVMM_REAL, MIDDLE, ENDS);
+	minivmm_set_gate(&v, MINIVMM_REAL, LOW, ENDS);
 }
 
 static void send(unsigned vector)
 {
 	struct kvm_msi msi = {.address_lo = 0xfee00000, .data = vector};
 
-	EXPECT(ioctl(m.vm, KVM_SIGNAL_MSI, &msi) == 1, "vector %#x is not delivered", vector);
+	EXPECT(ioctl(v.vm, KVM_SIGNAL_MSI, &msi) == 1, "vector %#x is not delivered", vector);
 }
 
 /* Run to this port; what was written there. */
@@ -107,10 +64,9 @@ static unsigned run_to(unsigned port)
 {
 	uint16_t data = 0;
 
-	must(ioctl(m.vcpu, KVM_RUN, 0), "KVM_RUN");
-	EXPECT(m.run->exit_reason == KVM_EXIT_IO && m.run->io.port == port, "exit %s, port %#x",
-	       minivmm_exit_name((int)m.run->exit_reason), m.run->io.port);
-	memcpy(&data, (uint8_t *)m.run + m.run->io.data_offset, m.run->io.size);
+	EXPECT_EXIT(&v, KVM_EXIT_IO);
+	EXPECT(v.run->io.port == port, "port %#x", v.run->io.port);
+	memcpy(&data, (uint8_t *)v.run + v.run->io.data_offset, v.run->io.size);
 	return data;
 }
 
@@ -134,7 +90,7 @@ int main(void)
 		EXPECT(run_to(ENDED) == 0x101, "the bit was not offered");
 		/* The handler has not returned, but the interrupt has ended: the APIC says so.
 		 */
-		must(ioctl(m.vcpu, KVM_GET_LAPIC, &l), "KVM_GET_LAPIC");
+		EXPECT(!ioctl(v.vcpu, KVM_GET_LAPIC, &l), "KVM_GET_LAPIC");
 		EXPECT(!l.regs[0x120], "in service still");
 		send(LOW); /* a lower priority waits for nothing */
 		EXPECT(run_to(ENDED) == 0x101, "the bit was not offered");

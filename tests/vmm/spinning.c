@@ -6,8 +6,6 @@
 #include "minivmm.h"
 #include <pthread.h>
 #include <sched.h>
-#include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -23,34 +21,25 @@ GUEST(takes_turns, 64,
       "1: cmp %edi, 0x100000\n je 2f\n pause\n jmp 1b\n"
       "2: mov %esi, 0x100000\n dec %ecx\n jnz 1b\n hlt");
 
-static struct minivmm v;
-static struct kvm_run *run[NVCPUS];
-static int vcpu[NVCPUS];
+static struct minivmm vcpu[NVCPUS]; /* the first is the VM's */
 
-static void add_vcpu(unsigned n)
+static void load(unsigned n)
 {
-	struct kvm_sregs sregs;
 	struct kvm_regs regs;
 
-	vcpu[n] = n ? ioctl(v.vm, KVM_CREATE_VCPU, n) : v.vcpu;
-	EXPECT(vcpu[n] >= 0, "KVM_CREATE_VCPU");
-	run[n] = mmap(NULL, v.run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu[n], 0);
-	EXPECT(run[n] != MAP_FAILED, "mmap");
-	minivmm_get_sregs(&v, &sregs);
-	minivmm_get_regs(&v, &regs);
+	minivmm_load(&vcpu[n], MINIVMM_LONG, takes_turns);
+	minivmm_get_regs(&vcpu[n], &regs);
 	regs.rdi = n;
 	regs.rsi = (n + 1) % NVCPUS;
 	regs.rcx = ROUNDS;
-	EXPECT(!ioctl(vcpu[n], KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
-	EXPECT(!ioctl(vcpu[n], KVM_SET_REGS, &regs), "KVM_SET_REGS");
+	minivmm_set_regs(&vcpu[n], &regs);
 }
 
 static void *run_vcpu(void *arg)
 {
-	unsigned n = (unsigned)(uintptr_t)arg;
+	struct minivmm *v = arg;
 
-	EXPECT(!ioctl(vcpu[n], KVM_RUN, 0), "KVM_RUN");
-	EXPECT(run[n]->exit_reason == KVM_EXIT_HLT, "vCPU %u: exit %u", n, run[n]->exit_reason);
+	EXPECT_EXIT(v, KVM_EXIT_HLT);
 	return NULL;
 }
 
@@ -83,13 +72,14 @@ int main(void)
 
 	use_one_core();
 	alarm(LATE);
-	minivmm_create(&v);
-	minivmm_load(&v, MINIVMM_LONG, takes_turns);
+	minivmm_create(&vcpu[0]);
+	for (unsigned n = 1; n < NVCPUS; n++)
+		minivmm_add_vcpu(&vcpu[0], n, &vcpu[n]);
 	for (unsigned n = 0; n < NVCPUS; n++)
-		add_vcpu(n);
+		load(n);
 	before = processor_seconds();
 	for (unsigned n = 0; n < NVCPUS; n++)
-		EXPECT(!pthread_create(&thread[n], NULL, run_vcpu, (void *)(uintptr_t)n), "thread");
+		EXPECT(!pthread_create(&thread[n], NULL, run_vcpu, &vcpu[n]), "thread");
 	for (unsigned n = 0; n < NVCPUS; n++)
 		pthread_join(thread[n], NULL);
 	spent = processor_seconds() - before;

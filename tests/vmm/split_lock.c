@@ -16,8 +16,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
-#include <unistd.h>
 
 #define AGAIN	   0x11 /* ports: a round is over, and something was lost */
 #define LOST	   0x12
@@ -45,14 +43,6 @@ GUEST(split, 64,
 
 static struct minivmm locker, other;
 static volatile int stop;
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static void start_at(struct minivmm *v, uint32_t entry)
 {
@@ -84,10 +74,10 @@ static void *protect_thread(void *arg)
 static unsigned long rounds(uint64_t ns, int interrupt)
 {
 	struct kvm_interrupt irq = {.irq = VECTOR};
-	uint64_t end = now_ns() + ns;
+	uint64_t end = minivmm_now() + ns;
 	unsigned long n = 0;
 
-	for (; now_ns() < end; n++) {
+	for (; minivmm_now() < end; n++) {
 		if (interrupt && n)
 			EXPECT(!ioctl(other.vcpu, KVM_INTERRUPT, &irq), "%s", strerror(errno));
 		EXPECT_EXIT(&other, KVM_EXIT_IO);
@@ -107,11 +97,7 @@ int main(int argc, char **argv)
 
 	sigaction(SIGUSR1, &sa, NULL);
 	minivmm_create(&locker);
-	other = locker;
-	other.vcpu = ioctl(locker.vm, KVM_CREATE_VCPU, 1);
-	EXPECT(other.vcpu >= 0, "KVM_CREATE_VCPU: %s", strerror(errno));
-	other.run = mmap(NULL, other.run_size, PROT_READ | PROT_WRITE, MAP_SHARED, other.vcpu, 0);
-	EXPECT(other.run != MAP_FAILED, "mmap");
+	minivmm_add_vcpu(&locker, 1, &other);
 	start_at(&locker, LOCKED);
 	start_at(&other, INTERRUPTS);
 	pthread_create(&locking, NULL, lock_thread, NULL);
