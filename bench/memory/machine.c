@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "vcpu.h"
 
 #define LOW_SIZE  (4 * MIB)
 #define GPA_CODE  0x1000ULL
@@ -74,24 +75,6 @@ static void write_page_tables(struct machine *m)
 		table(m, first_small)[i] = (DATA_GPA + i * PAGE) | PTE_TABLE;
 }
 
-static void set_long_mode(int vcpu)
-{
-	struct kvm_segment code = {.limit = 0xffffffff, .selector = 8, .type = 11, .present = 1,
-				   .s = 1, .g = 1, .l = 1};
-	struct kvm_segment data = {.limit = 0xffffffff, .selector = 16, .type = 3, .present = 1,
-				   .s = 1, .g = 1, .db = 1};
-	struct kvm_sregs s;
-
-	must(ioctl(vcpu, KVM_GET_SREGS, &s), "KVM_GET_SREGS");
-	s.cs = code;
-	s.ds = s.es = s.fs = s.gs = s.ss = data;
-	s.cr3 = GPA_PML4;
-	s.cr4 = 1 << 5;		 /* PAE */
-	s.cr0 = 1u << 31 | 0x11; /* PG, ET, PE */
-	s.efer = 0x500;		 /* LME, LMA */
-	must(ioctl(vcpu, KVM_SET_SREGS, &s), "KVM_SET_SREGS");
-}
-
 void machine_create(struct machine *m)
 {
 	machine_create_type(m, 0);
@@ -112,7 +95,7 @@ void machine_create_type(struct machine *m, unsigned long type)
 		m->run[i] = mmap(NULL, m->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, m->vcpu[i],
 				 0);
 		MUST(m->run[i] != MAP_FAILED, "kvm_run");
-		set_long_mode(m->vcpu[i]);
+		must(vcpu_set_long_mode(m->vcpu[i], GPA_PML4), "long mode");
 	}
 }
 

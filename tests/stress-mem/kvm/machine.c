@@ -3,13 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
-#include <sched.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 #include "stress.h"
+#include "vcpu.h"
 
 #define LOW_SIZE (8ULL << 20)
 #define STACK	 0x1000ULL
@@ -69,32 +68,9 @@ static void write_page_tables(void)
 
 static void set_registers(struct vcpu *v, u32 index)
 {
-	struct kvm_segment code = {.limit = 0xffffffff,
-				   .selector = 8,
-				   .type = 11,
-				   .present = 1,
-				   .s = 1,
-				   .g = 1,
-				   .l = 1};
-	struct kvm_segment data = {.limit = 0xffffffff,
-				   .selector = 16,
-				   .type = 3,
-				   .present = 1,
-				   .s = 1,
-				   .g = 1,
-				   .db = 1};
 	struct kvm_regs r = {.rflags = 2};
-	struct kvm_sregs s;
 
-	must(ioctl(kvm.fd[index], KVM_GET_SREGS, &s), "KVM_GET_SREGS");
-	s.cs = code;
-	s.ds = s.es = s.fs = s.gs = s.ss = data;
-	s.idt.limit = 0;
-	s.cr3 = GPA_PML4;
-	s.cr4 = 1 << 5;		 /* PAE */
-	s.cr0 = 1u << 31 | 0x11; /* PG, ET, PE */
-	s.efer = 0x500;		 /* LME, LMA */
-	must(ioctl(kvm.fd[index], KVM_SET_SREGS, &s), "KVM_SET_SREGS");
+	must(vcpu_set_long_mode(kvm.fd[index], GPA_PML4), "long mode");
 	r.rip = GPA_CODE + (u64)((const u8 *)guest_main - __start_guest_text);
 	r.rsp = GPA_STACKS + (index + 1) * STACK - 8;
 	r.rdi = GPA_CONTROL;
@@ -114,20 +90,14 @@ static void map_ring(u32 index)
 
 static void create_vcpu(u32 index)
 {
-	enum { ENTRIES = 256 };
 	struct vcpu *v = &machine.vcpus[index];
-	struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + ENTRIES * sizeof(c->entries[0]));
 	int size =
 		must(ioctl(kvm.kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
 
-	MUST(c, "out of memory");
 	kvm.fd[index] = must(ioctl(kvm.vm, KVM_CREATE_VCPU, index), "KVM_CREATE_VCPU");
 	kvm.run[index] = mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_SHARED, kvm.fd[index], 0);
 	MUST(kvm.run[index] != MAP_FAILED, "kvm_run: %s", strerror(errno));
-	c->nent = ENTRIES;
-	must(ioctl(kvm.kvm, KVM_GET_SUPPORTED_CPUID, c), "KVM_GET_SUPPORTED_CPUID");
-	must(ioctl(kvm.fd[index], KVM_SET_CPUID2, c), "KVM_SET_CPUID2");
-	free(c);
+	must(vcpu_take_cpuid(kvm.kvm, kvm.fd[index]), "CPUID");
 	v->g = &machine.control->vcpus[index];
 	if (machine.log_mode == LOG_RINGS)
 		map_ring(index);
