@@ -8,30 +8,11 @@
 #include "machine.h"
 
 #include <fcntl.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "gmem.h"
 
-#define BLOCK	     (2 * MIB)
-#define PROTECTED_VM 1
-#define PRIVATE	     8 /* attribute */
-
-/* Newer than some machines' headers. */
-struct create_guest_memfd {
-	u64 size, flags, reserved[6];
-};
-struct memory_region2 {
-	u32 slot, flags;
-	u64 gpa, size, hva, offset;
-	u32 fd, pad1;
-	u64 pad2[14];
-};
-struct memory_attributes {
-	u64 address, size, attributes, flags;
-};
-#define SET_REGION2	    _IOW(KVMIO, 0x49, struct memory_region2)
-#define SET_ATTRIBUTES	    _IOW(KVMIO, 0xd2, struct memory_attributes)
-#define CREATE_GUEST_MEMFD  _IOWR(KVMIO, 0xd4, struct create_guest_memfd)
+#define BLOCK (2 * MIB)
 
 static struct machine machine;
 
@@ -51,39 +32,19 @@ struct private_slot {
 	void *hva;
 };
 
-static void set_slot(const struct private_slot *s, u64 size)
-{
-	struct memory_region2 r = {.slot = 1,
-				   .flags = size ? 4 : 0,
-				   .gpa = DATA_GPA,
-				   .size = size,
-				   .hva = (u64)s->hva,
-				   .fd = (u32)s->fd};
-
-	MUST(!ioctl(machine.vm, SET_REGION2, &r), "memslot");
-}
-
 static void convert(u64 at, u64 size, u64 attributes)
 {
-	struct memory_attributes a = {DATA_GPA + at, size, attributes, 0};
-
-	MUST(!ioctl(machine.vm, SET_ATTRIBUTES, &a), "attributes");
-}
-
-static void guest_touch(u64 size)
-{
-	machine_run(&machine, 0, PROGRAM_TOUCH, 0, DATA_LARGE, DATA_LARGE + size);
+	MUST(!gmem_convert(machine.vm, DATA_GPA + at, size, attributes), "attributes");
 }
 
 static struct private_slot slot_make(u64 size, enum leaves l)
 {
-	struct create_guest_memfd c = {.size = size};
 	struct private_slot s = {.size = size, .hva = memory_map(BACKING_MEMFD, size)};
 
-	s.fd = ioctl(machine.vm, CREATE_GUEST_MEMFD, &c);
+	s.fd = gmem_create(machine.vm, size, 0);
 	MUST(s.fd >= 0, "guest_memfd");
-	set_slot(&s, size);
-	convert(0, size, PRIVATE);
+	MUST(!gmem_bind(machine.vm, 1, DATA_GPA, size, s.hva, s.fd, 0), "memslot");
+	convert(0, size, GMEM_PRIVATE);
 	for (u64 at = 0; l == SMALL && at < size; at += BLOCK)
 		convert(at, PAGE, 0);
 	return s;
@@ -92,43 +53,36 @@ static struct private_slot slot_make(u64 size, enum leaves l)
 static void slot_end(const struct private_slot *s)
 {
 	convert(0, s->size, 0);
-	set_slot(s, 0);
+	MUST(!gmem_unbind(machine.vm, 1), "memslot");
 	close(s->fd);
 	memory_unmap(s->hva, s->size);
 }
 
-static double guest_fault(u64 size, enum leaves l)
+static void guest_touch(const struct private_slot *s)
 {
-	struct private_slot s = slot_make(size, l);
-	u64 t = now_ns();
-
-	guest_touch(size);
-	t = now_ns() - t;
-	slot_end(&s);
-	return (double)t;
+	machine_run(&machine, 0, PROGRAM_TOUCH, 0, DATA_LARGE, DATA_LARGE + s->size);
 }
 
-static double guest_convert(u64 size, enum leaves l)
+static void guest_convert(const struct private_slot *s)
+{
+	convert(0, s->size, 0);
+}
+
+static void guest_punch(const struct private_slot *s)
+{
+	punch(s->fd, s->size);
+}
+
+/* What is not the first touch is done to memory that was touched. */
+static double guest_timed(void (*act)(const struct private_slot *), u64 size, enum leaves l)
 {
 	struct private_slot s = slot_make(size, l);
 	u64 t;
 
-	guest_touch(size);
+	if (act != guest_touch)
+		guest_touch(&s);
 	t = now_ns();
-	convert(0, size, 0);
-	t = now_ns() - t;
-	slot_end(&s);
-	return (double)t;
-}
-
-static double guest_punch(u64 size, enum leaves l)
-{
-	struct private_slot s = slot_make(size, l);
-	u64 t;
-
-	guest_touch(size);
-	t = now_ns();
-	punch(s.fd, size);
+	act(&s);
 	t = now_ns() - t;
 	slot_end(&s);
 	return (double)t;
@@ -180,7 +134,7 @@ static double host_punch(u64 size)
 
 /* ------------------------------------------------------------------ figures */
 
-static void measure(const char *what, u64 size, double (*guest)(u64, enum leaves),
+static void measure(const char *what, u64 size, void (*guest)(const struct private_slot *),
 		    double (*host)(u64), double per, const char *unit, const char *reference)
 {
 	for (enum leaves l = LARGE; l <= SMALL; l++) {
@@ -188,7 +142,7 @@ static void measure(const char *what, u64 size, double (*guest)(u64, enum leaves
 		char name[96];
 
 		for (unsigned i = 0; i < BENCH_TURNS; i++)
-			figure_add(&f, guest(size, l) / per, host(size) / per);
+			figure_add(&f, guest_timed(guest, size, l) / per, host(size) / per);
 		snprintf(name, sizeof(name), "%s, %s", what, leaves_name[l]);
 		figure_print(&f, name, unit, reference, "-");
 	}
@@ -198,8 +152,8 @@ int main(void)
 {
 	u64 some = 128 * MIB;
 
-	machine_create_type(&machine, PROTECTED_VM);
-	measure("private fault", some, guest_fault, host_fault, (double)(some / PAGE), "ns/page",
+	machine_create_type(&machine, GMEM_PROTECTED);
+	measure("private fault", some, guest_touch, host_fault, (double)(some / PAGE), "ns/page",
 		"host's own fault, memfd");
 	measure("conversion of 2 MiB", BLOCK, guest_convert, host_drop, 1e3, "us",
 		"MADV_DONTNEED of a memfd");

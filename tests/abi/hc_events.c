@@ -2,6 +2,7 @@
 /* hc_events.c: CPUID, events, MP state, the local APIC, machine checks, time, kvm_run's fields.
  */
 #include <signal.h>
+#include "gmem.h"
 #include "hostcalls.h"
 
 struct cpuid {
@@ -277,24 +278,21 @@ static void test_run(const struct machine *m)
 
 static void test_prefault(int vcpu)
 {
-	struct {
-		u64 gpa, size, flags, pad[5];
-	} p = {.gpa = 0x100000000, .size = 0x1000};
-	unsigned long request = _IOC(_IOC_READ | _IOC_WRITE, KVMIO, 0xd5, sizeof(p));
+	struct gmem_prefault p = {.gpa = 0x100000000, .size = 0x1000};
 
-	line(call(vcpu, request, &p), "PRE_FAULT_MEMORY nothing there");
+	line(call(vcpu, GMEM_PREFAULT, &p), "PRE_FAULT_MEMORY nothing there");
 	p.size = 0;
-	line(call(vcpu, request, &p), "PRE_FAULT_MEMORY size 0");
+	line(call(vcpu, GMEM_PREFAULT, &p), "PRE_FAULT_MEMORY size 0");
 	p.size = 0x1001;
-	line(call(vcpu, request, &p), "PRE_FAULT_MEMORY size not aligned");
+	line(call(vcpu, GMEM_PREFAULT, &p), "PRE_FAULT_MEMORY size not aligned");
 	p.size = 0x1000;
 	p.flags = 1;
-	line(call(vcpu, request, &p), "PRE_FAULT_MEMORY flags");
+	line(call(vcpu, GMEM_PREFAULT, &p), "PRE_FAULT_MEMORY flags");
 	p.flags = 0;
 	p.gpa = ~0xfffULL;
 	p.size = 0x2000;
-	line(call(vcpu, request, &p), "PRE_FAULT_MEMORY wraps");
-	line(call(vcpu, request, NULL), "PRE_FAULT_MEMORY NULL");
+	line(call(vcpu, GMEM_PREFAULT, &p), "PRE_FAULT_MEMORY wraps");
+	line(call(vcpu, GMEM_PREFAULT, NULL), "PRE_FAULT_MEMORY NULL");
 }
 
 void test_events(void)

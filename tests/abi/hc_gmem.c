@@ -12,24 +12,15 @@
 #include <sys/wait.h>
 #include "hc_gmem.h"
 
-#define PAGE 4096ULL
-
-long gmem_create(int vm, u64 size, u64 flags)
-{
-	struct gmem_args a = {.size = size, .flags = flags};
-
-	return call(vm, CREATE_GUEST_MEMFD, &a);
-}
-
 int gmem_new(int vm, u64 size, u64 flags)
 {
-	long fd = gmem_create(vm, size, flags);
+	int fd = gmem_create(vm, size, flags);
 
 	if (fd < 0) {
 		perror("hostcalls: guest_memfd");
 		exit(2);
 	}
-	return (int)fd;
+	return fd;
 }
 
 /* ------------------------------------------------------------------ making one */
@@ -53,7 +44,7 @@ static void test_create(struct machine *m)
 		{0, 4},		       {0, 1},
 		{0, 3},		       {100, 3},
 	};
-	struct gmem_args a = {.size = 0x10000};
+	struct gmem_create a = {.size = 0x10000};
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(list); i++)
@@ -62,13 +53,13 @@ static void test_create(struct machine *m)
 			(unsigned long long)list[i].flags);
 	for (i = 0; i < 6; i++) {
 		a.reserved[i] = 1;
-		line_fd(call(m->vm, CREATE_GUEST_MEMFD, &a), "gmem create reserved %zu", i);
+		line_fd(call(m->vm, GMEM_CREATE, &a), "gmem create reserved %zu", i);
 		a.reserved[i] = 0;
 	}
-	line(call(m->vm, CREATE_GUEST_MEMFD, NULL), "gmem create NULL");
-	line(call(m->vm, CREATE_GUEST_MEMFD, BAD_PTR), "gmem create bad pointer");
-	line(call(m->vcpu, CREATE_GUEST_MEMFD, &a), "gmem create on a vCPU");
-	line(call(sys_fd, CREATE_GUEST_MEMFD, &a), "gmem create on /dev/kvm");
+	line(call(m->vm, GMEM_CREATE, NULL), "gmem create NULL");
+	line(call(m->vm, GMEM_CREATE, BAD_PTR), "gmem create bad pointer");
+	line(call(m->vcpu, GMEM_CREATE, &a), "gmem create on a vCPU");
+	line(call(sys_fd, GMEM_CREATE, &a), "gmem create on /dev/kvm");
 }
 
 /* ------------------------------------------------------------------ a file's calls */
@@ -157,14 +148,14 @@ static void test_metadata(int fd)
 
 static void test_ioctls_on(int fd)
 {
-	struct gmem_args a = {.size = 0x10000};
+	struct gmem_create a = {.size = 0x10000};
 	struct gmem_region r = {0};
 
 	line(call(fd, KVM_GET_API_VERSION, 0), "gmem ioctl GET_API_VERSION");
 	line(call(fd, KVM_CREATE_VCPU, 0), "gmem ioctl CREATE_VCPU");
 	line(call(fd, KVM_RUN, 0), "gmem ioctl RUN");
-	line(call(fd, CREATE_GUEST_MEMFD, &a), "gmem ioctl CREATE_GUEST_MEMFD");
-	line(call(fd, SET_REGION2, &r), "gmem ioctl SET_USER_MEMORY_REGION2");
+	line(call(fd, GMEM_CREATE, &a), "gmem ioctl CREATE_GUEST_MEMFD");
+	line(call(fd, GMEM_SET_REGION, &r), "gmem ioctl SET_USER_MEMORY_REGION2");
 	line(call(fd, KVM_CHECK_EXTENSION, 0), "gmem ioctl CHECK_EXTENSION");
 }
 
@@ -226,58 +217,49 @@ static void test_fallocate(struct machine *m)
 
 static u8 *mem; /* 1 MiB */
 
-long gmem_bind(int vm, struct gmem_region r)
-{
-	r.addr += (u64)(uintptr_t)mem;
-	return call(vm, SET_REGION2, &r);
-}
-
+/* r.hva is an offset in mem. */
 static void bind_line(int vm, struct gmem_region r, const char *what)
 {
-	line(gmem_bind(vm, r), "gmem bind %s", what);
+	r.hva += (u64)(uintptr_t)mem;
+	line(call(vm, GMEM_SET_REGION, &r), "gmem bind %s", what);
 }
 
 #define GPA 0x100000ULL
+
+/* Bind with the region r changed in one way. */
+#define BIND(change, what)                                                                     \
+	do {                                                                                   \
+		struct gmem_region g = r;                                                      \
+		change;                                                                        \
+		bind_line(m->vm, g, what);                                                     \
+	} while (0)
 
 static void test_bind(struct machine *m, int other_vm)
 {
 	int fd = gmem_new(m->vm, 0x10000, 0), theirs = gmem_new(other_vm, 0x10000, 0);
 	int null = open("/dev/null", O_RDWR), d = dup(fd);
-	struct gmem_region g = {.flags = 4, .gpa = GPA, .size = 0x4000, .fd = (u32)fd};
-	const struct gmem_region r = g;
-	struct gmem_region list[] = {r, r, r, r, r, r, r, r, r, r, r, r, r, r, r, r, r, r, r};
-	static const char *const what[] = {
-		"another VM's file",	 "/dev/null",		"a VM's descriptor",
-		"a closed number",	 "-1",			"read-only",
-		"logging",		 "logging, read-only",	"flag 8 too",
-		"past the end",		 "beyond the end",	"offset odd",
-		"offset in a page",	 "offset wraps",	"gpa odd",
-		"size odd",		 "address odd",		"slot 32764",
-		"address space 1",
-	};
-	size_t i;
+	const struct gmem_region r = {.flags = 4, .gpa = GPA, .size = 0x4000, .fd = (u32)fd};
+	struct gmem_region g = r;
 
-	list[0].fd = (u32)theirs;
-	list[1].fd = (u32)null;
-	list[2].fd = (u32)m->vm;
-	list[3].fd = 777;
-	list[4].fd = (u32)-1;
-	list[5].flags |= KVM_MEM_READONLY;
-	list[6].flags |= KVM_MEM_LOG_DIRTY_PAGES;
-	list[7].flags |= KVM_MEM_READONLY | KVM_MEM_LOG_DIRTY_PAGES;
-	list[8].flags |= 8;
-	list[9].offset = 0xd000;
-	list[10].offset = 0x10000;
-	list[11].offset = 1;
-	list[12].offset = 0x800;
-	list[13].offset = 0xfffffffffffff000;
-	list[14].gpa += 1;
-	list[15].size += 1;
-	list[16].addr += 1;
-	list[17].slot = 32764;
-	list[18].slot = 0x10000;
-	for (i = 0; i < ARRAY_SIZE(list); i++)
-		bind_line(m->vm, list[i], what[i]);
+	BIND(g.fd = (u32)theirs, "another VM's file");
+	BIND(g.fd = (u32)null, "/dev/null");
+	BIND(g.fd = (u32)m->vm, "a VM's descriptor");
+	BIND(g.fd = 777, "a closed number");
+	BIND(g.fd = (u32)-1, "-1");
+	BIND(g.flags |= KVM_MEM_READONLY, "read-only");
+	BIND(g.flags |= KVM_MEM_LOG_DIRTY_PAGES, "logging");
+	BIND(g.flags |= KVM_MEM_READONLY | KVM_MEM_LOG_DIRTY_PAGES, "logging, read-only");
+	BIND(g.flags |= 8, "flag 8 too");
+	BIND(g.offset = 0xd000, "past the end");
+	BIND(g.offset = 0x10000, "beyond the end");
+	BIND(g.offset = 1, "offset odd");
+	BIND(g.offset = 0x800, "offset in a page");
+	BIND(g.offset = 0xfffffffffffff000, "offset wraps");
+	BIND(g.gpa += 1, "gpa odd");
+	BIND(g.size += 1, "size odd");
+	BIND(g.hva += 1, "address odd");
+	BIND(g.slot = 32764, "slot 32764");
+	BIND(g.slot = 0x10000, "address space 1");
 
 	bind_line(m->vm, r, "create");
 	bind_line(m->vm, r, "the same again");
@@ -294,32 +276,17 @@ static void test_bind(struct machine *m, int other_vm)
 	g.offset = 0x8000;
 	g.fd = (u32)d;
 	bind_line(m->vm, g, "by a duplicate");
-	g.slot = 0;
-	g = r;
-	g.gpa += 0x100000;
-	bind_line(m->vm, g, "move");
-	g = r;
-	g.addr = 0x1000;
-	bind_line(m->vm, g, "other address");
-	g = r;
-	g.offset = 0x1000;
-	bind_line(m->vm, g, "other offset");
-	g = r;
-	g.size = 0x8000;
-	bind_line(m->vm, g, "grow");
-	g = r;
-	g.flags = 0;
-	bind_line(m->vm, g, "without its file");
-	g.flags = KVM_MEM_LOG_DIRTY_PAGES;
-	bind_line(m->vm, g, "without its file, logging");
-	g.size = 0;
-	g.flags = 4;
-	bind_line(m->vm, g, "delete, file named");
+	BIND(g.gpa += 0x100000, "move");
+	BIND(g.hva = 0x1000, "other address");
+	BIND(g.offset = 0x1000, "other offset");
+	BIND(g.size = 0x8000, "grow");
+	BIND(g.flags = 0, "without its file");
+	BIND(g.flags = KVM_MEM_LOG_DIRTY_PAGES, "without its file, logging");
+	BIND(g.size = 0, "delete, file named");
 	bind_line(m->vm, r, "create in its place");
-	g.fd = 777;
-	bind_line(m->vm, g, "delete, closed number named");
+	BIND((g.size = 0, g.fd = 777), "delete, closed number named");
 	bind_line(m->vm, r, "create again");
-	g.flags = 0;
+	g = (struct gmem_region){.gpa = GPA};
 	bind_line(m->vm, g, "delete");
 	bind_line(m->vm, g, "delete what is not there");
 	close(fd);
@@ -395,10 +362,10 @@ static void in_child(int vm, int fd)
 	line_fd(gmem_create(vm, 0x1000, 0), "gmem child: create");
 	show_stat(fd, "in a child");
 	line(write(fd, "x", 1), "gmem child: write");
-	line(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, PAGE), "gmem child: allocate");
-	line(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE),
+	line(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, GMEM_PAGE), "gmem child: allocate");
+	line(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, GMEM_PAGE),
 	     "gmem child: punch");
-	line(mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0,
+	line(mmap(NULL, GMEM_PAGE, PROT_READ, MAP_SHARED, fd, 0) == MAP_FAILED ? -1 : 0,
 	     "gmem child: mmap");
 	close(fd);
 }
@@ -426,8 +393,8 @@ static void test_lives(void)
 	d = fcntl(fd, F_DUPFD_CLOEXEC, 300);
 	line(fcntl(d, F_GETFD), "gmem F_DUPFD_CLOEXEC's F_GETFD");
 	close(fd);
-	line(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, PAGE), "gmem allocate by the closed number");
-	line(fallocate(d, FALLOC_FL_KEEP_SIZE, 0, PAGE), "gmem allocate by a duplicate");
+	line(fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, GMEM_PAGE), "gmem allocate by the closed number");
+	line(fallocate(d, FALLOC_FL_KEEP_SIZE, 0, GMEM_PAGE), "gmem allocate by a duplicate");
 	r.fd = (u32)s;
 	bind_line(m.vm, r, "by what came through a socket");
 	r.slot = 1;

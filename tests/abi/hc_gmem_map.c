@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 #include "hc_gmem.h"
+#include "vcpu.h"
 
 #define SIZE 0x10000UL
 
@@ -172,24 +173,9 @@ static void fill_code_slot(u8 *p)
 
 static void start(struct machine *m)
 {
-	struct kvm_segment flat = {.limit = 0xffffffff, .present = 1, .s = 1, .db = 1, .g = 1};
 	struct kvm_regs regs = {.rip = CODE, .rflags = 2};
-	struct kvm_sregs s;
 
-	call(m->vcpu, KVM_GET_SREGS, &s);
-	flat.selector = 16;
-	flat.type = 3;
-	s.ds = s.es = s.ss = s.fs = s.gs = flat;
-	flat.selector = 8;
-	flat.type = 11;
-	flat.db = 0;
-	flat.l = 1;
-	s.cs = flat;
-	s.cr0 = 0x80000033;
-	s.cr3 = PML4;
-	s.cr4 = 0x20;
-	s.efer = 0x500;
-	call(m->vcpu, KVM_SET_SREGS, &s);
+	vcpu_set_long_mode(m->vcpu, PML4);
 	call(m->vcpu, KVM_SET_REGS, &regs);
 }
 
@@ -198,13 +184,10 @@ static void run(struct machine *m, const char *what)
 {
 	long r = call(m->vcpu, KVM_RUN, 0);
 	u32 reason = m->run->exit_reason;
-	struct {
-		u64 flags, gpa, size;
-	} f;
+	struct gmem_fault f = gmem_fault_of(m->run);
 
 	line(r, "gmem guest %s", what);
-	memcpy(&f, &m->run->io, sizeof(f));
-	if (r && reason == 39)
+	if (r && reason == GMEM_EXIT_FAULT)
 		out("memory fault: flags %llx gpa %llx size %llx", (unsigned long long)f.flags,
 		    (unsigned long long)f.gpa, (unsigned long long)f.size);
 	else if (!r && reason == KVM_EXIT_IO)
@@ -246,11 +229,11 @@ static void test_guest_mapped(u8 *mem)
 	struct gmem_region r = {.flags = 4,
 				.gpa = DATA,
 				.size = 0x4000,
-				.addr = (u64)(uintptr_t)mem,
+				.hva = (u64)(uintptr_t)mem,
 				.offset = 0x1000,
 				.fd = (u32)fd};
 
-	line(call(m.vm, SET_REGION2, &r), "gmem guest's slot on a mappable file");
+	line(call(m.vm, GMEM_SET_REGION, &r), "gmem guest's slot on a mappable file");
 	p = map(fd, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, 0, "beside a guest");
 	if (!p)
 		return;
@@ -267,7 +250,7 @@ static void test_guest_mapped(u8 *mem)
 	close(fd);
 	run_whole(&m, "after close");
 	r.size = 0;
-	line(call(m.vm, SET_REGION2, &r), "gmem guest's slot deleted after close");
+	line(call(m.vm, GMEM_SET_REGION, &r), "gmem guest's slot deleted after close");
 	machine_free(&m);
 	munmap(page, CODE_SIZE);
 }
@@ -281,10 +264,10 @@ static void test_guest_private(u8 *mem)
 	struct gmem_region r = {.flags = 4,
 				.gpa = DATA,
 				.size = 0x4000,
-				.addr = (u64)(uintptr_t)mem,
+				.hva = (u64)(uintptr_t)mem,
 				.fd = (u32)fd};
 
-	line(call(m.vm, SET_REGION2, &r), "gmem guest's slot");
+	line(call(m.vm, GMEM_SET_REGION, &r), "gmem guest's slot");
 	mem[0] = 77;
 	run_whole(&m, "shared");
 	out("the slot's address shows %d", mem[1]);

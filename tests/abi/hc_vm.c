@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* hc_vm.c: calls on a VM: its vCPUs, memory, clock. */
+#include "gmem.h"
 #include "hostcalls.h"
 
 static void test_vcpus(void)
@@ -82,7 +83,7 @@ static void test_filter(int vm)
 	f.ranges[0] = (struct kvm_msr_filter_range){
 		.flags = KVM_MSR_FILTER_READ, .nmsrs = 8, .base = 0x10, .bitmap = bitmap};
 	line(call(vm, KVM_X86_SET_MSR_FILTER, &f), "MSR_FILTER a range");
-	f.ranges[0].bitmap = (void *)16;
+	f.ranges[0].bitmap = BAD_PTR;
 	line(call(vm, KVM_X86_SET_MSR_FILTER, &f), "MSR_FILTER bad bitmap");
 	f.ranges[0].bitmap = bitmap;
 	f.ranges[0].flags = 0;
@@ -192,23 +193,18 @@ static void test_regions(int vm)
 
 static void test_region2(int vm)
 {
-	struct {
-		u32 slot, flags;
-		u64 gpa, size, addr, memfd_off;
-		u32 memfd, pad1;
-		u64 pad2[14];
-	} m = {.slot = 100, .gpa = 0x10000000, .size = 0x1000, .addr = (u64)(uintptr_t)mem};
-	unsigned long request = _IOC(_IOC_WRITE, KVMIO, 0x49, sizeof(m));
+	struct gmem_region m = {
+		.slot = 100, .gpa = 0x10000000, .size = 0x1000, .hva = (u64)(uintptr_t)mem};
 
-	line(call(vm, request, &m), "region2 create");
+	line(call(vm, GMEM_SET_REGION, &m), "region2 create");
 	m.flags = 1;
-	line(call(vm, request, &m), "region2 logging");
+	line(call(vm, GMEM_SET_REGION, &m), "region2 logging");
 	m.flags = 8;
-	line(call(vm, request, &m), "region2 flag 8");
+	line(call(vm, GMEM_SET_REGION, &m), "region2 flag 8");
 	m.flags = 0;
 	m.size = 0;
-	line(call(vm, request, &m), "region2 delete");
-	line(call(vm, request, NULL), "region2 NULL");
+	line(call(vm, GMEM_SET_REGION, &m), "region2 delete");
+	line(call(vm, GMEM_SET_REGION, NULL), "region2 NULL");
 }
 
 static void test_dirty(int vm)
