@@ -46,6 +46,8 @@ static void make_key(void)
 {
 	if (pthread_key_create(&at_exit, unlink_subject))
 		abort(); /* PTHREAD_KEYS_MAX of them in use */
+	if (pthread_atfork(NULL, NULL, cancel_forked_child))
+		abort();
 }
 
 static void link_self(void)

@@ -77,6 +77,7 @@ void cancel_window_opened(int state);
 void cancel_window_closed(int state);
 /* From a handler: has this thread been cancelled in a way that ends its call? */
 bool cancel_ends_run(void);
+/* In a child of a fork without handlers; fork() itself calls it by pthread_atfork(). */
 void cancel_forked_child(void);
 
 /* ---- change.c: a change of the VMM's memory, between telling primary/linux and having done it

@@ -2,6 +2,7 @@
 /* Children and new programs have /dev/kvm too, whatever environment they were given. */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/syscall.h>
@@ -122,11 +123,50 @@ static void other_forks(void)
 	CHECK(r.fork_begun == 2 && r.fork_parent == 2);
 }
 
+static void *sleeps(void *type)
+{
+	pthread_setcanceltype((int)(long)type, NULL);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static pthread_t sleeper(int type)
+{
+	pthread_t t;
+
+	CHECK(pthread_create(&t, NULL, sleeps, (void *)(long)type) == 0);
+	return t;
+}
+
+/* The child has none of its parent's threads, and new ones where they were. */
+static void child_cancels(void)
+{
+	pthread_t parents = sleeper(PTHREAD_CANCEL_ASYNCHRONOUS), t[2];
+	int status;
+	pid_t pid;
+
+	usleep(50000);
+	pid = fork();
+	if (pid == 0) {
+		alarm(10);
+		t[0] = sleeper(PTHREAD_CANCEL_ASYNCHRONOUS);
+		t[1] = sleeper(PTHREAD_CANCEL_DEFERRED);
+		usleep(50000);
+		for (int i = 1; i >= 0; i--)
+			CHECK(pthread_cancel(t[i]) == 0 && pthread_join(t[i], NULL) == 0);
+		_exit(0);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+	CHECK(pthread_cancel(parents) == 0 && pthread_join(parents, NULL) == 0);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{"every exec", every_exec},
 		{"posix_spawn and vfork", spawn},
+		{"a child cancels threads of its own", child_cancels},
 		{"ignored signals stay ignored across exec", ignored_signals_stay_ignored},
 		{"a vfork child closes its own descriptor", vfork_child_closes},
 		{"_Fork and clone", other_forks},
