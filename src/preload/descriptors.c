@@ -219,6 +219,8 @@ static int dup_over(int oldfd, int newfd, int flags, bool three)
 	long r = three ? raw3(SYS_dup3, oldfd, newfd, flags) : raw2(SYS_dup2, oldfd, newfd);
 
 	descriptor_after_close(ours);
+	if (ours && r < 0)
+		maybe_ours_set(newfd); /* it was not closed */
 	if (oldfd == newfd)
 		return (int)raw_errno(r);
 	return duplicated(oldfd, r);

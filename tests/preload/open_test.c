@@ -175,6 +175,10 @@ static void duplicates(void)
 	CHECK_ERRNO(close(a), EBADF);
 	CHECK_ERRNO(dup(a), EBADF);
 	CHECK_ERRNO(fcntl(fd, F_GET_SEALS), EINVAL);
+	/* what fails closes nothing */
+	CHECK_ERRNO(dup2(999, fd), EBADF);
+	CHECK_ERRNO(dup3(1, fd, ~0), EINVAL);
+	CHECK_ERRNO(read(fd, &r, 1), EINVAL);
 }
 
 static void sent(void)
