@@ -74,12 +74,15 @@ void eventfd_release(int held)
 	syscall(SYS_close, held);
 }
 
+/* A counter that is full is a signal already; writing to it might block. */
 void eventfd_signal(int held)
 {
+	struct pollfd p = {.fd = held, .events = POLLOUT};
+	struct timespec now = {0};
 	u64 one = 1;
 
-	while (syscall(SYS_write, held, &one, sizeof(one)) < 0 && errno == EINTR)
-		;
+	if (syscall(SYS_ppoll, &p, 1L, &now, NULL, 0L) == 1)
+		syscall(SYS_write, held, &one, sizeof(one));
 }
 
 /* The descriptor may be a blocking one, and others may read it: ask without waiting. */

@@ -17,7 +17,7 @@ int eventfd_id(int fd, u64 *id);
 /* A duplicate to keep, or -errno as above, -EMFILE. */
 int eventfd_hold(int fd, u64 *id);
 void eventfd_release(int held);
-/* Add one to its counter. */
+/* Add one to its counter, if there is room. Never blocks. */
 void eventfd_signal(int held);
 /* Take its counter; false when there was nothing. Never blocks. */
 bool eventfd_take(int held);

@@ -86,6 +86,21 @@ static void write_signals(void **state)
 	close(fd);
 }
 
+/* A blocking eventfd that holds all it can: its writer would wait for a reader. */
+static void a_full_counter_is_signalled(void **state)
+{
+	int fd = eventfd(0, 0);
+	u64 most = UINT64_MAX - 1;
+
+	assert_int_equal(ioeventfd(fd, DOORBELL, 4, 0, 0), 0);
+	assert_int_equal(write(fd, &most, 8), 8);
+	alarm(10);
+	assert_true(mmio_write(DOORBELL, 4, 7));
+	alarm(0);
+	assert_true(count(fd) == most);
+	close(fd);
+}
+
 static void any_length(void **state)
 {
 	int fd = new_eventfd();
@@ -298,6 +313,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(write_signals),
+		T(a_full_counter_is_signalled),
 		T(any_length),
 		T(datamatch_chooses),
 		T(many_addresses),
