@@ -230,7 +230,7 @@ int lapic_set_base(struct lapic *l, u64 value, bool host_initiated)
 		lapic_store_id(l);
 	}
 	lapic_update(l);
-	if (l->hint >= 0)
+	if (l->hint >= 0 || (l->ic->pic_output && lapic_accepts_pic(l)))
 		lapic_kick(l);
 out:
 	mutex_unlock(&l->ic->lock);

@@ -228,6 +228,18 @@ static void disabled_apic_is_a_hole(void **state)
 	assert_true(lapic_accepts_pic(m.vcpu[1].lapic));
 }
 
+/* The 8259's output was up, and held back by the APIC that goes. */
+static void disabling_lets_the_pic_through(void **state)
+{
+	u32 before;
+
+	apic_write(0, APIC_LVT0, LVT_MASKED);
+	sync_store(&m.ic->pic_output, 1);
+	before = m.vcpu[0].kicks;
+	lapic_set_base(m.vcpu[0].lapic, 0xfee00100, false);
+	assert_int_equal(m.vcpu[0].kicks, before + 1);
+}
+
 static void moved_base(void **state)
 {
 	struct lapic *l = m.vcpu[1].lapic;
@@ -357,6 +369,7 @@ int main(void)
 		T(narrow_accesses),
 		T(mode_transitions),
 		T(disabled_apic_is_a_hole),
+		T(disabling_lets_the_pic_through),
 		T(moved_base),
 		T(x2apic_registers),
 		T(x2apic_ipis),
