@@ -84,8 +84,11 @@ static u64 newly_stolen(struct vcpu *v)
 	if (v->steal.counted && now - v->steal.looked_at < v->vm->clock.khz / LOOKS_PER_MS)
 		return 0;
 	delay = run_delay(v);
-	/* Time lost before the guest asked, or by another thread, is none of this vCPU's. */
-	stolen = v->steal.counted ? delay - v->steal.delay : 0;
+	/*
+	 * Time lost before the guest asked, or by another thread, is none of this vCPU's. And the
+	 * VMM may have closed the descriptor: 0 is no count to go on from.
+	 */
+	stolen = v->steal.counted && delay > v->steal.delay ? delay - v->steal.delay : 0;
 	v->steal.counted = true;
 	v->steal.looked_at = now;
 	v->steal.delay = delay;

@@ -29,6 +29,23 @@ static uint64_t vmm_clock(const struct minivmm *v)
 	return d.clock;
 }
 
+/* Clock and TSC of one answer are of one moment: between two they differ by the same time. */
+static void one_moment(const struct minivmm *v, long khz)
+{
+	struct kvm_clock_data a, b;
+
+	for (int i = 0; i < ROUNDS; i++) {
+		EXPECT(!ioctl(v->vm, KVM_GET_CLOCK, &a) && !ioctl(v->vm, KVM_GET_CLOCK, &b),
+		       "KVM_GET_CLOCK: %s", strerror(errno));
+		if (!(a.flags & b.flags & KVM_CLOCK_HOST_TSC))
+			return;
+		double ns = (double)(b.host_tsc - a.host_tsc) * 1e6 / (double)khz;
+		double off = ns - (double)(b.clock - a.clock);
+
+		EXPECT(off < 3 && off > -3, "TSC and clock differ by %g ns more than before", off);
+	}
+}
+
 static uint64_t guest_clock(const struct minivmm *v)
 {
 	struct clock_page t;
@@ -82,6 +99,7 @@ static void agree(long numerator, long denominator)
 	minivmm_create(&v);
 	khz = ioctl(v.vcpu, KVM_GET_TSC_KHZ, 0);
 	EXPECT(khz > 0, "KVM_GET_TSC_KHZ: %s", strerror(errno));
+	one_moment(&v, khz);
 	khz = khz * numerator / denominator;
 	EXPECT(!ioctl(v.vcpu, KVM_SET_TSC_KHZ, khz), "KVM_SET_TSC_KHZ %ld: %s", khz,
 	       strerror(errno));
