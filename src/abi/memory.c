@@ -3,12 +3,12 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <x86intrin.h>
 #include "abi/internal.h"
-#include "vm/clock.h"
+#include "base/clock.h"
 #include "base/guard.h"
 #include "sync/atomic.h"
+#include "vm/clock.h"
 
 /* The highest address of a three-page TSS (Intel VMX: real mode in a task). */
 #define TSS_MAX_ADDR 0xffffd000ULL
@@ -137,24 +137,17 @@ long vm_ioctl_set_boot_cpu(struct call *c)
 	return r;
 }
 
-static u64 clock_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
-}
-
 long vm_ioctl_get_clock(struct call *c)
 {
 	struct kvm_clock_data *d = (void *)c->buf;
+	u64 tsc = __rdtsc(), realtime = clock_ns(CLOCK_REALTIME);
 
-	d->clock = vm_clock_get(c->vm);
+	d->clock = vm_clock_at(c->vm, tsc);
 	/* Without a vCPU there is no TSC to relate the clock to. */
 	if (!has_vcpus(c->vm))
 		return 0;
-	d->realtime = clock_ns(CLOCK_REALTIME);
-	d->host_tsc = __rdtsc();
+	d->realtime = realtime;
+	d->host_tsc = tsc;
 	d->flags = CLOCK_FLAGS;
 	return 0;
 }

@@ -7,20 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "cli/stat.h"
 
 #define LINK_NAME "/memfd:" STATPAGE_MEMFD " (deleted)"
 #define PATH_SIZE 96 /* /proc, a pid, fd and a number */
-
-static u64 now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
-}
 
 static void read_name(pid_t pid, char *name, size_t size)
 {
@@ -109,7 +101,7 @@ int stat_read(struct stat_vm *v)
 		if (!v->vcpu)
 			return -ENOMEM;
 	}
-	v->read_at = now_ns();
+	v->read_at = clock_ns(CLOCK_BOOTTIME);
 	for (u32 i = 0; i < v->vm->nvcpus; i++) {
 		if (read_page(v->fd, 1 + i, &v->vcpu[i]))
 			return -ESRCH;

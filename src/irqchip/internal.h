@@ -9,6 +9,7 @@
 #ifndef IRQCHIP_INTERNAL_H
 #define IRQCHIP_INTERNAL_H
 
+#include "base/clock.h"
 #include "irqchip/irqchip.h"
 #include "sync/atomic.h"
 #include "sync/lock.h"
@@ -21,7 +22,6 @@
 #define GSI_PIT		 0
 #define MAX_LAPICS	 1024 /* as KVM_CAP_MAX_VCPUS */
 #define MAX_ROUTES	 4096 /* KVM_CAP_IRQ_ROUTING; gsis are below it, too */
-#define NSEC_PER_SEC	 1000000000ULL
 #define MIN_TIMER_PERIOD 200000ULL /* ns; what KVM's min_timer_period_us allows a guest */
 
 /* ---- timers (timer.c) */

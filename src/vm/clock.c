@@ -2,8 +2,8 @@
 #include "vm/clock.h"
 
 #include <linux/kvm_para.h>
-#include <time.h>
 #include <x86intrin.h>
+#include "base/clock.h"
 #include "vm/pv.h"
 
 #define MSR_WALL_CLOCK_OLD  0x11
@@ -15,8 +15,6 @@
 
 #define PVCLOCK_TSC_STABLE    BIT(0)
 #define PVCLOCK_GUEST_STOPPED BIT(1)
-
-#define NS_PER_SEC 1000000000ULL
 
 /* As the guest reads it; little-endian. An odd version says that an update is under way. */
 struct pvclock_vcpu_time {
@@ -35,29 +33,21 @@ struct pvclock_wall_clock {
 	u32 sec, nsec; /* of the VM clock's zero */
 } __attribute__((packed));
 
-static u64 clock_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	clock_gettime(id, &ts);
-	return (u64)ts.tv_sec * NS_PER_SEC + (u64)ts.tv_nsec;
-}
-
 /* ns = ((ticks << shift) * mul) >> 32, with mul as large as 32 bits allow. */
 static void scale_of(u32 khz, struct pvclock_vcpu_time *t)
 {
 	u64 hz = (u64)khz * 1000;
 
 	t->tsc_shift = 0;
-	while (hz > 2 * NS_PER_SEC) {
+	while (hz > 2 * NSEC_PER_SEC) {
 		hz >>= 1;
 		t->tsc_shift--;
 	}
-	while (hz <= NS_PER_SEC) {
+	while (hz <= NSEC_PER_SEC) {
 		hz <<= 1;
 		t->tsc_shift++;
 	}
-	t->tsc_to_system_mul = (u32)((NS_PER_SEC << 32) / hz);
+	t->tsc_to_system_mul = (u32)((NSEC_PER_SEC << 32) / hz);
 }
 
 /*
@@ -66,14 +56,14 @@ static void scale_of(u32 khz, struct pvclock_vcpu_time *t)
  * and a page that is written anew says what it said before. A vCPU whose TSC is scaled reads the
  * same moment in its own ticks; what its rate's rounding adds is below one in 2^30.
  */
-static u64 clock_at(struct vm *vm, u64 tsc)
+u64 vm_clock_at(struct vm *vm, u64 tsc)
 {
 	struct pvclock_vcpu_time t;
 	u64 ticks, ns;
 
 	scale_of(vm->clock.khz, &t);
 	mutex_lock(&vm->clock.lock);
-	ticks = tsc - vm->clock.tsc;
+	ticks = tsc > vm->clock.tsc ? tsc - vm->clock.tsc : 0; /* else it was set meanwhile */
 	ns = vm->clock.ns;
 	mutex_unlock(&vm->clock.lock);
 	ticks = t.tsc_shift < 0 ? ticks >> -t.tsc_shift : ticks << t.tsc_shift;
@@ -85,11 +75,6 @@ void vm_clock_init(struct vm *vm, u32 host_khz)
 	mutex_init(&vm->clock.lock);
 	vm->clock.khz = host_khz;
 	vm->clock.tsc = __rdtsc();
-}
-
-u64 vm_clock_get(struct vm *vm)
-{
-	return clock_at(vm, __rdtsc());
 }
 
 void vm_clock_set(struct vm *vm, u64 ns)
@@ -226,10 +211,10 @@ static int write_time(struct vcpu *v)
 
 static int write_wall(struct vcpu *v)
 {
-	u64 zero = clock_ns(CLOCK_REALTIME) - vm_clock_get(v->vm);
+	u64 zero = clock_ns(CLOCK_REALTIME) - vm_clock_at(v->vm, __rdtsc());
 	struct pvclock_wall_clock wall = {
-		.sec = (u32)(zero / NS_PER_SEC),
-		.nsec = (u32)(zero % NS_PER_SEC),
+		.sec = (u32)(zero / NSEC_PER_SEC),
+		.nsec = (u32)(zero % NSEC_PER_SEC),
 	};
 	struct versioned w = {&wall, sizeof(wall)};
 	int r = pv_use(v, &v->clock.wall, write_versioned, &w);

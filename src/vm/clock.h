@@ -14,8 +14,9 @@
 
 /* At zero now. host_khz: rate of the host's TSC. */
 void vm_clock_init(struct vm *vm, u32 host_khz);
-/* The VM's clock now, ns. Set: later reads go on from `ns`; every vCPU's page is written anew. */
-u64 vm_clock_get(struct vm *vm);
+/* The VM's clock in ns, when the host's TSC is `tsc`. */
+u64 vm_clock_at(struct vm *vm, u64 tsc);
+/* Now it is `ns`; every vCPU's page is written anew. */
 void vm_clock_set(struct vm *vm, u64 ns);
 
 /* KVM's clock MSRs, both pairs of numbers. 0; -EINVAL: #GP; -ENOENT: not one of them. */

@@ -7,8 +7,8 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
+#include "base/clock.h"
 #include "sync/atomic.h"
 #include "vm/eventfd.h"
 
@@ -17,14 +17,6 @@
 #ifndef F_SEAL_FUTURE_WRITE
 #define F_SEAL_FUTURE_WRITE 0x0010 /* linux/fcntl.h, since 5.1 */
 #endif
-
-static u64 boottime_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
-}
 
 /*
  * Page `n` of the mapping moves to `at`, with what is there now as its contents. The kernel may have
@@ -89,7 +81,7 @@ void statpage_create(struct vm *vm)
 
 	s->version = STATPAGE_VERSION;
 	s->pid = vm->pid;
-	s->created = boottime_ns();
+	s->created = clock_ns(CLOCK_BOOTTIME);
 	if (!make_file(vm))
 		return;
 	if (!move_page(vm, 0, s)) {

@@ -5,9 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
+#include "base/clock.h"
 #include "primary/linux/linux.h"
 #include "sync/atomic.h"
 #include "vm/clock.h"
@@ -19,10 +19,7 @@
 
 static u64 now_ns(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC_RAW, &ts);
-	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
+	return clock_ns(CLOCK_MONOTONIC_RAW);
 }
 
 struct tsc_sample {
@@ -206,12 +203,12 @@ static int create_vcpu_locked(struct vm *vm, u32 id, struct vcpu **out)
 	r = cpu_create(vm->mmu, v->index, &vcpu_cpu_env, v, &vcpu_mmu_ops, &v->cpu);
 	if (r)
 		goto out_free;
+	pv_init(v);
 	r = cpu_set_tsc_khz(v->cpu, vm->tsc_khz, vm->host_tsc_khz);
 	if (r)
 		goto out_cpu;
 	v->cpu->tsc_offset = vm->nvcpus ? vm->vcpu[0]->cpu->tsc_offset : -cpu_tsc(v->cpu);
 	v->exit = &v->cpu->exit;
-	pv_init(v);
 	if (vm->irqchip) {
 		r = lapic_create(vm->irqchip, v, id, &v->lapic);
 		if (r)
