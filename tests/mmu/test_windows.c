@@ -344,6 +344,31 @@ static void test_no_window_outlives_slots_that_overlap(void **state)
 	teardown(&f);
 }
 
+/*
+ * A change of a mapping may take as long as a userfaultfd's monitor holds it up, who may be waiting
+ * for the guest.
+ */
+static void test_a_change_elsewhere_keeps_no_fault_waiting(void **state)
+{
+	struct fixture f;
+	void *change;
+	int err;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	fill_file(f.fd, 0x5000, 5);
+	hooked_mmap(f.mem + LEN / 2, LEN / 2, PROT_READ, MAP_SHARED, f.fd, LEN);
+	change = primary_linux_change_begin((hva_t)f.mem + LEN / 2, LEN / 2, CHANGE_UNMAP, &err);
+	assert_non_null(change);
+	alarm(5);
+	assert_int_equal(load(&f, 0x5000), 5);
+	alarm(0);
+	primary_linux_change_end(change);
+	/* And a change of that one is seen as ever. */
+	hooked_mmap(f.mem + 0x5000, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, LEN);
+	assert_int_equal(load(&f, 0x5000), 0);
+	teardown(&f);
+}
+
 static void test_without_windows_frames_are_direct(void **state)
 {
 	struct fixture f;
@@ -373,6 +398,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_slots_that_share_memory_share_no_fate),
 		cmocka_unit_test(test_no_window_outlives_its_slot),
 		cmocka_unit_test(test_no_window_outlives_slots_that_overlap),
+		cmocka_unit_test(test_a_change_elsewhere_keeps_no_fault_waiting),
 		cmocka_unit_test(test_without_windows_frames_are_direct),
 	};
 

@@ -115,6 +115,9 @@ static int window_frame(struct primary_linux *p, const struct region *r, hva_t h
 	int err;
 
 	if (!windows_find(p, hva, &w)) {
+		/* None can be made until no mapping changes, and that may take long. */
+		if (!regions_unchanged(epoch))
+			return 1;
 		err = windows_make(p, r, hva, epoch);
 		if (err == -EAGAIN)
 			return err;
