@@ -33,6 +33,7 @@ enum sync_defect {
 	DEFECT_PIN_WEAK,	     /* a long-term pin holds no reference (in the model itself) */
 	DEFECT_SLOT_NOT_RECHECKED,   /* a fault believes the memslot it found before the lock */
 	DEFECT_SLOTS_WAIT,	     /* a memslot update waits for invalidations to end */
+	DEFECT_ARRAY_KEPT,	     /* a memslot update that fails keeps what it has made */
 	DEFECT_LOG_OF_OLD_SLOT,	     /* a write is logged in the memslot that was found before it */
 	DEFECT_LOG_OF_NEW_SLOT,	     /* a write is logged in the memslot that is found after it */
 	DEFECT_ANSWER_TO_ANOTHER,    /* a flush takes the answer to another request for its own */

@@ -66,6 +66,7 @@ const char *explore_defect_name(unsigned defect)
 		[DEFECT_PIN_WEAK] = "pin-weak",
 		[DEFECT_SLOT_NOT_RECHECKED] = "slot-not-rechecked",
 		[DEFECT_SLOTS_WAIT] = "slots-wait",
+		[DEFECT_ARRAY_KEPT] = "array-kept",
 		[DEFECT_LOG_OF_OLD_SLOT] = "log-of-old-slot",
 		[DEFECT_LOG_OF_NEW_SLOT] = "log-of-new-slot",
 		[DEFECT_RING_SHOWN_FIRST] = "ring-shown-first",

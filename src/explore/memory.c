@@ -25,6 +25,7 @@ static u8 *arena;
 static size_t used; /* bytes handed out in this execution */
 static struct chunk chunks[MAX_CHUNKS];
 static unsigned nchunks;
+static unsigned fails_in; /* allocations, 0: never */
 
 static void arena_init(void)
 {
@@ -48,6 +49,8 @@ void *sched_aligned_alloc(size_t align, size_t n)
 	size_t bytes = ALIGN_UP(MAX(n, (size_t)1), PAGE_SIZE);
 	struct chunk *c = &chunks[nchunks];
 
+	if (fails_in && !--fails_in)
+		return NULL;
 	if (!arena)
 		arena_init();
 	if (nchunks == MAX_CHUNKS || used + bytes > ARENA_BYTES || align > PAGE_SIZE)
@@ -66,7 +69,9 @@ void *sched_malloc(size_t n)
 
 void *sched_calloc(size_t n, size_t size)
 {
-	return memset(sched_malloc(n * size), 0, n * size);
+	void *p = sched_malloc(n * size);
+
+	return p ? memset(p, 0, n * size) : NULL;
 }
 
 void *sched_realloc(void *p, size_t n)
@@ -92,6 +97,11 @@ void sched_free(void *p)
 	mprotect(c->start, c->pages, PROT_NONE);
 }
 
+void sched_fail_allocation(unsigned n)
+{
+	fails_in = n;
+}
+
 bool explore_memory_freed(const void *addr)
 {
 	return arena && (u64)addr - (u64)arena < used;
@@ -109,6 +119,7 @@ void explore_memory_reset(void)
 		mprotect(arena, used, PROT_READ | PROT_WRITE);
 	used = 0;
 	nchunks = 0;
+	fails_in = 0;
 }
 
 /* -- base/guard.h's copies: a scenario's own memory is always there */

@@ -509,6 +509,8 @@ const struct scenario memory_scenarios[] = {
 	 {DEFECT_TOKEN_NO_REF, DEFECT_LATE_ZAP}},
 	{"monitor", "a munmap goes on only when a memslot update has returned", setup_monitor,
 	 check_nothing, {DEFECT_SLOTS_WAIT}},
+	{"no-memory", "each allocation of each call fails in turn", setup_no_memory, check_nothing,
+	 {DEFECT_ARRAY_KEPT}},
 	{"age", "a vCPU reads while reclaim ages its page", setup_age, check_age,
 	 {DEFECT_NO_FLUSH}},
 	{"log", "a vCPU writes while its dirty log is harvested", setup_log, check_log,

@@ -24,6 +24,9 @@ void setup_rebind(void);
 void setup_teardown(void);
 void setup_monitor(void);
 
+/* scenarios_oom.c: memory runs out */
+void setup_no_memory(void);
+
 /* scenarios_requests.c: one thing is asked of a vCPU while it does another */
 void setup_log_start(void);
 void setup_log_huge(void);

@@ -97,5 +97,7 @@ void *sched_calloc(size_t n, size_t size);
 void *sched_realloc(void *p, size_t n);
 void *sched_aligned_alloc(size_t align, size_t n);
 void sched_free(void *p);
+/* The n-th allocation from now on fails; 0: none does. */
+void sched_fail_allocation(unsigned n);
 
 #endif

@@ -281,7 +281,7 @@ static void retired_free(struct retired *r)
 static struct memslots *array_update(struct mmu *mmu, struct memslot *old, struct memslot *new_,
 				     struct retired *r)
 {
-	struct memslots *m = mmu->slots, *n;
+	struct memslots *m = mmu->slots, *n, *moved;
 
 	r->array[r->narrays++] = m;
 	if (!old)
@@ -293,7 +293,14 @@ static struct memslots *array_update(struct mmu *mmu, struct memslot *old, struc
 	if (!n)
 		return NULL;
 	r->array[r->narrays++] = n;
-	return array_insert(n, new_, r);
+	moved = array_insert(n, new_, r);
+	if (!moved && !sync_defect(ARRAY_KEPT)) {
+		/* Gone with the chunk it has in the place of one of m's. */
+		if (n->nchunks == m->nchunks)
+			free(n->chunk[find_chunk(m, old->base_gfn)]);
+		free(n);
+	}
+	return moved;
 }
 
 /* ------------------------------------------------------------------ slots */
