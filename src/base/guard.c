@@ -96,16 +96,6 @@ int guard_add_code_range(const void *start, size_t len, void *fixup)
 	return r;
 }
 
-void guard_remove_code_range(const void *start)
-{
-	pthread_mutex_lock(&code_lock);
-	for (size_t i = 0; i < MAX_CODE_RANGES; i++) {
-		if (code_ranges[i].len && code_ranges[i].start == (u64)start)
-			__atomic_store_n(&code_ranges[i].len, 0, __ATOMIC_RELEASE);
-	}
-	pthread_mutex_unlock(&code_lock);
-}
-
 bool guard_handle(int sig, siginfo_t *info, ucontext_t *uc)
 {
 	u64 rip = (u64)uc->uc_mcontext.gregs[REG_RIP];
@@ -197,46 +187,14 @@ int guard_copy_to(void *unsafe_dst, const void *src, size_t n)
 	return guard_movs(unsafe_dst, src, n);
 }
 
-int guard_zero(void *unsafe_dst, size_t n)
-{
-again:
-	asm volatile goto("1: rep stosb\n" GUARD_ENTRY(1b, %l[fault])
-			  : "+D"(unsafe_dst), "+c"(n)
-			  : "a"(0)
-			  : "memory"
-			  : fault);
-	return 0;
-fault:
-	if (guard_fault.sig == GUARD_BROKEN_OFF)
-		goto again;
-	return -EFAULT;
-}
-
-int guard_touch_read(const void *p)
-{
-	u8 v;
-
-	return guard_load8(p, &v) ? 0 : -EFAULT;
-}
-
-int guard_touch_write(void *p)
-{
-	/* Adding nothing, locked: cannot lose another thread's store and leaves the byte alone. */
-	asm volatile goto("1: lock orb $0, %0\n" GUARD_ENTRY(1b, %l[fault])
-			  :
-			  : "m"(*(u8 *)p)
-			  : "memory", "cc"
-			  : fault);
-	return 0;
-fault:
-	return -EFAULT;
-}
-
 int guard_touch_unless_kicked(void *p, bool write, u32 kicks)
 {
 	volatile u32 *now = &guard_kicks;
 
-	/* All three instructions stand in the table: a kick anywhere between them breaks off. */
+	/*
+	 * All three instructions stand in the table: a kick anywhere between them breaks off.
+	 * Setting no bit, locked, cannot lose another thread's store and leaves the byte alone.
+	 */
 	if (write)
 		asm volatile goto("1: cmpl %2, %1\n2: jne %l[kicked]\n3: lock orb $0, %0\n"
 				  GUARD_ENTRY(1b, %l[fault]) GUARD_ENTRY(2b, %l[fault])

@@ -54,7 +54,6 @@ extern __thread struct guard_fault guard_fault __attribute__((tls_model("initial
  * faulting context unchanged but for RIP; it finds the reason in guard_fault.
  */
 int guard_add_code_range(const void *start, size_t len, void *fixup);
-void guard_remove_code_range(const void *start);
 
 /* Install the handlers for SEGV, BUS, FPE and ILL. Idempotent. 0 or -errno. */
 int guard_install(void);
@@ -81,15 +80,11 @@ extern void (*guard_chain)(int sig, siginfo_t *info, void *uc);
 /* 0 or -EFAULT. `src` or `dst` is the unsafe side; a partial copy may have been made. */
 int guard_copy_from(void *dst, const void *unsafe_src, size_t n);
 int guard_copy_to(void *unsafe_dst, const void *src, size_t n);
-/* As copy_to of n zero bytes. */
-int guard_zero(void *unsafe_dst, size_t n);
 
-/* Touch one byte, for read or for write without changing it. 0 or -EFAULT. */
-int guard_touch_read(const void *p);
-int guard_touch_write(void *p);
 /*
- * The same, broken off at once when guard_kicks no longer is `kicks`: a kick that comes after the
- * caller read guard_kicks and before the access blocks is not lost.
+ * Touch one byte, for read or for write without changing it. 0 or -EFAULT. Broken off at once when
+ * guard_kicks no longer is `kicks`: a kick that comes after the caller read guard_kicks and before
+ * the access blocks is not lost.
  */
 int guard_touch_unless_kicked(void *p, bool write, u32 kicks);
 

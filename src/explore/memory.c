@@ -74,17 +74,6 @@ void *sched_calloc(size_t n, size_t size)
 	return p ? memset(p, 0, n * size) : NULL;
 }
 
-void *sched_realloc(void *p, size_t n)
-{
-	void *q = sched_malloc(n);
-
-	if (p) {
-		memcpy(q, p, MIN(n, chunk_of(p)->size));
-		sched_free(p);
-	}
-	return q;
-}
-
 void sched_free(void *p)
 {
 	struct chunk *c;

@@ -94,7 +94,6 @@ void sched_rcu_wait(void);
  * sched_end() reports what was never freed. */
 void *sched_malloc(size_t n);
 void *sched_calloc(size_t n, size_t size);
-void *sched_realloc(void *p, size_t n);
 void *sched_aligned_alloc(size_t align, size_t n);
 void sched_free(void *p);
 /* The n-th allocation from now on fails; 0: none does. */

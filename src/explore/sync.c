@@ -117,7 +117,6 @@ void waitq_destroy(struct waitq *q)
 struct sleep {
 	struct waitq *q;
 	u64 wakes;
-	bool timed;
 };
 
 static bool woken(void *p)
@@ -129,7 +128,7 @@ static bool woken(void *p)
 
 void waitq_wait(struct waitq *q, struct mutex *l)
 {
-	struct sleep s = {q, q->wakes, false};
+	struct sleep s = {q, q->wakes};
 
 	l->owner = 0;
 	sched_wait("wake-up", woken, &s);

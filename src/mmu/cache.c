@@ -217,7 +217,7 @@ static int refresh(struct mmu_cache *c)
 	span = refresh_span(c, &r);
 	if (mmu_invalidate_wait(mmu, &span))
 		return -EAGAIN;
-	err = mmu->ops->fault_in(mmu->primary, r.hva, FAULT_WRITE, ops->interrupted,
+	err = mmu->ops->fault_in(mmu->primary, r.hva, true, ops->interrupted,
 				 c->vcpu->owner, &r.frame);
 	err = mmu_fault_result(mmu, err, r.seq, &span);
 	if (err)

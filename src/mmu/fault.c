@@ -259,13 +259,11 @@ static int fault_ask(struct fault *f)
 {
 	const struct mmu_vcpu_ops *ops = f->v->ops;
 	struct mmu *mmu = f->v->mmu;
-	unsigned flags = f->access & MMU_WRITE ? FAULT_WRITE : 0;
 
 	if (f->gmem)
-		return gmem_fault_begin(f->gmem, f->page, flags, ops->interrupted, f->v->owner,
-					&f->frame);
-	return mmu->ops->fault_in(mmu->primary, f->hva, flags, ops->interrupted, f->v->owner,
-				  &f->frame);
+		return gmem_fault_begin(f->gmem, f->page, ops->interrupted, f->v->owner, &f->frame);
+	return mmu->ops->fault_in(mmu->primary, f->hva, f->access & MMU_WRITE, ops->interrupted,
+				  f->v->owner, &f->frame);
 }
 
 /* The end of the short pin: what fault_in() gave, and nothing that a pfn looks like. */

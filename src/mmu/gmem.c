@@ -249,13 +249,13 @@ void gmem_release(struct gmem_file *f)
 
 /* ------------------------------------------------------------------ faults */
 
-int gmem_fault_begin(struct gmem_file *f, u64 index, unsigned flags,
-		     bool (*interrupted)(void *arg), void *arg, struct frame *out)
+int gmem_fault_begin(struct gmem_file *f, u64 index, bool (*interrupted)(void *arg), void *arg,
+		     struct frame *out)
 {
 	lock_shared(f->store);
 	if (f->released)
 		return -EFAULT;
-	return f->store->ops->fault(f->store->primary, index, flags, interrupted, arg, out);
+	return f->store->ops->fault(f->store->primary, index, interrupted, arg, out);
 }
 
 void gmem_fault_end(struct gmem_file *f)

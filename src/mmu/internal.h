@@ -35,7 +35,6 @@ struct code_page {
 	u64 ready;  /* atomic, subset of marked: no vCPU still has a write entry from before */
 };
 struct slot_code {
-	u32 refs; /* slots_lock */
 	u32 any;  /* atomic: a mark was ever set */
 	u64 nchunks;
 	struct code_page *chunk[]; /* atomic; allocated at the first mark, freed with the slot */
@@ -255,8 +254,8 @@ void gmem_put(struct gmem_file *file);
  * Fault page `index` of the store in. 0 or as primary_store_ops.fault(), -EFAULT when the file was
  * released; the store lock is held for read until gmem_fault_end(), which comes in either case.
  */
-int gmem_fault_begin(struct gmem_file *file, u64 index, unsigned flags,
-		     bool (*interrupted)(void *arg), void *arg, struct frame *out);
+int gmem_fault_begin(struct gmem_file *file, u64 index, bool (*interrupted)(void *arg), void *arg,
+		     struct frame *out);
 void gmem_fault_end(struct gmem_file *file);
 
 /* ------------------------------------------------------------------ cache.c */

@@ -33,7 +33,6 @@ struct table;
 enum mmu_mode {
 	MMU_OUTSIDE,  /* holds no translation: halted, in a fault, in the VMM */
 	MMU_IN_GUEST, /* may use what its TLB holds; answers at its next safe point */
-	MMU_READING,  /* a lock-free walk outside guest mode */
 };
 
 /*

@@ -5,7 +5,7 @@
  *   bit 0      present: a table or a leaf. Everything else means nothing without it, save FROZEN.
  *   bit 1      leaf
  *   bit 2      frozen: not present and owned by a thread that is about to store the next value
- *   bits 3-11  of a leaf, below
+ *   bits 3-7   of a leaf, below
  *   bits 12-51 of a leaf: host address of the block's first byte (a multiple of the block's size
  *              in guest frames, but only of 4 KiB as a host address)
  *   bits 52-53 of a leaf: enum mmu_level, the level the leaf stands at
@@ -28,12 +28,10 @@
 #define SPTE_LEAF     BIT(1)
 #define SPTE_FROZEN   BIT(2)
 #define SPTE_WRITABLE BIT(3) /* a vCPU may write: primary mapping and memslot allow it */
-#define SPTE_HOST_W   BIT(4) /* the primary mapping allows writing, whatever the memslot says */
-#define SPTE_ACCESSED BIT(5)
-#define SPTE_DIRTY    BIT(6)
-#define SPTE_PAGE     BIT(7) /* page-backed: a page with a reference count stands behind it */
-#define SPTE_DIRTIES  BIT(8) /* a write through it dirties a page */
-#define SPTE_WINDOW   BIT(9) /* reached through a second mapping */
+#define SPTE_ACCESSED BIT(4)
+#define SPTE_DIRTY    BIT(5)
+#define SPTE_PAGE     BIT(6) /* page-backed: a page with a reference count stands behind it */
+#define SPTE_DIRTIES  BIT(7) /* a write through it dirties a page */
 
 #define SPTE_HOST_MASK	 0x000ffffffffff000ULL
 #define SPTE_LEVEL_SHIFT 52
@@ -70,14 +68,12 @@ static inline u64 spte_make_leaf(const struct frame *f, u64 host, int level, boo
 {
 	u64 s = SPTE_PRESENT | SPTE_LEAF | host | ((u64)level << SPTE_LEVEL_SHIFT);
 
-	if (f->writable)
-		s |= SPTE_HOST_W | (slot_writable ? SPTE_WRITABLE : 0);
+	if (f->writable && slot_writable)
+		s |= SPTE_WRITABLE;
 	if (f->page)
 		s |= SPTE_PAGE;
 	if (f->dirties)
 		s |= SPTE_DIRTIES;
-	if (f->window)
-		s |= SPTE_WINDOW;
 	return s;
 }
 

@@ -36,16 +36,10 @@ struct frame {
 	u64 pfn;	   /* host >> 12: what an SPTE holds, so what zapped() gets back */
 	bool writable;	   /* the primary mapping allowed a write at fault time */
 	bool dirties;	   /* a write through it dirties a page (page-backed, not PFNMAP) */
-	bool window;	   /* reached through a second mapping, not the VMM's own */
 	bool unprobed;	   /* not touched, since a read might have side effects (VM_IO) */
 	u8 max_level;	   /* largest enum mmu_level whose naturally aligned block (in hva) is one
 			      mapping with one permission */
 	struct page *page; /* the page whose reference this frame holds, or NULL for none */
-};
-
-enum primary_fault_flags {
-	FAULT_WRITE = 1 << 0, /* the access is a write */
-	FAULT_NOWAIT = 1 << 1, /* -EAGAIN rather than sleep, where the implementation can tell */
 };
 
 /*
@@ -92,12 +86,12 @@ struct primary_store_ops {
 	 */
 	int (*create)(void *primary, u64 npages, bool mappable, void **store);
 	/*
-	 * The frame of page `index`, which is allocated if there is none. As fault_in(); max_level is
-	 * that of a block aligned in the store. Released by primary_ops.release(), and zapped() gets
+	 * The frame of page `index`, which is allocated if there is none. As fault_in() for a write;
+	 * max_level is that of a block aligned in the store. Released by primary_ops.release(), and zapped() gets
 	 * what its SPTE learnt, of any VM that runs on the same primary MMU.
 	 */
-	int (*fault)(void *store, u64 index, unsigned flags, bool (*interrupted)(void *arg),
-		     void *arg, struct frame *out);
+	int (*fault)(void *store, u64 index, bool (*interrupted)(void *arg), void *arg,
+		     struct frame *out);
 	/* Have pages there, or take them away: what comes after reads as zeroes. 0 or -errno. */
 	int (*allocate)(void *store, u64 index, u64 npages);
 	int (*punch)(void *store, u64 index, u64 npages);
@@ -111,7 +105,7 @@ struct primary_ops {
 	 * Fault hva in. `interrupted(arg)` is asked before each wait. 0; -EFAULT (no mapping, or
 	 * no such permission); -EHWPOISON; -EINTR; -EAGAIN; -ENOMEM.
 	 */
-	int (*fault_in)(void *primary, hva_t hva, unsigned flags, bool (*interrupted)(void *arg),
+	int (*fault_in)(void *primary, hva_t hva, bool write, bool (*interrupted)(void *arg),
 			void *arg, struct frame *out);
 	/*
 	 * End the short pin fault_in() took. `accessed` and `dirty` go to the page. Callable under
@@ -126,8 +120,6 @@ struct primary_ops {
 	/* Long-term pin of [hva, hva + len), visible to whoever truncates; and its end. */
 	int (*pin)(void *primary, hva_t hva, u64 len, void **cookie);
 	void (*unpin)(void *primary, void *cookie);
-	/* Largest level the primary MMU maps hva with, without faulting anything in. */
-	int (*level)(void *primary, hva_t hva);
 	/* hva ranges that back memslots come and go, so that changes to others cost nothing. */
 	int (*range_add)(void *primary, hva_t start, u64 len);
 	void (*range_remove)(void *primary, hva_t start, u64 len);

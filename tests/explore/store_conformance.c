@@ -63,7 +63,7 @@ static u64 access_word(struct pair *p, u64 page, const u64 *put)
 	struct frame f;
 	u64 got;
 
-	MUST(!model_store_ops.fault(p->store, page, put ? FAULT_WRITE : 0, NULL, NULL, &f),
+	MUST(!model_store_ops.fault(p->store, page, NULL, NULL, &f),
 	     "a fault fails");
 	MUST(f.writable && f.dirties && f.max_level == max && f.pfn == (u64)f.host >> PAGE_SHIFT,
 	     "a frame says other than its store");

@@ -116,18 +116,18 @@ static void test_an_unseen_change_is_found(void **state)
 
 static void *replaced; /* by one call of the VMM, while the next fault looks at it */
 
-static int fault_in_between(void *primary, hva_t hva, unsigned flags,
+static int fault_in_between(void *primary, hva_t hva, bool write,
 			    bool (*interrupted)(void *arg), void *arg, struct frame *out)
 {
 	void *p = replaced, *change;
 	int r;
 
 	if (!p)
-		return primary_linux_ops.fault_in(primary, hva, flags, interrupted, arg, out);
+		return primary_linux_ops.fault_in(primary, hva, write, interrupted, arg, out);
 	replaced = NULL;
 	change = primary_linux_change_begin((hva_t)p, PAGE_SIZE, CHANGE_UNMAP, &r);
 	munmap(p, PAGE_SIZE);
-	r = primary_linux_ops.fault_in(primary, hva, flags, interrupted, arg, out);
+	r = primary_linux_ops.fault_in(primary, hva, write, interrupted, arg, out);
 	assert_int_equal(r, -EFAULT);
 	assert_true(mmap(p, PAGE_SIZE, PROT_READ | PROT_WRITE,
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p);

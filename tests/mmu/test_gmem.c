@@ -443,8 +443,8 @@ static void a_fault_asks_before_it_waits(void **state)
 	void *store;
 
 	assert_int_equal(ops->create(NULL, 1, false, &store), 0);
-	assert_int_equal(ops->fault(store, 0, 0, always, NULL, &f), -EINTR);
-	assert_int_equal(ops->fault(store, 0, 0, NULL, NULL, &f), 0);
+	assert_int_equal(ops->fault(store, 0, always, NULL, &f), -EINTR);
+	assert_int_equal(ops->fault(store, 0, NULL, NULL, &f), 0);
 	ops->destroy(store);
 }
 
@@ -470,12 +470,12 @@ static struct primary_store_ops spied_store;
 static struct primary_ops spied;
 static u64 poisoned; /* a page of the store */
 
-static int poison(void *store, u64 index, unsigned flags, bool (*interrupted)(void *arg),
+static int poison(void *store, u64 index, bool (*interrupted)(void *arg),
 		  void *arg, struct frame *out)
 {
 	if (index == poisoned)
 		return -EHWPOISON;
-	return primary_linux_ops.store->fault(store, index, flags, interrupted, arg, out);
+	return primary_linux_ops.store->fault(store, index, interrupted, arg, out);
 }
 
 /* A page that the host has lost is given to nobody, until a hole is punched in its place. */

@@ -8,13 +8,11 @@
 
 void *sched_malloc(size_t n);
 void *sched_calloc(size_t n, size_t size);
-void *sched_realloc(void *p, size_t n);
 void *sched_aligned_alloc(size_t align, size_t n);
 void sched_free(void *p);
 
 #define malloc(n)	    sched_malloc(n)
 #define calloc(n, size)	    sched_calloc(n, size)
-#define realloc(p, n)	    sched_realloc(p, n)
 #define aligned_alloc(a, n) sched_aligned_alloc(a, n)
 #define free(p)		    sched_free(p)
 

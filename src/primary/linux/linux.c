@@ -129,7 +129,6 @@ static int window_frame(struct primary_linux *p, const struct region *r, hva_t h
 			return -EAGAIN;
 	}
 	f->host = (void *)((hva & PAGE_MASK) + w.delta);
-	f->window = true;
 	f->max_level = (u8)linux_block_level(MAX(w.start, r->start), MIN(w.end, r->end), hva);
 	return 0;
 }
@@ -171,10 +170,9 @@ static int find_region(hva_t hva, bool write, struct region *r, u64 *epoch)
 	return 0;
 }
 
-static int linux_fault_in(void *primary, hva_t hva, unsigned flags, bool (*interrupted)(void *arg),
+static int linux_fault_in(void *primary, hva_t hva, bool write, bool (*interrupted)(void *arg),
 			  void *arg, struct frame *out)
 {
-	bool write = flags & FAULT_WRITE;
 	struct region r;
 	u64 epoch;
 	int err;
@@ -213,15 +211,6 @@ static int linux_pin(void *primary, hva_t hva, u64 len, void **cookie)
 
 static void linux_unpin(void *primary, void *cookie)
 {
-}
-
-static int linux_level(void *primary, hva_t hva)
-{
-	struct region r;
-	u64 epoch;
-	int err = regions_find(hva, &r, &epoch);
-
-	return err ? err : region_level(&r, hva);
 }
 
 static int linux_range_add(void *primary, hva_t start, u64 len)
@@ -301,7 +290,6 @@ const struct primary_ops primary_linux_ops = {
 	.zapped = linux_zapped,
 	.pin = linux_pin,
 	.unpin = linux_unpin,
-	.level = linux_level,
 	.range_add = linux_range_add,
 	.range_remove = linux_range_remove,
 	.set_notifier = linux_set_notifier,

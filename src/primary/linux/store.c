@@ -73,7 +73,6 @@ static int make(struct store *s, u64 size, bool mappable)
 {
 	const char *name = mappable ? PRIMARY_STORE_NAME_MAPPABLE : PRIMARY_STORE_NAME;
 	int fd = (int)syscall(SYS_memfd_create, name, MFD_ALLOW_SEALING | MFD_CLOEXEC), err;
-
 	struct stat st;
 
 	if (fd < 0)
@@ -150,9 +149,9 @@ static void store_destroy(void *store)
 	free(s);
 }
 
-/* For write whatever the access, so that the page is there and mapped once and for all. */
-static int store_fault(void *store, u64 index, unsigned flags, bool (*interrupted)(void *arg),
-		       void *arg, struct frame *out)
+/* Touched for write, so that the page is there and mapped once and for all. */
+static int store_fault(void *store, u64 index, bool (*interrupted)(void *arg), void *arg,
+		       struct frame *out)
 {
 	struct store *s = store;
 	u8 *host = s->host + (index << PAGE_SHIFT);
@@ -168,7 +167,6 @@ static int store_fault(void *store, u64 index, unsigned flags, bool (*interrupte
 		.pfn = (u64)host >> PAGE_SHIFT,
 		.writable = true,
 		.dirties = true,
-		.window = true,
 		.max_level =
 			(u8)linux_block_level(0, s->npages << PAGE_SHIFT, index << PAGE_SHIFT),
 	};

@@ -3,7 +3,7 @@
 #include "primary/model/internal.h"
 #include "sync/defect.h"
 
-static int fault_in(void *primary, hva_t hva, unsigned flags, bool (*interrupted)(void *arg),
+static int fault_in(void *primary, hva_t hva, bool write, bool (*interrupted)(void *arg),
 		    void *arg, struct frame *out)
 {
 	struct model *m = primary;
@@ -11,7 +11,7 @@ static int fault_in(void *primary, hva_t hva, unsigned flags, bool (*interrupted
 
 	memset(out, 0, sizeof(*out));
 	rwlock_read_lock(&m->mmap_lock);
-	r = model_fault(m, hva, flags & FAULT_WRITE);
+	r = model_fault(m, hva, write);
 	if (!r) {
 		struct pte *pte = model_pte(m, hva);
 		struct page *p = pte->page;
@@ -110,7 +110,7 @@ static int pin(void *primary, hva_t hva, u64 len, void **cookie)
 	int r = 0;
 
 	for (u64 off = 0; off < len && !r; off += PAGE_SIZE) {
-		r = fault_in(primary, hva + off, FAULT_WRITE, NULL, NULL, &f);
+		r = fault_in(primary, hva + off, true, NULL, NULL, &f);
 		if (!r && !f.page)
 			r = -EFAULT; /* what has no reference count cannot be pinned */
 		if (!r)
@@ -120,13 +120,6 @@ static int pin(void *primary, hva_t hva, u64 len, void **cookie)
 	if (r)
 		unpin(primary, pin);
 	return r;
-}
-
-static int level(void *primary, hva_t hva)
-{
-	if (!model_vma(primary, hva))
-		return -EFAULT;
-	return pte_step(hva) > 1 ? LEVEL_2M : LEVEL_4K;
 }
 
 static int range_add(void *primary, hva_t start, u64 len)
@@ -167,7 +160,7 @@ static int copy(struct model *m, hva_t hva, void *buf, u64 len, bool write)
 
 	while (len) {
 		u64 off = hva & ~PAGE_MASK, n = MIN(len, PAGE_SIZE - off);
-		int r = fault_in(m, hva & PAGE_MASK, write ? FAULT_WRITE : 0, NULL, NULL, &f);
+		int r = fault_in(m, hva & PAGE_MASK, write, NULL, NULL, &f);
 
 		if (r)
 			return r;
@@ -210,7 +203,6 @@ const struct primary_ops primary_model_ops = {
 	.zapped = zapped,
 	.pin = pin,
 	.unpin = unpin,
-	.level = level,
 	.range_add = range_add,
 	.range_remove = range_remove,
 	.set_notifier = set_notifier,

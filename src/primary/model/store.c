@@ -39,8 +39,8 @@ static struct page *store_page(struct model_store *s, u64 index)
 	return *p;
 }
 
-static int store_fault(void *store, u64 index, unsigned flags, bool (*interrupted)(void *arg),
-		       void *arg, struct frame *out)
+static int store_fault(void *store, u64 index, bool (*interrupted)(void *arg), void *arg,
+		       struct frame *out)
 {
 	struct model_store *s = store;
 	struct page *p;

@@ -237,7 +237,8 @@ void access_check_canonical(struct cpu *c, u64 la) {}
 
 void access_probe(struct cpu *c, u64 la, u32 size, bool write)
 {
-	if (guard_touch_write((void *)la) || guard_touch_write((void *)(la + size - 1)))
+	if (guard_touch_unless_kicked((void *)la, true, guard_kicks) ||
+	    guard_touch_unless_kicked((void *)(la + size - 1), true, guard_kicks))
 		access_died(c, la, true);
 }
 

@@ -37,7 +37,5 @@ static inline int sync_rcu_start(void)
 }
 /* Wait for every read side now running. Blocks; not from a read side, not under mmu_lock. */
 #define sync_rcu_wait()         urcu_bp_synchronize_rcu()
-/* Wait until every fn already handed to sync_rcu_call() has run. */
-#define sync_rcu_barrier()      urcu_bp_barrier()
 
 #endif

@@ -26,6 +26,5 @@ typedef struct sched_rcu_head sync_rcu_head;
 #define sync_rcu_call(head, fn) sched_rcu_call((head), (fn))
 #define sync_rcu_start()       0
 #define sync_rcu_wait()         sched_rcu_wait()
-#define sync_rcu_barrier()      sched_rcu_wait()
 
 #endif

@@ -57,6 +57,4 @@ static inline void sync_rcu_wait(void)
 	__tsan_acquire(&sync_rcu_order);
 }
 
-#define sync_rcu_barrier() urcu_bp_barrier()
-
 #endif
