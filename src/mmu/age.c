@@ -44,7 +44,7 @@ bool mmu_age(struct mmu *mmu, hva_t start, hva_t end)
 	interval_each(&mmu->hva_tree, start, end - 1, age_slot, &a);
 	mark = mmu_zap_mark(mmu, a.young);
 	mmu_unlock_write(mmu);
-	mmu_flush_zapped(mmu, mark, 0);
+	mmu_flush_zapped(mmu, mark);
 	return a.young;
 }
 

@@ -174,7 +174,6 @@ int mmu_code_write(struct mmu_vcpu *v, gpa_t gpa, u32 len)
 	mutex_lock(&mmu->code_lock);
 	if (touches(mmu, gpa, len, true)) {
 		mmu_flush_vcpus(mmu, v, MMU_REQ_CODE);
-		v->code_epoch++;
 		v->epoch++;
 	}
 	mutex_unlock(&mmu->code_lock);

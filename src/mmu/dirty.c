@@ -94,7 +94,7 @@ static void protect(struct mmu *mmu, struct memslot *s, u64 first, const u64 *bi
 		mark = mmu_zap_mark(mmu, changed);
 		mmu_unlock_write(mmu);
 	}
-	mmu_flush_zapped(mmu, mark, 0);
+	mmu_flush_zapped(mmu, mark);
 }
 
 /* The slot whose log is asked for, or NULL and the errno. slots_lock held. */

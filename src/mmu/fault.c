@@ -193,7 +193,7 @@ static void fault_clear_way(struct fault *f)
 	mmu_lock_write(mmu);
 	mark = mmu_zap_mark(mmu, tree_zap(mmu, f->gfn, f->gfn + 1, &fr));
 	mmu_unlock_write(mmu);
-	mmu_flush_zapped(mmu, mark, 0);
+	mmu_flush_zapped(mmu, mark);
 	tree_free_flush(mmu, &fr);
 }
 

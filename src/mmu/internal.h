@@ -182,8 +182,11 @@ void mmu_flush_vcpus(struct mmu *mmu, struct mmu_vcpu *self, u32 req);
 
 /* Under mmu_lock held for write, after a zap or a clearing of dirty: what must be flushed. */
 u64 mmu_zap_mark(struct mmu *mmu, bool zapped);
-/* Flush unless someone did since that mark. */
-void mmu_flush_zapped(struct mmu *mmu, u64 mark, u32 extra_req);
+/*
+ * Flush unless someone did since that mark. Code needs no more: a vCPU runs none that it has not
+ * compared, through an SPTE, since its last flush.
+ */
+void mmu_flush_zapped(struct mmu *mmu, u64 mark);
 
 void tlb_drop_all(struct mmu_vcpu *v);
 void tlb_drop_writes(struct mmu_vcpu *v);

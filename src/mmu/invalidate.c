@@ -75,7 +75,7 @@ struct zap_hva {
 	struct mmu *mmu;
 	hva_t start, end;
 	struct tree_free *f;
-	bool zapped, code;
+	bool zapped;
 };
 
 static bool zap_slot(struct interval *n, void *arg)
@@ -87,11 +87,8 @@ static bool zap_slot(struct interval *n, void *arg)
 
 	if (sync_defect(NO_ZAP))
 		return true;
-	if (tree_zap(z->mmu, s->base_gfn + ((start - s->hva) >> PAGE_SHIFT),
-		     s->base_gfn + ((end - s->hva + PAGE_SIZE - 1) >> PAGE_SHIFT), z->f)) {
-		z->zapped = true;
-		z->code |= sync_load(&s->code->any);
-	}
+	z->zapped |= tree_zap(z->mmu, s->base_gfn + ((start - s->hva) >> PAGE_SHIFT),
+			      s->base_gfn + ((end - s->hva + PAGE_SIZE - 1) >> PAGE_SHIFT), z->f);
 	return true;
 }
 
@@ -128,7 +125,7 @@ struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end)
 	caches = mmu_caches_stale(mmu, start, end);
 	mmu_unlock_write(mmu);
 
-	mmu_flush_zapped(mmu, mark, z.code ? MMU_REQ_CODE : 0);
+	mmu_flush_zapped(mmu, mark);
 	mmu_caches_wait(mmu, caches);
 	tree_free_flush(mmu, &f);
 	sync_add(&mmu->stat.invalidations, 1);
@@ -170,7 +167,6 @@ struct zap_gfns {
 	struct mmu *mmu;
 	gfn_t start, end;
 	u64 caches;
-	bool code;
 };
 
 static void zap_beside(struct memslot *s, void *arg)
@@ -180,7 +176,6 @@ static void zap_beside(struct memslot *s, void *arg)
 
 	z->caches = mmu_caches_stale(z->mmu, memslot_gfn_to_hva(s, start),
 				     memslot_gfn_to_hva(s, end));
-	z->code |= sync_load(&s->code->any);
 }
 
 /* Zap, and return when no vCPU and no host-side cache can still use what was there. */
@@ -200,7 +195,7 @@ static void zap_gfns(struct mmu *mmu, gfn_t start, gfn_t end, struct mmu_token *
 	memslots_each(mmu, start, end, zap_beside, &z);
 	mmu_unlock_write(mmu);
 
-	mmu_flush_zapped(mmu, mark, z.code ? MMU_REQ_CODE : 0);
+	mmu_flush_zapped(mmu, mark);
 	mmu_caches_wait(mmu, z.caches);
 	tree_free_flush(mmu, &f);
 }

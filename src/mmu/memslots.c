@@ -443,8 +443,7 @@ static void slot_swap(struct mmu *mmu, struct memslots *m, struct memslot *old,
 		caches = mmu_caches_stale(mmu, old->hva, old->hva + (old->npages << PAGE_SHIFT));
 	mmu_unlock_write(mmu);
 
-	mmu_flush_zapped(mmu, mark,
-			 old && !reflag && sync_load(&old->code->any) ? MMU_REQ_CODE : 0);
+	mmu_flush_zapped(mmu, mark);
 	mmu_caches_wait(mmu, caches);
 	tree_free_flush(mmu, &f);
 	if (old)

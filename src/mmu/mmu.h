@@ -41,7 +41,7 @@ enum mmu_mode {
  */
 enum mmu_request {
 	MMU_REQ_FLUSH = 1 << 0, /* drop every TLB entry */
-	MMU_REQ_CODE = 1 << 1,	/* bytes of code changed: track and compare before use */
+	MMU_REQ_CODE = 1 << 1,	/* bytes of code changed: no more than a change of epoch */
 	MMU_REQ_WRITES = 1 << 2, /* drop every write entry of the TLB */
 	MMU_REQ_STOP = 1 << 3,	/* be outside guest mode until mmu_start_others(); no flush */
 	MMU_REQ_MASK = 0xff,
@@ -74,9 +74,9 @@ struct tree_cache {
 struct mmu_vcpu {
 	u32 requests;  /* enum mmu_request; set by anyone, cleared by the vCPU's thread */
 	u32 mode;      /* enum mmu_mode; written by the vCPU's thread only */
-	u64 epoch;     /* counts TLB flushes: a host pointer got before a change of it is stale */
-	u64 code_epoch;	/* counts MMU_REQ_CODE answers. After a change code bytes may be others and
-			 * marks may be gone: track, then compare, before code is used again */
+	u64 epoch;     /* counts answers. A host pointer got before a change of it is stale; so is
+			* code, whose bytes may be others and whose marks may be gone: track, then
+			* compare, before it is used again */
 	u64 nr_answers;	/* requests answered; what a flush waits on */
 	struct mmu *mmu;
 	void *owner;   /* the vCPU as mmu_vcpu_ops know it */

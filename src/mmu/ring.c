@@ -151,7 +151,7 @@ int mmu_ring_reset(struct mmu *mmu, u32 *n)
 	for (struct mmu_vcpu *v = mmu->vcpus; v; v = v->next)
 		*n += reset_ring(mmu, v, &mark);
 	rwlock_read_unlock(&mmu->vcpus_lock);
-	mmu_flush_zapped(mmu, mark, 0);
+	mmu_flush_zapped(mmu, mark);
 	mutex_unlock(&mmu->slots_lock);
 	return 0;
 }

@@ -36,8 +36,6 @@ static void answer(struct mmu_vcpu *v)
 		tlb_drop_all(v);
 	else if (req & MMU_REQ_WRITES)
 		tlb_drop_writes(v);
-	if (req & MMU_REQ_CODE)
-		v->code_epoch++;
 	v->epoch++;
 	v->stat->tlb_flush++;
 	sync_add(&v->nr_answers, 1); /* full fence: after it the tree is read anew */
@@ -230,15 +228,15 @@ u64 mmu_zap_mark(struct mmu *mmu, bool zapped)
  * Somebody else's zap counts too: a range found empty may have been emptied by a thread that is
  * still on its way to the flush.
  */
-void mmu_flush_zapped(struct mmu *mmu, u64 mark, u32 extra_req)
+void mmu_flush_zapped(struct mmu *mmu, u64 mark)
 {
 	u64 upto = sync_load(&mmu->zap_seq);
 	u64 done = sync_load(&mmu->flushed_seq);
 
-	if (done >= mark && !extra_req)
+	if (done >= mark)
 		return;
 	if (!sync_defect(NO_FLUSH))
-		mmu_flush_vcpus(mmu, NULL, MMU_REQ_FLUSH | extra_req);
+		mmu_flush_vcpus(mmu, NULL, MMU_REQ_FLUSH);
 	while (done < upto && !sync_cmpxchg(&mmu->flushed_seq, &done, upto))
 		;
 }

@@ -25,7 +25,7 @@ static void teardown(struct fixture *f)
 	munmap(f->mem, 1 << 20);
 }
 
-static void test_a_store_to_a_marked_line_changes_the_code_epoch(void **state)
+static void test_a_store_to_a_marked_line_changes_the_epoch(void **state)
 {
 	struct fixture f;
 	struct mmu_vcpu *v;
@@ -38,18 +38,19 @@ static void test_a_store_to_a_marked_line_changes_the_code_epoch(void **state)
 	assert_int_equal(mmu_code_track(v, GPA + 0x40, 2), 0);
 	/* The write entry from before must be gone. */
 	assert_null(tlb_write(&v->tlb[TLB_KERNEL], GPA, 8));
-	epoch = v->code_epoch;
+	epoch = v->epoch;
 	assert_int_equal(guest_store(f.h, GPA + 0x80, 5), 0); /* another line */
-	assert_int_equal(v->code_epoch, epoch);
+	assert_int_equal(v->epoch, epoch);
 	assert_int_equal(guest_store(f.h, GPA + 0x3c, 6), 0); /* reaches into the marked one */
-	assert_int_equal(v->code_epoch, epoch + 1);
+	assert_int_equal(v->epoch, epoch + 1);
 	assert_int_equal(*(u64 *)(f.mem + 0x3c), 6);
 	assert_int_equal(guest_store(f.h, GPA + 0x40, 7), 0); /* the marks are gone */
-	assert_int_equal(v->code_epoch, epoch + 1);
+	assert_int_equal(v->epoch, epoch + 1);
 	/* Marked anew, told anew. */
 	assert_int_equal(mmu_code_track(v, GPA, ~0ULL), 0);
+	epoch = v->epoch;
 	assert_int_equal(guest_store(f.h, GPA + 0xff8, 8), 0);
-	assert_int_equal(v->code_epoch, epoch + 2);
+	assert_int_equal(v->epoch, epoch + 1);
 	mmu_vcpu_leave(v);
 	teardown(&f);
 }
@@ -69,25 +70,25 @@ static void test_marks_outlive_a_zap_and_logging_but_not_the_slot(void **state)
 	assert_int_equal(hooked_mprotect(f.mem, 4096, PROT_READ), 0);
 	assert_int_equal(hooked_mprotect(f.mem, 4096, PROT_READ | PROT_WRITE), 0);
 	mmu_vcpu_enter(v);
-	epoch = v->code_epoch;
+	epoch = v->epoch;
 	assert_int_equal(guest_store(f.h, GPA, 1), 0);
-	assert_int_equal(v->code_epoch, epoch + 1);
+	assert_int_equal(v->epoch, epoch + 1);
 	assert_int_equal(mmu_code_track(v, GPA, 1), 0);
-	epoch = v->code_epoch;
+	epoch = v->epoch;
 	mmu_vcpu_leave(v);
 	/* Another slot at the same gfn: nothing is known of its bytes, and the vCPU is told. */
 	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, 0, 0), 0);
 	assert_int_equal(hvm_slot(&f.vm, 0, 0, GPA, 1 << 20, f.mem), 0);
 	mmu_vcpu_enter(v);
-	assert_true(v->code_epoch > epoch);
-	epoch = v->code_epoch;
+	assert_true(v->epoch > epoch);
+	epoch = v->epoch;
 	assert_int_equal(guest_store(f.h, GPA, 1), 0);
-	assert_int_equal(v->code_epoch, epoch);
+	assert_int_equal(v->epoch, epoch);
 	mmu_vcpu_leave(v);
 	teardown(&f);
 }
 
-static void test_changed_mappings_and_host_writes_change_the_code_epoch(void **state)
+static void test_changed_mappings_and_host_writes_change_the_epoch(void **state)
 {
 	struct fixture f;
 	struct mmu_vcpu *v;
@@ -98,21 +99,21 @@ static void test_changed_mappings_and_host_writes_change_the_code_epoch(void **s
 	mmu_vcpu_enter(v);
 	assert_int_equal(mmu_code_track(v, GPA, 1), 0);
 	assert_int_equal(guest_load(f.h, GPA, &one), 0);
-	epoch = v->code_epoch;
+	epoch = v->epoch;
 	mmu_vcpu_leave(v);
 	hooked_mmap(f.mem, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	mmu_vcpu_enter(v);
-	assert_true(v->code_epoch > epoch);
-	epoch = v->code_epoch;
+	assert_true(v->epoch > epoch);
+	epoch = v->epoch;
 	mmu_vcpu_leave(v);
 	hooked_madvise(f.mem, 4096, MADV_DONTNEED);
 	mmu_vcpu_enter(v);
-	assert_true(v->code_epoch > epoch);
-	epoch = v->code_epoch;
+	assert_true(v->epoch > epoch);
+	epoch = v->epoch;
 	mmu_vcpu_leave(v);
 	assert_int_equal(mmu_write_guest(f.vm.mmu, GPA, &one, 8), 0);
 	mmu_vcpu_enter(v);
-	assert_true(v->code_epoch > epoch);
+	assert_true(v->epoch > epoch);
 	mmu_vcpu_leave(v);
 	teardown(&f);
 }
@@ -122,7 +123,7 @@ static void test_changed_mappings_and_host_writes_change_the_code_epoch(void **s
 /*
  * The writer stores growing numbers into a line of code, each through mmu_code_write() when it is
  * told to. The runner "compiles" the line (tracks it, then reads it) and "runs" what it compiled
- * for as long as its code epoch stands still. What it runs may be older than the memory only until
+ * for as long as its epoch stands still. What it runs may be older than the memory only until
  * its next safe point: so at a safe point with an unchanged epoch, memory holds what was compiled.
  */
 static void write_code(struct hvcpu *h, void *arg)
@@ -148,13 +149,13 @@ static void test_compiled_code_is_never_stale_after_a_safe_point(void **state)
 	while (now_ns() < end) {
 		u64 epoch, before, now;
 
-		epoch = v->code_epoch;
 		assert_int_equal(mmu_code_track(v, GPA + 64, 2), 0);
+		epoch = v->epoch;
 		assert_int_equal(guest_load(f.h, GPA + 64, &compiled), 0);
 		for (int i = 0; i < 50; i++) {
 			assert_int_equal(guest_load(f.h, GPA + 64, &before), 0);
 			mmu_vcpu_safe_point(v);
-			if (v->code_epoch != epoch)
+			if (v->epoch != epoch)
 				break;
 			assert_int_equal(guest_load(f.h, GPA + 64, &now), 0);
 			/* The store comes after every vCPU answered: so not yet, if we have not. */
@@ -174,9 +175,9 @@ static void test_compiled_code_is_never_stale_after_a_safe_point(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_a_store_to_a_marked_line_changes_the_code_epoch),
+		cmocka_unit_test(test_a_store_to_a_marked_line_changes_the_epoch),
 		cmocka_unit_test(test_marks_outlive_a_zap_and_logging_but_not_the_slot),
-		cmocka_unit_test(test_changed_mappings_and_host_writes_change_the_code_epoch),
+		cmocka_unit_test(test_changed_mappings_and_host_writes_change_the_epoch),
 		cmocka_unit_test(test_compiled_code_is_never_stale_after_a_safe_point),
 	};
 

@@ -2,7 +2,7 @@
 /*
  * The code cache of one vCPU: which blocks there are, and whether they still are what memory
  * holds. A page's 64-byte lines are tracked (mmu_code_track) before they are read, so a guest
- * store to them moves mmu.code_epoch; what the VMM or a changed mapping does to them is found by
+ * store to them moves mmu.epoch; what the VMM or a changed mapping does to them is found by
  * comparing. Memory is one arena: dropped blocks stay in it, unreachable, until it is full and
  * everything is forgotten at once, which only happens between blocks.
  */
@@ -78,17 +78,15 @@ void code_cache_clear(struct cpu *c)
 	bump_gen(cc);
 }
 
-/* Take note of flushes and code changes answered since. True when there were any. */
+/* Take note of requests answered since. True when there were any. */
 static bool catch_up(struct cpu *c)
 {
 	struct code_cache *cc = c->code;
 
-	if (cc->seen == c->mmu.epoch + c->mmu.code_epoch)
+	if (cc->epoch == c->mmu.epoch)
 		return false;
-	if (cc->epoch != c->mmu.epoch)
-		cc->map++;
 	cc->epoch = c->mmu.epoch;
-	cc->seen = c->mmu.epoch + c->mmu.code_epoch;
+	cc->map++;
 	cc->trust++;
 	bump_gen(cc);
 	return true;
@@ -215,7 +213,7 @@ bool flow_page_bytes(struct cpu *c, u64 la, struct code_page *page, u32 off, u32
 			access_died(c, la, false);
 	}
 	page->lines |= need;
-	return c->code->seen == c->mmu.epoch + c->mmu.code_epoch;
+	return c->code->epoch == c->mmu.epoch;
 }
 
 static struct block **hash_head(struct code_cache *cc, gpa_t gpa, u64 rip, u32 key)

@@ -245,7 +245,7 @@ static bool straddle(struct cpu *c, struct decoder *d, struct block *b, u64 la, 
 	page2 = flow_exec_page(c, la2);
 	if (page2->verified != c->code->trust ||
 	    !flow_page_bytes(c, la2, page2, 0, INSN_MAX - avail) ||
-	    c->code->seen != c->mmu.epoch + c->mmu.code_epoch)
+	    c->code->epoch != c->mmu.epoch)
 		return false;
 	memcpy(d->bytes + avail, page2->copy, INSN_MAX - avail);
 	*st = zydis(d, INSN_MAX);

@@ -45,11 +45,10 @@ struct flow_exec {
 };
 
 struct code_cache {
-	u64 seen;  /* mmu.epoch + mmu.code_epoch as last taken note of */
+	u64 epoch; /* mmu.epoch as last taken note of */
 	u64 gen;   /* jump cache generation, shifted left by FLOW_KEY_BITS */
 	u64 map;   /* counts changes of what linear addresses mean */
 	u64 trust; /* counts reasons to compare code bytes */
-	u64 epoch; /* mmu.epoch as last taken note of */
 	struct op scratch[2];	 /* lock.c: the unlocked form of an op, and a stop */
 	u8 *arena;
 	size_t used;
@@ -89,7 +88,7 @@ static inline u64 flow_tag(const struct code_cache *cc, u32 key)
 /* Is there a reason to go back to the run loop, or to distrust what is linked? */
 static inline bool flow_pending(const struct cpu *c)
 {
-	return c->mmu.requests | (c->mmu.epoch + c->mmu.code_epoch - c->code->seen);
+	return c->mmu.requests | (c->mmu.epoch - c->code->epoch);
 }
 
 static inline const struct op *flow_enter(struct cpu *c, struct block *b)

@@ -143,7 +143,6 @@ static void note_write(struct cpu *c, u64 la, u64 size)
 		if (*lines >> ((at & ~PAGE_MASK) / 64) & 1) {
 			*lines = 0;
 			fake_nr_code_writes++;
-			c->mmu.code_epoch++;
 			c->mmu.epoch++;
 		}
 	}
