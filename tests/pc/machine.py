@@ -26,10 +26,30 @@ SHELL = "'exit' powers it off"
 PROMPT = "guest# "
 BOOT_TIMEOUT = 300  # seconds; what issue 4 allows a boot
 COMMAND_TIMEOUT = 120
+MIB = 1 << 20
 
 
 class Failed(Exception):
     pass
+
+
+def check(condition, what):
+    if not condition:
+        raise Failed(what)
+
+
+def skip(why):
+    print(why)
+    sys.exit(77)
+
+
+def wait_until(done, what, timeout=COMMAND_TIMEOUT):
+    """Until done() is true, which is returned; `what` is the matter if it never is."""
+    deadline = time.monotonic() + timeout
+    while not (result := done()):
+        check(time.monotonic() < deadline, what)
+        time.sleep(0.05)
+    return result
 
 
 class Monitor:
@@ -37,15 +57,7 @@ class Monitor:
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        deadline = time.monotonic() + COMMAND_TIMEOUT
-        while True:
-            try:
-                self.socket.connect(path)
-                break
-            except (FileNotFoundError, ConnectionRefusedError):
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.05)
+        wait_until(lambda: self.socket.connect_ex(path) == 0, "QEMU does not open its monitor")
         self.socket.settimeout(COMMAND_TIMEOUT)
         self.file = self.socket.makefile("rw")
         self.events = []
@@ -73,6 +85,15 @@ class Monitor:
     def human(self, line):
         """A line for the monitor people type at; most commands there say nothing when all is well."""
         return self.call("human-monitor-command", **{"command-line": line}).strip()
+
+    def wait_migration(self, timeout=COMMAND_TIMEOUT):
+        """It must complete; what QEMU says of it then."""
+        def completed():
+            info = self.call("query-migrate")
+            status = info.get("status")
+            check(status not in ("failed", "cancelled"), f"migration {status}: {info}")
+            return status == "completed" and info
+        return wait_until(completed, "the migration does not end", timeout)
 
     def wait_event(self, name):
         while name not in self.events:
