@@ -8,13 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 /* cmocka wants the four above before it */
 #include <cmocka.h>
 #include "abi/internal.h"
+#include "pass_fd.h"
 
 static struct vm fake_vm;
 static int given_back; /* references to fake_vm */
@@ -248,8 +248,6 @@ static void test_fork_ownership(void **state)
 	close_all(&s);
 }
 
-static const char *self;
-
 /* Run this program anew with the numbers; it answers with the kinds it sees. */
 static int exec_self(const struct set *s)
 {
@@ -259,7 +257,7 @@ static int exec_self(const struct set *s)
 	snprintf(b, sizeof(b), "%d", s->vcpu);
 	fcntl(s->vm, F_SETFD, 0);
 	fcntl(s->vcpu, F_SETFD, 0);
-	execl(self, self, a, b, NULL);
+	execl("/proc/self/exe", "files_test", a, b, NULL);
 	return 99;
 }
 
@@ -274,38 +272,6 @@ static void test_exec(void **state)
 	close_all(&s);
 }
 
-static void send_fd(int socket, int fd)
-{
-	char data = 0, control[CMSG_SPACE(sizeof(int))] = {0};
-	struct iovec iov = {&data, 1};
-	struct msghdr m = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = control,
-			   .msg_controllen = sizeof(control)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	assert_int_equal(sendmsg(socket, &m, 0), 1);
-}
-
-static int receive_fd(int socket)
-{
-	char data, control[CMSG_SPACE(sizeof(int))] = {0};
-	struct iovec iov = {&data, 1};
-	struct msghdr m = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = control,
-			   .msg_controllen = sizeof(control)};
-	int fd;
-
-	assert_int_equal(recvmsg(socket, &m, 0), 1);
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
-	return fd;
-}
-
 static void test_socket(void **state)
 {
 	struct set s = set_new();
@@ -313,7 +279,7 @@ static void test_socket(void **state)
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
 	abi_sent(s.vm);
-	send_fd(pair[0], s.vm);
+	assert_int_equal(send_fd(pair[0], s.vm), 0);
 	close_told(s.vcpu);
 	close_told(s.stats);
 	close_told(s.vm); /* now it is in the socket alone */
@@ -388,6 +354,5 @@ int main(int argc, char **argv)
 
 	if (argc == 3)
 		return kind_of(atoi(argv[1])) * 16 + kind_of(atoi(argv[2]));
-	self = "/proc/self/exe";
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

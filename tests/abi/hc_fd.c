@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* hc_fd.c: descriptors as such: what they refuse, duplicates, sockets, forks, order of closing.
  */
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include "hostcalls.h"
+#include "pass_fd.h"
 
 static void test_refused(int fd, const char *kind)
 {
@@ -77,26 +77,12 @@ void test_descriptors(void)
 
 int hc_through_socket(int fd)
 {
-	char data = 'x', control[CMSG_SPACE(sizeof(int))] = {0};
-	struct iovec iov = {&data, 1};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control,
-			     .msg_controllen = sizeof(control)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 	int s[2], got = -1;
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, s))
 		return -1;
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	if (sendmsg(s[0], &msg, 0) == 1) {
-		memset(control, 0, sizeof(control));
-		if (recvmsg(s[1], &msg, 0) == 1)
-			memcpy(&got, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof(got));
-	}
+	if (!send_fd(s[0], fd))
+		got = receive_fd(s[1]);
 	close(s[0]);
 	close(s[1]);
 	return got;

@@ -10,13 +10,13 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include "gmem.h"
 #include "minivmm.h"
+#include "pass_fd.h"
 #include "userkvm.h"
 
 #define GPA   0x400000u /* of the slot with private memory */
@@ -358,24 +358,13 @@ static void unshared_mappings_are_bus_errors(void)
 
 static int pass(int fd)
 {
-	char b = 0, control[CMSG_SPACE(sizeof(int))] = {0};
-	struct iovec iov = {&b, 1};
-	struct msghdr h = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = control,
-			   .msg_controllen = sizeof(control)};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&h);
 	int pair[2];
 
 	EXPECT(!socketpair(AF_UNIX, SOCK_DGRAM, 0, pair), "socketpair");
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	EXPECT(sendmsg(pair[0], &h, 0) == 1, "sendmsg");
+	EXPECT(!send_fd(pair[0], fd), "sendmsg");
 	close(fd);
-	EXPECT(recvmsg(pair[1], &h, 0) == 1, "recvmsg");
-	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	fd = receive_fd(pair[1]);
+	EXPECT(fd >= 0, "recvmsg");
 	close(pair[0]);
 	close(pair[1]);
 	return fd;
