@@ -17,8 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#define AGAIN	   0x11 /* ports: a round is over, and something was lost */
-#define LOST	   0x12
+#define LOST	   0x12 /* port: a store was; on any other, a round is over */
 #define VECTOR	   0x20
 #define LOCKED	   0x100 /* entries of the code */
 #define STORES	   0x200

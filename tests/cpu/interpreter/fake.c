@@ -17,7 +17,6 @@
 
 static int raised;
 static u64 code_lines[FAKE_SIZE / PAGE_SIZE];
-unsigned fake_nr_code_writes;
 
 static void tlb_clear(struct cpu *c)
 {
@@ -142,7 +141,6 @@ static void note_write(struct cpu *c, u64 la, u64 size)
 
 		if (*lines >> ((at & ~PAGE_MASK) / 64) & 1) {
 			*lines = 0;
-			fake_nr_code_writes++;
 			c->mmu.epoch++;
 		}
 	}

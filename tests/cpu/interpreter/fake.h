@@ -21,6 +21,5 @@ void fake_set_mode(struct cpu *c, enum cpu_mode mode);
 int fake_run(struct cpu *c);
 /* Code was written from outside, as by the VMM. */
 void fake_code_changed(struct cpu *c);
-extern unsigned fake_nr_code_writes;
 
 #endif
