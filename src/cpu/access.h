@@ -81,6 +81,8 @@ static inline void *access_rmw(struct cpu *c, u64 la, u32 size, bool *direct)
 /* Check without accessing: fault now if the access would (probe for push of several words, far
  * transfers). */
 void access_probe(struct cpu *c, u64 la, u32 size, bool write);
+/* With c->check_align: #AC now, unless `size` bytes lie as they should. */
+void access_check_alignment(struct cpu *c, u64 la, u32 size);
 /* #GP or #SS now, when the address is to be looked at before anything else is. */
 void access_check_canonical(struct cpu *c, u64 la);
 

@@ -23,6 +23,7 @@ enum op_flags {
 	OP_ADDR16 = 1 << 4,  /* effective address size; neither: 64 */
 	OP_ADDR32 = 1 << 5,
 	OP_RIPREL = 1 << 6,  /* disp already holds the absolute target */
+	OP_NO_AC = 1 << 7,   /* its accesses may be misaligned whatever EFLAGS.AC says */
 };
 
 /* 32 bytes. Register operands are byte offsets from the cpu (AH is 1). */

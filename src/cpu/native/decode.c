@@ -118,6 +118,9 @@ static bool decode_stub(struct decoder *d, struct op *op, bool fp)
 	if (mem)
 		op->r1 = native_alignment(d, mem);
 	if (mem && native_masked(d, mem, fp, op))
+	/* Their 8 bytes are the only ones of a vector instruction that #AC does not meet. */
+	if (d->i.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH || d->i.mnemonic == ZYDIS_MNEMONIC_VCVTPH2PS)
+		op->flags |= OP_NO_AC;
 		return true;
 	op->fn = pick_handler(&n, fp, mem,
 			      mem && (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE));

@@ -89,6 +89,9 @@ void image_check(struct cpu *c, const struct op *o, u32 align, bool write)
 	u64 la = op_ea(c, o, 4, write);
 
 	access_check_canonical(c, la);
+	/* Which of the two, the manual leaves open: Intel's look at two bits first. */
+	if ((la & 3) && c->check_align)
+		cpu_raise_error(c, VEC_AC, 0);
 	if (la & (align - 1))
 		cpu_raise_error(c, VEC_GP, 0);
 }

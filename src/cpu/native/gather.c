@@ -187,6 +187,7 @@ static bool decode(struct decoder *d, struct op *op, op_fn *fn, u32 data, u32 me
 	op->r0 = reg_number(&d->o[data]);
 	op->r1 = (u8)ZydisRegisterGetId(d->o[mem].mem.index);
 	op->aux = (u16)(__builtin_ctz(d->o[mem].mem.scale) | count << 2 | (qindex ? G_QINDEX : 0) |
+	op->flags |= OP_NO_AC;
 			(qdata ? G_QDATA : 0) | (vex ? G_VECTOR : 0) |
 			reg_number(&d->o[mask]) << 10);
 	op->fn = fn;

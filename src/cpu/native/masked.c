@@ -101,6 +101,14 @@ static void write_elements(struct cpu *c, const struct op *o, u64 active, const 
 	}
 }
 
+/* To #AC an operand of up to 8 bytes is one access, whatever the mask; a longer one is none. */
+static void check_operand(struct cpu *c, const struct op *o)
+{
+	native_check_alignment(c, o);
+	if (unlikely(c->check_align) && o->r0 <= 8)
+		access_check_alignment(c, element_la(c, o, 0, 1, o->aux & M_WRITE), o->r0);
+}
+
 /* Of no element nothing is looked at, not even a null segment or the alignment. */
 static COLD const struct op *run_elements(struct cpu *c, const struct op *o)
 {
@@ -110,14 +118,14 @@ static COLD const struct op *run_elements(struct cpu *c, const struct op *o)
 
 	c->op = o;
 	if (active && !write) {
-		native_check_alignment(c, o);
+		check_operand(c, o);
 		read_elements(c, o, active, buf);
 	}
 	/* What is stored is known, and its exception raised, before memory is looked at. */
 	if (call(c, o, buf))
 		native_died(c, o, 0, write);
 	if (active && write) {
-		native_check_alignment(c, o);
+		check_operand(c, o);
 		write_elements(c, o, active, buf);
 	}
 	return o + 1;
@@ -255,6 +263,7 @@ bool native_masked(const struct decoder *d, const ZydisDecodedOperand *mem, bool
 		op->aux |= M_WRITE;
 	if (is_dense(d->i.mnemonic))
 		op->aux |= M_DENSE;
+	op->flags |= OP_NO_AC;
 	op->fn = native_run_masked;
 	return true;
 }
@@ -274,6 +283,7 @@ bool native_decode_vmaskmov(struct decoder *d, struct op *op)
 			__builtin_ctz(mem->element_count) << 7 | M_VECTOR);
 	if (mem == &d->o[0])
 		op->aux |= M_WRITE;
+	op->flags |= OP_NO_AC;
 	op->fn = native_run_masked;
 	return true;
 }

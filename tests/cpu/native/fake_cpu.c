@@ -235,6 +235,8 @@ void access_write(struct cpu *c, u64 la, const void *buf, u32 size)
 
 void access_check_canonical(struct cpu *c, u64 la) {}
 
+void access_check_alignment(struct cpu *c, u64 la, u32 size) {}
+
 void access_probe(struct cpu *c, u64 la, u32 size, bool write)
 {
 	if (guard_touch_unless_kicked((void *)la, true, guard_kicks) ||
