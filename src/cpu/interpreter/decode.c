@@ -137,37 +137,6 @@ bool decode_raise(struct decoder *d, struct op *op, u8 vector)
 	return true;
 }
 
-int decode_vector_trap(const struct decoder *d)
-{
-	bool evex = d->i.encoding == ZYDIS_INSTRUCTION_ENCODING_EVEX;
-	bool vex = d->i.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX;
-	bool opmask = d->i.meta.isa_set >= ZYDIS_ISA_SET_AVX512BW_KOP &&
-		      (d->i.meta.isa_set == ZYDIS_ISA_SET_AVX512BW_KOP ||
-		       d->i.meta.isa_set == ZYDIS_ISA_SET_AVX512DQ_KOP ||
-		       d->i.meta.isa_set == ZYDIS_ISA_SET_AVX512F_KOP);
-	bool x87 = d->i.meta.isa_set == ZYDIS_ISA_SET_X87 || d->i.meta.isa_set == ZYDIS_ISA_SET_FCMOV ||
-		   (d->i.meta.isa_set == ZYDIS_ISA_SET_SSE3 &&
-		    d->i.meta.isa_ext == ZYDIS_ISA_EXT_X87) ||
-		   d->i.meta.isa_ext == ZYDIS_ISA_EXT_X87;
-	bool mmx = d->i.meta.isa_ext == ZYDIS_ISA_EXT_MMX || d->i.meta.isa_set == ZYDIS_ISA_SET_SSE2MMX;
-
-	/* FWAIT looks at MP and TS together; its own decode function asks, not this one. */
-	if (x87)
-		return d->key & BLOCK_KEY_NM ? VEC_NM : -1;
-	if (d->key & BLOCK_KEY_EM)
-		return VEC_UD;
-	if (evex || opmask) {
-		if (!(d->key & BLOCK_KEY_AVX512))
-			return VEC_UD;
-	} else if (vex) {
-		if (!(d->key & BLOCK_KEY_AVX))
-			return VEC_UD;
-	} else if (!mmx && !(d->key & BLOCK_KEY_SSE)) {
-		return VEC_UD;
-	}
-	return d->key & BLOCK_KEY_NM ? VEC_NM : -1;
-}
-
 static void op_init(const struct decoder *d, struct op *op)
 {
 	u8 rep = decode_rep(d);

@@ -31,12 +31,7 @@ typedef bool decode_fn(struct decoder *d, struct op *op);
 u8 decode_gpr(ZydisRegister r);
 /* Fill op's memory fields from a memory operand: base, index, scale, seg, disp, flags. */
 void decode_mem(struct decoder *d, const ZydisDecodedOperand *o, struct op *op);
-/*
- * For x87, MMX and vector instructions: the exception they raise in this block's mode instead of
- * being carried out, VEC_NM or VEC_UD, or -1 (SDM vol. 3, 2.5 and 13.3). decode_raise() makes op
- * raise it.
- */
-int decode_vector_trap(const struct decoder *d);
+/* Make op raise the vector. */
 bool decode_raise(struct decoder *d, struct op *op, u8 vector);
 /* The last of the F2 and F3 prefixes, or 0: Zydis hides those it thinks meaningless. */
 u8 decode_rep(const struct decoder *d);

@@ -47,13 +47,13 @@ _Static_assert(sizeof(struct op) == 32, "two ops a cache line");
 #define BLOCK_KEY_MODE	  0x07 /* enum cpu_mode */
 #define BLOCK_KEY_SS32	  0x08 /* stack width in legacy modes */
 #define BLOCK_KEY_FLAT	  0x10 /* legacy modes: CS, SS, DS, ES all base 0, limit 4 GiB */
-#define BLOCK_KEY_NM	  0x20 /* CR0.TS or EM: x87, MMX and vector instructions trap */
+#define BLOCK_KEY_TS	  0x20 /* CR0.TS: x87, MMX and vector instructions are #NM */
 #define BLOCK_KEY_SSE	  0x40 /* CR4.OSFXSR */
 #define BLOCK_KEY_AVX	  0x80 /* CR4.OSXSAVE and XCR0 has SSE and AVX */
 #define BLOCK_KEY_AVX512 0x100 /* and opmask, ZMM */
 #define BLOCK_KEY_STEP	 0x200 /* TF, single step or breakpoints: one instruction a block */
 #define BLOCK_KEY_CPL3	 0x400
-#define BLOCK_KEY_EM	 0x800 /* CR0.EM */
+#define BLOCK_KEY_EM	 0x800 /* CR0.EM: x87 is #NM, MMX and SSE #UD; VEX and EVEX go on */
 
 struct code_page;
 

@@ -23,6 +23,8 @@ op_fn *native_trap(const struct decoder *d, enum native_unit unit, bool avx512)
 
 	switch (unit) {
 	case UNIT_X87:
+		if (d->key & BLOCK_KEY_EM)
+			return native_raise_nm;
 		break;
 	case UNIT_MMX:
 		if (d->key & BLOCK_KEY_EM)
@@ -34,13 +36,12 @@ op_fn *native_trap(const struct decoder *d, enum native_unit unit, bool avx512)
 		break;
 	case UNIT_VEX:
 	case UNIT_EVEX:
-		/* CR0.EM with AVX switched on is the one combination the key does not tell from TS. */
 		if (mode == MODE_REAL || mode == MODE_V86 || !(d->key & BLOCK_KEY_AVX) ||
 		    (avx512 && !(d->key & BLOCK_KEY_AVX512)))
 			return native_raise_ud;
 		break;
 	}
-	return d->key & BLOCK_KEY_NM ? native_raise_nm : NULL;
+	return d->key & BLOCK_KEY_TS ? native_raise_nm : NULL;
 }
 
 const ZydisDecodedOperand *native_memory(struct decoder *d, struct op *op)
@@ -117,10 +118,10 @@ static bool decode_stub(struct decoder *d, struct op *op, bool fp)
 	mem = native_memory(d, op);
 	if (mem)
 		op->r1 = native_alignment(d, mem);
-	if (mem && native_masked(d, mem, fp, op))
 	/* Their 8 bytes are the only ones of a vector instruction that #AC does not meet. */
 	if (d->i.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH || d->i.mnemonic == ZYDIS_MNEMONIC_VCVTPH2PS)
 		op->flags |= OP_NO_AC;
+	if (mem && native_masked(d, mem, fp, op))
 		return true;
 	op->fn = pick_handler(&n, fp, mem,
 			      mem && (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE));

@@ -75,8 +75,8 @@ static u32 vector_key(const struct cpu *c)
 {
 	u32 key = 0;
 
-	if (c->cr0 & (CR0_TS | CR0_EM))
-		key |= BLOCK_KEY_NM;
+	if (c->cr0 & CR0_TS)
+		key |= BLOCK_KEY_TS;
 	if (c->cr0 & CR0_EM)
 		key |= BLOCK_KEY_EM;
 	if (c->cr4 & CR4_OSFXSR)
