@@ -181,11 +181,60 @@ bool cpu_interrupt_allowed(const struct cpu *c)
 	return (c->flags & FL_IF) && !c->shadow && nothing_in_flight(c) && !replay_pending(c);
 }
 
+/* It also ends a HLT (SDM vol. 2, HLT). */
 static void queue_db(struct cpu *c, u64 dr6_bits)
 {
+	c->halted = false;
 	cpu_queue_exception(c, VEC_DB, false, 0);
 	c->exception.has_payload = true;
 	c->exception.payload = dr6_bits;
+}
+
+static u64 linear_rip(const struct cpu *c)
+{
+	u64 la = c->rip + c->seg[SEG_CS].base;
+
+	return cpu_long(c) ? la : (u32)la;
+}
+
+/* A debug exit of the VMM's own breakpoints or single step. */
+static void leave_debug(struct cpu *c, u64 dr6_bits, u64 dr7)
+{
+	c->exit.debug.exception = VEC_DB;
+	c->exit.debug.pc = linear_rip(c);
+	c->exit.debug.dr6 = dr6_bits | 0xffff0ff0;
+	c->exit.debug.dr7 = dr7;
+	c->exit.reason = CPU_EXIT_DEBUG;
+}
+
+/*
+ * One instruction is done: the traps of a single step and of data breakpoints, together. Those of one
+ * which loads SS wait for the next (SDM vol. 3, 6.8.3).
+ */
+static void trap_after_step(struct cpu *c, bool tf)
+{
+	bool vmms_step = c->guest_debug & KVM_GUESTDBG_SINGLESTEP;
+	u64 hits = c->watch_hits;
+
+	if ((c->shadow & SHADOW_MOV_SS) && !vmms_step)
+		return;
+	c->watch_hits = 0;
+	if (vmms_step || (hits && watch_is_vmms(c))) {
+		leave_debug(c, hits | (vmms_step ? DR6_BS : 0), watch_is_vmms(c) ? c->guest_dr7 : c->dr7);
+		return;
+	}
+	/* INT n and its kin clear TF on their way to the handler, and its trap with it. */
+	if (tf && !c->soft_int)
+		hits |= DR6_BS;
+	if (hits && !c->exception.pending)
+		queue_db(c, hits);
+}
+
+/* A frame that was pushed may have hit a data breakpoint. */
+static void trap_after_delivery(struct cpu *c)
+{
+	if (unlikely(c->watch_hits) && nothing_in_flight(c))
+		trap_after_step(c, false);
 }
 
 /* Counted when it is done: a fault on the way does not come back here. */
@@ -239,9 +288,11 @@ static bool deliver_events(struct cpu *c)
 	} else if (c->interrupt.injected) {
 		deliver_interrupt(c);
 	}
+	trap_after_delivery(c);
 	/* A debugger may want to step without them (api.rst, KVM_GUESTDBG_BLOCKIRQ). */
 	if (!(c->guest_debug & KVM_GUESTDBG_BLOCKIRQ))
 		take_interrupts(c);
+	trap_after_delivery(c);
 	if (c->triple_fault) {
 		c->triple_fault = false;
 		c->exit.reason = CPU_EXIT_SHUTDOWN;
@@ -251,33 +302,20 @@ static bool deliver_events(struct cpu *c)
 		c->exit.reason = CPU_EXIT_IRQ_WINDOW;
 		return false;
 	}
-	return true;
+	return c->exit.reason == CPU_EXIT_NONE; /* a breakpoint of the VMM's */
 }
 
 /* -- single instructions */
 
-static u64 linear_rip(const struct cpu *c)
-{
-	u64 la = c->rip + c->seg[SEG_CS].base;
-
-	return cpu_long(c) ? la : (u32)la;
-}
-
-/* A debug exit of the VMM's own breakpoints or single step. */
-static void leave_debug(struct cpu *c, u64 dr6_bits, u64 dr7)
-{
-	c->exit.debug.exception = VEC_DB;
-	c->exit.debug.pc = linear_rip(c);
-	c->exit.debug.dr6 = dr6_bits | 0xffff0ff0;
-	c->exit.debug.dr7 = dr7;
-	c->exit.reason = CPU_EXIT_DEBUG;
-}
-
 /* An instruction breakpoint at rip? Then the instruction is not executed: it is a fault. */
 static bool hit_code_breakpoint(struct cpu *c)
 {
-	u64 hits = watch_code(c, linear_rip(c));
+	u64 hits;
 
+	/* Not after a load of SS (SDM vol. 3, 6.8.3), nor in the middle of a string instruction. */
+	if ((c->shadow & SHADOW_MOV_SS) || c->repeating)
+		return false;
+	hits = watch_code(c, linear_rip(c));
 	if (!hits)
 		return false;
 	if (watch_is_vmms(c))
@@ -285,23 +323,6 @@ static bool hit_code_breakpoint(struct cpu *c)
 	else
 		queue_db(c, hits);
 	return true;
-}
-
-/* One instruction is done: the traps of a single step and of data breakpoints, together. */
-static void trap_after_step(struct cpu *c, bool tf, u8 shadow)
-{
-	bool vmms_step = c->guest_debug & KVM_GUESTDBG_SINGLESTEP;
-	u64 hits = c->watch_hits;
-
-	if (vmms_step || (hits && watch_is_vmms(c))) {
-		leave_debug(c, hits | (vmms_step ? DR6_BS : 0), watch_is_vmms(c) ? c->guest_dr7 : c->dr7);
-		return;
-	}
-	/* INT n and its kin clear TF on their way to the handler, and its trap with it. */
-	if (tf && !c->soft_int && !(shadow & SHADOW_MOV_SS))
-		hits |= DR6_BS;
-	if (hits && !c->exception.pending)
-		queue_db(c, hits);
 }
 
 /* Execute exactly one instruction, for single steps, breakpoints, shadows and replays. */
@@ -316,7 +337,6 @@ static void step(struct cpu *c)
 	/* Spent on this instruction; one that loads RF (IRET) sets it for the next. */
 	c->resumed = c->flags & FL_RF;
 	c->flags &= ~FL_RF;
-	c->watch_hits = 0;
 	c->soft_int = false;
 	sync_or(&c->mmu.requests, CPU_REQ_STEP);
 	c->key |= BLOCK_KEY_STEP;
@@ -330,7 +350,7 @@ static void step(struct cpu *c)
 	if (c->shadow == shadow)
 		c->shadow = 0;
 	replay_forget(c);
-	trap_after_step(c, tf, c->shadow);
+	trap_after_step(c, tf);
 }
 
 static bool must_step(const struct cpu *c)
@@ -340,9 +360,23 @@ static bool must_step(const struct cpu *c)
 	       (c->dr7 & 0xff);
 }
 
+/* A gather or scatter faults after some of its elements: their traps go before the fault, which comes
+ * again when the instruction goes on (SDM vol. 2, VGATHERDPS). */
+static void trap_before_fault(struct cpu *c)
+{
+	bool tf = c->flags & FL_TF;
+
+	if (!c->repeating || !(tf || c->watch_hits))
+		return;
+	c->exception.pending = false;
+	trap_after_step(c, tf);
+}
+
 /* What an unwound instruction leaves behind when the VMM need not see it. */
 static void after_unwind(struct cpu *c)
 {
+	if (c->stepping && c->exception.pending)
+		trap_before_fault(c);
 	if (c->stepping) {
 		c->stepping = false;
 		sync_and(&c->mmu.requests, ~CPU_REQ_STEP);
@@ -354,7 +388,12 @@ static void after_unwind(struct cpu *c)
 	if (c->exception.pending) {
 		replay_forget(c);
 		c->shadow = 0;
+		c->watch_hits = 0;
+		/* An IRET that faults has ended the NMI's handler all the same (6.7.1). */
+		if (c->in_iret)
+			c->nmi_masked = false;
 	}
+	c->in_iret = false;
 }
 
 /* A pass of the loop: requests, events, then instructions. False: c->exit is for the caller. */

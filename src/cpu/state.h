@@ -287,7 +287,8 @@ struct cpu {
 	bool check_align;	 /* CR0.AM, EFLAGS.AC and CPL 3: #AC is possible */
 	bool check_watch;	 /* a data or I/O breakpoint is on, the guest's or the VMM's */
 	u8 watch_hits;		 /* breakpoints the current instruction's accesses hit, DR6.B0-B3 */
-	bool soft_int;		 /* the current instruction went through the IDT: no single-step trap */
+	bool soft_int;		 /* the current instruction took TF away on its way to a handler, and
+				    the single-step trap with it */
 	const struct op *op;	 /* being executed; its offset gives the precise rip */
 	struct block *block;	 /* that op belongs to */
 	struct seg seg[NR_SEG];
@@ -339,6 +340,9 @@ struct cpu {
 	bool halted;	   /* HLT executed; the owner decides what that means */
 	bool stepping;	   /* run.c executes one instruction */
 	bool resumed;	   /* which began with RF set */
+	bool in_iret;	   /* the current instruction is IRET */
+	bool repeating;	   /* rip is at a string instruction between two iterations, or at a gather
+			      or scatter between two elements */
 	struct {
 		u64 first, last; /* host TSC at the first and the last PAUSE of a loop */
 		u32 yields;	 /* turns given away in it */

@@ -50,6 +50,13 @@ TEST(single_step)
 	CHECK_DB(DR6_BS, after);
 	CHECK(ecx == 2, "rcx %lx", ecx);
 	unwatch();
+	/* It ends a HLT (vol. 2, HLT). */
+	if (!has.tcg) { /* which stays halted */
+		TRY("lea 1f(%%rip), %[l]\n" SET_TF "hlt\n 1: nop\n" CLEAR_TF, ([l] "=&r"(after)),
+		    ());
+		CHECK_DB(DR6_BS, after);
+		unwatch();
+	}
 	/* INT n clears TF in the handler and traps not before it; here the vector is simply
 	 * noted. */
 	TRY(SET_TF "int $0x80\n" CLEAR_TF, (), ());
@@ -155,6 +162,7 @@ TEST(general_detect)
 	write_dr7(0x400 | DR7_GD);
 	TRY("lea 1f(%%rip), %[l]\n 1: mov %%dr0, %%rax", ([l] "=&r"(at)), (), "rax");
 	CHECK_DB(DR6_BD, at);
+	CHECK(caught.rflags & FLAG_RF, "a fault: %lx", caught.rflags);
 	CHECK(!(read_dr7() & DR7_GD), "cleared on the way to the handler");
 	unwatch();
 }
@@ -180,5 +188,128 @@ TEST(debug_register_rules)
 	CHECK_NONE();
 	write_dr7(0x400);
 	CHECK((read_dr7() & 0xffffffffffffdc00ULL) == 0x400, "dr7 %lx", read_dr7());
+	unwatch();
+}
+
+/* The trap of a load of SS waits for the next instruction, and so does a breakpoint there (6.8.3). */
+TEST(breakpoints_after_stack_load)
+{
+	u64 after;
+	u16 *p = (u16 *)page_pool[0];
+
+	*p = SEL_DATA;
+	watch(p, ON_ACCESS, LEN2);
+	TRY("lea 1f(%%rip), %[l]\n mov (%[p]), %%ss\n nop\n 1: nop", ([l] "=&r"(after)),
+	    ([p] "r"(p)));
+	CHECK_DB(DR6_B0, after);
+	watch((void *)0, ON_EXECUTE, LEN1);
+	TRY("lea 1f(%%rip), %[l]\n mov %[l], %%dr0\n mov %[s], %%ss\n 1: nop", ([l] "=&r"(after)),
+	    ([s] "r"(SEL_DATA)));
+	CHECK_NONE();
+	unwatch();
+}
+
+static bool unwatch_and_resume(struct frame *f)
+{
+	unwatch(); /* the handler writes to its frame */
+	return resume(f);
+}
+
+/* What the pushes of an event's delivery hit traps in front of the handler. */
+TEST(breakpoint_in_a_frame)
+{
+	if (has.tcg)
+		return skip("QEMU 7.2 fails an assertion");
+	hits = 0;
+	interrupt_hook = unwatch_and_resume;
+	watch((void *)0, ON_WRITE, LEN8);
+	TRY("mov %%rsp, %%rax\n and $-16, %%rax\n sub $8, %%rax\n mov %%rax, %%dr0\n ud2", (), (),
+	    "rax");
+	interrupt_hook = NULL;
+	unwatch();
+	CHECK(caught.vector == UD, "vector %d", (int)caught.vector);
+	CHECK(hits == 1, "%u traps", hits);
+}
+
+/* A string instruction is broken at once, before its first iteration; RF says that it is between
+ * two (17.3.1.1). */
+TEST(breakpoint_at_a_string)
+{
+	u64 rcx = 3;
+
+	interrupt_hook = resume;
+	hits = 0;
+	watch((void *)0, ON_EXECUTE, LEN1);
+	asm volatile("lea 1f(%%rip), %%rax\n mov %%rax, %%dr0\n 1: rep stosb"
+		     : "+c"(rcx)
+		     : "D"(page_pool[0])
+		     : "rax", "memory");
+	interrupt_hook = NULL;
+	CHECK(!rcx && hits == 1, "rcx %lx after %u", rcx, hits);
+	watch(page_pool[0] + 1, ON_WRITE, LEN1);
+	rcx = 3;
+	TRY("rep stosb", ("+c"(rcx)), ("D"(page_pool[0])), "rax");
+	CHECK(caught.vector == DB && rcx == 1, "vector %d rcx %lx", (int)caught.vector, rcx);
+	CHECK(caught.rflags & FLAG_RF, "flags %lx", caught.rflags);
+	watch(page_pool[0] + 2, ON_WRITE, LEN1);
+	rcx = 3;
+	TRY("rep stosb", ("+c"(rcx)), ("D"(page_pool[0])), "rax");
+	CHECK(caught.vector == DB && rcx == 0, "vector %d rcx %lx", (int)caught.vector, rcx);
+	CHECK(!(caught.rflags & FLAG_RF), "flags %lx", caught.rflags);
+	unwatch();
+}
+
+/* INT1 takes TF away as INT n does: one trap, not two. */
+TEST(icebp_single_stepped)
+{
+	hits = 0;
+	interrupt_hook = resume;
+	unwatch();
+	TRY(SET_TF ".byte 0xf1\n int $0x80\n" CLEAR_TF, (), ());
+	interrupt_hook = NULL;
+	/* Of INT1; of INT n there is none, and its handler ends this. */
+	CHECK(caught.vector == VEC_DONE && hits == 1, "vector %d after %u", (int)caught.vector,
+	      hits);
+	unwatch();
+}
+
+extern const u8 stepped_entry[];
+asm("stepped_entry: sysretq");
+SNIPPET(user_stepped, "syscall\n nop");
+static volatile unsigned steps_outside;
+static volatile u64 first_outside;
+
+static bool count_steps(struct frame *f)
+{
+	if (f->vector != DB)
+		return false;
+	if (!(f->cs & 3) && !steps_outside++)
+		first_outside = f->rip;
+	return true;
+}
+
+/* Single step over SYSCALL: no trap where the mask takes TF, else at the entry. */
+TEST(syscall_single_stepped)
+{
+	enum { EFER = 0xc0000080, STAR = 0xc0000081, LSTAR, SFMASK = 0xc0000084 };
+	u64 rip = user_code(512, 1, user_stepped, user_stepped_end), efer = rdmsr(EFER);
+
+	unwatch();
+	wrmsr(EFER, efer | 1);
+	wrmsr(STAR, (u64)(SEL_DATA16 | 3) << 48 | (u64)SEL_CODE64 << 32);
+	wrmsr(LSTAR, (u64)stepped_entry);
+	for (unsigned mask = 0; mask <= FLAG_TF; mask += FLAG_TF) {
+		wrmsr(SFMASK, mask);
+		steps_outside = 0;
+		interrupt_hook = count_steps;
+		run_user(rip, 0, 0, FLAG_TF);
+		interrupt_hook = NULL;
+		CHECK(caught.vector == VEC_DONE, "vector %d", (int)caught.vector);
+		CHECK(!steps_outside == !!mask, "%u steps", steps_outside);
+		if (!mask)
+			CHECK(first_outside == (u64)stepped_entry, "%lx", first_outside);
+	}
+	wrmsr(SFMASK, 0);
+	wrmsr(EFER, efer);
 	unwatch();
 }

@@ -153,6 +153,36 @@ TEST(nmi_blocking)
 	CHECK(deepest == 1, "nested %u deep", deepest);
 }
 
+static volatile u64 second_at;
+
+static bool nmi_with_bad_iret(struct frame *f)
+{
+	if (f->vector != NMI)
+		return false;
+	if (nmis++) {
+		second_at = f->rip;
+		return true;
+	}
+	send_nmi();
+	CHECK(nmis == 1, "held until IRET");
+	TRY("pushq $0\n pushq $0\n pushfq\n pushq $0\n pushq $0\n iretq", (), ());
+	CHECK_FAULT(GP, 0);
+	return true;
+}
+
+/* An IRET that faults unblocks NMIs, too (vol. 3, 6.7.1: executed, not completed). */
+TEST(nmi_after_iret_that_faults)
+{
+	apic_enable();
+	nmis = 0;
+	interrupt_hook = nmi_with_bad_iret;
+	send_nmi();
+	interrupt_hook = NULL;
+	CHECK(nmis == 2, "%u NMIs", nmis);
+	CHECK(second_at == (u64)stubs[GP], "taken at %lx, the fault's handler is at %lx", second_at,
+	      (u64)stubs[GP]);
+}
+
 /* An exception's handler is entered with the shadow gone: the interrupt waits for IF only. */
 TEST(interrupt_after_exception_in_shadow)
 {

@@ -304,6 +304,7 @@ static HANDLER(string_rep)
 	u64 count;
 
 	c->op = o;
+	c->repeating = false;
 	/* Privilege is asked for even when there is nothing to transfer. */
 	if (o->aux == INS || o->aux == OUTS)
 		io_check(c, R16(c, REG_OFF(RDX)), (u32)o->imm);
@@ -321,10 +322,12 @@ static HANDLER(string_rep)
 		advance(c, o, REG_OFF(RCX), -(s64)n);
 		if (n == count || !goes_on(c, o))
 			break;
-		if (flow_pending(c) || (c->block->key & BLOCK_KEY_STEP))
-			return op_uncount(c, o), op_leave(c, op_rip(c, o));
-		/* A page fault finds the flags from before it all (SDM vol. 2, REP). */
+		/* Between iterations the flags are those from before it all (SDM vol. 2, REP). */
 		c->af = before;
+		if (flow_pending(c) || (c->block->key & BLOCK_KEY_STEP)) {
+			c->repeating = true;
+			return op_uncount(c, o), op_leave(c, op_rip(c, o));
+		}
 	}
 	return op_after_slow_store(c, o);
 }

@@ -80,6 +80,7 @@ static void element_done(struct cpu *c, const struct op *o, u32 i)
 		memset(c->v[G_MASK(o->aux)].b + i * elem_size(o), 0, elem_size(o));
 	else
 		c->k[G_MASK(o->aux)] &= ~BIT(i);
+	c->repeating = true;
 	replay_forget(c);
 }
 
@@ -104,6 +105,7 @@ static const struct op *gather(struct cpu *c, const struct op *o)
 		memset(c->v[G_MASK(o->aux)].b, 0, sizeof(struct vreg));
 	else
 		c->k[G_MASK(o->aux)] = 0;
+	c->repeating = false;
 	return o + 1;
 }
 
@@ -124,6 +126,7 @@ static const struct op *scatter(struct cpu *c, const struct op *o)
 		element_done(c, o, i);
 	}
 	c->k[G_MASK(o->aux)] = 0;
+	c->repeating = false;
 	return o + 1;
 }
 
@@ -184,10 +187,10 @@ static bool decode(struct decoder *d, struct op *op, op_fn *fn, u32 data, u32 me
 	count = vl / (qindex || qdata ? 64 : 32);
 	m.mem.index = ZYDIS_REGISTER_NONE;
 	decode_mem(d, &m, op);
+	op->flags |= OP_NO_AC;
 	op->r0 = reg_number(&d->o[data]);
 	op->r1 = (u8)ZydisRegisterGetId(d->o[mem].mem.index);
 	op->aux = (u16)(__builtin_ctz(d->o[mem].mem.scale) | count << 2 | (qindex ? G_QINDEX : 0) |
-	op->flags |= OP_NO_AC;
 			(qdata ? G_QDATA : 0) | (vex ? G_VECTOR : 0) |
 			reg_number(&d->o[mask]) << 10);
 	op->fn = fn;

@@ -29,15 +29,17 @@ static NORETURN void raise_idt(struct cpu *c, u8 vector, const struct delivery *
 }
 
 /*
- * RF in the pushed image: set for faults, so that an instruction breakpoint does not hit again
- * (SDM vol. 3, 17.3.1.1). #DB decides by itself; #BP and #OF are traps; #DF and #MC are aborts.
+ * RF in the pushed image: set for faults, so that an instruction breakpoint does not hit again, and
+ * between iterations of a string instruction (SDM vol. 3, 17.3.1.1). #BP and #OF are traps; #DF and
+ * #MC are aborts.
  */
-static bool sets_rf(const struct delivery *e)
+static bool sets_rf(const struct cpu *c, const struct delivery *e)
 {
+	if (e->kind == EVENT_DEBUG || e->kind == EVENT_EXTERNAL)
+		return c->repeating;
 	if (e->kind != EVENT_EXCEPTION)
 		return false;
 	switch (e->vector) {
-	case VEC_DB:
 	case VEC_BP:
 	case VEC_OF:
 	case VEC_NMI:
@@ -302,15 +304,16 @@ void event_deliver(struct cpu *c, u8 vector, enum event_kind kind, bool has_erro
 	};
 
 	/* Real mode pushes no error codes (SDM vol. 3, 20.1.4). */
-	if (sets_rf(&e))
+	if (sets_rf(c, &e))
 		e.flags |= FL_RF;
 	else if (is_software(&e) || kind == EVENT_INT1)
 		e.flags &= ~FL_RF;
-	c->soft_int = is_software(&e);
-	c->event_ext = kind == EVENT_EXTERNAL || kind == EVENT_EXCEPTION || kind == EVENT_INT1;
+	c->soft_int = is_software(&e) || kind == EVENT_INT1;
+	c->event_ext = kind != EVENT_SOFT_INT && kind != EVENT_INT3;
 	if (c->mode == MODE_REAL)
 		deliver_real(c, &e);
 	else if (c->mode != MODE_V86 || kind != EVENT_SOFT_INT || !redirect_v86(c, &e))
 		deliver_protected(c, &e);
 	c->event_ext = false;
+	c->repeating = false;
 }

@@ -91,14 +91,28 @@ static enum outcome deliver(struct cpu *c, u8 vector, enum event_kind kind, bool
 	_longjmp(*outer, 1);
 }
 
+/* #BP and #OF come from instructions: their gate's DPL counts. A #DB without payload is the fault of
+ * DR7.GD, or the VMM's. */
+static enum event_kind event_kind(const struct cpu *c)
+{
+	switch (c->exception.vector) {
+	case VEC_BP:
+	case VEC_OF:
+		return EVENT_INT3;
+	case VEC_DB:
+		return c->exception.has_payload || c->exception.injected ? EVENT_DEBUG
+									 : EVENT_EXCEPTION;
+	default:
+		return EVENT_EXCEPTION;
+	}
+}
+
 bool event_exception(struct cpu *c)
 {
 	u8 vector = c->exception.vector;
 	bool has_error = c->exception.has_error;
 	u32 error = c->exception.error;
-	/* #BP and #OF come from instructions: their gate's DPL counts. */
-	enum event_kind kind =
-		vector == VEC_BP || vector == VEC_OF ? EVENT_INT3 : EVENT_EXCEPTION;
+	enum event_kind kind = event_kind(c);
 
 	take_payload(c);
 	if (vector == VEC_DB)

@@ -86,7 +86,9 @@ bool system_decode_far_return(struct decoder *d, struct op *op)
 static const struct op *run_iret(struct cpu *c, const struct op *o)
 {
 	op_begin(c, o);
+	c->in_iret = true;
 	far_iret(c, op_size(o));
+	c->in_iret = false;
 	return op_moved(c);
 }
 

@@ -36,6 +36,8 @@ static const struct op *run_syscall(struct cpu *c, const struct op *o)
 	load_flat(c, cs, cs + 8, 0, true);
 	c->rip = c->lstar;
 	cpu_load_rflags(c, flags & ~(c->sfmask | FL_RF));
+	/* A TF that is masked takes its trap along, as INT n does. */
+	c->soft_int = !(c->flags & FL_TF);
 	cpu_update_mode(c);
 	return op_moved(c);
 }

@@ -4,6 +4,7 @@
  * the current one only when everything has succeeded.
  */
 #include "cpu/system/internal.h"
+#include "cpu/watch.h"
 
 void stack_flat(struct cpu *c, u64 sp, u8 cpl, struct stack *s)
 {
@@ -75,14 +76,17 @@ static u64 stack_linear(struct cpu *c, const struct stack *s, u64 off, u32 size)
 
 static void store(struct cpu *c, bool own, u64 la, u32 size, u64 v)
 {
-	if (!own)
+	if (!own) {
 		access_store_sys(c, la, size, v);
-	else if (size == 8)
+		if (unlikely(c->check_watch))
+			watch_data(c, la, size, true);
+	} else if (size == 8) {
 		st64(c, la, v);
-	else if (size == 4)
+	} else if (size == 4) {
 		st32(c, la, (u32)v);
-	else
+	} else {
 		st16(c, la, (u16)v);
+	}
 }
 
 static u64 load(struct cpu *c, bool own, u64 la, u32 size)

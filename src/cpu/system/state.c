@@ -29,6 +29,8 @@ void cpu_set_regs(struct cpu *c, const struct kvm_regs *r)
 
 	for (unsigned n = 0; n < ARRAY_SIZE(regs_order); n++)
 		c->reg[regs_order[n]] = in[n];
+	if (c->rip != r->rip)
+		c->repeating = false;
 	c->rip = r->rip;
 	cpu_load_rflags(c, r->rflags);
 	/* The VMM has moved the vCPU elsewhere: an exception not yet delivered is gone. */

@@ -51,7 +51,14 @@ void far_iret(struct cpu *c, u32 op_size);
 
 /* Deliver an event through the IDT or IVT. kind as below. May raise (then the caller makes a
  * double fault of it): call under an unwind point. */
-enum event_kind { EVENT_EXCEPTION, EVENT_SOFT_INT, EVENT_INT3, EVENT_INT1, EVENT_EXTERNAL };
+enum event_kind {
+	EVENT_EXCEPTION, /* a #DB of this kind is a fault */
+	EVENT_DEBUG,	 /* #DB as a trap, or of an instruction breakpoint */
+	EVENT_SOFT_INT,
+	EVENT_INT3,
+	EVENT_INT1,
+	EVENT_EXTERNAL,
+};
 void event_deliver(struct cpu *c, u8 vector, enum event_kind kind, bool has_error, u32 error,
 		   u64 return_rip);
 

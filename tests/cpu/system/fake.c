@@ -108,6 +108,8 @@ void access_probe_sys(struct cpu *c, u64 la, u32 size, bool write)
 	check(c, la, size, write);
 }
 
+void watch_data(struct cpu *c, u64 la, u32 size, bool write) {}
+
 u64 access_load_slow(struct cpu *c, u64 la, u32 size)
 {
 	return access_load_sys(c, la, size);
