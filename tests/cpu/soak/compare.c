@@ -192,7 +192,7 @@ static void compare_states(const struct soak_case *t, struct soak_result *r)
 {
 	const struct soak_state *h = &r->host, *g = &r->guest;
 	u64 flags = (h->rflags ^ g->rflags) &
-		    (FL_STATUS | FL_DF | FL_IOPL | FL_NT | FL_AC | FL_ID);
+		    (FL_STATUS | FL_TF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_AC | FL_ID);
 
 	if (!same_registers(t, h, g))
 		found(r, DIFF_REG, EXCUSE_NONE);

@@ -8,6 +8,8 @@
 #include "cpu/native/xstate.h"
 #include "soak.h"
 
+bool generate_ldt;
+
 void generate_memory(struct soak_case *t)
 {
 	random_bytes(t->mem, sizeof(t->mem));
@@ -103,7 +105,13 @@ static u64 operand_segment_base(const struct soak_case *t, const ZydisDecodedOpe
 			return t->s.fs_base;
 		return m->mem.segment == ZYDIS_REGISTER_GS ? t->s.gs_base : 0;
 	}
-	return soak_segment_base(t->mode);
+	switch (m->mem.segment) {
+	case ZYDIS_REGISTER_CS:
+	case ZYDIS_REGISTER_SS:
+		return soak_segment_base(t->mode);
+	default:
+		return soak_selector_base(t->s.sel[m->mem.segment - ZYDIS_REGISTER_ES]);
+	}
 }
 
 /* Write the displacement of an operand without a base register. */
@@ -167,7 +175,8 @@ static void small_indices(struct soak_case *t, const ZydisDecodedOperand *m)
 static u16 rnd_selector(void)
 {
 	static const u16 some[] = {0,	 3,    0x23, 0x2b, 0x33, 0x2b, 0x23, 0x33, 0x08,
-				   0x10, 0x18, 0x20, 0x28, 0x30, 0x07, 0x0f, 0x1b, 0x2a};
+				   0x10, 0x18, 0x20, 0x28, 0x30, 0x07, 0x0f, 0x1b, 0x2a,
+				   0x17, 0x1f, 0x27};
 
 	return some[rnd() % ARRAY_SIZE(some)];
 }
@@ -179,10 +188,12 @@ static u16 rnd_code_selector(const struct soak_case *t)
 	return rnd() % 8 ? (rnd() % 2 ? 0x33 : 0x23) : rnd_selector();
 }
 
-/* Flags that the host's own code may be left with. */
+/* To be popped. */
 static u64 rnd_flags(void)
 {
-	return (rnd_value() & ~(FL_TF | FL_NT | FL_AC | FL_RF | FL_VM)) | FL_FIXED;
+	u64 rare = FL_TF | FL_NT | FL_AC | FL_RF | FL_VM;
+
+	return (rnd_value() & ~(rnd() % 4 ? rare : 0)) | FL_FIXED;
 }
 
 static void put_frame(struct soak_case *t, const u64 *words, unsigned n)
@@ -199,7 +210,7 @@ static void prepare_stack(struct soak_case *t)
 	u64 landing = SOAK_LANDING - soak_segment_base(t->mode);
 	u64 top = t->s.reg[RSP] + soak_segment_base(t->mode);
 	u64 words[5] = {landing, rnd_code_selector(t), rnd_flags(), t->s.reg[RSP] + 64,
-			t->mode == SOAK_16 ? 0x0f : 0x2b};
+			soak_stack_selector(t->mode)};
 
 	switch (t->i.mnemonic) {
 	case ZYDIS_MNEMONIC_POPF:
@@ -214,9 +225,11 @@ static void prepare_stack(struct soak_case *t)
 	case ZYDIS_MNEMONIC_IRET:
 	case ZYDIS_MNEMONIC_IRETD:
 	case ZYDIS_MNEMONIC_IRETQ:
-		/* The flags must never be left to chance: TF would trap, NT and AC stay. */
 		t->s.reg[RSP] =
 			(SOAK_DATA + 0x1000 + rnd() % 0x2000) - soak_segment_base(t->mode);
+		/* KVM takes an #AC for which AC is not set yet for a split lock, for ever. */
+		if (words[2] & FL_AC)
+			t->s.reg[RSP] &= ~7ULL;
 		words[3] = t->s.reg[RSP] + 64;
 		put_frame(t, words, 5);
 		break;
@@ -336,11 +349,11 @@ static void prepare_image(struct soak_case *t, u64 la)
 
 static void prepare_string(struct soak_case *t)
 {
-	u64 base = soak_segment_base(t->mode);
+	u64 from = SOAK_DATA + 0x1000 + rnd() % 0x2000;
+	u64 to = rnd() % 2 ? SOAK_DATA + 0x1000 + rnd() % 0x2000 : from + rnd() % 32 - 16;
 
-	t->s.reg[RSI] = SOAK_DATA + 0x1000 + rnd() % 0x2000 - base;
-	t->s.reg[RDI] = rnd() % 2 ? SOAK_DATA + 0x1000 + rnd() % 0x2000 - base
-				  : t->s.reg[RSI] + rnd() % 32 - 16;
+	t->s.reg[RSI] = from - soak_selector_base(t->s.sel[SEG_DS]);
+	t->s.reg[RDI] = to - soak_selector_base(t->s.sel[SEG_ES]);
 	t->s.reg[RCX] = rnd() % 8 ? rnd() % 40 : rnd() % 600;
 	t->s.rflags ^= rnd() & FL_DF;
 }
@@ -399,12 +412,12 @@ static bool prepare(struct soak_case *t)
 		t->s.reg[RBP] = la - base;
 		break;
 	case ZYDIS_MNEMONIC_XLAT:
-		t->s.reg[RBX] = la - base;
+		t->s.reg[RBX] = la - soak_selector_base(t->s.sel[SEG_DS]);
 		break;
 	case ZYDIS_MNEMONIC_MASKMOVQ:
 	case ZYDIS_MNEMONIC_MASKMOVDQU:
 	case ZYDIS_MNEMONIC_VMASKMOVDQU:
-		t->s.reg[RDI] = la - base;
+		t->s.reg[RDI] = la - soak_selector_base(t->s.sel[SEG_DS]);
 		break;
 	case ZYDIS_MNEMONIC_JMP:
 	case ZYDIS_MNEMONIC_CALL:
@@ -448,20 +461,47 @@ static bool prepare(struct soak_case *t)
 	return prepare_branch(t);
 }
 
+static void random_segments(struct soak_state *s, enum soak_mode mode)
+{
+	static const u16 some[] = {0, SEL_USER_DS, SEL_LDT_DS, SEL_LDT_SHORT, SEL_LDT_DOWN};
+
+	s->fs_base = s->gs_base = 0;
+	memset(s->sel, 0, sizeof(s->sel));
+	s->sel[SEG_ES] = s->sel[SEG_DS] = soak_data_selector(mode);
+	if (mode == SOAK_64) {
+		s->fs_base = (u64)((s64)rnd_value() >> 17);
+		s->gs_base = (u64)((s64)rnd_value() >> 17);
+	} else if (generate_ldt) {
+		s->sel[SEG_FS] = some[rnd() % ARRAY_SIZE(some)];
+		s->sel[SEG_GS] = some[rnd() % ARRAY_SIZE(some)];
+		if (rnd() % 8 == 0)
+			s->sel[SEG_ES] = some[rnd() % ARRAY_SIZE(some)];
+		if (rnd() % 8 == 0)
+			s->sel[SEG_DS] = some[rnd() % ARRAY_SIZE(some)];
+	}
+}
+
+static u64 random_state_flags(enum soak_mode mode)
+{
+	u64 f = (rnd() & FL_STATUS) | FL_IF | FL_FIXED;
+
+	if (rnd() % 16 == 0)
+		f |= FL_AC;
+	/* In 16-bit mode it would trap before the instruction (host.c). */
+	if (rnd() % 32 == 0 && mode != SOAK_16)
+		f |= FL_TF;
+	return f;
+}
+
 bool generate_state(struct soak_case *t)
 {
 	struct soak_state *s = &t->s;
 
 	for (unsigned i = 0; i < 16; i++)
 		s->reg[i] = t->mode == SOAK_64 ? rnd_value() : i < 8 ? (u32)rnd_value() : 0;
-	s->rflags = (rnd() & FL_STATUS) | FL_IF | FL_FIXED;
+	s->rflags = random_state_flags(t->mode);
 	s->rip = SOAK_CODE - soak_segment_base(t->mode);
-	s->fs_base = s->gs_base = 0;
-	memset(s->sel, 0, sizeof(s->sel));
-	if (t->mode == SOAK_64) {
-		s->fs_base = (u64)((s64)rnd_value() >> 17);
-		s->gs_base = (u64)((s64)rnd_value() >> 17);
-	}
+	random_segments(s, t->mode);
 	random_xstate(s->xsave);
 	return prepare(t) && forms_decode(t);
 }

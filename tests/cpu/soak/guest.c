@@ -86,10 +86,12 @@ static void make_descriptors(void)
 	gdt[6] = 0x00affb000000ffff;
 	gdt[8] = 0x00008b0000000067 | (tss & 0xffffff) << 16 | (tss >> 24 & 0xff) << 56;
 	gdt[9] = tss >> 32;
-	gdt[10] = 0x000082000000000f | (ldt_la & 0xffffff) << 16 | (ldt_la >> 24 & 0xff) << 56;
+	gdt[10] = 0x000082000000001f | (ldt_la & 0xffffff) << 16 | (ldt_la >> 24 & 0xff) << 56;
 	gdt[11] = ldt_la >> 32;
 	ldt[0] = 0x0000fb000000ffff | (base & 0xffffff) << 16 | (base >> 24 & 0xff) << 56;
 	ldt[1] = 0x0000f3000000ffff | (base & 0xffffff) << 16 | (base >> 24 & 0xff) << 56;
+	ldt[2] = (ldt[1] & ~0xffffULL) | SOAK_LIMIT;
+	ldt[3] = ldt[2] | BIT(42); /* expands down */
 	*(u64 *)((u8 *)gdt + TSS_OFF + 4) = STACK_LA;
 	*(u16 *)((u8 *)gdt + TSS_OFF + 102) = 0x68; /* no I/O bitmap */
 	for (unsigned v = 0; v < 256; v++) {
@@ -211,7 +213,7 @@ static int make_system_registers(void)
 {
 	struct kvm_segment data = segment(0x2b, table(P_GDT)[5], 0);
 	struct kvm_sregs s = {
-		.cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_PG,
+		.cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG,
 		.cr3 = SYS_GPA,
 		.cr4 = CR4_PAE | CR4_PGE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE |
 		       CR4_UMIP | CR4_FSGSBASE,
@@ -233,7 +235,7 @@ static int make_system_registers(void)
 	int r;
 
 	s.tr.limit = 0x67;
-	s.ldt.limit = 15;
+	s.ldt.limit = 31;
 	r = cpuid_supported(cpuid, &n);
 	if (!r)
 		r = cpu_set_cpuid(c, cpuid, n);
@@ -283,13 +285,14 @@ void guest_flush_tlb(void)
 
 /* -- a run */
 
-static void set_seg(enum segreg n, u16 sel, u64 desc, u64 base)
+static void set_seg(enum segreg n, u16 sel)
 {
+	u64 desc = table(sel & 4 ? P_LDT : P_GDT)[sel >> 3];
 	struct seg *s = &c->seg[n];
 
 	s->sel = sel;
-	s->base = base;
-	s->limit = desc & BIT(55) ? 0xffffffff : 0xffff;
+	s->base = soak_selector_base(sel);
+	s->limit = desc & BIT(55) ? 0xffffffff : desc & 0xffff;
 	s->attr = (u16)(desc >> 40) & 0xf0ff;
 	s->unusable = !desc;
 	if (!desc) {
@@ -300,24 +303,16 @@ static void set_seg(enum segreg n, u16 sel, u64 desc, u64 base)
 
 static void set_segments(const struct soak_state *s, enum soak_mode mode)
 {
-	const u64 *gdt = table(P_GDT), *ldt = table(P_LDT);
-	u64 data = mode == SOAK_64 ? 0 : mode == SOAK_32 ? gdt[5] : ldt[1];
-	u16 sel = mode == SOAK_64 ? 0 : mode == SOAK_32 ? 0x2b : 0x0f;
-	u64 base = soak_segment_base(mode);
-
-	set_seg(SEG_CS,
-		mode == SOAK_64	  ? 0x33
-		: mode == SOAK_32 ? 0x23
-				  : 0x07,
-		mode == SOAK_64	  ? gdt[6]
-		: mode == SOAK_32 ? gdt[4]
-				  : ldt[0],
-		base);
-	set_seg(SEG_SS, mode == SOAK_16 ? 0x0f : 0x2b, mode == SOAK_16 ? ldt[1] : gdt[5], base);
-	set_seg(SEG_DS, sel, data, data ? base : 0);
-	set_seg(SEG_ES, sel, data, data ? base : 0);
-	set_seg(SEG_FS, 0, 0, mode == SOAK_64 ? s->fs_base : 0);
-	set_seg(SEG_GS, 0, 0, mode == SOAK_64 ? s->gs_base : 0);
+	set_seg(SEG_CS, soak_code_selector(mode));
+	set_seg(SEG_SS, soak_stack_selector(mode));
+	set_seg(SEG_DS, s->sel[SEG_DS]);
+	set_seg(SEG_ES, s->sel[SEG_ES]);
+	set_seg(SEG_FS, s->sel[SEG_FS]);
+	set_seg(SEG_GS, s->sel[SEG_GS]);
+	if (mode == SOAK_64) {
+		c->seg[SEG_FS].base = s->fs_base;
+		c->seg[SEG_GS].base = s->gs_base;
+	}
 }
 
 static void set_state(const struct soak_state *s, enum soak_mode mode)

@@ -16,13 +16,6 @@
 #include "cpu/native/xstate.h"
 #include "soak.h"
 
-/* Linux's user segments; entries 0 and 1 of the LDT, for ring 3. */
-#define USER32_CS 0x23
-#define USER_DS	  0x2b
-#define USER64_CS 0x33
-#define LDT_CS	  0x07
-#define LDT_DS	  0x0f
-
 u64 host_xmask;
 static jmp_buf back;
 static volatile bool active;
@@ -30,13 +23,20 @@ static struct soak_end end;
 static struct soak_state *current;
 static u64 own_fs, own_gs;
 static volatile u64 nr_runs, ticked_at;
-u64 host_entry_rip HIDDEN;
+/* Aligned, since AC may be set when they are read. */
 struct {
 	u32 offset;
 	u16 selector;
-} __attribute__((packed)) host_entry_far HIDDEN;
+} host_entry_far HIDDEN __attribute__((aligned(8)));
+struct {
+	u64 rip, cs, rflags, rsp, ss;
+} host_frame HIDDEN __attribute__((aligned(16)));
 
-void host_enter(struct soak_state *s, u64 legacy, u64 xmask);
+/*
+ * IRET loads all at once, so that TF traps after the instruction itself. To a 16-bit stack it would
+ * leave the upper half of ESP to chance: there a jump has to do.
+ */
+void host_enter(struct soak_state *s, enum soak_mode mode, u64 xmask);
 asm(".pushsection .text\n"
     ".hidden host_enter\n"
     ".globl host_enter\n"
@@ -50,27 +50,33 @@ asm(".pushsection .text\n"
     "	wrfsbase %rax\n"
     "	mov 152(%rdi), %rax\n"
     "	wrgsbase %rax\n"
-    "2:	pushq 136(%rdi)\n"
-    "	popfq\n"
-    "	mov 0(%rdi), %rax\n	mov 8(%rdi), %rcx\n	mov 16(%rdi), %rdx\n"
-    "	mov 24(%rdi), %rbx\n	mov 32(%rdi), %rsp\n	mov 40(%rdi), %rbp\n"
+    "	jmp 3f\n"
+    "2:	mov 160(%rdi), %es\n	mov 166(%rdi), %ds\n"
+    "	mov 168(%rdi), %fs\n	mov 170(%rdi), %gs\n"
+    "3:	mov 8(%rdi), %rcx\n	mov 16(%rdi), %rdx\n"
+    "	mov 24(%rdi), %rbx\n	mov 40(%rdi), %rbp\n"
     "	mov 64(%rdi), %r8\n	mov 72(%rdi), %r9\n	mov 80(%rdi), %r10\n"
     "	mov 88(%rdi), %r11\n	mov 96(%rdi), %r12\n	mov 104(%rdi), %r13\n"
     "	mov 112(%rdi), %r14\n	mov 120(%rdi), %r15\n"
-    "	xchg %rsi, %rcx\n" /* jrcxz leaves the flags alone */
-    "	jrcxz 1f\n"
-    "	xchg %rsi, %rcx\n"
+    "	cmp $2, %esi\n"
+    "	je 4f\n"
+    "	mov 0(%rdi), %rax\n"
+    "	lea host_frame(%rip), %rsp\n"
+    "	mov 48(%rdi), %rsi\n"
+    "	mov 56(%rdi), %rdi\n"
+    "	iretq\n"
+    "4:	pushq 136(%rdi)\n"
+    "	popfq\n"
+    "	mov 0(%rdi), %rax\n"
+    "	mov 32(%rdi), %rsp\n"
     "	mov 48(%rdi), %rsi\n"
     "	mov 56(%rdi), %rdi\n"
     "	ljmp *host_entry_far(%rip)\n"
-    "1:	xchg %rsi, %rcx\n"
-    "	mov 48(%rdi), %rsi\n"
-    "	mov 56(%rdi), %rdi\n"
-    "	jmp *host_entry_rip(%rip)\n"
     ".popsection\n");
 _Static_assert(offsetof(struct soak_state, rflags) == 136 &&
 		       offsetof(struct soak_state, fs_base) == 144 &&
-		       offsetof(struct soak_state, xsave) == 192,
+		       offsetof(struct soak_state, sel) == 160 &&
+		       offsetof(struct soak_state, xsave) == 192 && SOAK_64 == 0 && SOAK_16 == 2,
 	       "host_enter knows these");
 
 static void take_registers(struct soak_state *s, const ucontext_t *uc)
@@ -146,16 +152,20 @@ int host_init(void)
 	return setitimer(ITIMER_REAL, &tick, NULL) ? -errno : 0;
 }
 
-bool host_has_16bit(void)
+static bool make_ldt_entry(unsigned n, u32 limit, unsigned contents)
 {
-	struct user_desc code = {.entry_number = 0,
-				 .base_addr = SOAK_BASE,
-				 .limit = 0xffff,
-				 .contents = MODIFY_LDT_CONTENTS_CODE};
-	struct user_desc data = {.entry_number = 1, .base_addr = SOAK_BASE, .limit = 0xffff};
+	struct user_desc d = {
+		.entry_number = n, .base_addr = SOAK_BASE, .limit = limit, .contents = contents};
 
-	return !syscall(SYS_modify_ldt, 1, &code, sizeof(code)) &&
-	       !syscall(SYS_modify_ldt, 1, &data, sizeof(data));
+	return !syscall(SYS_modify_ldt, 1, &d, sizeof(d));
+}
+
+bool host_has_ldt(void)
+{
+	return make_ldt_entry(SEL_LDT_CS >> 3, 0xffff, MODIFY_LDT_CONTENTS_CODE) &&
+	       make_ldt_entry(SEL_LDT_DS >> 3, 0xffff, MODIFY_LDT_CONTENTS_DATA) &&
+	       make_ldt_entry(SEL_LDT_SHORT >> 3, SOAK_LIMIT, MODIFY_LDT_CONTENTS_DATA) &&
+	       make_ldt_entry(SEL_LDT_DOWN >> 3, SOAK_LIMIT, MODIFY_LDT_CONTENTS_STACK);
 }
 
 static void load_segments(u16 data, u16 stack)
@@ -165,21 +175,23 @@ static void load_segments(u16 data, u16 stack)
 
 struct soak_end host_run(struct soak_state *s, enum soak_mode mode)
 {
-	static const u16 ds[] = {0, USER_DS, LDT_DS}, ss[] = {USER_DS, USER_DS, LDT_DS};
-	static const u16 cs[] = {USER64_CS, USER32_CS, LDT_CS};
 	u64 none = 0;
 
 	current = s;
 	nr_runs++;
-	host_entry_rip = s->rip;
 	host_entry_far.offset = (u32)s->rip;
-	host_entry_far.selector = cs[mode];
+	host_entry_far.selector = SEL_LDT_CS;
+	host_frame.rip = s->rip;
+	host_frame.cs = soak_code_selector(mode);
+	host_frame.rflags = s->rflags;
+	host_frame.rsp = s->reg[RSP];
+	host_frame.ss = soak_stack_selector(mode);
 	if (!_setjmp(back)) {
-		load_segments(ds[mode], ss[mode]);
+		load_segments(0, soak_stack_selector(mode));
 		active = true;
-		host_enter(s, mode != SOAK_64, host_xmask);
+		host_enter(s, mode, host_xmask);
 	}
-	load_segments(0, USER_DS);
+	load_segments(0, SEL_USER_DS);
 	/* A selector the code loaded takes the base with it when it is dropped. */
 	asm volatile("mov %k0, %%fs\n\tmov %k0, %%gs\n\twrfsbase %1\n\twrgsbase %2"
 		     :

@@ -138,13 +138,13 @@ static void describe(struct report *rep, struct soak_case *t, const struct soak_
 	rep->nfound++;
 }
 
-static enum soak_mode rnd_mode(bool has16)
+static enum soak_mode rnd_mode(void)
 {
 	u64 r = rnd() % 6;
 
 	if (r < 3)
 		return SOAK_64;
-	return r < 5 || !has16 ? SOAK_32 : SOAK_16;
+	return r < 5 || !generate_ldt ? SOAK_32 : SOAK_16;
 }
 
 static u64 sum(const u64 *per_mode)
@@ -169,14 +169,14 @@ static unsigned choose_line(const struct report *rep)
 	return line;
 }
 
-static void one_pair(struct report *rep, bool has16)
+static void one_pair(struct report *rep)
 {
 	static struct soak_result r;
 	struct soak_case *t = &rep->now;
 	unsigned line = choose_line(rep);
 	unsigned mnemonic = forms_line(line)->mnemonic;
 
-	t->mode = rnd_mode(has16);
+	t->mode = rnd_mode();
 	if (!forms_line_on_host(line) || (only && !strstr(ZydisMnemonicGetString(mnemonic), only)) ||
 	    soak_not_compared(mnemonic) || !forms_draw(t, mnemonic) || !generate_state(t) ||
 	    t->i.mnemonic != mnemonic)
@@ -188,7 +188,7 @@ static void one_pair(struct report *rep, bool has16)
 	if (r.host_end.vector == HOST_STUCK) {
 		rep->stuck++;
 		if (rep->nfound < MAX_FOUND)
-			regress_print(t, rep->found[rep->nfound++], 300);
+			regress_print(t, rep->found[rep->nfound++], sizeof(rep->found[0]));
 		return;
 	}
 	rep->compared[line][t->mode]++;
@@ -207,11 +207,10 @@ static void one_pair(struct report *rep, bool has16)
 
 static void NORETURN child(struct report *rep, u64 batch, u64 pairs)
 {
-	bool has16;
 	int r;
 
 	random_seed = (seed + batch) * 0x9e3779b97f4a7c15ULL | 1;
-	has16 = host_has_16bit();
+	generate_ldt = host_has_ldt();
 	r = host_init();
 	if (!r)
 		r = guest_init();
@@ -227,7 +226,7 @@ static void NORETURN child(struct report *rep, u64 batch, u64 pairs)
 	for (u64 n = 0; rep->pairs < pairs; n++) {
 		if (n % 64 == 0)
 			generate_memory(&rep->now);
-		one_pair(rep, has16);
+		one_pair(rep);
 	}
 	_exit(0);
 }
@@ -435,7 +434,7 @@ static void replay_child(const char *file)
 	static struct soak_case t;
 	static char line[65536];
 	unsigned n = 0, bad = 0;
-	bool has16 = host_has_16bit();
+	bool ldt = host_has_ldt();
 	FILE *f = fopen(file, "r");
 
 	if (!f || host_init() || guest_init())
@@ -449,7 +448,7 @@ static void replay_child(const char *file)
 			bad++;
 			continue;
 		}
-		if (t.mode == SOAK_16 && !has16)
+		if (!ldt && regress_needs_ldt(&t))
 			continue;
 		soak_compare(&t, &r);
 		if (differs(&r)) {

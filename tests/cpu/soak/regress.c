@@ -2,13 +2,25 @@
 /*
  * soak/regress.c: a case as a line of text, and the smallest case that still differs.
  *
- * A line: MODE BYTES and then what is not zero: rax=.. rflags=.. fs=.. gs=.. x[OFFSET]=.. (a
- * quadword of the XSAVE image) m[OFFSET]=.. (of memory); all numbers hexadecimal.
+ * A line: MODE BYTES and then what is not zero: rax=.. rflags=.. fs=.. gs=.. (bases in 64-bit mode;
+ * else selectors, es=.. and ds=.. too where they are not the mode's own) x[OFFSET]=.. (a quadword of
+ * the XSAVE image) m[OFFSET]=.. (of memory); all numbers hexadecimal.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "soak.h"
+
+static const struct {
+	const char *name;
+	enum segreg s;
+} segments[] = {{"es", SEG_ES}, {"ds", SEG_DS}, {"fs", SEG_FS}, {"gs", SEG_GS}};
+
+/* What a segment register holds when the line does not say. */
+static u16 own_selector(enum soak_mode m, enum segreg s)
+{
+	return s == SEG_ES || s == SEG_DS ? soak_data_selector(m) : 0;
+}
 
 static const char *const reg_name[16] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp",
 					 "rsi", "rdi", "r8",  "r9",  "r10", "r11",
@@ -43,6 +55,15 @@ static void zero_parts(struct soak_case *t, u8 *p, size_t n)
 	zero_parts(t, p + n / 16 * 8, n - n / 16 * 8);
 }
 
+static void try_own_selector(struct soak_case *t, enum segreg s)
+{
+	u16 was = t->s.sel[s];
+
+	t->s.sel[s] = own_selector(t->mode, s);
+	if (was != t->s.sel[s] && !differs(t))
+		t->s.sel[s] = was;
+}
+
 static void try_value(struct soak_case *t, u64 *at, u64 v)
 {
 	u64 was = *at;
@@ -69,6 +90,8 @@ void regress_shrink(struct soak_case *t)
 			try_value(t, &t->s.reg[i], (u32)t->s.reg[i] & 0xff);
 	}
 	try_value(t, &t->s.rflags, FL_FIXED | FL_IF);
+	for (unsigned i = 0; i < ARRAY_SIZE(segments); i++)
+		try_own_selector(t, segments[i].s);
 	if (start[0])
 		try_value(t, &t->s.fs_base, 0);
 	if (start[1])
@@ -106,6 +129,13 @@ void regress_print(const struct soak_case *t, char *out, size_t size)
 		len += (size_t)snprintf(out + len, size - len, " fs=%lx", t->s.fs_base);
 	if (t->s.gs_base)
 		len += (size_t)snprintf(out + len, size - len, " gs=%lx", t->s.gs_base);
+	for (unsigned i = 0; i < ARRAY_SIZE(segments); i++) {
+		u16 sel = t->s.sel[segments[i].s];
+
+		if (sel != own_selector(t->mode, segments[i].s))
+			len += (size_t)snprintf(out + len, size - len, " %s=%x", segments[i].name,
+						sel);
+	}
 	len += (size_t)put_words(out + len, size - len, "x", t->s.xsave, sizeof(t->s.xsave));
 	put_words(out + len, size - len, "m", t->mem, sizeof(t->mem));
 }
@@ -132,9 +162,15 @@ static bool parse_word(const char *s, struct soak_case *t)
 		memcpy(t->mem + at, &v, 8);
 		return true;
 	}
-	if (sscanf(s, "rflags=%lx", &t->s.rflags) == 1 ||
-	    sscanf(s, "fs=%lx", &t->s.fs_base) == 1 || sscanf(s, "gs=%lx", &t->s.gs_base) == 1)
+	if (sscanf(s, "rflags=%lx", &t->s.rflags) == 1)
 		return true;
+	if (t->mode == SOAK_64 && (sscanf(s, "fs=%lx", &t->s.fs_base) == 1 ||
+				   sscanf(s, "gs=%lx", &t->s.gs_base) == 1))
+		return true;
+	for (unsigned i = 0; i < ARRAY_SIZE(segments); i++) {
+		if (!strncmp(s, segments[i].name, 2) && s[2] == '=')
+			return sscanf(s + 3, "%hx", &t->s.sel[segments[i].s]) == 1;
+	}
 	for (unsigned i = 0; i < 16; i++) {
 		size_t n = strlen(reg_name[i]);
 
@@ -161,8 +197,19 @@ bool regress_parse(const char *line, struct soak_case *t)
 	word = ok ? strtok_r(NULL, " \n", &save) : NULL;
 	ok = word && parse_bytes(word, t->bytes);
 	t->s.rip = SOAK_CODE - soak_segment_base(t->mode);
+	for (unsigned i = 0; i < ARRAY_SIZE(segments); i++)
+		t->s.sel[segments[i].s] = own_selector(t->mode, segments[i].s);
 	while (ok && (word = strtok_r(NULL, " \n", &save)))
 		ok = parse_word(word, t);
 	free(copy);
 	return ok && forms_decode(t);
+}
+
+bool regress_needs_ldt(const struct soak_case *t)
+{
+	u16 any = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(segments); i++)
+		any |= t->s.sel[segments[i].s];
+	return t->mode == SOAK_16 || (any & 4);
 }

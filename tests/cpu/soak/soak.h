@@ -21,10 +21,43 @@
 
 enum soak_mode { SOAK_64, SOAK_32, SOAK_16, SOAK_MODES };
 extern const char *const soak_mode_name[SOAK_MODES];
+
+/*
+ * Selectors: Linux's user segments, and entries of the LDT, which all begin at SOAK_BASE: 16-bit
+ * code, data of 64 KiB, data that ends and data that begins (it expands down) amid the pages.
+ */
+enum {
+	SEL_USER32 = 0x23,
+	SEL_USER_DS = 0x2b,
+	SEL_USER64 = 0x33,
+	SEL_LDT_CS = 0x07,
+	SEL_LDT_DS = 0x0f,
+	SEL_LDT_SHORT = 0x17,
+	SEL_LDT_DOWN = 0x1f,
+};
+#define SOAK_LIMIT 0x6123u /* of the last two */
+
 /* 16-bit segments begin at SOAK_BASE; the others are flat. */
 static inline u64 soak_segment_base(enum soak_mode m)
 {
 	return m == SOAK_16 ? SOAK_BASE : 0;
+}
+static inline u64 soak_selector_base(u16 sel)
+{
+	return sel & 4 ? SOAK_BASE : 0;
+}
+/* CS and SS that a case begins with, and DS and ES unless it says otherwise. */
+static inline u16 soak_code_selector(enum soak_mode m)
+{
+	return m == SOAK_64 ? SEL_USER64 : m == SOAK_32 ? SEL_USER32 : SEL_LDT_CS;
+}
+static inline u16 soak_stack_selector(enum soak_mode m)
+{
+	return m == SOAK_16 ? SEL_LDT_DS : SEL_USER_DS;
+}
+static inline u16 soak_data_selector(enum soak_mode m)
+{
+	return m == SOAK_64 ? 0 : soak_stack_selector(m);
 }
 
 /* x87, SSE, AVX, AVX-512 as far as the host has them, standard format. */
@@ -34,7 +67,7 @@ struct soak_state {
 	u64 reg[16];
 	u64 rip, rflags;
 	u64 fs_base, gs_base; /* 64-bit mode */
-	u16 sel[6];	      /* ES CS SS DS FS GS */
+	u16 sel[6];	      /* ES CS SS DS FS GS; CS and SS go in as the mode says */
 	u8 xsave[SOAK_XSAVE_SIZE] __attribute__((aligned(64)));
 };
 
@@ -81,6 +114,7 @@ u64 forms_xmask(void);
 
 /* ---- generate.c */
 
+extern bool generate_ldt; /* segments of the LDT may be used */
 /* State and memory for t's instruction; false: leave this draw. */
 bool generate_state(struct soak_case *t);
 void generate_memory(struct soak_case *t);
@@ -92,7 +126,8 @@ void generate_memory(struct soak_case *t);
 
 extern u64 host_xmask; /* components that are compared */
 int host_init(void);
-bool host_has_16bit(void);
+/* Make the LDT's segments; false: the host has none. */
+bool host_has_ldt(void);
 struct soak_end host_run(struct soak_state *s, enum soak_mode mode);
 
 int guest_init(void);
@@ -141,6 +176,7 @@ void regress_shrink(struct soak_case *t);
 void regress_print(const struct soak_case *t, char *out, size_t size);
 /* False: no such line. */
 bool regress_parse(const char *line, struct soak_case *t);
+bool regress_needs_ldt(const struct soak_case *t);
 
 /* ---- sandbox.c: from here on no system call but those the engine itself needs. 0 or -errno.
  */
