@@ -24,13 +24,12 @@ static unsigned put_legacy(const struct opcode_form *f, const struct opcode_fill
  */
 static unsigned put_vex(const struct opcode_form *f, const struct opcode_fill *fill, u8 *b)
 {
-	static const u8 pp[] = {0, 1, 2, 3};
 	u8 rxb = (u8)(fill->long_mode ? ~fill->rxb & 7 : 7);
 	u8 vvvv = (u8)(fill->long_mode ? ~fill->vvvv & 15 : (~fill->vvvv & 15) | 8);
 
 	b[0] = f->kind == OPCODE_XOP ? 0x8f : 0xc4;
 	b[1] = (u8)(rxb << 5 | f->map);
-	b[2] = (u8)(f->w << 7 | vvvv << 3 | f->l << 2 | pp[f->pp]);
+	b[2] = (u8)(f->w << 7 | vvvv << 3 | f->l << 2 | f->pp);
 	b[3] = f->opcode;
 	b[4] = f->modrm;
 	return 5;
@@ -67,6 +66,20 @@ unsigned opcode_put(const struct opcode_form *f, const struct opcode_fill *fill,
 	default:
 		return put_vex(f, fill, b);
 	}
+}
+
+bool opcode_example(const struct opcode_form *f, bool long_mode, u8 *b)
+{
+	/* Gathers, with a SIB byte: a mask, and an index that is none of the others. */
+	bool sib = (f->modrm & 0xc7) == 4;
+	struct opcode_fill fill = {.long_mode = long_mode,
+				   .vvvv = f->kind == OPCODE_VEX && sib ? 5 : 0,
+				   .aaa = f->kind == OPCODE_EVEX && sib};
+
+	if (!long_mode && f->kind == OPCODE_LEGACY && f->w)
+		return false;
+	b[opcode_put(f, &fill, b)] = 6 << 3 | 3;
+	return true;
 }
 
 /* Memory at [BX + DI] or [RBX], and registers; each reg field. All 64 register forms where rm

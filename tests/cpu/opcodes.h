@@ -35,6 +35,8 @@ struct opcode_fill {
 
 /* Into b (room for 15): from the mandatory prefix to ModRM. Bytes written. */
 unsigned opcode_put(const struct opcode_form *f, const struct opcode_fill *fill, u8 *b);
+/* An instruction of the form, into b (15 zeroes); false: in this mode it is another form's. */
+bool opcode_example(const struct opcode_form *f, bool long_mode, u8 *b);
 /* Each form once. */
 void opcode_walk(void (*visit)(const struct opcode_form *f, void *arg), void *arg);
 

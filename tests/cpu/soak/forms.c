@@ -6,9 +6,9 @@
 #include <stdlib.h>
 
 #include "../features.h"
+#include "../lines.h"
 #include "../opcodes.h"
 #include "../random.h"
-#include "cpu/interpreter/decode.h"
 #include "cpu/native/xstate.h"
 #include "soak.h"
 
@@ -21,20 +21,6 @@ static struct {
 	unsigned n, seen;
 } * found[SOAK_MODES];
 static ZydisDecoder decoder[SOAK_MODES];
-
-unsigned forms_nr_lines(void)
-{
-	return table_integer_lines + table_system_lines + table_native_lines;
-}
-
-const struct table_line *forms_line(unsigned n)
-{
-	if (n < table_integer_lines)
-		return &table_integer[n];
-	n -= table_integer_lines;
-	return n < table_system_lines ? &table_system[n]
-				      : &table_native[n - table_system_lines];
-}
 
 const char *soak_not_compared(unsigned mnemonic)
 {
@@ -139,7 +125,6 @@ static bool form_on_host(const ZydisDecodedInstruction *i)
 	return set_on_host[i->meta.isa_set];
 }
 
-
 u64 forms_xmask(void)
 {
 	u64 mask = xstate_host_components() & XMASK_KNOWN;
@@ -159,20 +144,13 @@ bool forms_decode(struct soak_case *t)
 
 static void keep(const struct opcode_form *f, void *arg)
 {
-	struct opcode_fill fill = {0};
 	enum soak_mode m = *(enum soak_mode *)arg;
 	ZydisDecodedInstruction i;
 	u8 b[15] = {0};
 	unsigned at;
 
-	if (m != SOAK_64 && f->kind == OPCODE_LEGACY && f->w)
-		return;
-	fill.long_mode = m == SOAK_64;
-	/* Gathers: a mask, and an index that is none of the others. */
-	fill.vvvv = f->kind == OPCODE_VEX && (f->modrm & 0xc7) == 4 ? 5 : 0;
-	fill.aaa = f->kind == OPCODE_EVEX && (f->modrm & 0xc7) == 4;
-	b[opcode_put(f, &fill, b)] = 6 << 3 | 3;
-	if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder[m], NULL, b, sizeof(b), &i)) ||
+	if (!opcode_example(f, m == SOAK_64, b) ||
+	    !ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&decoder[m], NULL, b, sizeof(b), &i)) ||
 	    !table_find(i.mnemonic) || !form_on_host(&i))
 		return;
 	at = found[m][i.mnemonic].seen++;
@@ -207,10 +185,10 @@ void forms_collect(void)
 			abort();
 		opcode_walk(keep, &m);
 	}
-	for (unsigned l = 0; l < forms_nr_lines(); l++) {
-		unsigned mn = forms_line(l)->mnemonic;
+	for (unsigned l = 0; l < table_nr_lines(); l++) {
+		unsigned mn = table_line(l)->mnemonic;
 
-		line_on_host[l] = has(forms_line(l)->cpuid) &&
+		line_on_host[l] = has(table_line(l)->cpuid) &&
 				  found[SOAK_64][mn].n + found[SOAK_32][mn].n + found[SOAK_16][mn].n;
 	}
 }

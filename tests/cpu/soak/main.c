@@ -16,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../lines.h"
 #include "../random.h"
-#include "cpu/interpreter/decode.h"
 #include "soak.h"
 
 #define BATCH	   100000u /* pairs a child: so many stubs fit in native/'s code cache */
@@ -55,7 +55,7 @@ static bool strict; /* excuse nothing that userkvm does as Intel's processors do
 /* Of the table, from its begin, that are tried. */
 static unsigned nr_lines(void)
 {
-	return integer_only ? table_integer_lines : forms_nr_lines();
+	return integer_only ? table_integer_lines : table_nr_lines();
 }
 
 /* -- in a child */
@@ -162,8 +162,8 @@ static unsigned choose_line(const struct report *rep)
 	for (unsigned i = 0; i < n; i++) {
 		unsigned l = (line + i) % n;
 
-		if (!sum(rep->executed[l]) && !soak_privileged(forms_line(l)->mnemonic) &&
-		    !soak_not_compared(forms_line(l)->mnemonic) && forms_line_on_host(l))
+		if (!sum(rep->executed[l]) && !soak_privileged(table_line(l)->mnemonic) &&
+		    !soak_not_compared(table_line(l)->mnemonic) && forms_line_on_host(l))
 			return l;
 	}
 	return line;
@@ -174,7 +174,7 @@ static void one_pair(struct report *rep)
 	static struct soak_result r;
 	struct soak_case *t = &rep->now;
 	unsigned line = choose_line(rep);
-	unsigned mnemonic = forms_line(line)->mnemonic;
+	unsigned mnemonic = table_line(line)->mnemonic;
 
 	t->mode = rnd_mode();
 	if (!forms_line_on_host(line) || (only && !strstr(ZydisMnemonicGetString(mnemonic), only)) ||
@@ -359,7 +359,7 @@ static unsigned list(const char *what, bool (*is)(unsigned line))
 		if (!is(l))
 			continue;
 		printf("%s%s", n++ ? " " : what,
-		       ZydisMnemonicGetString(forms_line(l)->mnemonic));
+		       ZydisMnemonicGetString(table_line(l)->mnemonic));
 	}
 	if (n)
 		printf(" (%u)\n", n);
@@ -368,7 +368,7 @@ static unsigned list(const char *what, bool (*is)(unsigned line))
 
 static bool left_out(unsigned l)
 {
-	return soak_not_compared(forms_line(l)->mnemonic);
+	return soak_not_compared(table_line(l)->mnemonic);
 }
 
 static bool not_on_host(unsigned l)
@@ -383,7 +383,7 @@ static bool not_reached(unsigned l)
 
 static bool privileged(unsigned l)
 {
-	return soak_privileged(forms_line(l)->mnemonic);
+	return soak_privileged(table_line(l)->mnemonic);
 }
 
 /* User mode can, and has not. */

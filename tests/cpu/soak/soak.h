@@ -97,9 +97,6 @@ bool forms_draw(struct soak_case *t, unsigned mnemonic);
 bool forms_any(enum soak_mode m, unsigned mnemonic);
 bool forms_decode(struct soak_case *t);
 #define SOAK_MAX_LINES 2048
-/* Every line of the table, by number. */
-unsigned forms_nr_lines(void);
-const struct table_line *forms_line(unsigned n);
 
 /* Why the mnemonic is not compared with the host, or NULL. */
 const char *soak_not_compared(unsigned mnemonic);

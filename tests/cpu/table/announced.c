@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "../features.h"
+#include "../lines.h"
 #include "cpu/cpu.h"
 #include "table_test.h"
 
@@ -32,16 +33,10 @@ static void not_announced_fault(const char *what, const char *name)
 	complaints++;
 }
 
-/* MOVDIR64B has a bit of its own in a set it shares; 66-prefixed and other duplicates have
- * none. */
+/* MOVDIR64B has a bit of its own in a set it shares. */
 static bool has_other_bit(const struct decoder *d)
 {
-	switch (d->i.mnemonic) {
-	case ZYDIS_MNEMONIC_MOVDIR64B:
-		return true;
-	default:
-		return false;
-	}
+	return d->i.mnemonic == ZYDIS_MNEMONIC_MOVDIR64B;
 }
 
 void note_denied(const struct decoder *d)
@@ -55,34 +50,23 @@ void note_denied(const struct decoder *d)
 	complain(d, "announced by CPUID, but refused");
 }
 
-static void check_lines(const struct table_line *l, unsigned n)
+static void check_line(const struct table_line *l)
 {
-	for (unsigned i = 0; i < n; i++) {
-		const struct feature *b;
+	const struct feature *b = feature_find(l->cpuid);
 
-		if (!*l[i].cpuid)
-			continue;
-		b = feature_find(l[i].cpuid);
-		if (!b)
-			not_announced_fault("no such CPUID bit", l[i].cpuid);
-		else if (feature_on_host(b) && !announced(b))
-			not_announced_fault("a line of the table that CPUID hides",
-					    ZydisMnemonicGetString(l[i].mnemonic));
-	}
+	if (!*l->cpuid)
+		return;
+	if (!b)
+		not_announced_fault("no such CPUID bit", l->cpuid);
+	else if (feature_on_host(b) && !announced(b))
+		not_announced_fault("a line of the table that CPUID hides",
+				    ZydisMnemonicGetString(l->mnemonic));
 }
 
 static bool has_line(const char *bit)
 {
-	for (unsigned i = 0; i < table_integer_lines; i++) {
-		if (!strcmp(table_integer[i].cpuid, bit))
-			return true;
-	}
-	for (unsigned i = 0; i < table_native_lines; i++) {
-		if (!strcmp(table_native[i].cpuid, bit))
-			return true;
-	}
-	for (unsigned i = 0; i < table_system_lines; i++) {
-		if (!strcmp(table_system[i].cpuid, bit))
+	for (unsigned i = 0; i < table_nr_lines(); i++) {
+		if (!strcmp(table_line(i)->cpuid, bit))
 			return true;
 	}
 	return false;
@@ -97,9 +81,8 @@ static bool forms_only(const char *bit)
 
 void check_announced(void)
 {
-	check_lines(table_integer, table_integer_lines);
-	check_lines(table_native, table_native_lines);
-	check_lines(table_system, table_system_lines);
+	for (unsigned i = 0; i < table_nr_lines(); i++)
+		check_line(table_line(i));
 	for (const struct feature *f = features; f->name; f++) {
 		if (announced(f) && !has_line(f->name) && !forms_only(f->name))
 			not_announced_fault("announced, and no line of the table", f->name);

@@ -51,16 +51,12 @@ static void check_line(const struct decoder *d, const struct table_line *l)
 
 static void check_form(const struct opcode_form *f, void *arg)
 {
-	struct opcode_fill fill = {.long_mode = mode == MODE_LONG};
 	const struct table_line *l;
 	struct decoder d = {.c = c, .key = c->key, .rip = 0x1000};
 	struct op op;
 
-	if (mode != MODE_LONG && f->kind == OPCODE_LEGACY && f->w)
+	if (!opcode_example(f, mode == MODE_LONG, d.bytes))
 		return;
-	fill.vvvv = f->kind == OPCODE_VEX && (f->modrm & 0xc7) == 4 ? 5 : 0;
-	fill.aaa = f->kind == OPCODE_EVEX && (f->modrm & 0xc7) == 4;
-	d.bytes[opcode_put(f, &fill, d.bytes)] = 6 << 3 | 3;
 	forms++;
 	if (!decode_insn(&d, &op)) { /* no instruction at all */
 		if (op.fn != op_raise)
