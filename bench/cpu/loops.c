@@ -2,8 +2,6 @@
 /*
  * bench/cpu/loops.c: loops of machine code on the host, in QEMU under userkvm and in QEMU's TCG, by
  * turns: instructions a microsecond. The guests count the same clock, the host's.
- *
- * usage: loops GUEST USERKVM (default: as they lie in the build directory)
  */
 #include <libgen.h>
 #include <limits.h>
@@ -53,7 +51,7 @@ static void on_host(u64 *ticks)
 
 static void in_guest(const char *under, const char *accel, const char *guest, u64 *ticks)
 {
-	char command[2 * PATH_MAX], line[128], name[64];
+	char command[3 * PATH_MAX], line[128], name[64];
 	unsigned long long t;
 	FILE *f;
 
@@ -81,18 +79,14 @@ static void in_guest(const char *under, const char *accel, const char *guest, u6
 int main(int argc, char **argv)
 {
 	static struct figure host[COUNT(loops)], tcg[COUNT(loops)];
-	char guest[PATH_MAX], userkvm[PATH_MAX + 32], here[PATH_MAX];
+	char here[PATH_MAX], guest[PATH_MAX + 32], userkvm[PATH_MAX + 32];
 	double rate = ticks_per_us();
 
+	/* They lie in the build directory as this does. */
 	MUST(realpath(argv[0], here), "where am I?");
-	snprintf(guest, sizeof(guest), "%s", argc > 1 ? argv[1] : "");
-	snprintf(userkvm, sizeof(userkvm), "%s run --", argc > 2 ? argv[2] : "");
-	if (argc < 3) {
-		const char *d = dirname(here);
-
-		snprintf(guest, sizeof(guest), "%.4000s/loops_guest", d);
-		snprintf(userkvm, sizeof(userkvm), "%.4000s/../../src/cli/userkvm run --", d);
-	}
+	dirname(here);
+	snprintf(guest, sizeof(guest), "%s/loops_guest", here);
+	snprintf(userkvm, sizeof(userkvm), "%s/../../src/cli/userkvm run --", here);
 	for (unsigned n = 0; n < TURNS; n++) {
 		u64 h[COUNT(loops)], k[COUNT(loops)], t[COUNT(loops)];
 
