@@ -7,19 +7,6 @@
 #include "cpu/fault.h"
 #include "cpu/interpreter/families.h"
 
-/* The operation on values; `carry` is CARRY_IN where CF is an operand, `fc` the constraint. */
-#define VALUE(name, insn, carry, fc, bits, s, m)                                                   \
-	static inline u##bits name##bits(u##bits a, u##bits b, u16 *af)                            \
-	{                                                                                          \
-		u16 f = *af;                                                                       \
-		asm(carry insn s " %" m "2, %" m "0" FLAGS_OUT                                     \
-		    : "+r"(a), fc(f)                                                               \
-		    : "r"(b)                                                                       \
-		    : "cc");                                                                       \
-		*af = f;                                                                           \
-		return a;                                                                          \
-	}
-
 /* Destination a register. */
 #define TO_REG(name, wr, bits)                                                                     \
 	static HANDLER(name##_rr##bits)                                                            \
@@ -49,29 +36,12 @@
 	LOAD_HANDLER(name##_##form##bits, bits, name##bits(in, operand, &c->af))
 
 #define LOCKED(name, form, operand, insn, carry, fc, bits, s, m)                                   \
-	static HANDLER(name##_lock_##form##bits)                                                   \
-	{                                                                                          \
-		u64 la = op_ea(c, o, bits / 8, true);                                              \
-		void *p = lock_ptr(c, la, bits / 8);                                               \
-		u##bits b = operand;                                                               \
-		u16 f = c->af;                                                                     \
-		if (unlikely(!p))                                                                  \
-			return lock_stopped(c, o, name##_##form##bits);                            \
-		asm volatile goto(carry "1: lock " insn s " %" m "1, (%2)" FLAGS_OUT               \
-					GUARD_ENTRY(1b, %l[fault])                                 \
-				  : fc(f)                                                          \
-				  : "r"(b), "r"(p)                                                 \
-				  : "memory", "cc"                                                 \
-				  : fault);                                                        \
-		asm("");                                                                           \
-		c->af = f;                                                                         \
-		OP_NEXT(c, o);                                                                     \
-fault:                                                                                             \
-		access_died(c, la, true);                                                          \
-	}
+	LOCK_HANDLER(name##_lock_##form##bits, name##_##form##bits, bits,                          \
+		     op_ea(c, o, bits / 8, true), carry, fc, insn s " %" m "1, (%2)",              \
+		     "r"(operand), "r"(p))
 
 #define ARITH(name, insn, carry, fc, bits, s, m)                                                   \
-	VALUE(name, insn, carry, fc, bits, s, m)                                                   \
+	VALUE(name, insn, carry, fc, u##bits, bits, s, m)                                          \
 	TO_REG(name, true, bits)                                                                   \
 	TO_MEM(name, mr, R##bits(c, o->r1), bits)                                                  \
 	TO_MEM(name, mi, (u##bits)o->imm, bits)                                                    \
@@ -79,7 +49,7 @@ fault:                                                                          
 	LOCKED(name, mi, (u##bits)o->imm, insn, carry, fc, bits, s, m)
 
 #define COMPARE(name, insn, bits, s, m)                                                            \
-	VALUE(name, insn, "", "=&a", bits, s, m)                                                   \
+	VALUE(name, insn, "", "=&a", u##bits, bits, s, m)                                          \
 	TO_REG(name, false, bits)                                                                  \
 	CMP_MEM(name, mr, R##bits(c, o->r1), bits)                                                 \
 	CMP_MEM(name, mi, (u##bits)o->imm, bits)
@@ -111,7 +81,6 @@ static HANDLER(alu_clear)
 	OP_NEXT(c, o);
 }
 
-#define SIZES(f) {f##8, f##16, f##32, f##64}
 #define FORMS(n) {SIZES(n##_rr), SIZES(n##_ri), SIZES(n##_rm), SIZES(n##_mr), SIZES(n##_mi)}
 #define LOCKS(n) {SIZES(n##_lock_mr), SIZES(n##_lock_mi)}
 

@@ -7,21 +7,6 @@
 #include "cpu/fault.h"
 #include "cpu/interpreter/families.h"
 
-#define WORDS(f) {NULL, f##16, f##32, f##64}
-
-/* Only CF changes; a bit offset is cut to the operand's width here. */
-#define BT_VALUE(name, bits, s, m)                                                                 \
-	static inline u##bits name##bits(u##bits a, u##bits b, u16 *af)                            \
-	{                                                                                          \
-		u16 f = *af;                                                                       \
-		asm(FLAGS_IN #name s " %" m "2, %" m "0" FLAGS_OUT                                 \
-		    : "+r"(a), "+&a"(f)                                                            \
-		    : "r"(b)                                                                       \
-		    : "cc");                                                                       \
-		*af = f;                                                                           \
-		return a;                                                                          \
-	}
-
 #define BT_REG(name, form, operand, wr, bits)                                                      \
 	static HANDLER(name##_r##form##bits)                                                       \
 	{                                                                                          \
@@ -59,35 +44,19 @@ BT_WORD(64)
 		c->af = af;                                                                        \
 		OP_NEXT_STORED(c, o, !w.slow);                                                     \
 	}                                                                                          \
-	static HANDLER(name##_lock_m##form##bits)                                                  \
-	{                                                                                          \
-		u64 la = bt_ea##bits(c, o, reg, true);                                             \
-		void *p = lock_ptr(c, la, bits / 8);                                               \
-		u##bits b = operand & (bits - 1);                                                  \
-		u16 f = c->af;                                                                     \
-		if (unlikely(!p))                                                                  \
-			return lock_stopped(c, o, name##_m##form##bits);                           \
-		asm volatile goto(FLAGS_IN "1: lock " #name s " %" m "1, (%2)" FLAGS_OUT           \
-					   GUARD_ENTRY(1b, %l[fault])                              \
-				  : "+&a"(f)                                                       \
-				  : "r"(b), "r"(p)                                                 \
-				  : "memory", "cc"                                                 \
-				  : fault);                                                        \
-		asm("");                                                                           \
-		c->af = f;                                                                         \
-		OP_NEXT(c, o);                                                                     \
-fault:                                                                                             \
-		access_died(c, la, true);                                                          \
-	}
+	LOCK_HANDLER(name##_lock_m##form##bits, name##_m##form##bits, bits,                        \
+		     bt_ea##bits(c, o, reg, true), FLAGS_IN, "+&a", #name s " %" m "1, (%2)",      \
+		     "r"((u##bits)((operand) & (bits - 1))), "r"(p))
 
+/* Only CF changes; a bit offset is cut to the operand's width here. */
 #define BT(bits, s, m)                                                                             \
-	BT_VALUE(bt, bits, s, m)                                                                   \
+	VALUE(bt, "bt", FLAGS_IN, "+&a", u##bits, bits, s, m)                                      \
 	BT_REG(bt, r, R##bits(c, o->r1), false, bits)                                              \
 	BT_REG(bt, i, (u##bits)o->imm, false, bits)                                                \
 	BT_READ(bt, r, R##bits(c, o->r1), true, bits)                                              \
 	BT_READ(bt, i, (u##bits)o->imm, false, bits)
 #define BTX(name, bits, s, m)                                                                      \
-	BT_VALUE(name, bits, s, m)                                                                 \
+	VALUE(name, #name, FLAGS_IN, "+&a", u##bits, bits, s, m)                                   \
 	BT_REG(name, r, R##bits(c, o->r1), true, bits)                                             \
 	BT_REG(name, i, (u##bits)o->imm, true, bits)                                               \
 	BT_WRITE(name, r, R##bits(c, o->r1), true, bits, s, m)                                     \
@@ -133,16 +102,7 @@ bool decode_bt(struct decoder *d, struct op *op)
  * included, as the host does.
  */
 #define SCAN(name, bits, s, m)                                                                     \
-	static inline u64 name##bits(u64 a, u##bits b, u16 *af)                                    \
-	{                                                                                          \
-		u16 f = *af;                                                                       \
-		asm(FLAGS_IN #name s " %" m "2, %" m "0" FLAGS_OUT                                 \
-		    : "+r"(a), "+&a"(f)                                                            \
-		    : "r"(b)                                                                       \
-		    : "cc");                                                                       \
-		*af = f;                                                                           \
-		return a;                                                                          \
-	}                                                                                          \
+	VALUE(name, #name, FLAGS_IN, "+&a", u64, bits, s, m)                                       \
 	static HANDLER(name##_rr##bits)                                                            \
 	{                                                                                          \
 		R64(c, o->r0) = name##bits(R64(c, o->r0), R##bits(c, o->r1), &c->af);              \

@@ -171,16 +171,7 @@ bool decode_mulx(struct decoder *d, struct op *op)
 }
 
 #define ADX_OP(name, bits, s, m)                                                                   \
-	static inline u##bits name##bits(u##bits a, u##bits b, u16 *af)                            \
-	{                                                                                          \
-		u16 f = *af;                                                                       \
-		asm(FLAGS_IN #name s " %" m "2, %" m "0" FLAGS_OUT                                 \
-		    : "+r"(a), "+&a"(f)                                                            \
-		    : "r"(b)                                                                       \
-		    : "cc");                                                                       \
-		*af = f;                                                                           \
-		return a;                                                                          \
-	}                                                                                          \
+	VALUE(name, #name, FLAGS_IN, "+&a", u##bits, bits, s, m)                                   \
 	static HANDLER(name##_r##bits)                                                             \
 	{                                                                                          \
 		u##bits v = name##bits(R##bits(c, o->r0), R##bits(c, o->r1), &c->af);              \

@@ -182,37 +182,21 @@ static inline u64 indirect(struct cpu *c, const struct op *o, bool mem)
 	return t;
 }
 
-static HANDLER(jmp_r)
-{
-	u64 t = indirect(c, o, false);
-
-	ea_check_target(c, o, t);
-	return flow_jump(c, t);
-}
-
-static HANDLER(jmp_m)
-{
-	u64 t = indirect(c, o, true);
-
-	ea_check_target(c, o, t);
-	return flow_jump(c, t);
-}
-
-static HANDLER(call_r)
-{
-	u64 t = indirect(c, o, false);
-
-	push_return(c, o, t);
-	return flow_jump(c, t);
-}
-
-static HANDLER(call_m)
-{
-	u64 t = indirect(c, o, true);
-
-	push_return(c, o, t);
-	return flow_jump(c, t);
-}
+#define INDIRECT(form, mem)                                                                        \
+	static HANDLER(jmp_##form)                                                                 \
+	{                                                                                          \
+		u64 t = indirect(c, o, mem);                                                       \
+		ea_check_target(c, o, t);                                                          \
+		return flow_jump(c, t);                                                            \
+	}                                                                                          \
+	static HANDLER(call_##form)                                                                \
+	{                                                                                          \
+		u64 t = indirect(c, o, mem);                                                       \
+		push_return(c, o, t);                                                              \
+		return flow_jump(c, t);                                                            \
+	}
+INDIRECT(r, false)
+INDIRECT(m, true)
 
 static bool decode_indirect(struct decoder *d, struct op *op, op_fn *reg, op_fn *mem)
 {

@@ -8,8 +8,6 @@
 #include "cpu/interpreter/families.h"
 #include "cpu/system/decode.h"
 
-#define SIZES(f) {f##8, f##16, f##32, f##64}
-
 #define MOV(bits, s, m)                                                                            \
 	static HANDLER(mov_rr##bits)                                                               \
 	{                                                                                          \

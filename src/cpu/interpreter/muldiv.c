@@ -7,8 +7,6 @@
 #include "cpu/fault.h"
 #include "cpu/interpreter/families.h"
 
-#define SIZES(f) {f##8, f##16, f##32, f##64}
-
 typedef unsigned __int128 u128;
 
 /* The one-operand forms on (rDX:)rAX; 8 bits: AX. */
@@ -141,16 +139,7 @@ EACH_SIZE(HANDLERS)
 
 /* IMUL with two and three operands: r0 = source * (r0 or imm). */
 #define IMUL2(bits, s, m)                                                                          \
-	static inline u##bits imul_two##bits(u##bits a, u##bits b, u16 *af)                        \
-	{                                                                                          \
-		u16 f;                                                                             \
-		asm("imul" s " %" m "2, %" m "0" FLAGS_OUT                                         \
-		    : "+r"(a), "=&a"(f)                                                            \
-		    : "r"(b)                                                                       \
-		    : "cc");                                                                       \
-		*af = f;                                                                           \
-		return a;                                                                          \
-	}                                                                                          \
+	VALUE(imul_two, "imul", "", "=&a", u##bits, bits, s, m)                                    \
 	static HANDLER(imul_rr##bits)                                                              \
 	{                                                                                          \
 		set_r##bits(c, o->r0,                                                              \
@@ -176,8 +165,6 @@ EACH_SIZE(HANDLERS)
 		OP_NEXT(c, o);                                                                     \
 	}
 EACH_WORD(IMUL2)
-#define WORDS(f) {NULL, f##16, f##32, f##64}
-
 static bool decode_imul_more(struct decoder *d, struct op *op)
 {
 	static op_fn *const two[2][4] = {WORDS(imul_rr), WORDS(imul_rm)};

@@ -9,9 +9,7 @@
 
 #include "cpu/interpreter/families.h"
 
-#define SIZES(f) {f##8, f##16, f##32, f##64}
-
-#define VALUE(name, insn, before, fc, bits, s, m)                                                  \
+#define SHIFT_VALUE(name, insn, before, fc, bits, s, m)                                            \
 	static inline u##bits name##bits(u##bits a, u8 count, u16 *af)                             \
 	{                                                                                          \
 		u16 f = *af;                                                                       \
@@ -35,7 +33,7 @@
 #define IMM ((u8)o->imm)
 
 #define ROTATE(name, insn, bits, s, m)                                                             \
-	VALUE(name, insn, FLAGS_IN, "+&a", bits, s, m)                                             \
+	SHIFT_VALUE(name, insn, FLAGS_IN, "+&a", bits, s, m)                                       \
 	FORM_REG(name, name, i, IMM, bits)                                                         \
 	FORM_REG(name, name, c, CL, bits)                                                          \
 	FORM_MEM(name, name, i, IMM, bits)                                                         \
@@ -43,7 +41,7 @@
 /* n: by a constant that is not zero */
 #define SHIFT(name, insn, bits, s, m)                                                              \
 	ROTATE(name, insn, bits, s, m)                                                             \
-	VALUE(name##_quick, insn, "", "=&a", bits, s, m)                                           \
+	SHIFT_VALUE(name##_quick, insn, "", "=&a", bits, s, m)                                     \
 	FORM_REG(name, name##_quick, n, IMM, bits)                                                 \
 	FORM_MEM(name, name##_quick, n, IMM, bits)
 
@@ -133,8 +131,6 @@ bool decode_shift(struct decoder *d, struct op *op)
 #define SHRD(bits, s, m) DOUBLE(shrd, "shrd", bits, s, m)
 EACH_WORD(SHLD)
 EACH_WORD(SHRD)
-#define WORDS(f) {NULL, f##16, f##32, f##64}
-
 bool decode_double_shift(struct decoder *d, struct op *op)
 {
 	static op_fn *const fn[2][2][2][4] = {

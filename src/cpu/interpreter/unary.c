@@ -21,25 +21,8 @@
 		OP_NEXT(c, o);                                                                     \
 	}                                                                                          \
 	RMW_HANDLER(name##_m##bits, bits, name##bits(in, &af))                                     \
-	static HANDLER(name##_lock_m##bits)                                                        \
-	{                                                                                          \
-		u64 la = op_ea(c, o, bits / 8, true);                                              \
-		void *p = lock_ptr(c, la, bits / 8);                                               \
-		u16 f = c->af;                                                                     \
-		if (unlikely(!p))                                                                  \
-			return lock_stopped(c, o, name##_m##bits);                                 \
-		asm volatile goto(before "1: lock " insn s " (%1)" FLAGS_OUT                       \
-					 GUARD_ENTRY(1b, %l[fault])                                \
-				  : "+&a"(f)                                                       \
-				  : "r"(p)                                                         \
-				  : "memory", "cc"                                                 \
-				  : fault);                                                        \
-		asm("");                                                                           \
-		c->af = f;                                                                         \
-		OP_NEXT(c, o);                                                                     \
-fault:                                                                                             \
-		access_died(c, la, true);                                                          \
-	}
+	LOCK_HANDLER(name##_lock_m##bits, name##_m##bits, bits, op_ea(c, o, bits / 8, true),       \
+		     before, "+&a", insn s " (%1)", "r"(p))
 
 #define INC(bits, s, m) UNARY(inc, "inc", CARRY_IN, bits, s, m)
 #define DEC(bits, s, m) UNARY(dec, "dec", CARRY_IN, bits, s, m)
@@ -50,7 +33,6 @@ EACH_SIZE(DEC)
 EACH_SIZE(NEG)
 EACH_SIZE(NOT)
 
-#define SIZES(f) {f##8, f##16, f##32, f##64}
 #define FORMS(n) {SIZES(n##_r), SIZES(n##_m), SIZES(n##_lock_m)}
 
 bool decode_unary(struct decoder *d, struct op *op)

@@ -30,6 +30,22 @@
 /* Only CF. */
 #define CARRY_IN "btw $8, %%ax\n\t"
 
+/*
+ * name##bits(a, b, &af): an instruction on values. `before` gives it the flags that it takes or
+ * leaves; `fc` is their constraint, "+&a", or "=&a" where all of them are new. `type` is a's.
+ */
+#define VALUE(name, insn, before, fc, type, bits, s, m)                                            \
+	static inline type name##bits(type a, u##bits b, u16 *af)                                  \
+	{                                                                                          \
+		u16 f = *af;                                                                       \
+		asm(before insn s " %" m "2, %" m "0" FLAGS_OUT                                    \
+		    : "+r"(a), fc(f)                                                               \
+		    : "r"(b)                                                                       \
+		    : "cc");                                                                       \
+		*af = f;                                                                           \
+		return a;                                                                          \
+	}
+
 /* A memory operand that is read, computed with and written: permission to write comes first. */
 struct rmw {
 	void *p;
@@ -45,12 +61,6 @@ static inline struct rmw rmw_at(struct cpu *c, u64 la, u32 size)
 	if (unlikely(m.slow))
 		m.p = access_ptr(c, la, size, true, &m.direct);
 	return m;
-}
-
-/* After the handler has stored through m.p and changed its state. */
-static inline const struct op *rmw_done_slow(struct cpu *c, const struct op *o)
-{
-	return op_after_slow_store(c, o);
 }
 
 #define RMW_ACCESS(bits)                                                                           \
@@ -163,6 +173,34 @@ RMW_ACCESS(64)
 		c->af = af;                                                                        \
 		OP_NEXT(c, o);                                                                     \
 	}
+
+/*
+ * A locked form, on the one host pointer `p` to `address`; else `plain` with the world stopped.
+ * `text` is the instruction, its inputs follow.
+ */
+#define LOCK_HANDLER(name, plain, bits, address, before, fc, text, ...)                            \
+	static HANDLER(name)                                                                       \
+	{                                                                                          \
+		u64 la = address;                                                                  \
+		void *p = lock_ptr(c, la, bits / 8);                                               \
+		u16 f = c->af;                                                                     \
+		if (unlikely(!p))                                                                  \
+			return lock_stopped(c, o, plain);                                          \
+		asm volatile goto(before "1: lock " text FLAGS_OUT GUARD_ENTRY(1b, %l[fault])      \
+				  : fc(f)                                                          \
+				  : __VA_ARGS__                                                    \
+				  : "memory", "cc"                                                 \
+				  : fault);                                                        \
+		asm("");                                                                           \
+		c->af = f;                                                                         \
+		OP_NEXT(c, o);                                                                     \
+fault:                                                                                             \
+		access_died(c, la, true);                                                          \
+	}
+
+/* Rows of handlers, by decode_size(). */
+#define SIZES(f) {f##8, f##16, f##32, f##64}
+#define WORDS(f) {NULL, f##16, f##32, f##64}
 
 /* Operand forms. */
 enum form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, NR_FORMS, FORM_NONE = NR_FORMS };

@@ -149,8 +149,6 @@ fault:                                                                          
 	}
 EACH_SIZE(CMPXCHG)
 
-#define SIZES(f) {f##8, f##16, f##32, f##64}
-
 static bool decode_pair(struct decoder *d, struct op *op, op_fn *const fn[3][4], bool always_locked)
 {
 	enum form f = decode_form(d, op);
