@@ -179,12 +179,6 @@ static void put_debug(struct vcpu *v, struct kvm_run *run)
 	run->debug.arch.dr7 = e->debug.dr7;
 }
 
-static void put_fail_entry(struct vcpu *v, struct kvm_run *run)
-{
-	run->fail_entry.hardware_entry_failure_reason = v->exit->fail_entry_reason;
-	run->fail_entry.cpu = 0;
-}
-
 static void put_eoi(struct vcpu *v, struct kvm_run *run)
 {
 	run->eoi.vector = v->exit->eoi_vector;

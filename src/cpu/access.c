@@ -35,13 +35,6 @@ static unsigned walk_flags_of(const struct cpu *c, enum tlb_mode mode)
 	return f;
 }
 
-static bool canonical(const struct cpu *c, u64 la)
-{
-	unsigned shift = c->cr4 & CR4_LA57 ? 7 : 16;
-
-	return (u64)((s64)(la << shift) >> shift) == la;
-}
-
 static void raise_noncanonical(struct cpu *c)
 {
 	bool stack = c->op && c->op->seg == SEG_SS;
@@ -51,7 +44,7 @@ static void raise_noncanonical(struct cpu *c)
 
 void access_check_canonical(struct cpu *c, u64 la)
 {
-	if (cpu_lma(c) && !canonical(c, la))
+	if (cpu_lma(c) && !la_canonical(c, la))
 		raise_noncanonical(c);
 }
 
@@ -66,8 +59,6 @@ static void NORETURN leave_unserved(struct cpu *c, gpa_t gpa, unsigned access, i
 		cpu_leave(c, CPU_EXIT_NOMEM);
 	c->exit.memory.gpa = gpa & PAGE_MASK;
 	c->exit.memory.size = PAGE_SIZE;
-	c->exit.memory.write = access & MMU_WRITE;
-	c->exit.memory.exec = access & MMU_EXEC;
 	c->exit.memory.private_ = c->mmu.fault_private;
 	c->exit.memory.error = r;
 	c->exit.memory.has_info = true;
@@ -116,7 +107,7 @@ static void resolve_page(struct cpu *c, u64 la, u32 len, unsigned access, enum t
 /* Both ends before either page's tables: #GP and #SS come before #PF. */
 static void check_canonical(struct cpu *c, u64 la, u32 size)
 {
-	if (cpu_lma(c) && !(canonical(c, la) && canonical(c, (la + size - 1) & c->ea_mask)))
+	if (cpu_lma(c) && !(la_canonical(c, la) && la_canonical(c, (la + size - 1) & c->ea_mask)))
 		raise_noncanonical(c);
 }
 
@@ -449,7 +440,7 @@ void access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host)
 	u32 error = 0;
 	int r;
 
-	if (cpu_lma(c) && !canonical(c, la))
+	if (cpu_lma(c) && !la_canonical(c, la))
 		cpu_raise_error(c, VEC_GP, 0);
 	r = walk_linear(c, la, MMU_EXEC, c->cpl == 3 ? WALK_USER : 0, &w, &error);
 	if (r > 0)
@@ -560,7 +551,7 @@ void access_died(struct cpu *c, u64 la, bool write)
 	if (guard_fault.sig == GUARD_BROKEN_OFF)
 		cpu_restart(c);
 	/* Only such an address hits an entry that allows nothing (TLB_NEVER). */
-	if (cpu_lma(c) && !canonical(c, la))
+	if (cpu_lma(c) && !la_canonical(c, la))
 		raise_noncanonical(c);
 	r = guard_fault.sig == SIGBUS && guard_fault.code == BUS_MCEERR_AR ? -EHWPOISON : -EFAULT;
 	/* The guest's tables were walked for this access before; they may have changed since, and

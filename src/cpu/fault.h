@@ -24,6 +24,5 @@ void cpu_cannot(struct cpu *c) NORETURN;
 #define PF_U	4u
 #define PF_RSVD 8u
 #define PF_I	16u
-#define PF_PK	32u
 
 #endif

@@ -56,7 +56,6 @@ struct dtable {
 #define AF_AF 0x1000
 #define AF_ZF 0x4000
 #define AF_SF 0x8000
-#define AF_ALL (AF_OF | AF_CF | AF_PF | AF_AF | AF_ZF | AF_SF)
 
 #define FL_CF	0x00000001ULL
 #define FL_FIXED 0x00000002ULL
@@ -171,7 +170,6 @@ enum cpu_exit_reason {
 	CPU_EXIT_IRQ_WINDOW, /* request_irq_window was set and interrupts can be taken now */
 	CPU_EXIT_DEBUG,	     /* guest debug */
 	CPU_EXIT_INTERNAL,   /* internal: an instruction or fetch KVM cannot carry out */
-	CPU_EXIT_FAIL_ENTRY, /* state a processor would refuse to enter */
 	CPU_EXIT_MEMORY,     /* memory: the VMM's mapping cannot serve an access */
 	CPU_EXIT_MSR_READ,   /* msr: filtered or unknown MSR, the VMM asked to see it */
 	CPU_EXIT_MSR_WRITE,
@@ -211,7 +209,7 @@ struct cpu_exit {
 		struct {
 			gpa_t gpa;
 			u64 size;
-			bool write, exec, private_;
+			bool private_;
 			int error;	/* -EFAULT or -EHWPOISON */
 			bool has_info;	/* fill in kvm_run's memory_fault */
 		} memory;
@@ -226,7 +224,6 @@ struct cpu_exit {
 			u64 nr, args[6], longmode;
 			u64 ret;	/* the VMM's answer */
 		} hypercall;
-		u64 fail_entry_reason;
 		u8 eoi_vector;
 	};
 };
@@ -332,7 +329,6 @@ struct cpu {
 		u8 vector;
 	} interrupt;
 	bool nmi_pending, nmi_injected, nmi_masked;
-	bool smi_pending, in_smm;
 	u8 shadow;	   /* interrupt shadow until the next instruction: SHADOW_* */
 	bool triple_fault; /* pending */
 	bool event_ext;	   /* an event not made by the program is being delivered: error
@@ -412,6 +408,13 @@ static inline bool cpu_lma(const struct cpu *c)
 static inline bool cpu_protected(const struct cpu *c)
 {
 	return c->mode >= MODE_PROT16;
+}
+
+static inline bool la_canonical(const struct cpu *c, u64 la)
+{
+	unsigned shift = c->cr4 & CR4_LA57 ? 7 : 16;
+
+	return (u64)((s64)(la << shift) >> shift) == la;
 }
 
 /* RFLAGS whole, and set whole (the caller has decided what may change). */

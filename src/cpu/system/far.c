@@ -197,11 +197,17 @@ void return_drop_segments(struct cpu *c, u8 cpl)
 	}
 }
 
-void return_commit(struct cpu *c, const struct far_frame *f)
+void return_commit(struct cpu *c, struct far_frame *f, const struct stack *st)
 {
 	u8 cpl = SEL_RPL(f->cs);
 	bool outer = cpl > c->cpl;
 
+	far_check_rip(c, &f->cs_desc, f->rip);
+	desc_mark_accessed(c, &f->cs_desc);
+	if (f->has_ss && !f->ss_null)
+		desc_mark_accessed(c, &f->ss_desc);
+	if (!f->has_ss)
+		stack_commit(c, st);
 	far_commit_cs(c, f->cs, &f->cs_desc, cpl);
 	if (f->has_ss) {
 		if (f->ss_null)
@@ -255,13 +261,7 @@ void far_return(struct cpu *c, u32 op_size, u32 pop_bytes)
 		f.ss = (u16)stack_pop(c, &st, op_size);
 		return_check_ss(c, f.ss, f.cs, &f.cs_desc, &f.ss_desc, &f.ss_null);
 	}
-	far_check_rip(c, &f.cs_desc, f.rip);
-	desc_mark_accessed(c, &f.cs_desc);
-	if (f.has_ss && !f.ss_null)
-		desc_mark_accessed(c, &f.ss_desc);
-	if (!f.has_ss)
-		stack_commit(c, &st);
-	return_commit(c, &f);
+	return_commit(c, &f, &st);
 	if (f.has_ss || !pop_bytes)
 		return;
 	/* Parameters are released from the stack as the code returned to sees it. */

@@ -77,13 +77,6 @@ static inline u32 gate_offset32(u64 raw)
 	return (u32)((raw & 0xffff) | ((raw >> 32) & 0xffff0000));
 }
 
-static inline bool la_canonical(const struct cpu *c, u64 la)
-{
-	unsigned shift = c->cr4 & CR4_LA57 ? 7 : 16;
-
-	return (u64)((s64)(la << shift) >> shift) == la;
-}
-
 static inline bool real_or_v86(const struct cpu *c)
 {
 	return c->mode <= MODE_V86;
@@ -149,8 +142,6 @@ void stack_push(struct cpu *c, struct stack *s, u32 size, u64 value);
 u64 stack_pop(struct cpu *c, struct stack *s, u32 size);
 /* Read `size` bytes `off` above the top without popping. */
 u64 stack_peek(struct cpu *c, struct stack *s, u32 off, u32 size);
-/* Raises #SS unless `bytes` more can be pushed. */
-void stack_probe_push(struct cpu *c, struct stack *s, u32 bytes);
 /* Store sp into RSP, as wide as the stack is. */
 void stack_commit(struct cpu *c, const struct stack *s);
 
@@ -170,8 +161,8 @@ void return_check_cs(struct cpu *c, u16 sel, struct desc *d);
 void return_check_ss(struct cpu *c, u16 ss, u16 cs_sel, const struct desc *cs, struct desc *d,
 		     bool *null);
 void return_drop_segments(struct cpu *c, u8 cpl);
-/* CS, SS, RSP and RIP; data segments of inner levels dropped. */
-void return_commit(struct cpu *c, const struct far_frame *f);
+/* The last check, RIP's; then CS, SS, RSP (st's, if SS stays) and RIP; inner data segments dropped. */
+void return_commit(struct cpu *c, struct far_frame *f, const struct stack *st);
 
 /* gate.c */
 /* TSS: stack for a privilege level; raises #TS. */

@@ -121,14 +121,8 @@ void far_iret(struct cpu *c, u32 op_size)
 		f.ss = (u16)stack_pop(c, &st, op_size);
 		return_check_ss(c, f.ss, f.cs, &f.cs_desc, &f.ss_desc, &f.ss_null);
 	}
-	far_check_rip(c, &f.cs_desc, f.rip);
-	desc_mark_accessed(c, &f.cs_desc);
-	if (f.has_ss && !f.ss_null)
-		desc_mark_accessed(c, &f.ss_desc);
 	/* Privilege over the flags is the level's that executes IRET. */
 	flags = merge_flags(c, flags, op_size);
-	if (!f.has_ss)
-		stack_commit(c, &st);
-	return_commit(c, &f);
+	return_commit(c, &f, &st);
 	iret_done(c, flags);
 }

@@ -9,20 +9,11 @@
 #define XCR0_AVX    0x6ULL  /* SSE and AVX */
 #define XCR0_AVX512 0xe6ULL /* and opmask, ZMM_Hi256, Hi16_ZMM */
 
-/* DR7.LENn/RWn: an instruction breakpoint that is enabled. */
-static bool dr7_breaks_code(u64 dr7)
+/* Is a breakpoint enabled, on execution (DR7.RWn 0) or on data and ports? */
+static bool dr7_has(u64 dr7, bool data)
 {
 	for (unsigned n = 0; n < 4; n++)
-		if (((dr7 >> (2 * n)) & 3) && !((dr7 >> (16 + 4 * n)) & 3))
-			return true;
-	return false;
-}
-
-/* Any breakpoint enabled that is not on execution. */
-static bool dr7_watches_data(u64 dr7)
-{
-	for (unsigned n = 0; n < 4; n++)
-		if (((dr7 >> (2 * n)) & 3) && ((dr7 >> (16 + 4 * n)) & 3))
+		if (((dr7 >> (2 * n)) & 3) && !((dr7 >> (16 + 4 * n)) & 3) != data)
 			return true;
 	return false;
 }
@@ -35,9 +26,9 @@ static bool stepping(const struct cpu *c)
 		if (c->guest_debug & KVM_GUESTDBG_SINGLESTEP)
 			return true;
 		if (c->guest_debug & KVM_GUESTDBG_USE_HW_BP)
-			return dr7_breaks_code(c->guest_dr7);
+			return dr7_has(c->guest_dr7, false);
 	}
-	return dr7_breaks_code(c->dr7);
+	return dr7_has(c->dr7, false);
 }
 
 /* Data segment that needs neither base, limit nor type check for any read or write. */
@@ -128,8 +119,8 @@ void cpu_update_tlb(struct cpu *c)
 		t = TLB_KERNEL_AC;
 	c->tlb_mode = (u8)t;
 	c->check_align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->flags & FL_AC);
-	c->check_watch = dr7_watches_data(c->guest_debug & KVM_GUESTDBG_USE_HW_BP ? c->guest_dr7
-										  : c->dr7);
+	c->check_watch =
+		dr7_has(c->guest_debug & KVM_GUESTDBG_USE_HW_BP ? c->guest_dr7 : c->dr7, true);
 	c->tlb = c->check_align || c->check_watch ? &tlb_never : &c->mmu.tlb[t];
 }
 

@@ -16,7 +16,6 @@
 #define RESET_FCW      0x037f
 #define RESET_SMBASE   0x30000ULL
 #define MISC_ENABLE	  (BIT(0) | BIT(11) | BIT(12)) /* fast strings; no BTS, no PEBS */
-#define MCE_BANKS	  32 /* until KVM_X86_SETUP_MCE */
 #define DEFAULT_SIGNATURE 0x600u /* family 6, until CPUID says otherwise */
 
 static void reset_segments(struct cpu *c)
@@ -36,7 +35,6 @@ static void reset_events(struct cpu *c)
 	memset(&c->exception, 0, sizeof(c->exception));
 	memset(&c->interrupt, 0, sizeof(c->interrupt));
 	c->nmi_pending = c->nmi_injected = c->nmi_masked = false;
-	c->smi_pending = c->in_smm = false;
 	c->shadow = 0;
 	c->triple_fault = c->halted = c->event_ext = false;
 	memset(&c->replay, 0, sizeof(c->replay));
@@ -61,7 +59,7 @@ static void reset_power_up(struct cpu *c)
 	c->mtrr_def = 0;
 	c->misc_features = 0;
 	if (!c->mcg_cap)
-		c->mcg_cap = MCE_BANKS;
+		c->mcg_cap = NR_MCE_BANKS; /* until KVM_X86_SETUP_MCE */
 	c->platform_info = PLATFORM_CPUID_FAULT;
 	c->ucode_rev = UCODE_REV;
 	cpu_msr_feature(MSR_ARCH_CAPABILITIES, &c->arch_capabilities);

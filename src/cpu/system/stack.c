@@ -117,11 +117,6 @@ u64 stack_pop(struct cpu *c, struct stack *s, u32 size)
 	return v;
 }
 
-void stack_probe_push(struct cpu *c, struct stack *s, u32 bytes)
-{
-	stack_linear(c, s, (s->sp - bytes) & s->mask, bytes);
-}
-
 void stack_commit(struct cpu *c, const struct stack *s)
 {
 	if (s->flat)

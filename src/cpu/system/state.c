@@ -5,10 +5,6 @@
  */
 #include "cpu/system/internal.h"
 
-#define DR6_FIXED  0xffff0ff0ULL
-#define DR7_FIXED  0x400ULL
-#define CR3_FLAGS_RESERVED 0xfff0000000000000ULL
-
 /* struct kvm_regs' order is not the encoding's. */
 static const u8 regs_order[] = {RAX, RBX, RCX, RDX, RSI, RDI, RSP, RBP,
 				R8,  R9,  R10, R11, R12, R13, R14, R15};

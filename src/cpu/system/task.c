@@ -7,7 +7,6 @@
  */
 #include "cpu/system/internal.h"
 
-#define DESC_BUSY    BIT(41)
 #define TSS_BACKLINK 0
 #define TSS_T	     BIT(0)
 #define DR6_BT	     BIT(15)
