@@ -47,7 +47,8 @@ bool abi_fallocate(int fd, int mode, off_t off, off_t len, long *ret);
  */
 bool abi_before_close(int fd);
 void abi_after_close(void);
-void abi_duplicated(int oldfd, int newfd);
+/* A number that may be a new one of an object of ours. */
+void abi_appeared(int fd);
 /* fd is sent over a socket: it may be in flight with no number here, so its object stays. */
 void abi_sent(int fd);
 void abi_forked_child(void);

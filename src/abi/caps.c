@@ -79,12 +79,7 @@ static long enable_x2apic_api(struct abi_vm *avm, struct vm *vm, const u64 *args
 
 static long enable_disable_exits(struct abi_vm *avm, struct vm *vm, const u64 *args)
 {
-	if (args[0] & ~(u64)DISABLE_EXITS_VALID)
-		return -EINVAL;
-	mutex_lock(&vm->lock);
-	vm->disabled_exits |= args[0];
-	mutex_unlock(&vm->lock);
-	return 0;
+	return args[0] & ~(u64)DISABLE_EXITS_VALID ? -EINVAL : 0;
 }
 
 static long enable_platform_info(struct abi_vm *avm, struct vm *vm, const u64 *args)

@@ -205,27 +205,28 @@ void file_abandon(struct abi_file *f, int fd)
  */
 static struct abi_file *adopt(int fd, const struct stat *st)
 {
-	char link[40], name[sizeof("/memfd:" NAME_PREFIX) + 24];
+	static const char memfd[] = "/memfd:";
+	char link[40], text[sizeof(memfd) + sizeof(NAME_PREFIX) + 24];
+	const char *name = text + strlen(memfd);
 	struct abi_file *f, *other;
 	ssize_t n;
 
 	if (!S_ISREG(st->st_mode) || st->st_nlink)
 		return NULL;
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = syscall(SYS_readlink, link, name, sizeof(name) - 1);
+	n = syscall(SYS_readlink, link, text, sizeof(text) - 1);
 	if (n < 0)
 		return NULL;
-	name[n] = 0;
-	if (strncmp(name, "/memfd:" NAME_PREFIX, strlen("/memfd:" NAME_PREFIX)) != 0)
+	text[n] = 0;
+	if (!begins(text, memfd) || !begins(name, NAME_PREFIX))
 		return NULL;
 	f = file_alloc(FILE_FOREIGN, st);
 	if (!f)
 		return NULL;
 	/* A vCPU's and a shared guest_memfd's pages are there for whoever has the descriptor. */
-	f->mappable = strncmp(name, "/memfd:" NAME_GMEM, strlen("/memfd:" NAME_GMEM)) != 0 ||
-		      name[strlen("/memfd:" NAME_GMEM)] == '-';
-	n = (ssize_t)strlen("/memfd:" NAME_SYSTEM);
-	if (!strncmp(name, "/memfd:" NAME_SYSTEM, n) && (name[n] == ' ' || !name[n]))
+	f->mappable = !begins(name, NAME_GMEM) || name[strlen(NAME_GMEM)] == '-';
+	/* What follows the name is " (deleted)". */
+	if (begins(name, NAME_SYSTEM " ") || !strcmp(name, NAME_SYSTEM))
 		f->kind = FILE_SYSTEM;
 	mutex_lock(&table_lock);
 	other = table_find(f->dev, f->ino);
@@ -302,14 +303,14 @@ bool abi_before_close(int fd)
 	return ours;
 }
 
-void abi_duplicated(int oldfd, int newfd)
+void abi_appeared(int fd)
 {
-	struct abi_file *f = file_get(newfd);
+	struct abi_file *f = file_get(fd);
 
 	if (!f)
 		return;
 	mutex_lock(&table_lock);
-	note_number(f, newfd);
+	note_number(f, fd);
 	mutex_unlock(&table_lock);
 	file_put(f);
 }
@@ -385,8 +386,8 @@ static bool scan_numbers(void)
 	return n == 0;
 }
 
-/* Unlink what no number refers to; a list through ->next. table_lock is held. */
-static struct abi_file *collect_dead(bool scanned)
+/* After a scan: unlink what no number refers to; a list through ->next. table_lock is held. */
+static struct abi_file *collect_dead(void)
 {
 	struct abi_file *f, *next, *dead = NULL;
 	int pid = file_pid();
@@ -395,7 +396,7 @@ static struct abi_file *collect_dead(bool scanned)
 	for (i = 0; i < TABLE_BUCKETS; i++) {
 		for (f = table[i]; f; f = next) {
 			next = f->next;
-			if (f->pid != pid || f->pinned || known_number(f) || !scanned)
+			if (f->pid != pid || f->pinned || known_number(f))
 				continue;
 			table_remove(f);
 			f->next = dead;
@@ -424,8 +425,8 @@ void abi_after_close(void)
 	struct abi_file *f, *dead = NULL;
 
 	mutex_lock(&table_lock);
-	if (any_suspect())
-		dead = collect_dead(scan_numbers());
+	if (any_suspect() && scan_numbers())
+		dead = collect_dead();
 	mutex_unlock(&table_lock);
 	while (dead) {
 		f = dead;

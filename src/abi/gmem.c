@@ -31,11 +31,6 @@ static bool shows_pages(u64 flags)
 
 /* ---- making them */
 
-static u64 flags_allowed(const struct vm *vm)
-{
-	return cap_gmem_flags(vm);
-}
-
 /* A handle, or -errno. KVM's guest_memfds are not close-on-exec. */
 static int handle_create(struct gmem_file *g)
 {
@@ -89,7 +84,7 @@ long vm_ioctl_create_gmem(struct call *c)
 	struct gmem_file *g;
 	int r;
 
-	if (a->flags & ~flags_allowed(c->vm))
+	if (a->flags & ~cap_gmem_flags(c->vm))
 		return -EINVAL;
 	r = gmem_create(c->vm->mmu, a->size, a->flags, &g);
 	return r ? r : publish(c, g);
@@ -128,7 +123,7 @@ long vm_ioctl_link_gmem(struct call *c)
 	f = gmem_file_get(a->guest_memfd, &r);
 	if (!f)
 		return r;
-	r = gmem_flags(f->gmem) & ~flags_allowed(c->vm) ? -EINVAL : 0;
+	r = gmem_flags(f->gmem) & ~cap_gmem_flags(c->vm) ? -EINVAL : 0;
 	if (!r)
 		r = gmem_link(f->gmem, c->vm->mmu, &g);
 	file_put(f);

@@ -58,9 +58,6 @@ struct abi_vcpu {
 	struct kvm_run *run;
 	bool has_run; /* entered at least once: CPUID is fixed (KVM_SET_CPUID2) */
 	u32 awaiting; /* KVM_EXIT_* whose answer the next KVM_RUN takes, or 0 */
-	u64 signal_exits;
-	bool tpr_reporting;
-	gpa_t vapic;
 };
 
 #define FILE_MAX_NUMBERS 8
@@ -157,6 +154,11 @@ long gmem_fallocate(struct abi_file *f, int mode, off_t off, off_t len);
 void gmem_fstat(const struct abi_file *f, struct stat *st);
 int gmem_mmap_check(const struct abi_file *f, int flags);
 void gmem_mapped(const struct abi_file *f, void *addr, size_t len, int prot, off_t off);
+
+static inline bool begins(const char *text, const char *with)
+{
+	return !strncmp(text, with, strlen(with));
+}
 
 /* `off` bytes on from a pointer of the VMM's, which may point anywhere: no pointer arithmetic. */
 static inline void *call_user_at(void *user, size_t off)

@@ -200,7 +200,6 @@ static void set_pages(struct abi_vm *avm, struct vcpu *v, struct run_pages *p)
 	mutex_unlock(&avm->lock);
 	av->avm = avm;
 	av->run = p->map;
-	v->run_page = p->map;
 	v->immediate_exit = &av->run->immediate_exit;
 	v->coalesced_ring = avm->ring;
 	if (v->vm->dirty_ring_size)

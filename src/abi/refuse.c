@@ -93,7 +93,7 @@ void abi_mapped(int fd, void *addr, size_t len, int prot, off_t off)
 {
 	off_t ring_at = UAPI_COALESCED_PAGE * PAGE_SIZE;
 	struct abi_file *f = file_get(fd);
-	struct run_pages *p;
+	const struct abi_vcpu *av;
 	void *to;
 	u8 *ring;
 
@@ -103,13 +103,9 @@ void abi_mapped(int fd, void *addr, size_t len, int prot, off_t off)
 		gmem_mapped(f, addr, len, prot, off);
 	if (f->kind != FILE_VCPU || off > ring_at || off + (off_t)len <= ring_at)
 		goto out;
-	mutex_lock(&f->avm->lock);
-	ring = f->avm->ring;
-	for (p = f->avm->pages; p; p = p->next)
-		if (p->map == f->vcpu->run_page)
-			break;
-	mutex_unlock(&f->avm->lock);
-	if (!p || ring == (u8 *)p->map + ring_at)
+	av = f->vcpu->abi;
+	ring = f->vcpu->coalesced_ring;
+	if (ring == (u8 *)av->run + ring_at)
 		goto out;
 	/* Old size 0 makes a second mapping of a shared one's pages. */
 	to = (u8 *)addr + (ring_at - off);
@@ -120,15 +116,9 @@ out:
 	file_put(f);
 }
 
-static const struct {
-	const char *call;
-	int err;
-} refused[] = {
-	/* As seen on /dev/kvm, VM and vCPU descriptors; pread64, writev and such by prefix. */
-	{"read", EINVAL},      {"readv", EINVAL},  {"pread", EINVAL},
-	{"write", EINVAL},     {"writev", EINVAL}, {"pwrite", EINVAL},
-	{"ftruncate", EINVAL}, {"fsync", EINVAL},  {"fdatasync", EINVAL},
-};
+/* As seen on /dev/kvm, VM and vCPU descriptors; readv, pread64 and such by prefix. */
+static const char *const refused[] = {"read",	   "pread", "write",	"pwrite",
+				      "ftruncate", "fsync", "fdatasync"};
 
 /* A guest_memfd's mode and owner are fixed; those of the others are nobody's concern. */
 static bool is_setattr(const char *call)
@@ -136,45 +126,45 @@ static bool is_setattr(const char *call)
 	return !strcmp(call, "fchmod") || !strcmp(call, "fchown");
 }
 
+#define TO_KERNEL 1
+
+/* The call's result, or TO_KERNEL. */
+static long answer(struct abi_file *f, const char *call)
+{
+	if (f->kind == FILE_VM_STATS || f->kind == FILE_VCPU_STATS) {
+		if (begins(call, "read") || begins(call, "pread")) {
+			stats_refresh(f);
+			return TO_KERNEL;
+		}
+		if (begins(call, "write") || begins(call, "pwrite"))
+			return -EBADF; /* opened for reading only */
+	} else if (!strcmp(call, "lseek")) {
+		/* there is no position to move */
+		return f->kind == FILE_GMEM ? -ESPIPE : 0;
+	}
+	if (f->kind == FILE_GMEM && is_setattr(call))
+		return -EINVAL;
+	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
+		/* Anonymous inodes have no position to read or write at. */
+		if (begins(call, refused[i]))
+			return call[0] == 'p' && f->kind != FILE_SYSTEM ? -ESPIPE : -EINVAL;
+	}
+	return TO_KERNEL;
+}
+
 bool abi_refuses(int fd, const char *call, long *ret)
 {
 	struct abi_file *f = file_get(fd);
-	bool stats, reads = call[0] == 'r' || !strncmp(call, "pr", 2);
-	bool r = false;
-	size_t i;
+	long r;
 
 	if (!f)
 		return false;
-	stats = f->kind == FILE_VM_STATS || f->kind == FILE_VCPU_STATS;
-	if (stats && reads) {
-		stats_refresh(f);
-		goto out;
-	}
-	if (stats && (!strncmp(call, "write", 5) || !strncmp(call, "pw", 2))) {
-		*ret = -EBADF; /* opened for reading only */
-		r = true;
-		goto out;
-	}
-	if (!stats && !strcmp(call, "lseek")) {
-		/* there is no position to move */
-		*ret = f->kind == FILE_GMEM ? -ESPIPE : 0;
-		r = true;
-		goto out;
-	}
-	if (f->kind == FILE_GMEM && is_setattr(call)) {
-		*ret = -EINVAL;
-		r = true;
-	}
-	for (i = 0; i < ARRAY_SIZE(refused) && !r; i++) {
-		if (strncmp(call, refused[i].call, strlen(refused[i].call)) != 0)
-			continue;
-		/* Anonymous inodes have no position to read or write at. */
-		*ret = call[0] == 'p' && f->kind != FILE_SYSTEM ? -ESPIPE : -refused[i].err;
-		r = true;
-	}
-out:
+	r = answer(f, call);
 	file_put(f);
-	return r;
+	if (r == TO_KERNEL)
+		return false;
+	*ret = r;
+	return true;
 }
 
 bool abi_fallocate(int fd, int mode, off_t off, off_t len, long *ret)

@@ -202,7 +202,7 @@ static int duplicated(int oldfd, long newfd)
 	if (abi_owns(oldfd)) {
 		maybe_ours_set(oldfd);
 		maybe_ours_set((int)newfd);
-		abi_duplicated(oldfd, (int)newfd);
+		abi_appeared((int)newfd);
 	}
 	mask_leave(&w);
 	return (int)newfd;
@@ -308,7 +308,7 @@ static void received(int fd)
 	if (!abi_owns(fd))
 		return;
 	maybe_ours_set(fd);
-	abi_duplicated(fd, fd);
+	abi_appeared(fd);
 }
 
 static void tell_all(const struct mmsghdr *m, int n, void (*fn)(int fd))

@@ -15,8 +15,7 @@ enum {
 	EVENT_NMI = 1 << 0,
 	EVENT_INIT = 1 << 1,
 	EVENT_SIPI = 1 << 2,
-	EVENT_SMI = 1 << 3,
-	EVENT_EOI = 1 << 4, /* pending_eoi is not empty */
+	EVENT_EOI = 1 << 3, /* pending_eoi is not empty */
 };
 
 #endif

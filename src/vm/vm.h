@@ -41,7 +41,7 @@ struct vcpu {
 	int tid;	      /* thread in vcpu_run(), 0: none; atomic */
 	u32 mp_state;	      /* KVM_MP_STATE_*; by the vCPU's thread or under mutex */
 	u32 sipi_vector;
-	u32 pending_events;   /* atomic: EVENT_NMI, EVENT_INIT, EVENT_SIPI, EVENT_SMI */
+	u32 pending_events;   /* atomic: EVENT_* of vm/env.h */
 	int irq_queued;	      /* KVM_INTERRUPT with the PIC in the VMM: vector or -1 */
 	u64 cr8;	      /* with the APIC in the VMM */
 	u64 apic_base;	      /* the same */
@@ -71,8 +71,7 @@ struct vcpu {
 		bool pending; /* the guest may have ended an interrupt unseen */
 	} eoi; /* pv_eoi.c */
 	struct cpu_exit *exit; /* = &cpu->exit */
-	void *run_page;	      /* struct kvm_run: abi/ owns it; immediate_exit is polled through */
-	const u8 *immediate_exit; /* in run_page, may be NULL */
+	const u8 *immediate_exit; /* in struct kvm_run, which is abi/'s; may be NULL */
 	bool leave_soon;      /* immediate_exit was set when this run began */
 	u8 *coalesced_ring;   /* abi/'s page, shared by the VM's vCPUs */
 	void *abi;	      /* abi/'s own */
@@ -102,7 +101,7 @@ struct vm {
 	bool exception_payload, triple_fault_event;
 	bool x2apic_format_32bit, x2apic_no_broadcast_quirk;
 	u32 user_space_msr; /* KVM_CAP_X86_USER_SPACE_MSR's mask */
-	u64 disabled_exits, disabled_quirks, exits_on_hypercall;
+	u64 disabled_quirks, exits_on_hypercall;
 	u32 max_vcpu_id;
 	u32 dirty_ring_size; /* bytes, 0: dirty logs */
 	bool hide_platform_info; /* KVM_CAP_MSR_PLATFORM_INFO switched off */

@@ -114,7 +114,7 @@ static void test_dup(void **state)
 	struct set s = set_new();
 	int told = dup(s.vm), untold = dup(s.vm);
 
-	abi_duplicated(s.vm, told);
+	abi_appeared(told);
 	close_told(s.vcpu);
 	close_told(s.stats);
 	close_told(s.vm);
@@ -136,7 +136,7 @@ static void test_many(void **state)
 	close_told(s.stats);
 	for (i = 0; i < ARRAY_SIZE(d); i++) {
 		d[i] = dup(s.vm);
-		abi_duplicated(s.vm, d[i]);
+		abi_appeared(d[i]);
 	}
 	close_told(s.vm);
 	for (i = 0; i < ARRAY_SIZE(d); i++) {

@@ -67,7 +67,7 @@ int calls_dup(int fd)
 	int r = dup(fd);
 
 	if (r >= 0)
-		abi_duplicated(fd, r);
+		abi_appeared(r);
 	return r < 0 ? -errno : r;
 }
 
@@ -91,7 +91,7 @@ int calls_dup2(int fd, int to)
 	ours = abi_before_close(to);
 	r = dup2(fd, to);
 	if (r >= 0)
-		abi_duplicated(fd, r);
+		abi_appeared(r);
 	if (ours)
 		abi_after_close();
 	pthread_rwlock_unlock(&fork_lock);

@@ -174,7 +174,7 @@ void abi_after_close(void)
 	record.after_close++;
 }
 
-void abi_duplicated(int oldfd, int newfd)
+void abi_appeared(int fd)
 {
 	record.duplicated++;
 }
