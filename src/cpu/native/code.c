@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <cpuid.h>
 #include "base/guard.h"
+#include "base/pagemem.h"
 #include "cpu/native/native.h"
 #include "cpu/native/run.h"
 
@@ -117,10 +118,23 @@ static void detect_host(void)
 		native_host.mxcsr_mask = 0xffbf; /* SDM vol. 1, 11.6.6 */
 }
 
+static void *map(size_t size, int prot, int flags, int fd)
+{
+	void *p = (void *)syscall(SYS_mmap, NULL, size, prot, flags, fd, 0L);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap_code(void)
+{
+	pagemem_free(code_rw, CODE_SIZE);
+	pagemem_free(native_code, CODE_SIZE);
+	pagemem_free(native_insn_map, CODE_SIZE / 8);
+}
+
 static int map_code(void)
 {
 	int fd = (int)syscall(SYS_memfd_create, "userkvm-stubs", MFD_CLOEXEC | MFD_EXEC);
-	void *rw, *rx;
 	int r;
 
 	if (fd < 0 && errno == EINVAL)
@@ -132,17 +146,16 @@ static int map_code(void)
 		syscall(SYS_close, fd);
 		return r;
 	}
-	rw = (void *)syscall(SYS_mmap, NULL, CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0L);
-	rx = (void *)syscall(SYS_mmap, NULL, CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0L);
-	native_insn_map = (void *)syscall(SYS_mmap, NULL, CODE_SIZE / 8, PROT_READ | PROT_WRITE,
-					  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
+	code_rw = map(CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	native_code = map(CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd);
+	native_insn_map = map(CODE_SIZE / 8, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 	r = -errno;
 	syscall(SYS_close, fd);
-	if (rw == MAP_FAILED || rx == MAP_FAILED || native_insn_map == MAP_FAILED)
-		return r;
-	code_rw = rw;
-	native_code = rx;
-	return 0;
+	if (code_rw && native_code && native_insn_map)
+		return 0;
+	unmap_code();
+	return r;
 }
 
 int native_init(void)
@@ -156,12 +169,13 @@ int native_init(void)
 	r = map_code();
 	if (r)
 		goto out;
-	r = guard_add_code_range(native_code, CODE_SIZE, (void *)native_fixup);
-	if (r)
-		goto out;
 	table = calloc(HASH_SIZE, sizeof(*table));
-	if (!table)
-		r = -ENOMEM;
+	r = table ? guard_add_code_range(native_code, CODE_SIZE, (void *)native_fixup) : -ENOMEM;
+	if (r) {
+		free(table);
+		table = NULL;
+		unmap_code();
+	}
 out:
 	pthread_mutex_unlock(&code_lock);
 	return r;

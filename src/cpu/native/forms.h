@@ -57,6 +57,7 @@ void native_mmx_enter(struct cpu *c);
 #define FX_MXCSR 24
 #define FX_MXCSR_MASK 28
 #define FX_ST	32
+#define FX_XMM	160
 
 #define FCW_INIT 0x037f /* what FNINIT sets */
 

@@ -9,8 +9,6 @@
 #include "cpu/native/forms.h"
 #include "cpu/native/legacy.h"
 
-#define FX_XMM 160
-
 u32 legacy_xmm_count(const struct cpu *c)
 {
 	return cpu_long(c) ? 16 : 8;

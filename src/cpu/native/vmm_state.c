@@ -36,7 +36,7 @@ int cpu_set_fpu(struct cpu *c, const struct kvm_fpu *f)
 	memcpy(legacy + FX_FIP, &f->last_ip, 8);
 	memcpy(legacy + FX_FDP, &f->last_dp, 8);
 	memcpy(legacy + FX_ST, f->fpr, sizeof(f->fpr));
-	memcpy(legacy + 160, f->xmm, sizeof(f->xmm));
+	memcpy(legacy + FX_XMM, f->xmm, sizeof(f->xmm));
 	xstate_set_x87(c, legacy);
 	xstate_set_xmm(c, legacy, 16);
 	c->mxcsr = f->mxcsr & native_host.mxcsr_mask;

@@ -118,7 +118,7 @@ static void add_legacy(struct cpu *c, struct image *im, u64 write, bool mxcsr, b
 	}
 	if (write & XMASK(XC_SSE)) {
 		xstate_get_xmm(c, im->legacy, 16);
-		add_piece(im, 160, 16 * legacy_xmm_count(c), im->legacy + 160);
+		add_piece(im, FX_XMM, 16 * legacy_xmm_count(c), im->legacy + FX_XMM);
 	}
 }
 

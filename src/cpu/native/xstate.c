@@ -142,7 +142,7 @@ void xcomp_get(const struct cpu *c, enum xcomp x, void *bytes)
 	}
 }
 
-static void set_component(struct cpu *c, enum xcomp x, const void *bytes)
+void xcomp_set(struct cpu *c, enum xcomp x, const void *bytes)
 {
 	switch (x) {
 	case XC_AVX:
@@ -165,11 +165,6 @@ static void set_component(struct cpu *c, enum xcomp x, const void *bytes)
 	}
 }
 
-void xcomp_set(struct cpu *c, enum xcomp x, const void *bytes)
-{
-	set_component(c, x, bytes);
-}
-
 static const u8 *initial_x87(void)
 {
 	static const u8 image[XSAVE_LEGACY] = {FCW_INIT & 0xff, FCW_INIT >> 8};
@@ -184,7 +179,7 @@ void xcomp_init(struct cpu *c, enum xcomp x)
 	else if (x == XC_SSE)
 		set_slices(c, 0, 0, 16, NULL);
 	else
-		set_component(c, x, NULL);
+		xcomp_set(c, x, NULL);
 }
 
 static bool all_zero(const void *p, size_t n)
@@ -253,11 +248,11 @@ void xstate_set_x87(struct cpu *c, const u8 *legacy)
 void xstate_get_xmm(const struct cpu *c, u8 *legacy, u32 n)
 {
 	for (u32 i = 0; i < n; i++)
-		memcpy(legacy + 160 + 16 * i, c->v[i].b, 16);
+		memcpy(legacy + FX_XMM + 16 * i, c->v[i].b, 16);
 }
 
 void xstate_set_xmm(struct cpu *c, const u8 *legacy, u32 n)
 {
 	for (u32 i = 0; i < n; i++)
-		memcpy(c->v[i].b, legacy + 160 + 16 * i, 16);
+		memcpy(c->v[i].b, legacy + FX_XMM + 16 * i, 16);
 }

@@ -37,7 +37,7 @@ u64 xstate_host_components(void);
 
 /* Components not in their initial state. */
 u64 xstate_in_use(const struct cpu *c);
-/* The bytes of component x (AVX and up; the legacy region's are below). */
+/* The bytes of component x (AVX and up; the legacy region's are below); set: NULL for zeroes. */
 void xcomp_get(const struct cpu *c, enum xcomp x, void *bytes);
 void xcomp_set(struct cpu *c, enum xcomp x, const void *bytes);
 void xcomp_init(struct cpu *c, enum xcomp x);

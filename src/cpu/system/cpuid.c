@@ -4,6 +4,7 @@
  * the VMM's table looked up with KVM's rules.
  */
 #include <cpuid.h>
+#include "cpu/native/xstate.h"
 #include "cpu/system/internal.h"
 #include "cpu/system/msr.h"
 
@@ -17,7 +18,6 @@
  * device here needs a pause between port accesses), STEAL_TIME, PV_EOI, CLOCKSOURCE_STABLE_BIT.
  */
 #define KVM_FEATURE_BITS (BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(6) | BIT(24))
-#define XCR0_SUPPORTED 0xe7ULL /* x87, SSE, AVX, opmask, ZMM_Hi256, Hi16_ZMM */
 #define DEFAULT_MAXPHYADDR 36  /* without leaf 0x80000008 (SDM vol. 3, 4.1.4) */
 #define CR4_ALWAYS                                                                            \
 	(CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE |        \
@@ -78,36 +78,12 @@ static void add(struct list *s, struct cpuid_leaf l, u32 flags)
 	s->n++;
 }
 
-static u64 host_xcr0_supported(void)
+/* What the host has switched on, as in KVM: AVX-512's three components together or not at all. */
+static u64 supported_xcr0(void)
 {
-	struct cpuid_leaf l = host_leaf(0xd, 0);
-	u64 x = (l.eax | (u64)l.edx << 32) & XCR0_SUPPORTED;
+	u64 x = xstate_host_components();
 
-	/* The three AVX-512 components come together or not at all. */
-	if ((x & 0xe0) != 0xe0)
-		x &= ~0xe0ULL;
-	return x | 3;
-}
-
-/* Bytes of an XSAVE area that holds `xcr0`, in the standard or the compacted format. */
-static u32 xsave_size(u64 xcr0, bool compacted)
-{
-	u32 size = 512 + 64;
-
-	for (u32 n = 2; n < 63; n++) {
-		struct cpuid_leaf l;
-
-		if (!(xcr0 & BIT(n)))
-			continue;
-		l = host_leaf(0xd, n);
-		if (!compacted)
-			size = MAX(size, l.eax + l.ebx);
-		else if (l.ecx & XCOMP_ALIGN64)
-			size = (u32)ALIGN_UP(size, 64) + l.eax;
-		else
-			size += l.eax;
-	}
-	return size;
+	return (x & XMASK_AVX512) == XMASK_AVX512 ? x : x & ~XMASK_AVX512;
 }
 
 static void add_leaf1(struct list *s)
@@ -151,16 +127,16 @@ static void add_leaf7(struct list *s)
 
 static void add_xsave_leaves(struct list *s)
 {
-	u64 xcr0 = host_xcr0_supported();
+	u64 xcr0 = supported_xcr0();
 	struct cpuid_leaf l = {.function = 0xd};
 
 	l.eax = (u32)xcr0;
 	l.edx = (u32)(xcr0 >> 32);
-	l.ebx = l.ecx = xsave_size(xcr0, false);
+	l.ebx = l.ecx = xstate_image_size(xcr0, false);
 	add(s, l, LEAF_INDEXED);
 	l = host_leaf(0xd, 1);
 	l.eax &= LEAFD_1_EAX;
-	l.ebx = xsave_size(xcr0, true);
+	l.ebx = xstate_image_size(xcr0, true);
 	l.ecx = l.edx = 0; /* no supervisor components */
 	add(s, l, LEAF_INDEXED);
 	for (u32 n = 2; n < 63; n++) {
@@ -331,7 +307,7 @@ void cpuid_derive(struct cpu *c)
 	}
 
 	l = cpuid_find(c, 0xd, 0);
-	c->xcr0_allowed = l ? (l->eax | (u64)l->edx << 32) & host_xcr0_supported() : 0;
+	c->xcr0_allowed = l ? (l->eax | (u64)l->edx << 32) & supported_xcr0() : 0;
 	c->xcr0_allowed |= 1;
 }
 
@@ -391,9 +367,9 @@ static void adjust(const struct cpu *c, u32 function, u32 index, u32 out[4])
 		}
 	}
 	if (function == 0xd && index == 0 && out[EAX])
-		out[EBX] = xsave_size(c->xcr0, false);
+		out[EBX] = xstate_image_size(c->xcr0, false);
 	if (function == 0xd && index == 1 && (out[EAX] & LEAFD_1_COMPACT))
-		out[EBX] = xsave_size(c->xcr0 | c->xss, true);
+		out[EBX] = xstate_image_size(c->xcr0 | c->xss, true);
 }
 
 void cpu_cpuid(struct cpu *c, u32 function, u32 index, u32 out[4])
