@@ -14,7 +14,6 @@
 
 #define VECTOR	 0x40
 #define GSI	 16
-#define APIC_SVR 0xf0
 #define ROUNDS	 40
 #define LATE	 20 /* seconds until the guest is given up */
 
@@ -44,20 +43,6 @@ GUEST(looks, 64,
 static struct minivmm v;
 static sem_t ready; /* the guest's next round begins */
 static int irqfd;
-
-static void enable_apic(void)
-{
-	struct kvm_lapic_state s;
-	struct kvm_sregs sregs;
-	uint32_t svr = 0x1ff;
-
-	minivmm_get_sregs(&v, &sregs);
-	sregs.apic_base |= 0xc00; /* x2APIC mode */
-	minivmm_set_sregs(&v, &sregs);
-	EXPECT(!ioctl(v.vcpu, KVM_GET_LAPIC, &s), "KVM_GET_LAPIC");
-	memcpy(s.regs + APIC_SVR, &svr, sizeof(svr));
-	EXPECT(!ioctl(v.vcpu, KVM_SET_LAPIC, &s), "KVM_SET_LAPIC");
-}
 
 static void route_irqfd(void)
 {
@@ -113,7 +98,7 @@ static void sees_every_change(int halts)
 	minivmm_create_with_irqchip(&v);
 	minivmm_load(&v, MINIVMM_LONG, looks);
 	minivmm_set_gate(&v, MINIVMM_LONG, VECTOR, AT_HANDLER);
-	enable_apic();
+	minivmm_enable_apic(&v);
 	route_irqfd();
 	minivmm_get_regs(&v, &r);
 	r.rbx = 0;

@@ -202,6 +202,21 @@ void minivmm_set_gate(struct minivmm *v, enum minivmm_mode mode, unsigned vector
 	minivmm_set_sregs(v, &s);
 }
 
+void minivmm_enable_apic(struct minivmm *v)
+{
+	enum { SPURIOUS = 0xf0 };
+	struct kvm_lapic_state l;
+	struct kvm_sregs s;
+	uint32_t on = 0x1ff; /* vector 0xff */
+
+	minivmm_get_sregs(v, &s);
+	s.apic_base |= 0xc00;
+	minivmm_set_sregs(v, &s);
+	must(ioctl(v->vcpu, KVM_GET_LAPIC, &l), "KVM_GET_LAPIC");
+	memcpy(l.regs + SPURIOUS, &on, sizeof(on));
+	must(ioctl(v->vcpu, KVM_SET_LAPIC, &l), "KVM_SET_LAPIC");
+}
+
 int minivmm_run(struct minivmm *v)
 {
 	return ioctl(v->vcpu, KVM_RUN, 0) ? -errno : (int)v->run->exit_reason;

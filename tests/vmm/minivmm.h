@@ -59,6 +59,8 @@ void minivmm_load(struct minivmm *v, enum minivmm_mode mode, struct guest_code c
 /* A gate for this vector that jumps to `offset` in the loaded code. */
 void minivmm_set_gate(struct minivmm *v, enum minivmm_mode mode, unsigned vector,
 		      uint32_t offset);
+/* The local APIC on, in x2APIC mode. */
+void minivmm_enable_apic(struct minivmm *v);
 /* KVM_RUN: the exit reason, or -errno. */
 int minivmm_run(struct minivmm *v);
 void minivmm_get_regs(struct minivmm *v, struct kvm_regs *r);

@@ -20,12 +20,11 @@
 #define TAKEN  0x12
 
 /*
- * Setting up: the APIC on, in x2APIC mode; the bit's place. Then halt with interrupts let in.
+ * Setting up: the bit's place. Then halt with interrupts let in.
  * Handlers report the bit as it was found and whether it was there to be cleared.
  */
 GUEST(guest, 16,
-      "mov $0x80f, %ecx\n mov $0x1ff, %eax\n xor %edx, %edx\n wrmsr\n"
-      "mov $0x4b564d04, %ecx\n mov $0x6001, %eax\n wrmsr\n"
+      "mov $0x4b564d04, %ecx\n mov $0x6001, %eax\n xor %edx, %edx\n wrmsr\n"
       "out %al, $0x10\n sti\n 1: hlt\n jmp 1b\n"
       ".balign 128\n"
       "mov 0x6000, %al\n btrw $0, 0x6000\n setc %ah\n test %ah, %ah\n jnz 2f\n"
@@ -40,13 +39,9 @@ static struct minivmm v;
 
 static void create(void)
 {
-	struct kvm_sregs s;
-
 	minivmm_create_with_irqchip(&v);
 	minivmm_load(&v, MINIVMM_REAL, guest);
-	minivmm_get_sregs(&v, &s);
-	s.apic_base |= 0xc00;
-	minivmm_set_sregs(&v, &s);
+	minivmm_enable_apic(&v);
 	minivmm_set_gate(&v, MINIVMM_REAL, HIGH, WAITS);
 	minivmm_set_gate(&v, MINIVMM_REAL, MIDDLE, ENDS);
 	minivmm_set_gate(&v, MINIVMM_REAL, LOW, ENDS);
