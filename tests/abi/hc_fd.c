@@ -112,7 +112,7 @@ static void test_duplicates(void)
 	line(call(s, KVM_GET_REGS, &r), "vCPU by a closed number again");
 	line_fd(call_value(m.vm, KVM_CREATE_VCPU, 0),
 		"CREATE_VCPU 0 after its descriptor closed");
-	munmap(m.run, 3 * 4096);
+	munmap(m.run, RUN_BYTES);
 	close(m.vm);
 }
 
@@ -131,7 +131,7 @@ static void test_order(void)
 	m.run->immediate_exit = 1;
 	out("the mapping is still there: %d", m.run->immediate_exit);
 	close(stats);
-	munmap(m.run, 3 * 4096);
+	munmap(m.run, RUN_BYTES);
 }
 
 static void test_dup_over(void)

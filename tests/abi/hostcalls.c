@@ -77,7 +77,7 @@ struct machine machine_new(bool irqchip)
 	    (ioctl(m.vm, KVM_CREATE_IRQCHIP, 0) || ioctl(m.vm, KVM_CREATE_PIT2, &pit)))
 		out("machine: no irqchip");
 	m.vcpu = ioctl(m.vm, KVM_CREATE_VCPU, 0);
-	m.run = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, m.vcpu, 0);
+	m.run = mmap(NULL, RUN_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, m.vcpu, 0);
 	if (m.vm < 0 || m.vcpu < 0 || m.run == MAP_FAILED) {
 		perror("hostcalls: machine");
 		exit(2);
@@ -87,7 +87,7 @@ struct machine machine_new(bool irqchip)
 
 void machine_free(struct machine *m)
 {
-	munmap(m->run, 3 * 4096);
+	munmap(m->run, RUN_BYTES);
 	close(m->vcpu);
 	close(m->vm);
 }

@@ -28,6 +28,7 @@ typedef uint64_t u64;
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define BAD_PTR	      ((void *)16)
+#define RUN_BYTES     (3 * 4096) /* of a vCPU that is mapped */
 
 /* A fresh VM with one vCPU; irqchip: with the controllers of a PC in the kernel. */
 struct machine {

@@ -174,7 +174,7 @@ void machine_create(struct machine *m, enum machine_kind kind)
 		must(m->vm, KVM_ENABLE_CAP, &msrs);
 	add_slots(m, kind);
 	m->vcpu = (int)must(m->vm, KVM_CREATE_VCPU, NULL);
-	m->run = mmap(NULL, 3 * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, m->vcpu, 0);
+	m->run = mmap(NULL, UAPI_RUN_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, m->vcpu, 0);
 	MUST(m->run != MAP_FAILED, "mmap of the vCPU");
 	f = file_get(m->vcpu);
 	m->v = f->vcpu;
@@ -193,7 +193,7 @@ static void close_told(int fd)
 
 void machine_destroy(struct machine *m)
 {
-	munmap(m->run, 3 * PAGE_SIZE);
+	munmap(m->run, UAPI_RUN_PAGES * PAGE_SIZE);
 	close_told(m->vcpu);
 	close_told(m->vm);
 	close_told(m->kvm);
@@ -239,7 +239,7 @@ static void check_io(const struct kvm_run *run)
 
 	MUST(run->io.size == 1 || run->io.size == 2 || run->io.size == 4, "%u", run->io.size);
 	MUST(run->io.count && bytes <= PAGE_SIZE, "%u", run->io.count);
-	MUST(run->io.data_offset + bytes <= 3 * PAGE_SIZE, "%llu", run->io.data_offset);
+	MUST(run->io.data_offset + bytes <= UAPI_RUN_PAGES * PAGE_SIZE, "%llu", run->io.data_offset);
 }
 
 static void check_mmio(const struct machine *m)
