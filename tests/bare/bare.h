@@ -87,7 +87,6 @@ static inline u8 *window(unsigned n)
 	return (u8 *)(WINDOW + (u64)n * PAGE);
 }
 void window_map(unsigned n, const void *pa, u64 flags); /* and flush it */
-void window_reset(void);				/* nothing mapped, upper levels P|W|U */
 /* Copy a code sequence to a page and map it for the user; the address to run it at. */
 u64 user_code(unsigned n, unsigned pool, const void *start, const void *end);
 /* At CPL 3 with these in rax, rcx; ends by any exception, `int $VEC_DONE` being the good one.

@@ -74,7 +74,8 @@ void window_map(unsigned n, const void *pa, u64 flags)
 	invlpg(window(n));
 }
 
-void window_reset(void)
+/* Nothing mapped, upper levels P|W|U. */
+void image_before_test(void)
 {
 	memset((void *)window_pd, 0, PAGE);
 	memset((void *)window_pt, 0, sizeof(window_pt));
@@ -140,9 +141,4 @@ void image_start(void)
 	find_features();
 	print("\n# processor: nx %d smep %d smap %d umip %d, %u physical address bits\n",
 	      has.nx, has.smep, has.smap, has.umip, has.maxphyaddr);
-}
-
-void image_before_test(void)
-{
-	window_reset();
 }

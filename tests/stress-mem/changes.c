@@ -63,7 +63,7 @@ u32 changer_pick(struct changer *c, u32 n)
 	return (u32)rand_r(&c->seed) % n;
 }
 
-void change_range(struct change *c, u32 longest)
+static void change_range(struct change *c, u32 longest)
 {
 	u32 units = c->a->npages / c->a->unit, first = changer_pick(c->by, units);
 	u32 most = units - first < longest ? units - first : longest;

@@ -11,7 +11,6 @@ struct change {
 	u32 first, n;	/* pages */
 };
 
-void change_range(struct change *c, u32 longest);
 u8 *change_addr(const struct change *c);
 void change_pause(const struct change *c);
 /* Between them a page's bytes may be old or new; content_fresh() says what is expected then. */

@@ -190,8 +190,6 @@ void rings_harvest(u32 area, u64 *bitmap);
 
 /* The guest found something wrong, and says so. */
 void vcpu_failed(struct vcpu *v) __attribute__((noreturn));
-/* An access of the guest could not be served, by `what`: its page may be away, or this is wrong. */
-void vcpu_out_of_reach(struct vcpu *v, const char *what);
 /* EFAULT: the guest will try again. */
 void vcpu_fault(struct vcpu *v);
 /* No memslot at gpa, or a read-only one: the access is over, and found a hole. */

@@ -18,7 +18,8 @@ void vcpu_failed(struct vcpu *v)
 	     g->word, g->found, g->wanted, LOAD(areas[g->area].pages[g->page].seq));
 }
 
-void vcpu_out_of_reach(struct vcpu *v, const char *what)
+/* An access could not be served, by `what`: its page may be away, or this is wrong. */
+static void vcpu_out_of_reach(struct vcpu *v, const char *what)
 {
 	struct gvcpu *g = v->g;
 	struct gpage *p = &machine.control->pages[g->area][g->page];

@@ -193,11 +193,6 @@ void forms_collect(void)
 	}
 }
 
-bool forms_any(enum soak_mode m, unsigned mnemonic)
-{
-	return found[m][mnemonic].n;
-}
-
 /* Prefixes before the mandatory one. */
 static unsigned put_prefixes(struct soak_case *t, bool legacy)
 {
@@ -223,7 +218,7 @@ bool forms_draw(struct soak_case *t, unsigned mnemonic)
 	u64 r = rnd();
 	unsigned n;
 
-	if (!forms_any(t->mode, mnemonic))
+	if (!found[t->mode][mnemonic].n)
 		return false;
 	from = &found[t->mode][mnemonic].form[rnd() % found[t->mode][mnemonic].n];
 	f = *from;

@@ -102,8 +102,7 @@ static void make_descriptors(void)
 		gate[0] = (at & 0xffff) | 0x10 << 16 | (0x8e00ULL | dpl << 13) << 32 |
 			  (at >> 16 & 0xffff) << 48;
 		gate[1] = at >> 32;
-		if (v < 256)
-			memset(sys + P_HANDLERS * PAGE_SIZE + v * 16, 0xf4, 16); /* HLT */
+		memset(sys + P_HANDLERS * PAGE_SIZE + v * 16, 0xf4, 16); /* HLT */
 	}
 }
 

@@ -94,7 +94,6 @@ void forms_collect(void);
 /* A random encoding of the mnemonic in this mode, into t->bytes, decoded. False: none, or this
  * draw came to nothing. */
 bool forms_draw(struct soak_case *t, unsigned mnemonic);
-bool forms_any(enum soak_mode m, unsigned mnemonic);
 bool forms_decode(struct soak_case *t);
 #define SOAK_MAX_LINES 2048
 
