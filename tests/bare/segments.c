@@ -117,6 +117,27 @@ TEST(load_null_task_register)
 	TRY("ltr %w[s]", (), ([s] "r"(SEL_TSS)));
 }
 
+/* Bases of 64 bits have to be canonical, and what should be zero above them zero (vol. 3, 3.5.2). */
+TEST(system_segment_bases)
+{
+	gdt[FREE0 / 8] = descriptor(0, 15, 0x82, 0);
+	gdt[FREE1 / 8] = 0x00008000;
+	TRY("lldt %w[s]", (), ([s] "r"(FREE0)));
+	CHECK_FAULT(GP, FREE0);
+	gdt[FREE1 / 8] = BIT(41);
+	TRY("lldt %w[s]", (), ([s] "r"(FREE0)));
+	CHECK_FAULT(GP, FREE0);
+	gdt[FREE0 / 8] = descriptor(0, 0x67, 0x89, 0);
+	gdt[FREE1 / 8] = 0x00008000;
+	TRY("ltr %w[s]", (), ([s] "r"(FREE0)));
+	CHECK_FAULT(GP, FREE0);
+	CHECK((gdt[FREE0 / 8] >> 40 & 0xff) == 0x89, "%lx", gdt[FREE0 / 8]);
+	/* For what went through. */
+	gdt[SEL_TSS / 8] &= ~BIT(41);
+	TRY("lldt %w[n]\n ltr %w[s]", (), ([n] "r"(0), [s] "r"(SEL_TSS)));
+	CHECK_NONE();
+}
+
 static bool zf_of(const char *name, u16 selector, u64 *value)
 {
 	bool zf;
@@ -224,6 +245,9 @@ TEST(far_transfer_checks)
 TEST(far_jump_to_long_and_big)
 {
 	gdt[FREE0 / 8] = descriptor(0, 0xfffff, 0x9a, 0xe);
+	far_jump(FREE0, (u64)landing);
+	CHECK_FAULT(GP, FREE0);
+	gdt[FREE0 / 8] = descriptor(0, 0xfffff, 0x1a, 0xe); /* which comes before P */
 	far_jump(FREE0, (u64)landing);
 	CHECK_FAULT(GP, FREE0);
 }

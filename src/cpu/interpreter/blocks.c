@@ -263,8 +263,7 @@ static struct block *make(struct cpu *c, struct block **head, u64 la, u64 rip, u
 	return b;
 }
 
-/* Legacy modes: does the segment limit allow this block as it is? */
-static bool within_limit(const struct cpu *c, u64 rip, u32 len, u32 key)
+bool flow_within_limit(const struct cpu *c, u64 rip, u32 len, u32 key)
 {
 	return (key & BLOCK_KEY_MODE) == MODE_LONG || (key & BLOCK_KEY_FLAT) ||
 	       rip + len <= (u64)c->seg[SEG_CS].limit + 1; /* len is 0 where nothing decodes */
@@ -307,7 +306,7 @@ struct block *flow_find(struct cpu *c, u64 rip, u32 key)
 	c->op = NULL;
 	if ((key & BLOCK_KEY_MODE) != MODE_LONG) {
 		la = (u32)(rip + c->seg[SEG_CS].base);
-		if (!within_limit(c, rip, 1, key))
+		if (!flow_within_limit(c, rip, 1, key))
 			cpu_raise_error(c, VEC_GP, 0);
 	}
 	catch_up(c);
@@ -319,7 +318,7 @@ struct block *flow_find(struct cpu *c, u64 rip, u32 key)
 		j->la = la;
 		j->tag = flow_tag(cc, key);
 	}
-	if (unlikely(!within_limit(c, rip, j->b->bytes, key))) {
+	if (unlikely(!flow_within_limit(c, rip, j->b->bytes, key))) {
 		if (key & BLOCK_KEY_STEP)
 			cpu_raise_error(c, VEC_GP, 0);
 		return flow_find(c, rip, key | BLOCK_KEY_STEP);

@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+#include "cpu/fault.h"
 #include "cpu/interpreter/ends.h"
 #include "cpu/interpreter/flow.h"
 
@@ -211,6 +212,9 @@ static bool straddle(struct cpu *c, struct decoder *d, struct block *b, u64 la, 
 
 	if ((d->key & BLOCK_KEY_MODE) != MODE_LONG)
 		la2 = (u32)la2;
+	/* The segment's limit comes before the page. */
+	if (!flow_within_limit(c, d->rip, avail + 1, d->key))
+		cpu_raise_error(c, VEC_GP, 0);
 	page2 = flow_exec_page(c, la2);
 	if (page2->verified != c->code->trust ||
 	    !flow_page_bytes(c, la2, page2, 0, INSN_MAX - avail) ||

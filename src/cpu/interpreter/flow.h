@@ -70,6 +70,8 @@ bool decode_block(struct cpu *c, struct block *b, u64 la, u64 rip, u32 key,
  * above. flow_exec_page() gives the verified page that la is fetched from. */
 bool flow_page_bytes(struct cpu *c, u64 la, struct code_page *page, u32 off, u32 len);
 struct code_page *flow_exec_page(struct cpu *c, u64 la);
+/* Legacy modes: does CS's limit allow `len` bytes of code at rip? */
+bool flow_within_limit(const struct cpu *c, u64 rip, u32 len, u32 key);
 
 const struct op *flow_link_slow(struct cpu *c, unsigned which, u64 target);
 const struct op *flow_jump_slow(struct cpu *c, u64 target);

@@ -77,7 +77,8 @@ static void write_cr0(struct cpu *c, u64 v)
 		raise_gp0(c);
 	v = (v & CR0_BITS) | CR0_ET;
 	if ((v & CR0_PG) && !(old & CR0_PG) && (efer & EFER_LME)) {
-		if (!(c->cr4 & CR4_PAE) || (c->seg[SEG_CS].attr & SEG_ATTR_L))
+		/* SDM vol. 3, 9.8.5: nor with a 16-bit TSS. */
+		if (!(c->cr4 & CR4_PAE) || (c->seg[SEG_CS].attr & SEG_ATTR_L) || tss_is_16(c))
 			raise_gp0(c);
 		efer |= EFER_LMA;
 	}

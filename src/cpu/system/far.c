@@ -41,12 +41,12 @@ static void check_direct(struct cpu *c, u16 sel, const struct desc *d)
 {
 	u8 dpl = SEG_DPL(d->attr);
 
+	if ((c->efer & EFER_LMA) && (d->attr & SEG_ATTR_L) && (d->attr & SEG_ATTR_DB))
+		raise_sel(c, VEC_GP, sel);
 	if (attr_conforming(d->attr) ? dpl > c->cpl : SEL_RPL(sel) > c->cpl || dpl != c->cpl)
 		raise_sel(c, VEC_GP, sel);
 	if (!(d->attr & SEG_ATTR_P))
 		raise_sel(c, VEC_NP, sel);
-	if ((c->efer & EFER_LMA) && (d->attr & SEG_ATTR_L) && (d->attr & SEG_ATTR_DB))
-		raise_sel(c, VEC_GP, sel);
 }
 
 /* A JMP or CALL to a system descriptor. */

@@ -10,7 +10,7 @@
 #define TSS64_RSP0 4
 #define TSS64_IST1 36
 
-static bool tss_is_16(const struct cpu *c)
+bool tss_is_16(const struct cpu *c)
 {
 	return (attr_type(c->seg[SEG_TR].attr) & ~2u) == TYPE_TSS16;
 }

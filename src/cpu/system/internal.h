@@ -166,6 +166,7 @@ void return_commit(struct cpu *c, struct far_frame *f, const struct stack *st);
 
 /* gate.c */
 /* TSS: stack for a privilege level; raises #TS. */
+bool tss_is_16(const struct cpu *c);
 void tss_inner_stack(struct cpu *c, u8 cpl, u16 *ss, u64 *sp);
 u64 tss_rsp(struct cpu *c, unsigned index); /* 1..7: IST, 8..10: RSP0..2 */
 

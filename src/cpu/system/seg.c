@@ -50,6 +50,13 @@ void desc_read_or(struct cpu *c, u16 sel, u8 vector, struct desc *d)
 		raise_sel(c, vector, sel);
 }
 
+static bool segment_has_base(u16 attr)
+{
+	unsigned type = attr_type(attr);
+
+	return type == TYPE_LDT || type == TYPE_TSS || type == TYPE_TSS_BUSY;
+}
+
 void desc_widen(struct cpu *c, u16 sel, struct desc *d)
 {
 	if (!(c->efer & EFER_LMA) || (d->attr & SEG_ATTR_S))
@@ -58,6 +65,8 @@ void desc_widen(struct cpu *c, u16 sel, struct desc *d)
 		raise_sel(c, VEC_GP, sel);
 	/* The upper half's type field must be zero (SDM vol. 3, 3.5.2). */
 	if (d->high & 0x1f0000000000ULL)
+		raise_sel(c, VEC_GP, sel);
+	if (segment_has_base(d->attr) && !la_canonical(c, d->base))
 		raise_sel(c, VEC_GP, sel);
 }
 
