@@ -231,7 +231,8 @@ static void deliver_protected(struct cpu *c, const struct delivery *e)
 
 	read_gate(c, e, &g);
 	if (g.type == TYPE_TASK_GATE) {
-		task_switch(c, g.sel, TASK_GATE, e->return_rip, e->has_error, e->error);
+		task_switch(c, g.sel, TASK_GATE, e->return_rip, e->flags, e->has_error,
+			    e->error);
 		return;
 	}
 	read_handler(c, &g);

@@ -73,7 +73,8 @@ static void through_system(struct cpu *c, u16 sel, struct desc *d, bool call, u3
 			raise_sel(c, VEC_NP, sel);
 		if (type == TYPE_TASK_GATE)
 			sel = gate_selector(d->raw);
-		task_switch(c, sel, call ? TASK_CALL : TASK_JUMP, return_rip, false, 0);
+		task_switch(c, sel, call ? TASK_CALL : TASK_JUMP, return_rip, cpu_rflags(c), false,
+			    0);
 		return;
 	}
 	raise_sel(c, VEC_GP, sel);

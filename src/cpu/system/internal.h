@@ -100,6 +100,7 @@ static inline NORETURN void raise_gp0(struct cpu *c)
 
 /* walk.c: as walk_load_pdptrs(): 0, -EINVAL for #GP, or why they cannot be read */
 int pdptrs_load(struct cpu *c, u64 cr3);
+int pdptrs_read(struct cpu *c, u64 cr3, u64 pdptr[4]);
 
 /* seg.c: descriptors */
 /* Split an 8-byte code, data or system descriptor. */
@@ -165,8 +166,8 @@ void return_drop_segments(struct cpu *c, u8 cpl);
 void return_commit(struct cpu *c, struct far_frame *f, const struct stack *st);
 
 /* gate.c */
-/* TSS: stack for a privilege level; raises #TS. */
 bool tss_is_16(const struct cpu *c);
+/* TSS: stack for a privilege level; raises #TS. */
 void tss_inner_stack(struct cpu *c, u8 cpl, u16 *ss, u64 *sp);
 u64 tss_rsp(struct cpu *c, unsigned index); /* 1..7: IST, 8..10: RSP0..2 */
 
@@ -175,8 +176,9 @@ void gate_call(struct cpu *c, u16 sel, struct desc *gate, bool call, u32 op_size
 
 /* task.c */
 enum task_reason { TASK_JUMP, TASK_CALL, TASK_IRET, TASK_GATE };
-void task_switch(struct cpu *c, u16 sel, enum task_reason reason, u64 return_rip, bool has_error,
-		 u32 error);
+/* `flags`: the image for the old task's TSS. */
+void task_switch(struct cpu *c, u16 sel, enum task_reason reason, u64 return_rip, u64 flags,
+		 bool has_error, u32 error);
 
 /* cpuid.c */
 const struct cpuid_leaf *cpuid_find(const struct cpu *c, u32 function, u32 index);

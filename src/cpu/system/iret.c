@@ -102,7 +102,7 @@ void far_iret(struct cpu *c, u32 op_size)
 	if (c->flags & FL_NT) {
 		if (c->efer & EFER_LMA)
 			raise_gp0(c);
-		task_switch(c, 0, TASK_IRET, op_next_rip(c, c->op), false, 0);
+		task_switch(c, 0, TASK_IRET, op_next_rip(c, c->op), cpu_rflags(c), false, 0);
 		c->nmi_masked = false;
 		return;
 	}

@@ -148,17 +148,39 @@ static void load_segments(struct cpu *c, const struct image *i)
 		raise_gp0(c);
 }
 
-static void load_cr3(struct cpu *c, u64 cr3)
+/* CR3 of the new task, and what comes with it. */
+struct new_cr3 {
+	bool changes;
+	u64 cr3, pdptr[4];
+	int error; /* PDPTEs that MOV to CR3 would refuse */
+};
+
+/* Read while the instruction can still be started again. */
+static void read_cr3(struct cpu *c, const struct image *i, const struct layout *l, struct new_cr3 *n)
 {
-	if (!(c->cr0 & CR0_PG) || cr3 == c->cr3)
+	*n = (struct new_cr3){.cr3 = i->cr3};
+	n->changes = l == &layout32 && (c->cr0 & CR0_PG) && i->cr3 != c->cr3;
+	if (!n->changes || !(c->cr4 & CR4_PAE))
 		return;
-	if ((c->cr4 & CR4_PAE) && pdptrs_load(c, cr3))
-		raise_sel(c, VEC_TS, c->seg[SEG_TR].sel);
-	c->cr3 = cr3;
+	n->error = pdptrs_read(c, n->cr3, n->pdptr);
+	if (n->error == -EINTR || n->error == -EAGAIN)
+		cpu_restart(c);
+}
+
+static void load_cr3(struct cpu *c, const struct new_cr3 *n)
+{
+	if (!n->changes)
+		return;
+	if (n->error)
+		raise_gp0(c); /* as MOV to CR3 does (4.4.1) */
+	if (c->cr4 & CR4_PAE)
+		memcpy(c->pdptr, n->pdptr, sizeof(c->pdptr));
+	c->cr3 = n->cr3;
 	mmu_changed(c);
 }
 
-static void load_image(struct cpu *c, const struct image *i, const struct layout *l)
+static void load_image(struct cpu *c, const struct image *i, const struct layout *l,
+		       const struct new_cr3 *cr3)
 {
 	/* Faults from here on are the new task's, at its own instruction pointer. */
 	c->op = NULL;
@@ -167,18 +189,18 @@ static void load_image(struct cpu *c, const struct image *i, const struct layout
 		c->reg[n] = l == &layout32 ? i->gpr[n]
 					   : (c->reg[n] & ~0xffffULL) | i->gpr[n];
 	cpu_load_rflags(c, i->flags);
-	if (l == &layout32)
-		load_cr3(c, i->cr3);
+	load_cr3(c, cr3);
 	load_segments(c, i);
 }
 
-void task_switch(struct cpu *c, u16 sel, enum task_reason reason, u64 return_rip,
+void task_switch(struct cpu *c, u16 sel, enum task_reason reason, u64 return_rip, u64 flags,
 		 bool has_error, u32 error)
 {
 	const struct layout *old = layout_of(c->seg[SEG_TR].attr), *new;
 	struct seg *tr = &c->seg[SEG_TR];
 	bool nested = reason == TASK_CALL || reason == TASK_GATE;
-	u64 old_desc = c->gdt.base + (tr->sel & ~7u), flags = cpu_rflags(c);
+	u64 old_desc = c->gdt.base + (tr->sel & ~7u);
+	struct new_cr3 cr3;
 	struct image i;
 	struct desc d;
 	u16 back = tr->sel;
@@ -192,6 +214,7 @@ void task_switch(struct cpu *c, u16 sel, enum task_reason reason, u64 return_rip
 	read_image(c, d.base, new, &i);
 	if (nested)
 		access_probe_sys(c, d.base, 2, true);
+	read_cr3(c, &i, new, &cr3);
 	save_image(c, old, return_rip, flags);
 	if (!nested)
 		set_busy(c, old_desc, false);
@@ -206,7 +229,7 @@ void task_switch(struct cpu *c, u16 sel, enum task_reason reason, u64 return_rip
 	seg_commit(c, SEG_TR, sel, &d);
 	c->cr0 |= CR0_TS;
 	c->dr7 &= ~0x55ULL; /* local breakpoints end with their task (17.2.4) */
-	load_image(c, &i, new);
+	load_image(c, &i, new, &cr3);
 	if (has_error) {
 		struct stack st;
 

@@ -273,10 +273,8 @@ int walk_linear(struct cpu *c, u64 la, unsigned access, unsigned flags, struct w
  */
 #define PDPTE_RESERVED 0x1e6ULL
 
-int pdptrs_load(struct cpu *c, u64 cr3)
+int pdptrs_read(struct cpu *c, u64 cr3, u64 pdptr[4])
 {
-	u64 pdptr[4];
-
 	for (unsigned n = 0; n < 4; n++) {
 		int r = access_phys_load(c, (cr3 & CR3_PAE_BASE) + n * 8, 8, &pdptr[n]);
 
@@ -285,8 +283,17 @@ int pdptrs_load(struct cpu *c, u64 cr3)
 		if ((pdptr[n] & PTE_P) && (pdptr[n] & (PDPTE_RESERVED | c->reserved_gpa)))
 			return -EINVAL;
 	}
-	memcpy(c->pdptr, pdptr, sizeof(pdptr));
 	return 0;
+}
+
+int pdptrs_load(struct cpu *c, u64 cr3)
+{
+	u64 pdptr[4];
+	int r = pdptrs_read(c, cr3, pdptr);
+
+	if (!r)
+		memcpy(c->pdptr, pdptr, sizeof(pdptr));
+	return r;
 }
 
 bool walk_load_pdptrs(struct cpu *c, u64 cr3)

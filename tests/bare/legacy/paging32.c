@@ -409,3 +409,80 @@ TEST(paging_mode_changes)
 		paging_off();
 	}
 }
+
+/* A task switch loads the PDPTEs, too; the new task is the one that finds them bad. */
+TEST(pae_pdpte_of_a_task)
+{
+	static struct {
+		u32 offset;
+		u16 selector;
+	} __attribute__((packed)) target = {0, SEL_TSS2};
+
+	if (!has.pae)
+		return skip("no PAE");
+	if (has.tcg)
+		return skip("TCG takes them, and never comes back");
+	pae_on();
+	memcpy(pages[7], pdpt, 32);
+	((u64 *)pages[7])[2] = W | P;
+	tss2 = (struct tss){.eip = addr(user_read), .eflags = 2, .cs = SEL_CODE, .ss = SEL_DATA,
+			    .esp = addr(kernel_stack) + 4096, .cr3 = addr(pages[7]),
+			    .iomap = sizeof(struct tss)};
+	TRY("ljmp *%[t]", (), ([t] "m"(target)), ALL_REGISTERS);
+	CHECK_FAULT(GP, 0);
+	CHECK_IS(caught.tr, SEL_TSS2);
+	CHECK_IS(read_cr3(), addr(pdpt));
+	paging_off();
+}
+
+/* An instruction over the end of its segment, which is a page's: the limit comes before the page. */
+TEST(code_limit_at_the_end_of_a_page)
+{
+	u8 *end = pages[6] + 4096;
+
+	legacy_on();
+	memset(end - 16, 0x90, 13);
+	end[-3] = 0xb8; /* movl $..., %eax */
+	for (unsigned over = 0; over < 2; over++) {
+		gdt[SEL_FREE / 8] = descriptor(TARGET, 4095 + over, 0xfb, 0x4);
+		user_entry(NULL);
+		entry.cs = SEL_FREE | 3;
+		entry.eip = 4096 - 16;
+		enter();
+		if (over)
+			CHECK_FAULT(PF, PF_U);
+		else
+			CHECK_FAULT(GP, 0);
+		CHECK_IS(caught.eip, 4096 - 3);
+	}
+	paging_off();
+}
+
+/* Into compatibility mode and back; with a 16-bit TSS there is no way (vol. 3, 9.8.5). */
+TEST(long_mode_needs_a_32_bit_tss)
+{
+	static struct tss16 tss16;
+	u32 ext[4], cr0 = read_cr0();
+	u64 efer;
+
+	cpuid(0x80000001, 0, ext);
+	if (!(ext[3] & BIT(29)))
+		return skip("no long mode");
+	memset(pages[8], 0, 3 * 4096);
+	*(u64 *)pages[8] = addr(pages[9]) | P | W;
+	*(u64 *)pages[9] = addr(pages[10]) | P | W;
+	((u64 *)pages[10])[0] = P | W | PS;
+	((u64 *)pages[10])[1] = 0x200000 | P | W | PS;
+	efer = rdmsr(0xc0000080);
+	wrmsr(0xc0000080, efer | BIT(8));
+	write_cr4(read_cr4() | CR4_PAE);
+	write_cr3(addr(pages[8]));
+	TRY("movl %[on], %%cr0\n movl %[off], %%cr0", (), ([on] "r"(cr0 | CR0_PG), [off] "r"(cr0)));
+	CHECK_NONE();
+	gdt[SEL_FREE / 8] = descriptor(addr(&tss16), sizeof(tss16) - 1, DESC_TSS16, 0);
+	asm volatile("ltr %w0" : : "r"(SEL_FREE));
+	TRY("movl %[on], %%cr0\n movl %[off], %%cr0", (), ([on] "r"(cr0 | CR0_PG), [off] "r"(cr0)));
+	CHECK_FAULT(GP, 0);
+	CHECK(!(read_cr0() & CR0_PG));
+	wrmsr(0xc0000080, efer);
+}

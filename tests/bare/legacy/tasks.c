@@ -216,6 +216,16 @@ TEST(task_gate_in_idt)
 	CHECK(*(u8 *)tss.eip == 0x8e, "the fault's own instruction: %x", tss.eip);
 }
 
+/* A fault saves RF, for the instruction not to break again; a trap does not (17.3.1.1). */
+TEST(task_gate_resume_flag)
+{
+	make_task(task_done);
+	set_gate(&idt[UD], NULL, SEL_TSS2, GATE_TASK);
+	TRY("ud2", (), (), ALL_REGISTERS);
+	CHECK_VECTOR(VEC_DONE);
+	CHECK(tss.eflags & FLAG_RF, "%x", tss.eflags);
+}
+
 /* A stack no handler could use: the double fault's task has one of its own. */
 TEST(double_fault_task)
 {

@@ -223,7 +223,7 @@ static void task_by_jump(void **state)
 	put32(tss2 + 76, SEL_UCODE | 3);
 	put32(tss2 + 80, SEL_UDATA | 3);
 	c->reg[RBX] = 0x1357;
-	assert_true(RETURNS(task_switch(c, SEL_TSS2, TASK_CALL, 0x99, false, 0)));
+	assert_true(RETURNS(task_switch(c, SEL_TSS2, TASK_CALL, 0x99, cpu_rflags(c), false, 0)));
 	assert_int_equal(c->rip, 0x4321);
 	assert_int_equal(c->cpl, 3);
 	assert_int_equal(c->reg[RSP], 0x6000);
@@ -235,13 +235,13 @@ static void task_by_jump(void **state)
 	assert_int_equal(fake.mem[GDT_BASE + SEL_TSS2 + 5], 0x8b); /* both busy */
 	assert_int_equal(fake.mem[GDT_BASE + SEL_TSS + 5], 0x8b);
 	/* And back by IRET: what was left is found again. */
-	assert_true(RETURNS(task_switch(c, 0, TASK_IRET, 0x4444, false, 0)));
+	assert_true(RETURNS(task_switch(c, 0, TASK_IRET, 0x4444, cpu_rflags(c), false, 0)));
 	assert_int_equal(c->rip, 0x99);
 	assert_int_equal(c->cpl, 0);
 	assert_int_equal(c->reg[RBX], 0x1357);
 	assert_int_equal(fake.mem[GDT_BASE + SEL_TSS2 + 5], 0x89);
 	/* A busy TSS is not entered again. */
-	assert_raises(VEC_GP, SEL_TSS, task_switch(c, SEL_TSS, TASK_JUMP, 0, false, 0));
+	assert_raises(VEC_GP, SEL_TSS, task_switch(c, SEL_TSS, TASK_JUMP, 0, cpu_rflags(c), false, 0));
 }
 
 int main(void)
