@@ -99,6 +99,9 @@ TEST(pcid_rules)
 	TRY("mov %[v], %%cr3", (), ([v] "r"(cr3 | 5 | BIT(63))));
 	CHECK_NONE();
 	CHECK(read_cr3() == (cr3 | 5), "bit 63 does not stay: %lx", read_cr3());
+	CHECK_GP_ON(cr3, cr3 | BIT(62));
+	/* In use it does not mix with the end of long mode (vol. 3, 4.10.1). */
+	CHECK_GP_ON(cr0, read_cr0() & ~BIT(31));
 	write_cr3(cr3);
 	write_cr4(cr4);
 }

@@ -29,8 +29,8 @@
 #define LEAF1_ECX                                                                             \
 	(B(0) | B(1) | B(9) | B(12) | B(13) | B(19) | B(20) | B(22) | B(23) | B(25) | B(26) | \
 	 B(28) | B(29) | B(30))
-/* x2APIC, TSC deadline, hypervisor: made here whatever the host has */
-#define LEAF1_ECX_ALWAYS (B(21) | B(24) | B(31))
+/* PCID, x2APIC, TSC deadline, hypervisor: made here whatever the host has */
+#define LEAF1_ECX_ALWAYS (B(17) | B(21) | B(24) | B(31))
 #define LEAF1_EDX	 0x078bfbffu /* FPU to SSE2, without PSN, DS, ACPI */
 /* FSGSBASE BMI1 AVX2 FDP_EXCPTN_ONLY SMEP BMI2 ERMS INVPCID ZERO_FCS AVX512F DQ RDSEED ADX SMAP
  * IFMA CLFLUSHOPT CLWB CD SHA BW VL */
