@@ -267,3 +267,80 @@ TEST(paging_access_across_pages)
 	CHECK_FAULT(PF, ERR_W);
 	CHECK(caught.cr2 == (u64)p, "cr2 %lx", caught.cr2);
 }
+
+extern u64 boot_pdpt[512];
+
+/* 1 GiB: as a large page where there is one, else a reserved bit. */
+TEST(paging_huge_page)
+{
+	volatile u64 *entry = &boot_pdpt[2];
+	u64 at = 2 * BIT(30) + (u64)page_pool[0];
+
+	*entry = PTE_P | PTE_W | PTE_PS;
+	write_cr3(read_cr3());
+	page_pool[0][5] = 0;
+	if (has.page1g) {
+		TRY("movb $77, (%[p])", (), ([p] "r"(at + 5)));
+		CHECK_NONE();
+		CHECK(page_pool[0][5] == 77);
+		CHECK((*entry & (PTE_A | PTE_D)) == (PTE_A | PTE_D), "pdpte %lx", *entry);
+		*entry |= BIT(13); /* below its alignment; bit 12 is PAT */
+		write_cr3(read_cr3());
+	}
+	TRY("movb $78, (%[p])", (), ([p] "r"(at + 5)));
+	if (!has.tcg) /* which leaves P clear, as in paging_reserved_bits */
+		CHECK_FAULT(PF, ERR_P | ERR_RSVD | ERR_W);
+	*entry = 0;
+	write_cr3(read_cr3());
+}
+
+/* Global translations: whatever a load of CR3 leaves, INVLPG and a change of CR4.PGE drop (vol. 3,
+ * 4.10.4.1). */
+TEST(paging_global)
+{
+	u64 cr4 = read_cr4();
+
+	page_pool[0][0] = 1;
+	page_pool[1][0] = 2;
+	write_cr4(cr4 | BIT(7));
+	window_map(TARGET, page_pool[0], PTE_P | PTE_W | 0x100);
+	CHECK(*(volatile u8 *)window(TARGET) == 1);
+	write_cr3(read_cr3());
+	(void)*(volatile u8 *)window(TARGET);
+	window_pt[0][TARGET] = (u64)page_pool[1] | PTE_P | PTE_W | 0x100;
+	invlpg(window(TARGET));
+	CHECK(*(volatile u8 *)window(TARGET) == 2);
+	window_pt[0][TARGET] = (u64)page_pool[0] | PTE_P | PTE_W | 0x100;
+	write_cr4(cr4 & ~BIT(7));
+	CHECK(*(volatile u8 *)window(TARGET) == 1);
+	write_cr4(cr4);
+}
+
+/* The processor's own accesses are the supervisor's, and AC does not open user pages to them (vol. 3,
+ * 4.6.1); the accessed bit of a descriptor is written. */
+TEST(paging_implicit_access)
+{
+	u64 *ldt = (u64 *)page_pool[3];
+
+	ldt[1] = descriptor(0, 0xfffff, 0x92, 0xc);
+	gdt[SEL_FREE / 8] = descriptor((u32)WINDOW, 15, 0x82, 0);
+	gdt[SEL_FREE / 8 + 1] = 0;
+	TRY("lldt %w[s]", (), ([s] "r"(SEL_FREE)));
+	CHECK_NONE();
+	if (has.smap) {
+		window_map(0, ldt, PTE_P | PTE_W | PTE_U);
+		write_cr4(read_cr4() | CR4_SMAP);
+		TRY("stac\n mov %[s], %%es", (), ([s] "r"(8 | 4)));
+		CHECK_FAULT(PF, ERR_P);
+		write_cr4(read_cr4() & ~(u64)CR4_SMAP);
+		asm volatile("clac");
+	}
+	window_map(0, ldt, PTE_P);
+	write_cr0(read_cr0() | CR0_WP);
+	TRY("mov %[s], %%es", (), ([s] "r"(8 | 4)));
+	CHECK_FAULT(PF, ERR_P | ERR_W);
+	ldt[1] |= BIT(40);
+	TRY("mov %[s], %%es", (), ([s] "r"(8 | 4)));
+	CHECK_NONE();
+	asm volatile("lldt %w0\n mov %w0, %%es" : : "r"(0));
+}

@@ -133,6 +133,116 @@ TEST(msr_rules)
 	wrmsr_faults(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | 1);
 }
 
+/* Memory types that do not exist, and reserved bits (vol. 3, 12.11). */
+TEST(mtrr_rules)
+{
+	u32 one[4];
+	u64 cap;
+
+	cpuid(1, 0, one);
+	if (has.tcg)
+		return skip("TCG takes anything");
+	if (!(one[3] & BIT(12)))
+		return skip("no MTRR");
+	cap = rdmsr(0xfe);
+	wrmsr_faults(0xfe, cap);
+	wrmsr_faults(0x2ff, 2);
+	wrmsr_faults(0x2ff, BIT(9));
+	wrmsr_faults(0x250, 0x0606060606060306);
+	if (!(cap & 0xff))
+		return;
+	wrmsr_faults(0x200, 7);
+	wrmsr_faults(0x200, BIT(8));
+	wrmsr_faults(0x201, BIT(10));
+	if (has.maxphyaddr < 52)
+		wrmsr_faults(0x201, BIT(51));
+	wrmsr(0x201, BIT(11) | 0xff000000);
+	CHECK(rdmsr(0x201) == (BIT(11) | 0xff000000), "%lx", rdmsr(0x201));
+	wrmsr(0x201, 0);
+}
+
+/* Banks are cleared with zeros and switched by ones (vol. 3, 15.3). */
+TEST(machine_check_banks)
+{
+	u32 one[4];
+
+	cpuid(1, 0, one);
+	if (has.tcg)
+		return skip("TCG takes anything");
+	if (!(one[3] & BIT(14)) || !(rdmsr(0x179) & 0xff))
+		return skip("no machine-check banks");
+	wrmsr_faults(0x400, 0x1234);
+	wrmsr(0x400, ~0ULL);
+	wrmsr_faults(0x401, 1);
+	wrmsr(0x401, 0);
+	wrmsr_faults(0x17a, BIT(63));
+	wrmsr_faults(0x400 + 4 * (rdmsr(0x179) & 0xff), 0);
+}
+
+/* Locked, it stays as it is (vol. 3, 23.7). */
+TEST(feature_control_lock)
+{
+	TRY("rdmsr", (), ("c"(0x3a)), "rax", "rdx");
+	if (has.tcg || caught.vector != -1)
+		return skip("no IA32_FEATURE_CONTROL");
+	if (!(rdmsr(0x3a) & 1))
+		wrmsr(0x3a, 1);
+	wrmsr_faults(0x3a, 0);
+	wrmsr_faults(0x3a, 1);
+}
+
+/* Off, xAPIC, x2APIC, and which of the steps between them do not exist (vol. 3, 10.12.5). */
+TEST(apic_mode_changes)
+{
+	u32 one[4];
+	u64 base = rdmsr(MSR_APIC_BASE) & ~0xc00ULL;
+
+	cpuid(1, 0, one);
+	if (!(one[2] & BIT(21)))
+		return skip("no x2APIC");
+	wrmsr_faults(MSR_APIC_BASE, base | 0x400);
+	wrmsr(MSR_APIC_BASE, base | 0xc00);
+	wrmsr_faults(MSR_APIC_BASE, base | 0x800);
+	wrmsr_faults(MSR_APIC_BASE, base | 0x400);
+	wrmsr_faults(0x802, 1); /* the identifier is read-only */
+	wrmsr(MSR_APIC_BASE, base);
+	wrmsr_faults(MSR_APIC_BASE, base | 0xc00);
+	wrmsr(MSR_APIC_BASE, base | 0x800);
+}
+
+SNIPPET(user_cpuid, "xor %eax, %eax\n cpuid");
+SNIPPET(user_time, "rdtsc");
+
+TEST(cpuid_faulting)
+{
+	TRY("rdmsr", (), ("c"(0xce)), "rax", "rdx");
+	if (has.tcg || caught.vector != -1 || !(rdmsr(0xce) & BIT(31)))
+		return skip("no CPUID faulting");
+	wrmsr(0x140, 1);
+	run_user(user_code(512, 1, user_cpuid, user_cpuid_end), 0, 0, 0);
+	CHECK_FAULT(GP, 0);
+	TRY("cpuid", (), ("a"(0)), "rbx", "rcx", "rdx");
+	CHECK_NONE();
+	wrmsr(0x140, 0);
+	run_user(user_code(512, 1, user_cpuid, user_cpuid_end), 0, 0, 0);
+	CHECK(caught.vector == VEC_DONE, "vector %d", (int)caught.vector);
+	wrmsr_faults(0x140, 2);
+}
+
+TEST(time_stamp_disable)
+{
+	u64 cr4 = read_cr4(), rip = user_code(512, 1, user_time, user_time_end);
+
+	write_cr4(cr4 | CR4_TSD);
+	run_user(rip, 0, 0, 0);
+	CHECK_FAULT(GP, 0);
+	TRY("rdtsc", (), (), "rax", "rdx");
+	CHECK_NONE();
+	write_cr4(cr4);
+	run_user(rip, 0, 0, 0);
+	CHECK(caught.vector == VEC_DONE, "vector %d", (int)caught.vector);
+}
+
 TEST(msr_canonical)
 {
 	wrmsr_faults(MSR_LSTAR, BIT(63));
@@ -255,7 +365,12 @@ TEST(extended_control_register)
 	CHECK_NONE();
 	TRY("xsetbv", (), ("c"(0), "a"(1), "d"(0)));
 	CHECK_NONE();
+	cpuid(0xd, 1, one);
+	if ((one[0] & BIT(3)) && !has.tcg)
+		wrmsr_faults(0xda0, 1); /* x87 is no supervisor state */
 	write_cr4(cr4);
+	TRY("xsetbv", (), ("c"(0), "a"(1), "d"(0)));
+	CHECK_FAULT(UD, 0);
 }
 
 TEST(cache_and_tlb_instructions)

@@ -8,6 +8,7 @@
 
 #define DEBUGCTL_BITS 0x3ULL /* LBR and BTF are taken; neither has an effect here */
 #define SPEC_CTRL_BITS 0x7ULL
+#define FEATURE_CONTROL_LOCK BIT(0)
 #define MTRR_DEF_BITS 0xcffULL
 #define MCG_CTL_P     BIT(8)
 #define MCG_CMCI_P    BIT(10)
@@ -327,6 +328,9 @@ static int line_set(struct cpu *c, const struct msr_line *l, u64 v, bool host)
 	if ((!host || l->strict) && (v & l->reserved))
 		return -EINVAL;
 	if (l->canonical && !la_canonical(c, v))
+		return -EINVAL;
+	/* Until the next reset (SDM vol. 3, 23.7). */
+	if (l->msr == MSR_FEATURE_CONTROL && !host && (c->feature_control & FEATURE_CONTROL_LOCK))
 		return -EINVAL;
 	if (l->msr == MSR_MISC_FEATURES && (v & 1) && !(c->platform_info & BIT(31)))
 		return -EINVAL;
