@@ -22,33 +22,30 @@ bool preload_own_process(void)
 
 /* ------------------------------------------------------------------ fork */
 
-static __thread struct {
-	struct mask_window window;
-	void *cookie;
-} forking __attribute__((tls_model("initial-exec")));
+static __thread struct mask_window forking __attribute__((tls_model("initial-exec")));
 
 static void before_fork(void)
 {
-	mask_enter(&forking.window);
-	forking.cookie = primary_linux_fork_begin();
+	mask_enter(&forking);
+	primary_linux_fork_begin();
 	dispositions_lock();
 }
 
 static void after_fork_parent(void)
 {
 	dispositions_unlock();
-	primary_linux_fork_end(forking.cookie, false);
-	mask_leave(&forking.window);
+	primary_linux_fork_end(false);
+	mask_leave(&forking);
 }
 
 static void after_fork_child(void)
 {
 	own_pid = raw0(SYS_getpid);
 	dispositions_unlock();
-	primary_linux_fork_end(forking.cookie, true);
+	primary_linux_fork_end(true);
 	abi_forked_child();
 	mask_forked_child();
-	mask_leave(&forking.window);
+	mask_leave(&forking);
 }
 
 /* ------------------------------------------------------------------ arming */

@@ -16,7 +16,6 @@
 /* A copy of this process is being made, without the handlers of pthread_atfork(). */
 struct copying {
 	bool told;
-	void *cookie;
 	struct mask_window window;
 };
 
@@ -26,7 +25,7 @@ static void copying_begin(struct copying *c, bool tell)
 		return;
 	c->told = true;
 	mask_enter(&c->window);
-	c->cookie = primary_linux_fork_begin();
+	primary_linux_fork_begin();
 }
 
 static void copying_end(struct copying *c)
@@ -35,7 +34,7 @@ static void copying_end(struct copying *c)
 
 	if (!c->told)
 		return;
-	primary_linux_fork_end(c->cookie, false);
+	primary_linux_fork_end(false);
 	mask_leave(&c->window);
 	errno = e;
 }

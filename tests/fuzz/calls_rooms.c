@@ -130,13 +130,12 @@ void calls_change(void *p, size_t len, enum change what)
 
 int calls_fork(int (*fn)(void *arg), void *arg)
 {
-	void *cookie;
 	pid_t p;
 
 	pthread_rwlock_wrlock(&fork_lock);
-	cookie = primary_linux_fork_begin();
+	primary_linux_fork_begin();
 	p = fork();
-	primary_linux_fork_end(cookie, !p);
+	primary_linux_fork_end(!p);
 	if (!p) {
 		abi_forked_child();
 		pthread_rwlock_init(&fork_lock, NULL);

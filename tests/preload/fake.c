@@ -210,13 +210,12 @@ void primary_linux_change_end(void *cookie)
 	record.ended += cookie != NULL;
 }
 
-void *primary_linux_fork_begin(void)
+void primary_linux_fork_begin(void)
 {
 	record.fork_begun++;
-	return &record;
 }
 
-void primary_linux_fork_end(void *cookie, bool child)
+void primary_linux_fork_end(bool child)
 {
 	if (child)
 		record.fork_child++;

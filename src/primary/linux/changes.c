@@ -230,14 +230,12 @@ void *primary_linux_file_change_begin(int fd, u64 off, u64 len, int *err)
  * child, which finds its pid not to be the registry's, takes none of the locks it may have
  * inherited held. A store that is being made must not be inherited half made.
  */
-void *primary_linux_fork_begin(void)
+void primary_linux_fork_begin(void)
 {
 	stores_fork_begin();
-	return NULL;
 }
 
-void primary_linux_fork_end(void *cookie, bool child)
+void primary_linux_fork_end(bool child)
 {
-	assert(!cookie);
 	stores_fork_end(child);
 }

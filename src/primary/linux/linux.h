@@ -44,8 +44,8 @@ u64 primary_linux_shm_len(hva_t at);
 void *primary_linux_file_change_begin(int fd, u64 off, u64 len, int *err);
 
 /* fork() is about to happen / happened: private memory becomes copy-on-write. */
-void *primary_linux_fork_begin(void);
-void primary_linux_fork_end(void *cookie, bool child);
+void primary_linux_fork_begin(void);
+void primary_linux_fork_end(bool child);
 
 /*
  * The names of a store's memfd, and what the VMM gets of a mappable one: its descriptor, close on

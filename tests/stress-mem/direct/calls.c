@@ -109,9 +109,10 @@ int call_ioctl(int fd, unsigned long request, void *arg)
 
 int call_fork(void)
 {
-	void *c = primary_linux_fork_begin();
-	int pid = fork();
+	int pid;
 
-	primary_linux_fork_end(c, !pid);
+	primary_linux_fork_begin();
+	pid = fork();
+	primary_linux_fork_end(!pid);
 	return pid;
 }
