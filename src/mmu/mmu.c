@@ -11,41 +11,6 @@
 u64 mmu_imbalances;
 void (*mmu_report)(const char *what);
 
-static bool notify_get(void *ctx)
-{
-	return mmu_get_unless_gone(ctx);
-}
-
-static void notify_put(void *ctx)
-{
-	mmu_put(ctx);
-}
-
-static struct mmu_token *notify_begin(void *ctx, hva_t start, hva_t end)
-{
-	return mmu_invalidate_begin(ctx, start, end);
-}
-
-static void notify_end(void *ctx, struct mmu_token *token)
-{
-	mmu_invalidate_end(token);
-}
-
-static void notify_content(void *ctx, hva_t start, hva_t end)
-{
-	mmu_content_changed(ctx, start, end);
-}
-
-static bool notify_age(void *ctx, hva_t start, hva_t end)
-{
-	return mmu_age(ctx, start, end);
-}
-
-static bool notify_young(void *ctx, hva_t start, hva_t end)
-{
-	return mmu_test_young(ctx, start, end);
-}
-
 static void locks_init(struct mmu *mmu)
 {
 	mutex_init(&mmu->slots_lock);
@@ -75,8 +40,14 @@ static void locks_fini(struct mmu *mmu)
 int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
 {
 	struct mmu *mmu = pagemem_alloc(sizeof(*mmu));
-	struct primary_notifier n = {notify_get,     notify_put, notify_begin, notify_end,
-				     notify_content, notify_age, notify_young, mmu};
+	struct primary_notifier n = {.mmu = mmu,
+				     .get = mmu_get_unless_gone,
+				     .put = mmu_put,
+				     .begin = mmu_invalidate_begin,
+				     .end = mmu_invalidate_end,
+				     .content = mmu_content_changed,
+				     .age = mmu_age,
+				     .young = mmu_test_young};
 	int r = -ENOMEM;
 
 	if (!mmu)
@@ -97,13 +68,9 @@ int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
 	r = tokens_init(mmu);
 	if (r)
 		goto no_tokens;
-	r = ops->set_notifier(primary, &n);
-	if (r)
-		goto no_notifier;
+	ops->set_notifier(primary, &n);
 	*out = mmu;
 	return 0;
-no_notifier:
-	tokens_fini(mmu);
 no_tokens:
 	memslots_fini(mmu);
 no_slots:

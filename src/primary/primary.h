@@ -48,29 +48,30 @@ struct frame {
  * and returns a token for end(). NULL means that it could not be begun (out of memory): the
  * caller must then refuse the change. Not called from a signal handler.
  *
- * get() keeps ctx alive until put(), and is false when it is going away; it blocks on nothing, so
+ * get() keeps mmu alive until put(), and is false when it is going away; it blocks on nothing, so
  * an implementation calls it under the lock that destroy() takes. The others are called with no
- * lock held, between a get() and its put(); a token keeps ctx alive by itself until its end.
+ * lock held, between a get() and its put(); a token keeps mmu alive by itself until its end.
  */
+struct mmu;
 struct mmu_token;
 struct primary_notifier {
-	bool (*get)(void *ctx);
-	void (*put)(void *ctx);
-	struct mmu_token *(*begin)(void *ctx, hva_t start, hva_t end);
-	void (*end)(void *ctx, struct mmu_token *token);
+	struct mmu *mmu;
+	bool (*get)(struct mmu *mmu);
+	void (*put)(struct mmu *mmu);
+	struct mmu_token *(*begin)(struct mmu *mmu, hva_t start, hva_t end);
+	void (*end)(struct mmu_token *token);
 	/*
 	 * The bytes of [start, end) changed under translations that stay right (a direct frame
 	 * whose page the host's MMU replaced): code cached from there is stale. After the change;
 	 * returns when no vCPU runs such code unchecked.
 	 */
-	void (*content)(void *ctx, hva_t start, hva_t end);
+	void (*content)(struct mmu *mmu, hva_t start, hva_t end);
 	/*
 	 * Was [start, end) accessed since the last age()? age() hands what it clears back by
 	 * zapped() and may sleep until no vCPU can access unseen; young() only looks.
 	 */
-	bool (*age)(void *ctx, hva_t start, hva_t end);
-	bool (*young)(void *ctx, hva_t start, hva_t end);
-	void *ctx;
+	bool (*age)(struct mmu *mmu, hva_t start, hva_t end);
+	bool (*young)(struct mmu *mmu, hva_t start, hva_t end);
 };
 
 /*
@@ -114,7 +115,8 @@ struct primary_ops {
 	void (*release)(void *primary, struct frame *f, bool accessed, bool dirty);
 	/*
 	 * A live SPTE of this frame was zapped, aged or harvested under mmu_lock, or a host-side
-	 * cache of it used, before begin returns: hand accessed and dirty back. `pfn` and `page_backed` are what the SPTE remembered.
+	 * cache of it used, before begin returns: hand accessed and dirty back. `pfn` and
+	 * `page_backed` are what the SPTE remembered.
 	 */
 	void (*zapped)(void *primary, u64 pfn, bool page_backed, bool accessed, bool dirty);
 	/* Long-term pin of [hva, hva + len), visible to whoever truncates; and its end. */
@@ -123,7 +125,7 @@ struct primary_ops {
 	/* hva ranges that back memslots come and go, so that changes to others cost nothing. */
 	int (*range_add)(void *primary, hva_t start, u64 len);
 	void (*range_remove)(void *primary, hva_t start, u64 len);
-	int (*set_notifier)(void *primary, const struct primary_notifier *n);
+	void (*set_notifier)(void *primary, const struct primary_notifier *n);
 	/*
 	 * Copy to or from the frame fault_in() gave for hva, at `host`, which no begin has taken
 	 * back. An aligned power of two up to 8 bytes is one access. 0; -EFAULT; -EHWPOISON; -EAGAIN:

@@ -35,7 +35,7 @@ static void add(struct change *c, struct primary_linux *p, hva_t start, hva_t en
 		c->no_memory = true;
 		return;
 	}
-	if (!p->notifier.get(p->notifier.ctx)) {
+	if (!p->notifier.get(p->notifier.mmu)) {
 		pool_free(b);
 		return;
 	}
@@ -67,7 +67,7 @@ static bool begin_all(struct change *c)
 
 		if (!must_begin(c, b))
 			continue;
-		b->token = n->begin(n->ctx, b->start, b->end);
+		b->token = n->begin(n->mmu, b->start, b->end);
 		if (!b->token)
 			return false;
 		if (c->kind != CHANGE_CONTENT)
@@ -84,10 +84,10 @@ static void end_all(struct change *c)
 
 		c->list = b->next;
 		if (b->token)
-			n.end(n.ctx, b->token);
+			n.end(b->token);
 		else
-			n.content(n.ctx, b->start, b->end);
-		n.put(n.ctx); /* perhaps the last: b->p is gone after this */
+			n.content(n.mmu, b->start, b->end);
+		n.put(n.mmu); /* perhaps the last: b->p is gone after this */
 		pool_free(b);
 	}
 }

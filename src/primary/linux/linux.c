@@ -230,12 +230,11 @@ static void linux_range_remove(void *primary, hva_t start, u64 len)
 	registry_range_remove(primary, start, len);
 }
 
-static int linux_set_notifier(void *primary, const struct primary_notifier *n)
+static void linux_set_notifier(void *primary, const struct primary_notifier *n)
 {
 	struct primary_linux *p = primary;
 
 	p->notifier = *n; /* before the first range, so nobody looks yet */
-	return 0;
 }
 
 /* One access of `n` bytes, a power of two. */

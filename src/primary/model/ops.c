@@ -131,13 +131,12 @@ static void range_remove(void *primary, hva_t start, u64 len)
 {
 }
 
-static int set_notifier(void *primary, const struct primary_notifier *n)
+static void set_notifier(void *primary, const struct primary_notifier *n)
 {
 	struct model *m = primary;
 
 	m->notifier = *n;
 	m->nvms++;
-	return 0;
 }
 
 static int access_frame(void *primary, hva_t hva, void *host, void *buf, u64 len, bool write)

@@ -15,11 +15,11 @@ struct mmu_token *model_begin(struct model *m, hva_t start, u64 npages)
 	sched_point("invalidate begin", (void *)start);
 	/* Against the VM's teardown: destroy() takes the same lock. */
 	mutex_lock(&m->pt_lock);
-	got = n->begin && n->get(n->ctx);
+	got = n->begin && n->get(n->mmu);
 	mutex_unlock(&m->pt_lock);
 	if (got) {
-		t = n->begin(n->ctx, start, start + npages * PAGE_SIZE);
-		n->put(n->ctx);
+		t = n->begin(n->mmu, start, start + npages * PAGE_SIZE);
+		n->put(n->mmu);
 	}
 	return t;
 }
@@ -32,7 +32,7 @@ void model_end(struct model *m, struct mmu_token *t)
 	if (t && m->hold)
 		sched_wait("a monitor", m->hold, NULL);
 	if (t)
-		n->end(n->ctx, t);
+		n->end(t);
 }
 
 /* Unmap a file's page everywhere. */
@@ -207,7 +207,7 @@ bool model_age(struct model *m, hva_t hva)
 
 	rwlock_read_lock(&m->mmap_lock);
 	if (n->begin && model_vma(m, hva)) {
-		young = n->age(n->ctx, hva, hva + PAGE_SIZE);
+		young = n->age(n->mmu, hva, hva + PAGE_SIZE);
 		mutex_lock(&m->pt_lock);
 		/* What stage 2 said was handed back before age() returned. */
 		p = model_pte(m, hva)->page;
