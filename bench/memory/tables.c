@@ -126,7 +126,8 @@ int main(void)
 		     !mmu_create(&primary_linux_ops, primary, &mmu),
 	     "no VM");
 	vcpu = calloc(1, sizeof(*vcpu));
-	MUST(vcpu && !mmu_vcpu_init(mmu, vcpu, 0, NULL, &ops), "no vCPU");
+	MUST(vcpu, "no vCPU");
+	mmu_vcpu_init(mmu, vcpu, 0, NULL, &ops);
 	/* The tables above a GiB's own do not grow with memory. */
 	set_slot(0, PAGE, p);
 	mmu_vcpu_enter(vcpu);

@@ -171,13 +171,8 @@ static bool note_code_writes(struct cpu *c, const struct part *part, unsigned n)
 	u64 epoch = c->mmu.epoch;
 
 	for (unsigned i = 0; i < n; i++) {
-		int r;
-
-		if (!part[i].code)
-			continue;
-		r = mmu_code_write(&c->mmu, part[i].gpa, part[i].len);
-		if (r)
-			leave_unserved(c, part[i].gpa, MMU_WRITE, r);
+		if (part[i].code)
+			mmu_code_write(&c->mmu, part[i].gpa, part[i].len);
 	}
 	return c->mmu.epoch != epoch;
 }
@@ -480,10 +475,8 @@ static int ptc_get(struct cpu *c, gpa_t gpa, u32 size, unsigned access, u8 **hos
 	if (x.code && (access & MMU_WRITE)) {
 		u64 epoch = c->mmu.epoch;
 
-		r = mmu_code_write(&c->mmu, gpa, size);
-		if (!r && c->mmu.epoch != epoch)
-			r = -EAGAIN;
-		return r;
+		mmu_code_write(&c->mmu, gpa, size);
+		return c->mmu.epoch != epoch ? -EAGAIN : 0;
 	}
 	e->gfn = gfn + 1;
 	e->epoch = c->mmu.epoch;

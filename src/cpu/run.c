@@ -34,9 +34,7 @@ int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owne
 	r = native_init();
 	if (r)
 		goto out_free;
-	r = mmu_vcpu_init(mmu, &c->mmu, index, owner, mops);
-	if (r)
-		goto out_free;
+	mmu_vcpu_init(mmu, &c->mmu, index, owner, mops);
 	c->mmu.stat = &c->stat.faults;
 	r = code_cache_create(c);
 	if (r)

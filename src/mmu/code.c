@@ -163,13 +163,13 @@ static bool touches(struct mmu *mmu, gpa_t gpa, u32 len, bool unmark)
 	return hit;
 }
 
-int mmu_code_write(struct mmu_vcpu *v, gpa_t gpa, u32 len)
+void mmu_code_write(struct mmu_vcpu *v, gpa_t gpa, u32 len)
 {
 	struct mmu *mmu = v->mmu;
 
 	assert(v->mode == MMU_IN_GUEST && len && (gpa & ~PAGE_MASK) + len <= PAGE_SIZE);
 	if (!touches(mmu, gpa, len, false))
-		return 0;
+		return;
 	mmu_vcpu_leave(v);
 	mutex_lock(&mmu->code_lock);
 	if (touches(mmu, gpa, len, true)) {
@@ -178,5 +178,4 @@ int mmu_code_write(struct mmu_vcpu *v, gpa_t gpa, u32 len)
 	}
 	mutex_unlock(&mmu->code_lock);
 	mmu_vcpu_enter(v);
-	return 0;
 }

@@ -188,7 +188,6 @@ u64 mmu_zap_mark(struct mmu *mmu, bool zapped);
  */
 void mmu_flush_zapped(struct mmu *mmu, u64 mark);
 
-void tlb_drop_all(struct mmu_vcpu *v);
 void tlb_drop_writes(struct mmu_vcpu *v);
 void tlb_drop_writes_to(struct mmu_vcpu *v, gpa_t page);
 

@@ -104,8 +104,8 @@ struct mmu_vcpu_ops {
 	bool (*interrupted)(void *owner);
 };
 
-int mmu_vcpu_init(struct mmu *mmu, struct mmu_vcpu *v, u32 index, void *owner,
-		  const struct mmu_vcpu_ops *ops);
+void mmu_vcpu_init(struct mmu *mmu, struct mmu_vcpu *v, u32 index, void *owner,
+		   const struct mmu_vcpu_ops *ops);
 void mmu_vcpu_fini(struct mmu_vcpu *v);
 
 /*
@@ -192,7 +192,7 @@ void mmu_tlb_fill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, gpa_t gpa,
  * returns; the store is then done by the caller, who fetches its pointer anew when epoch moved.
  */
 int mmu_code_track(struct mmu_vcpu *v, gpa_t gpa, u64 lines);
-int mmu_code_write(struct mmu_vcpu *v, gpa_t gpa, u32 len);
+void mmu_code_write(struct mmu_vcpu *v, gpa_t gpa, u32 len);
 
 /* Make [gpa, gpa + size) present in stage 2 (KVM_PRE_FAULT_MEMORY); *done bytes were. */
 int mmu_prefault(struct mmu_vcpu *v, gpa_t gpa, u64 size, u64 *done);

@@ -23,7 +23,7 @@ static struct tlb_entry *entries(struct mmu_vcpu *v)
 	return &v->tlb[0].e[0];
 }
 
-void tlb_drop_all(struct mmu_vcpu *v)
+void mmu_tlb_flush(struct mmu_vcpu *v)
 {
 	struct tlb_entry *e = entries(v);
 
@@ -63,11 +63,6 @@ void tlb_drop_writes_to(struct mmu_vcpu *v, gpa_t page)
 		if ((x->gpa & PAGE_MASK) == page)
 			x->neg_write = TLB_NEVER;
 	}
-}
-
-void mmu_tlb_flush(struct mmu_vcpu *v)
-{
-	tlb_drop_all(v);
 }
 
 void mmu_tlb_flush_nonglobal(struct mmu_vcpu *v)
@@ -121,7 +116,7 @@ void mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear)
 
 	/* Entries of one large page are many, and INVLPG drops them all (SDM vol. 3, 4.10.4.1). */
 	if (l->last && linear >= l->start && linear <= l->last) {
-		tlb_drop_all(v);
+		mmu_tlb_flush(v);
 		return;
 	}
 	for (int m = 0; m < TLB_MODES; m++)

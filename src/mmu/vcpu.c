@@ -33,7 +33,7 @@ static void answer(struct mmu_vcpu *v)
 	if (!req)
 		return;
 	if (req & MMU_REQ_FLUSH)
-		tlb_drop_all(v);
+		mmu_tlb_flush(v);
 	else if (req & MMU_REQ_WRITES)
 		tlb_drop_writes(v);
 	v->epoch++;
@@ -86,8 +86,8 @@ void mmu_vcpu_safe_point(struct mmu_vcpu *v)
 	answer(v);
 }
 
-int mmu_vcpu_init(struct mmu *mmu, struct mmu_vcpu *v, u32 index, void *owner,
-		  const struct mmu_vcpu_ops *ops)
+void mmu_vcpu_init(struct mmu *mmu, struct mmu_vcpu *v, u32 index, void *owner,
+		   const struct mmu_vcpu_ops *ops)
 {
 	memset(v, 0, offsetof(struct mmu_vcpu, tlb));
 	v->mmu = mmu;
@@ -96,13 +96,12 @@ int mmu_vcpu_init(struct mmu *mmu, struct mmu_vcpu *v, u32 index, void *owner,
 	v->index = index;
 	v->stat = &v->own_stat;
 	v->journal_full = true;
-	tlb_drop_all(v);
+	mmu_tlb_flush(v);
 	mmu_get(mmu);
 	rwlock_write_lock(&mmu->vcpus_lock);
 	v->next = mmu->vcpus;
 	mmu->vcpus = v;
 	rwlock_write_unlock(&mmu->vcpus_lock);
-	return 0;
 }
 
 void mmu_vcpu_fini(struct mmu_vcpu *v)

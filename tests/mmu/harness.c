@@ -63,7 +63,7 @@ struct hvcpu *hvcpu_new(struct hvm *vm, u32 index)
 	struct hvcpu *h = calloc(1, sizeof(*h));
 
 	assert_non_null(h);
-	assert_int_equal(mmu_vcpu_init(vm->mmu, &h->v, index, h, &vcpu_ops), 0);
+	mmu_vcpu_init(vm->mmu, &h->v, index, h, &vcpu_ops);
 	return h;
 }
 
@@ -113,7 +113,7 @@ static int fill(struct hvcpu *h, gpa_t gpa, unsigned access, struct mmu_xlat *x)
 		r = mmu_translate(&h->v, gpa, access, x);
 		epoch = h->v.epoch;
 		if (!r && (access & MMU_WRITE) && x->code)
-			r = mmu_code_write(&h->v, gpa, 8);
+			mmu_code_write(&h->v, gpa, 8);
 	} while (!r && h->v.epoch != epoch);
 	if (!r)
 		mmu_tlb_fill(&h->v, TLB_KERNEL, gpa, gpa, x, MMU_READ | MMU_WRITE, false);

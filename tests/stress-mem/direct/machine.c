@@ -256,7 +256,8 @@ void machine_start(void)
 		struct vcpu *v = &machine.vcpus[i];
 		struct thread *t = calloc(1, sizeof(*t));
 
-		MUST(t && !mmu_vcpu_init(direct.mmu, &t->v, i, t, &ops), "out of memory");
+		MUST(t, "out of memory");
+		mmu_vcpu_init(direct.mmu, &t->v, i, t, &ops);
 		direct.threads[i] = t;
 		if (machine.log_mode == LOG_RINGS) {
 			machine.rings[i] = calloc(RING_ENTRIES, sizeof(struct kvm_dirty_gfn));
