@@ -16,12 +16,9 @@ static bool age_slot(struct interval *n, void *arg)
 {
 	struct memslot *s = container_of(n, struct memslot, by_hva);
 	struct age *a = arg;
-	hva_t start = MAX(a->start, s->hva);
-	hva_t end = MIN(a->end, s->hva + (s->npages << PAGE_SHIFT));
 	struct tree_iter it;
 
-	tree_for_each(&it, a->mmu, s->base_gfn + ((start - s->hva) >> PAGE_SHIFT),
-		      s->base_gfn + ((end - s->hva + PAGE_SIZE - 1) >> PAGE_SHIFT)) {
+	tree_for_each(&it, a->mmu, memslot_gfn_from(s, a->start), memslot_gfn_to(s, a->end)) {
 		if (!spte_leaf(it.old) || !(it.old & SPTE_ACCESSED))
 			continue;
 		a->young = true;

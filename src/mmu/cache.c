@@ -4,10 +4,6 @@
 #include "mmu/internal.h"
 #include "sync/defect.h"
 
-/* A waiter looks, and kicks, again after this long: a kick may come just before the host's
- * fault. */
-#define REKICK_NS 2000000
-
 void mmu_cache_init(struct mmu_cache *c, struct mmu_vcpu *v, u32 stale_request)
 {
 	struct mmu *mmu = v->mmu;
@@ -94,31 +90,24 @@ u64 mmu_caches_stale(struct mmu *mmu, hva_t start, hva_t end)
 	return mmu->cache_seq;
 }
 
-static bool still_used(struct mmu_cache *c, u32 uses)
+struct use {
+	struct mmu_cache *cache;
+	u32 uses; /* as it began */
+};
+
+static bool use_ended(struct mmu_vcpu *v, const void *arg)
 {
-	return (uses & 1) && sync_load_acquire(&c->uses) == uses;
+	const struct use *u = arg;
+
+	return sync_load_acquire(&u->cache->uses) != u->uses;
 }
 
-static void wait_for_use(struct mmu *mmu, struct mmu_cache *c)
+static void wait_for_use(struct mmu_cache *c)
 {
-	u32 uses = sync_load_acquire(&c->uses);
+	struct use u = {c, sync_load_acquire(&c->uses)};
 
-	if (!sync_load(&c->stale))
-		return;
-	for (int i = 0; i < SYNC_SPINS && still_used(c, uses); i++)
-		sync_relax();
-	if (!still_used(c, uses))
-		return;
-	sync_add(&mmu->nr_waiters, 1);
-	while (still_used(c, uses)) {
-		c->vcpu->ops->kick(c->vcpu->owner);
-		mutex_lock(&mmu->wait_lock);
-		if (still_used(c, uses))
-			waitq_wait_until(&mmu->waitq, &mmu->wait_lock,
-					 sync_now_ns() + REKICK_NS);
-		mutex_unlock(&mmu->wait_lock);
-	}
-	sync_sub(&mmu->nr_waiters, 1);
+	if ((u.uses & 1) && sync_load(&c->stale))
+		mmu_wait_for_vcpu(c->vcpu, use_ended, &u);
 }
 
 /*
@@ -135,7 +124,7 @@ void mmu_caches_wait(struct mmu *mmu, u64 seq)
 	sync_mb(); /* stale is stored, uses are read; a use does it the other way round */
 	rwlock_read_lock(&mmu->caches_lock);
 	for (struct mmu_cache *c = mmu->caches; c; c = c->next)
-		wait_for_use(mmu, c);
+		wait_for_use(c);
 	rwlock_read_unlock(&mmu->caches_lock);
 	while (done < upto && !sync_cmpxchg(&mmu->cache_seq_done, &done, upto))
 		;

@@ -72,6 +72,17 @@ static inline bool memslot_has(const struct memslot *s, gfn_t gfn)
 	return gfn - s->base_gfn < s->npages;
 }
 
+/* The gfns of s, and the one after them, that host addresses [start, end) show. */
+static inline gfn_t memslot_gfn_from(const struct memslot *s, hva_t start)
+{
+	return s->base_gfn + ((MAX(start, s->hva) - s->hva) >> PAGE_SHIFT);
+}
+
+static inline gfn_t memslot_gfn_to(const struct memslot *s, hva_t end)
+{
+	return s->base_gfn + MIN((end - s->hva + PAGE_SIZE - 1) >> PAGE_SHIFT, s->npages);
+}
+
 static inline hva_t memslot_gfn_to_hva(const struct memslot *s, gfn_t gfn)
 {
 	return s->hva + ((gfn - s->base_gfn) << PAGE_SHIFT);
@@ -179,6 +190,10 @@ bool tree_start_logging(struct mmu *mmu, gfn_t start, gfn_t end, bool keep_dirty
  * The calling thread's own vCPU, if any, is outside guest mode.
  */
 void mmu_flush_vcpus(struct mmu *mmu, struct mmu_vcpu *self, u32 req);
+
+/* Wait until done(v, arg), which v's thread makes so and then wakes for; kicks v meanwhile. */
+void mmu_wait_for_vcpu(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, const void *arg),
+		       const void *arg);
 
 /* Under mmu_lock held for write, after a zap or a clearing of dirty: what must be flushed. */
 u64 mmu_zap_mark(struct mmu *mmu, bool zapped);

@@ -82,13 +82,10 @@ static bool zap_slot(struct interval *n, void *arg)
 {
 	struct memslot *s = container_of(n, struct memslot, by_hva);
 	struct zap_hva *z = arg;
-	hva_t start = MAX(z->start, s->hva);
-	hva_t end = MIN(z->end, s->hva + (s->npages << PAGE_SHIFT));
 
-	if (sync_defect(NO_ZAP))
-		return true;
-	z->zapped |= tree_zap(z->mmu, s->base_gfn + ((start - s->hva) >> PAGE_SHIFT),
-			      s->base_gfn + ((end - s->hva + PAGE_SIZE - 1) >> PAGE_SHIFT), z->f);
+	if (!sync_defect(NO_ZAP))
+		z->zapped |= tree_zap(z->mmu, memslot_gfn_from(s, z->start),
+				      memslot_gfn_to(s, z->end), z->f);
 	return true;
 }
 

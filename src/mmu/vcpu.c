@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include "mmu/internal.h"
 
-/* A waiter looks again after this long even if nobody woke it, and kicks again. */
-#define FLUSH_REKICK_NS 2000000
+/* A waiter looks, and kicks, again after this long: a kick may come just before the host's fault. */
+#define REKICK_NS 2000000
 
 void mmu_wake_waiters(struct mmu *mmu)
 {
@@ -124,35 +124,37 @@ void mmu_vcpu_fini(struct mmu_vcpu *v)
  * The count alone may have been moved by the answer to a request from before, taken up without ours:
  * ours must have been taken up, too. Then the vCPU is at a safe point or past one.
  */
-static bool answered(struct mmu_vcpu *v, u32 req)
+static bool answered(struct mmu_vcpu *v, const void *req)
 {
 	if (sync_load_acquire(&v->mode) == MMU_OUTSIDE)
 		return true;
 	return sync_load_acquire(&v->nr_answers) != v->answers_before &&
-	       (sync_defect(ANSWER_TO_ANOTHER) || !(sync_load_acquire(&v->requests) & req));
+	       (sync_defect(ANSWER_TO_ANOTHER) ||
+		!(sync_load_acquire(&v->requests) & *(const u32 *)req));
 }
 
-static bool outside(struct mmu_vcpu *v, u32 req)
+static bool outside(struct mmu_vcpu *v, const void *unused)
 {
 	return sync_load_acquire(&v->mode) == MMU_OUTSIDE;
 }
 
-static void wait_for(struct mmu *mmu, struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, u32 req),
-		     u32 req)
+void mmu_wait_for_vcpu(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, const void *arg),
+		       const void *arg)
 {
+	struct mmu *mmu = v->mmu;
+
 	/* One that runs answers within a block of guest code: look before kicking. */
 	for (int i = 0; i < SYNC_SPINS; i++) {
-		if (done(v, req))
+		if (done(v, arg))
 			return;
 		sync_relax();
 	}
 	sync_add(&mmu->nr_waiters, 1);
-	while (!done(v, req)) {
+	while (!done(v, arg)) {
 		v->ops->kick(v->owner);
 		mutex_lock(&mmu->wait_lock);
-		if (!done(v, req))
-			waitq_wait_until(&mmu->waitq, &mmu->wait_lock,
-					 sync_now_ns() + FLUSH_REKICK_NS);
+		if (!done(v, arg))
+			waitq_wait_until(&mmu->waitq, &mmu->wait_lock, sync_now_ns() + REKICK_NS);
 		mutex_unlock(&mmu->wait_lock);
 	}
 	sync_sub(&mmu->nr_waiters, 1);
@@ -175,7 +177,7 @@ void mmu_flush_vcpus(struct mmu *mmu, struct mmu_vcpu *self, u32 req)
 	}
 	for (struct mmu_vcpu *v = mmu->vcpus; v; v = v->next) {
 		if (v != self)
-			wait_for(mmu, v, answered, req);
+			mmu_wait_for_vcpu(v, answered, &req);
 	}
 	rwlock_read_unlock(&mmu->vcpus_lock);
 	mutex_unlock(&mmu->flush_lock);
@@ -202,7 +204,7 @@ bool mmu_stop_others(struct mmu_vcpu *v)
 	}
 	for (struct mmu_vcpu *o = mmu->vcpus; o; o = o->next) {
 		if (o != v)
-			wait_for(mmu, o, outside, MMU_REQ_STOP);
+			mmu_wait_for_vcpu(o, outside, NULL);
 	}
 	rwlock_read_unlock(&mmu->vcpus_lock);
 	mmu_vcpu_enter(v);
