@@ -65,7 +65,7 @@ struct memslot {
 	bool free_log, free_code; /* nobody took them over */
 };
 
-struct memslots; /* sorted by gfn; published by RCU */
+struct memslots; /* sorted by gfn; published by RCU (slot_array.c) */
 
 static inline bool memslot_has(const struct memslot *s, gfn_t gfn)
 {
@@ -88,13 +88,8 @@ static inline hva_t memslot_gfn_to_hva(const struct memslot *s, gfn_t gfn)
 	return s->hva + ((gfn - s->base_gfn) << PAGE_SHIFT);
 }
 
-/* Lookup by gfn, O(log n). In an RCU read side, or with slots_lock or mmu_lock held. */
-struct memslot *memslot_find(struct mmu *mmu, gfn_t gfn);
 /* By id; slots_lock held. */
 struct memslot *memslot_by_id(struct mmu *mmu, u32 id);
-/* Call fn for every slot that overlaps [start, end), by ascending gfn. As memslot_find(). */
-void memslots_each(struct mmu *mmu, gfn_t start, gfn_t end,
-		   void (*fn)(struct memslot *s, void *arg), void *arg);
 int memslots_init(struct mmu *mmu);
 void memslots_fini(struct mmu *mmu);
 
@@ -111,6 +106,32 @@ void memslot_mark_dirty(struct mmu_vcpu *v, struct memslot *s, gfn_t gfn);
  * enough; v is NULL where no vCPU did it.
  */
 void memslots_mark_dirty(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn, bool written);
+
+/* ------------------------------------------------------------------ slot_array.c */
+
+/* Lookup by gfn, O(log n). In an RCU read side, or with slots_lock or mmu_lock held. */
+struct memslot *memslot_find(struct mmu *mmu, gfn_t gfn);
+/* Call fn for every slot that overlaps [start, end), by ascending gfn. As memslot_find(). */
+void memslots_each(struct mmu *mmu, gfn_t start, gfn_t end,
+		   void (*fn)(struct memslot *s, void *arg), void *arg);
+
+/* What an update replaces, to be freed once nobody can see it. */
+struct slot_array_retired {
+	struct slot_chunk *chunks;
+	struct memslots *array[2];
+	u32 narrays;
+};
+
+/* An empty one, or NULL; and its end, with nobody else left. */
+struct memslots *slot_array_create(void);
+void slot_array_destroy(struct memslots *m);
+/*
+ * m without `old` and with `new_` (either may be NULL), to be published in its place; or NULL.
+ * slots_lock held. When it is published, what went is freed after a grace period.
+ */
+struct memslots *slot_array_update(struct memslots *m, struct memslot *old, struct memslot *new_,
+				   struct slot_array_retired *r);
+void slot_array_free_retired(struct slot_array_retired *r);
 
 /* ------------------------------------------------------------------ tree.c */
 
