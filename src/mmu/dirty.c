@@ -89,7 +89,8 @@ static void protect(struct mmu *mmu, struct memslot *s, u64 first, const u64 *bi
 		mmu_lock_write(mmu);
 		for (; w < end; w++) {
 			if (bits[w])
-				changed |= dirty_protect_word(mmu, s->base_gfn + first + w * 64, bits[w]);
+				changed |= dirty_protect_word(mmu, s->base_gfn + first + w * 64,
+							      bits[w]);
 		}
 		mark = mmu_zap_mark(mmu, changed);
 		mmu_unlock_write(mmu);

@@ -2,11 +2,13 @@
 /*
  * mmu/internal.h: what the files of this room share. Nobody else includes it.
  *
- * Lock order (outer first): slots_lock, a store's lock, code_lock, mmu_lock; and beside mmu_lock
- * flush_lock, vcpus_lock, caches_lock, wait_lock. Nobody waits for a vCPU under mmu_lock; whoever
- * waits under slots_lock, a store's lock or code_lock is outside guest mode, and so is every vCPU
- * thread that wants one of them. stop_lock is outside them all: its owner does what a vCPU does in
- * guest mode, and who waits for it holds nothing.
+ * Locks, outer first: stop_lock; slots_lock; a store's lock, and its bind_lock; a host-side cache's
+ * lock; code_lock; flush_lock; vcpus_lock or caches_lock; wait_lock; mmu_lock; the primary MMU's.
+ *
+ * A vCPU is waited for under any of the first ones up to vcpus_lock or caches_lock, never under
+ * mmu_lock. So in guest mode a vCPU takes none of those but stop_lock, which is tried, and the lock
+ * of a cache, which is its thread's own; who waits for another of them is outside. The owner of
+ * stop_lock does what a vCPU does in guest mode, and who waits for it holds nothing.
  */
 #ifndef MMU_INTERNAL_H
 #define MMU_INTERNAL_H
@@ -349,7 +351,7 @@ struct mmu {
 	struct rwlock lock;	 /* mmu_lock */
 	bool exclusive;		 /* mmu_lock is held for write */
 	struct interval_tree hva_tree; /* slots by hva; mmu_lock */
-	/* Private gfns: pieces that neither overlap nor touch. Changed under slots_lock and mmu_lock. */
+	/* Private gfns: pieces that neither overlap nor touch; slots_lock and mmu_lock. */
 	struct interval_tree private_gfns;
 	u64 nr_private; /* pieces; atomic for a look without the lock */
 	struct table *root;

@@ -9,9 +9,8 @@
  *
  * Errors are negative errno, those KVM gives where a VMM can see them.
  *
- * Lock order (outer first): slots_lock, a store's lock (gmem.h), a host-side cache's lock, mmu_lock,
- * token_lock. A vCPU in guest mode holds none of them. Nobody waits for a vCPU's answer under
- * mmu_lock.
+ * The order of its locks stands in internal.h. Callers hold none of their own that an invalidation
+ * or the thread of a vCPU in guest mode may want.
  */
 #ifndef MMU_MMU_H
 #define MMU_MMU_H

@@ -146,7 +146,6 @@ int mmu_ring_reset(struct mmu *mmu, u32 *n)
 		mutex_unlock(&mmu->slots_lock);
 		return -EINVAL;
 	}
-	/* mmu_lock inside: whoever holds mmu_lock wants no vcpus_lock. */
 	rwlock_read_lock(&mmu->vcpus_lock);
 	for (struct mmu_vcpu *v = mmu->vcpus; v; v = v->next)
 		*n += reset_ring(mmu, v, &mark);

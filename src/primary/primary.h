@@ -88,8 +88,8 @@ struct primary_store_ops {
 	int (*create)(void *primary, u64 npages, bool mappable, void **store);
 	/*
 	 * The frame of page `index`, which is allocated if there is none. As fault_in() for a write;
-	 * max_level is that of a block aligned in the store. Released by primary_ops.release(), and zapped() gets
-	 * what its SPTE learnt, of any VM that runs on the same primary MMU.
+	 * max_level is that of a block aligned in the store. Released by primary_ops.release(), and
+	 * zapped() gets what its SPTE learnt, of any VM that runs on the same primary MMU.
 	 */
 	int (*fault)(void *store, u64 index, bool (*interrupted)(void *arg), void *arg,
 		     struct frame *out);

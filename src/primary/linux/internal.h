@@ -2,8 +2,9 @@
 /*
  * primary/linux/internal.h: what the files of this room share.
  *
- * Locks, outer first: registry_lock, a VM's windows_lock, regions_lock, places.c's, the pool's. None is held
- * over a guarded touch or a call of the notifier (but get(), which blocks on nothing).
+ * Locks, outer first: store.c's; registry_lock; a VM's windows_lock or regions_lock; places.c's; the
+ * pool's. None is held over a guarded touch or a call of the notifier (but get(), which blocks on
+ * nothing).
  *
  * Whatever a hook can reach allocates from the pool and makes raw system calls: the hook may be
  * running inside the VMM's own allocator.

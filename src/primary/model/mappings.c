@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mmap, munmap, mremap and mprotect. Memory goes in the order the kernel keeps: notifier, page table, then
- * the page.
+ * mmap, munmap, mremap and mprotect. Memory goes in the order the kernel keeps: notifier, page
+ * table, then the page.
  */
 #include <stdlib.h>
 #include "primary/model/internal.h"

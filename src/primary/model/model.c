@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* Pages, files and what an access finds. Mappings are in mappings.c, anonymous memory that is
- * shared or away in anon.c, guest_memfd's in store.c, what takes memory away in reclaim.c and device.c, what mmu/ calls in
- * ops.c. */
+/*
+ * Pages, files and what an access finds. Mappings are in mappings.c, anonymous memory that is shared
+ * or away in anon.c, guest_memfd's in store.c, what takes memory away in reclaim.c and device.c, what
+ * mmu/ calls in ops.c.
+ */
 #include <stdlib.h>
 #include <sys/mman.h>
 
