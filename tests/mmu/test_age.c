@@ -25,10 +25,9 @@ static void spy(void *primary, u64 pfn, bool page_backed, bool accessed, bool di
 static int setup(void **state)
 {
 	memset(&f, 0, sizeof(f));
-	hvm_init(&f.vm);
-	f.spied = *f.vm.mmu->ops;
+	f.spied = primary_linux_ops;
 	f.spied.zapped = spy;
-	f.vm.mmu->ops = &f.spied;
+	hvm_init_over(&f.vm, &f.spied);
 	f.mem = map_aligned(NPAGES * PAGE_SIZE, PAGE_SIZE, MAP_PRIVATE);
 	assert_int_equal(hvm_slot(&f.vm, 0, MMU_SLOT_LOG_DIRTY, GPA, NPAGES * PAGE_SIZE, f.mem),
 			 0);

@@ -11,26 +11,43 @@
 
 #define GPA 0x100000
 
+struct fixture {
+	struct hvm vm;
+	struct hvcpu *h;
+	char *mem;
+};
+
+#define LEN (4ULL << 20)
+
+static void setup(struct fixture *f)
+{
+	f->mem = map_aligned(LEN, 1 << 21, MAP_PRIVATE);
+	hvm_init(&f->vm);
+	f->h = hvcpu_new(&f->vm, 0);
+	assert_int_equal(hvm_slot(&f->vm, 0, 0, GPA, LEN, f->mem), 0);
+}
+
+static void teardown(struct fixture *f)
+{
+	hvcpu_free(f->h);
+	hvm_fini(&f->vm);
+	munmap(f->mem, LEN);
+}
+
 static void test_load_and_store_reach_the_vmms_memory(void **state)
 {
-	struct hvm vm;
-	char *mem = map_aligned(1 << 20, 4096, MAP_PRIVATE);
-	struct hvcpu *h;
+	struct fixture f;
 	u64 v = 1;
 
-	hvm_init(&vm);
-	h = hvcpu_new(&vm, 0);
-	assert_int_equal(hvm_slot(&vm, 0, 0, GPA, 1 << 20, mem), 0);
-	assert_int_equal(guest_load_once(h, GPA, &v), 0);
+	setup(&f);
+	assert_int_equal(guest_load_once(f.h, GPA, &v), 0);
 	assert_int_equal(v, 0);
-	assert_int_equal(guest_store_once(h, GPA + 0x5008, 0x1122334455667788), 0);
-	assert_int_equal(*(u64 *)(mem + 0x5008), 0x1122334455667788);
-	*(u64 *)mem = 7;
-	assert_int_equal(guest_load_once(h, GPA, &v), 0);
+	assert_int_equal(guest_store_once(f.h, GPA + 0x5008, 0x1122334455667788), 0);
+	assert_int_equal(*(u64 *)(f.mem + 0x5008), 0x1122334455667788);
+	*(u64 *)f.mem = 7;
+	assert_int_equal(guest_load_once(f.h, GPA, &v), 0);
 	assert_int_equal(v, 7);
-	hvcpu_free(h);
-	hvm_fini(&vm);
-	munmap(mem, 1 << 20);
+	teardown(&f);
 }
 
 static void test_no_slot_and_readonly_slot_are_mmio(void **state)
@@ -55,49 +72,20 @@ static void test_no_slot_and_readonly_slot_are_mmio(void **state)
 
 static void test_munmap_then_efault_then_repair(void **state)
 {
-	struct hvm vm;
-	char *mem = map_aligned(1 << 20, 4096, MAP_PRIVATE);
-	struct hvcpu *h;
+	struct fixture f;
 	u64 v;
 
-	hvm_init(&vm);
-	h = hvcpu_new(&vm, 0);
-	assert_int_equal(hvm_slot(&vm, 0, 0, GPA, 1 << 20, mem), 0);
-	assert_int_equal(guest_store_once(h, GPA, 42), 0);
-	assert_int_equal(hooked_munmap(mem, 4096), 0);
-	assert_int_equal(guest_load_once(h, GPA, &v), -EFAULT);
-	assert_int_equal(guest_load_once(h, GPA + 4096, &v), 0);
-	assert_ptr_equal(hooked_mmap(mem, 4096, PROT_READ | PROT_WRITE,
+	setup(&f);
+	assert_int_equal(guest_store_once(f.h, GPA, 42), 0);
+	assert_int_equal(hooked_munmap(f.mem, 4096), 0);
+	assert_int_equal(guest_load_once(f.h, GPA, &v), -EFAULT);
+	assert_int_equal(guest_load_once(f.h, GPA + 4096, &v), 0);
+	assert_ptr_equal(hooked_mmap(f.mem, 4096, PROT_READ | PROT_WRITE,
 				     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-			 mem);
-	assert_int_equal(guest_load_once(h, GPA, &v), 0);
+			 f.mem);
+	assert_int_equal(guest_load_once(f.h, GPA, &v), 0);
 	assert_int_equal(v, 0);
-	hvcpu_free(h);
-	hvm_fini(&vm);
-	munmap(mem, 1 << 20);
-}
-
-struct fixture {
-	struct hvm vm;
-	struct hvcpu *h;
-	char *mem;
-};
-
-#define LEN (4ULL << 20)
-
-static void setup(struct fixture *f)
-{
-	f->mem = map_aligned(LEN, 1 << 21, MAP_PRIVATE);
-	hvm_init(&f->vm);
-	f->h = hvcpu_new(&f->vm, 0);
-	assert_int_equal(hvm_slot(&f->vm, 0, 0, GPA, LEN, f->mem), 0);
-}
-
-static void teardown(struct fixture *f)
-{
-	hvcpu_free(f->h);
-	hvm_fini(&f->vm);
-	munmap(f->mem, LEN);
+	teardown(&f);
 }
 
 static void test_mprotect_both_ways(void **state)

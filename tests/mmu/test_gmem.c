@@ -470,8 +470,8 @@ static struct primary_store_ops spied_store;
 static struct primary_ops spied;
 static u64 poisoned; /* a page of the store */
 
-static int poison(void *store, u64 index, bool (*interrupted)(void *arg),
-		  void *arg, struct frame *out)
+static int poison(void *store, u64 index, bool (*interrupted)(void *arg), void *arg,
+		  struct frame *out)
 {
 	if (index == poisoned)
 		return -EHWPOISON;
@@ -489,8 +489,7 @@ static void a_poisoned_page_is_ehwpoison(void **state)
 	spied = primary_linux_ops;
 	spied.store = &spied_store;
 	poisoned = ~0ULL;
-	hvm_init(&f.vm);
-	f.vm.mmu->ops = &spied;
+	hvm_init_over(&f.vm, &spied);
 	f.size = 2 * MB;
 	f.mem = map_aligned(f.size, 2 * MB, MAP_SHARED);
 	assert_int_equal(gmem_create(f.vm.mmu, f.size, 0, &f.file), 0);

@@ -5,6 +5,28 @@
 #define MB (1ULL << 20)
 #define GB (1ULL << 30)
 
+struct fixture {
+	struct hvm vm;
+	struct hvcpu *h;
+	char *mem;
+	size_t len;
+};
+
+static void setup(struct fixture *f, size_t len, size_t align)
+{
+	f->len = len;
+	f->mem = map_aligned(len, align, MAP_PRIVATE | MAP_NORESERVE);
+	hvm_init(&f->vm);
+	f->h = hvcpu_new(&f->vm, 0);
+}
+
+static void teardown(struct fixture *f)
+{
+	hvcpu_free(f->h);
+	hvm_fini(&f->vm);
+	munmap(f->mem, f->len);
+}
+
 static struct mmu_stats stats(struct hvm *vm)
 {
 	struct mmu_stats s;
@@ -15,158 +37,123 @@ static struct mmu_stats stats(struct hvm *vm)
 
 static void test_congruent_slots_get_2m_leaves(void **state)
 {
-	char *mem = map_aligned(8 * MB, 2 * MB, MAP_PRIVATE);
-	struct hvcpu *h;
-	struct hvm vm;
+	struct fixture f;
 	u64 v;
 
-	hvm_init(&vm);
-	h = hvcpu_new(&vm, 0);
-	assert_int_equal(hvm_slot(&vm, 0, 0, 4 * MB, 8 * MB, mem), 0);
-	assert_int_equal(guest_store_once(h, 4 * MB + 0x123008, 9), 0);
-	assert_int_equal(stats(&vm).pages_2m, 1);
-	assert_int_equal(stats(&vm).pages_4k, 0);
-	assert_int_equal(*(u64 *)(mem + 0x123008), 9);
-	*(u64 *)(mem + 0x1ff000) = 11;
-	assert_int_equal(guest_load_once(h, 4 * MB + 0x1ff000, &v), 0);
+	setup(&f, 8 * MB, 2 * MB);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, 4 * MB, 8 * MB, f.mem), 0);
+	assert_int_equal(guest_store_once(f.h, 4 * MB + 0x123008, 9), 0);
+	assert_int_equal(stats(&f.vm).pages_2m, 1);
+	assert_int_equal(stats(&f.vm).pages_4k, 0);
+	assert_int_equal(*(u64 *)(f.mem + 0x123008), 9);
+	*(u64 *)(f.mem + 0x1ff000) = 11;
+	assert_int_equal(guest_load_once(f.h, 4 * MB + 0x1ff000, &v), 0);
 	assert_int_equal(v, 11);
-	assert_int_equal(stats(&vm).pages_2m, 1);
-	hvcpu_free(h);
-	hvm_fini(&vm);
-	munmap(mem, 8 * MB);
+	assert_int_equal(stats(&f.vm).pages_2m, 1);
+	teardown(&f);
 }
 
 static void test_incongruent_slots_get_4k_leaves(void **state)
 {
-	char *mem = map_aligned(8 * MB, 2 * MB, MAP_PRIVATE);
-	struct hvcpu *h;
-	struct hvm vm;
+	struct fixture f;
 
-	hvm_init(&vm);
-	h = hvcpu_new(&vm, 0);
-	assert_int_equal(hvm_slot(&vm, 0, 0, 4 * MB + 4096, 6 * MB, mem), 0);
-	assert_int_equal(guest_store_once(h, 6 * MB, 9), 0);
-	assert_int_equal(stats(&vm).pages_2m, 0);
-	assert_int_equal(stats(&vm).pages_4k, 1);
-	assert_int_equal(*(u64 *)(mem + 2 * MB - 4096), 9);
-	hvcpu_free(h);
-	hvm_fini(&vm);
-	munmap(mem, 8 * MB);
+	setup(&f, 8 * MB, 2 * MB);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, 4 * MB + 4096, 6 * MB, f.mem), 0);
+	assert_int_equal(guest_store_once(f.h, 6 * MB, 9), 0);
+	assert_int_equal(stats(&f.vm).pages_2m, 0);
+	assert_int_equal(stats(&f.vm).pages_4k, 1);
+	assert_int_equal(*(u64 *)(f.mem + 2 * MB - 4096), 9);
+	teardown(&f);
 }
 
 static void test_two_mappings_do_not_make_one_leaf(void **state)
 {
-	char *mem = map_aligned(2 * MB, 2 * MB, MAP_PRIVATE);
-	struct hvcpu *h;
-	struct hvm vm;
+	struct fixture f;
 	u64 v;
 
-	assert_int_equal(mprotect(mem + MB, MB, PROT_READ), 0);
-	hvm_init(&vm);
-	h = hvcpu_new(&vm, 0);
-	assert_int_equal(hvm_slot(&vm, 0, 0, 0, 2 * MB, mem), 0);
-	assert_int_equal(guest_load_once(h, 0, &v), 0);
-	assert_int_equal(stats(&vm).pages_4k, 1);
-	assert_int_equal(stats(&vm).pages_2m, 0);
-	assert_int_equal(guest_store_once(h, MB - 8, 1), 0);
-	assert_int_equal(guest_store_once(h, MB, 1), -EFAULT);
-	hvcpu_free(h);
-	hvm_fini(&vm);
-	munmap(mem, 2 * MB);
+	setup(&f, 2 * MB, 2 * MB);
+	assert_int_equal(mprotect(f.mem + MB, MB, PROT_READ), 0);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, 2 * MB, f.mem), 0);
+	assert_int_equal(guest_load_once(f.h, 0, &v), 0);
+	assert_int_equal(stats(&f.vm).pages_4k, 1);
+	assert_int_equal(stats(&f.vm).pages_2m, 0);
+	assert_int_equal(guest_store_once(f.h, MB - 8, 1), 0);
+	assert_int_equal(guest_store_once(f.h, MB, 1), -EFAULT);
+	teardown(&f);
 }
 
 static void test_1g_leaf(void **state)
 {
-	char *mem = map_aligned(GB, GB, MAP_PRIVATE | MAP_NORESERVE);
-	struct hvcpu *h;
-	struct hvm vm;
+	struct fixture f;
 	u64 v;
 
-	hvm_init(&vm);
-	h = hvcpu_new(&vm, 0);
-	assert_int_equal(hvm_slot(&vm, 0, 0, GB, GB, mem), 0);
-	assert_int_equal(guest_load_once(h, GB + 5 * MB, &v), 0);
-	assert_int_equal(stats(&vm).pages_1g, 1);
+	setup(&f, GB, GB);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, GB, GB, f.mem), 0);
+	assert_int_equal(guest_load_once(f.h, GB + 5 * MB, &v), 0);
+	assert_int_equal(stats(&f.vm).pages_1g, 1);
 	/* A hole in the middle ends it; what is left is mapped smaller. */
-	assert_int_equal(hooked_munmap(mem + 512 * MB, 4096), 0);
-	assert_int_equal(stats(&vm).pages_1g, 0);
-	assert_int_equal(guest_load_once(h, GB + 512 * MB, &v), -EFAULT);
-	assert_int_equal(guest_load_once(h, GB + 512 * MB + 4096, &v), 0);
-	assert_int_equal(guest_load_once(h, GB + 5 * MB, &v), 0);
-	assert_int_equal(stats(&vm).pages_2m, 1);
-	assert_int_equal(stats(&vm).pages_4k, 1);
-	hvcpu_free(h);
-	hvm_fini(&vm);
-	munmap(mem, GB);
+	assert_int_equal(hooked_munmap(f.mem + 512 * MB, 4096), 0);
+	assert_int_equal(stats(&f.vm).pages_1g, 0);
+	assert_int_equal(guest_load_once(f.h, GB + 512 * MB, &v), -EFAULT);
+	assert_int_equal(guest_load_once(f.h, GB + 512 * MB + 4096, &v), 0);
+	assert_int_equal(guest_load_once(f.h, GB + 5 * MB, &v), 0);
+	assert_int_equal(stats(&f.vm).pages_2m, 1);
+	assert_int_equal(stats(&f.vm).pages_4k, 1);
+	teardown(&f);
 }
 
 static void test_logging_splits_and_its_end_recovers(void **state)
 {
-	char *mem = map_aligned(4 * MB, 2 * MB, MAP_PRIVATE);
 	u64 bits[1024 / 64];
-	struct hvcpu *h;
-	struct hvm vm;
+	struct fixture f;
 
-	hvm_init(&vm);
-	h = hvcpu_new(&vm, 0);
-	assert_int_equal(hvm_slot(&vm, 0, 0, 0, 4 * MB, mem), 0);
-	assert_int_equal(guest_store_once(h, 0, 1), 0);
-	assert_int_equal(stats(&vm).pages_2m, 1);
-	assert_int_equal(hvm_slot(&vm, 0, MMU_SLOT_LOG_DIRTY, 0, 4 * MB, mem), 0);
-	assert_int_equal(stats(&vm).pages_2m, 0);
-	assert_int_equal(guest_store_once(h, 0x5000, 2), 0);
-	assert_int_equal(stats(&vm).pages_4k, 1);
-	assert_int_equal(mmu_dirty_get(vm.mmu, 0, bits), 0);
+	setup(&f, 4 * MB, 2 * MB);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, 4 * MB, f.mem), 0);
+	assert_int_equal(guest_store_once(f.h, 0, 1), 0);
+	assert_int_equal(stats(&f.vm).pages_2m, 1);
+	assert_int_equal(hvm_slot(&f.vm, 0, MMU_SLOT_LOG_DIRTY, 0, 4 * MB, f.mem), 0);
+	assert_int_equal(stats(&f.vm).pages_2m, 0);
+	assert_int_equal(guest_store_once(f.h, 0x5000, 2), 0);
+	assert_int_equal(stats(&f.vm).pages_4k, 1);
+	assert_int_equal(mmu_dirty_get(f.vm.mmu, 0, bits), 0);
 	assert_int_equal(bits[0], 1 << 5);
-	assert_int_equal(hvm_slot(&vm, 0, 0, 0, 4 * MB, mem), 0);
-	assert_int_equal(guest_store_once(h, 0x5000, 3), 0);
-	assert_int_equal(stats(&vm).pages_2m, 1);
-	assert_int_equal(stats(&vm).pages_4k, 0);
-	hvcpu_free(h);
-	hvm_fini(&vm);
-	munmap(mem, 4 * MB);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, 4 * MB, f.mem), 0);
+	assert_int_equal(guest_store_once(f.h, 0x5000, 3), 0);
+	assert_int_equal(stats(&f.vm).pages_2m, 1);
+	assert_int_equal(stats(&f.vm).pages_4k, 0);
+	teardown(&f);
 }
 
 static void test_4k_leaves_stay_when_logging_starts(void **state)
 {
-	char *mem = map_aligned(MB, 4096, MAP_PRIVATE);
 	u64 bits[256 / 64];
-	struct hvcpu *h;
-	struct hvm vm;
+	struct fixture f;
 
-	hvm_init(&vm);
-	h = hvcpu_new(&vm, 0);
-	assert_int_equal(hvm_slot(&vm, 0, 0, 0, MB, mem), 0);
-	assert_int_equal(guest_store_once(h, 0x2000, 1), 0);
-	assert_int_equal(guest_store_once(h, 0x3000, 1), 0);
-	assert_int_equal(hvm_slot(&vm, 0, MMU_SLOT_LOG_DIRTY, 0, MB, mem), 0);
-	assert_int_equal(stats(&vm).pages_4k, 2);
-	assert_int_equal(guest_store_once(h, 0x3000, 2), 0);
-	assert_int_equal(mmu_dirty_get(vm.mmu, 0, bits), 0);
+	setup(&f, MB, 4096);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, MB, f.mem), 0);
+	assert_int_equal(guest_store_once(f.h, 0x2000, 1), 0);
+	assert_int_equal(guest_store_once(f.h, 0x3000, 1), 0);
+	assert_int_equal(hvm_slot(&f.vm, 0, MMU_SLOT_LOG_DIRTY, 0, MB, f.mem), 0);
+	assert_int_equal(stats(&f.vm).pages_4k, 2);
+	assert_int_equal(guest_store_once(f.h, 0x3000, 2), 0);
+	assert_int_equal(mmu_dirty_get(f.vm.mmu, 0, bits), 0);
 	assert_int_equal(bits[0], 1 << 3);
-	hvcpu_free(h);
-	hvm_fini(&vm);
-	munmap(mem, MB);
+	teardown(&f);
 }
 
 static void test_prefault_maps_without_an_access(void **state)
 {
-	char *mem = map_aligned(8 * MB, 2 * MB, MAP_PRIVATE);
-	struct hvcpu *h;
-	struct hvm vm;
+	struct fixture f;
 	u64 done;
 
-	hvm_init(&vm);
-	h = hvcpu_new(&vm, 0);
-	assert_int_equal(hvm_slot(&vm, 0, 0, 0, 6 * MB, mem), 0);
-	assert_int_equal(mmu_prefault(&h->v, 4096, 4 * MB, &done), 0);
+	setup(&f, 8 * MB, 2 * MB);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, 6 * MB, f.mem), 0);
+	assert_int_equal(mmu_prefault(&f.h->v, 4096, 4 * MB, &done), 0);
 	assert_int_equal(done, 4 * MB);
-	assert_int_equal(stats(&vm).pages_2m, 3);
-	assert_int_equal(mmu_prefault(&h->v, 4 * MB, 4 * MB, &done), -ENOENT);
+	assert_int_equal(stats(&f.vm).pages_2m, 3);
+	assert_int_equal(mmu_prefault(&f.h->v, 4 * MB, 4 * MB, &done), -ENOENT);
 	assert_int_equal(done, 2 * MB);
-	hvcpu_free(h);
-	hvm_fini(&vm);
-	munmap(mem, 8 * MB);
+	teardown(&f);
 }
 
 int main(void)
