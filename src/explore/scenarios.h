@@ -7,6 +7,20 @@
 #define OWN_LAST_WRITE 2
 void own_writes_stay(void *arg);
 
+/* scenarios_files.c: what becomes of what was written to a file */
+void setup_writeback(void);
+void setup_dax_writeback(void);
+void setup_truncate(void);
+void setup_dax(void);
+void check_truncated(void);
+void check_file(void);
+void setup_cache_writeback(void);
+void setup_cache_dax(void);
+void setup_cache_truncate(void);
+void check_regrown(void);
+void setup_dax_halted(void);
+void setup_cache_code(void);
+
 /* scenarios_pages.c: whose the memory is */
 void setup_unbind(void);
 void setup_pin(void);
