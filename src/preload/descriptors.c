@@ -249,10 +249,15 @@ bool descriptor_is_ours(int fd)
 	return ours;
 }
 
-static int fcntl_of(int fd, int cmd, long arg)
+EXPORT int fcntl(int fd, int cmd, ...)
 {
+	va_list ap;
+	long arg;
 	int r;
 
+	va_start(ap, cmd);
+	arg = va_arg(ap, long);
+	va_end(ap);
 	/* a character device and an anonymous inode have no seals */
 	if ((cmd == F_ADD_SEALS || cmd == F_GET_SEALS) && descriptor_is_ours(fd))
 		return (int)raw_errno(-EINVAL);
@@ -261,28 +266,7 @@ static int fcntl_of(int fd, int cmd, long arg)
 		return duplicated(fd, r);
 	return r;
 }
-
-EXPORT int fcntl(int fd, int cmd, ...)
-{
-	va_list ap;
-	long arg;
-
-	va_start(ap, cmd);
-	arg = va_arg(ap, long);
-	va_end(ap);
-	return fcntl_of(fd, cmd, arg);
-}
-
-EXPORT int fcntl64(int fd, int cmd, ...)
-{
-	va_list ap;
-	long arg;
-
-	va_start(ap, cmd);
-	arg = va_arg(ap, long);
-	va_end(ap);
-	return fcntl_of(fd, cmd, arg);
-}
+ALIAS(fcntl64, fcntl);
 
 /* ------------------------------------------------------------------ sent over a socket */
 

@@ -48,24 +48,14 @@ EXPORT ssize_t pread(int fd, void *buf, size_t n, off_t off)
 	REFUSE(fd, "pread");
 	return REAL(pread)(fd, buf, n, off);
 }
-
-EXPORT ssize_t pread64(int fd, void *buf, size_t n, off_t off)
-{
-	REFUSE(fd, "pread");
-	return REAL(pread)(fd, buf, n, off);
-}
+ALIAS(pread64, pread);
 
 EXPORT ssize_t pwrite(int fd, const void *buf, size_t n, off_t off)
 {
 	REFUSE(fd, "pwrite");
 	return REAL(pwrite)(fd, buf, n, off);
 }
-
-EXPORT ssize_t pwrite64(int fd, const void *buf, size_t n, off_t off)
-{
-	REFUSE(fd, "pwrite");
-	return REAL(pwrite)(fd, buf, n, off);
-}
+ALIAS(pwrite64, pwrite);
 
 EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
 {
@@ -84,24 +74,14 @@ EXPORT ssize_t preadv(int fd, const struct iovec *iov, int n, off_t off)
 	REFUSE(fd, "preadv");
 	return REAL(preadv)(fd, iov, n, off);
 }
-
-EXPORT ssize_t preadv64(int fd, const struct iovec *iov, int n, off_t off)
-{
-	REFUSE(fd, "preadv");
-	return REAL(preadv)(fd, iov, n, off);
-}
+ALIAS(preadv64, preadv);
 
 EXPORT ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
 {
 	REFUSE(fd, "pwritev");
 	return REAL(pwritev)(fd, iov, n, off);
 }
-
-EXPORT ssize_t pwritev64(int fd, const struct iovec *iov, int n, off_t off)
-{
-	REFUSE(fd, "pwritev");
-	return REAL(pwritev)(fd, iov, n, off);
-}
+ALIAS(pwritev64, pwritev);
 
 /* Moving bytes without reading them is still reading them; a position is refused as pread's is. */
 EXPORT ssize_t sendfile(int out, int in, off_t *off, size_t n)
@@ -110,13 +90,7 @@ EXPORT ssize_t sendfile(int out, int in, off_t *off, size_t n)
 	REFUSE(out, "write");
 	return REAL(sendfile)(out, in, off, n);
 }
-
-EXPORT ssize_t sendfile64(int out, int in, off64_t *off, size_t n)
-{
-	REFUSE(in, off ? "pread" : "read");
-	REFUSE(out, "write");
-	return REAL(sendfile)(out, in, off, n);
-}
+ALIAS(sendfile64, sendfile);
 
 EXPORT ssize_t splice(int in, off64_t *in_off, int out, off64_t *out_off, size_t n, unsigned flags)
 {
@@ -154,16 +128,11 @@ EXPORT off_t lseek(int fd, off_t off, int whence)
 	REFUSE(fd, "lseek");
 	return raw_errno(raw3(SYS_lseek, fd, off, whence));
 }
-
-EXPORT off_t lseek64(int fd, off_t off, int whence)
-{
-	REFUSE(fd, "lseek");
-	return raw_errno(raw3(SYS_lseek, fd, off, whence));
-}
+ALIAS(lseek64, lseek);
 
 /* ------------------------------------------------------------------ truncation and punching */
 
-static int truncate_fd(int fd, off_t len)
+EXPORT int ftruncate(int fd, off_t len)
 {
 	struct change c = {0};
 
@@ -172,18 +141,9 @@ static int truncate_fd(int fd, off_t len)
 		return -1;
 	return (int)change_end(&c, raw2(SYS_ftruncate, fd, len));
 }
+ALIAS(ftruncate64, ftruncate);
 
-EXPORT int ftruncate(int fd, off_t len)
-{
-	return truncate_fd(fd, len);
-}
-
-EXPORT int ftruncate64(int fd, off_t len)
-{
-	return truncate_fd(fd, len);
-}
-
-static int truncate_path(const char *path, off_t len)
+EXPORT int truncate(const char *path, off_t len)
 {
 	struct change c = {0};
 	bool ok = true;
@@ -200,16 +160,7 @@ static int truncate_path(const char *path, off_t len)
 	}
 	return ok ? (int)change_end(&c, raw2(SYS_truncate, path, len)) : -1;
 }
-
-EXPORT int truncate(const char *path, off_t len)
-{
-	return truncate_path(path, len);
-}
-
-EXPORT int truncate64(const char *path, off_t len)
-{
-	return truncate_path(path, len);
-}
+ALIAS(truncate64, truncate);
 
 static bool allocates_ours(int fd, int mode, off_t off, off_t len, long *ret)
 {
@@ -224,7 +175,7 @@ static bool allocates_ours(int fd, int mode, off_t off, off_t len, long *ret)
 	return ours;
 }
 
-static int allocate(int fd, int mode, off_t off, off_t len)
+EXPORT int fallocate(int fd, int mode, off_t off, off_t len)
 {
 	const int shifts = FALLOC_FL_COLLAPSE_RANGE | FALLOC_FL_INSERT_RANGE;
 	const int takes = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE | shifts;
@@ -240,19 +191,10 @@ static int allocate(int fd, int mode, off_t off, off_t len)
 	r = REAL(fallocate)(fd, mode, off, len);
 	return (int)change_end(&c, r < 0 ? -errno : r);
 }
-
-EXPORT int fallocate(int fd, int mode, off_t off, off_t len)
-{
-	return allocate(fd, mode, off, len);
-}
-
-EXPORT int fallocate64(int fd, int mode, off_t off, off_t len)
-{
-	return allocate(fd, mode, off, len);
-}
+ALIAS(fallocate64, fallocate);
 
 /* Returns the error rather than setting errno. Takes no page away. */
-static int allocate_posix(int fd, off_t off, off_t len)
+EXPORT int posix_fallocate(int fd, off_t off, off_t len)
 {
 	long r;
 
@@ -261,13 +203,4 @@ static int allocate_posix(int fd, off_t off, off_t len)
 		return r == -EOPNOTSUPP ? ESPIPE : (int)-r;
 	return REAL(posix_fallocate)(fd, off, len);
 }
-
-EXPORT int posix_fallocate(int fd, off_t off, off_t len)
-{
-	return allocate_posix(fd, off, len);
-}
-
-EXPORT int posix_fallocate64(int fd, off_t off, off_t len)
-{
-	return allocate_posix(fd, off, len);
-}
+ALIAS(posix_fallocate64, posix_fallocate);

@@ -39,7 +39,7 @@ static long map_file(void *addr, size_t len, int prot, int flags, int fd, off_t 
 	return r;
 }
 
-static void *map(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
 	struct change c = {0};
 	long r;
@@ -52,16 +52,7 @@ static void *map(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 		r = raw6(SYS_mmap, (long)addr, (long)len, prot, flags, fd, off);
 	return (void *)change_end(&c, r);
 }
-
-EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
-{
-	return map(addr, len, prot, flags, fd, off);
-}
-
-EXPORT void *mmap64(void *addr, size_t len, int prot, int flags, int fd, off_t off)
-{
-	return map(addr, len, prot, flags, fd, off);
-}
+ALIAS(mmap64, mmap);
 
 EXPORT int munmap(void *addr, size_t len)
 {

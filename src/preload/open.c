@@ -71,69 +71,51 @@ static mode_t mode_of(int flags, va_list ap)
 	return TAKES_MODE(flags) ? va_arg(ap, mode_t) : 0;
 }
 
-#define OPEN(name)                                                                             \
-	EXPORT int name(const char *path, int flags, ...)                                      \
-	{                                                                                      \
-		va_list ap;                                                                    \
-		mode_t mode;                                                                   \
-                                                                                               \
-		va_start(ap, flags);                                                           \
-		mode = mode_of(flags, ap);                                                     \
-		va_end(ap);                                                                    \
-		return open_path(AT_FDCWD, path, flags, mode);                                 \
-	}
-#define OPENAT(name)                                                                           \
-	EXPORT int name(int dirfd, const char *path, int flags, ...)                           \
-	{                                                                                      \
-		va_list ap;                                                                    \
-		mode_t mode;                                                                   \
-                                                                                               \
-		va_start(ap, flags);                                                           \
-		mode = mode_of(flags, ap);                                                     \
-		va_end(ap);                                                                    \
-		return open_path(dirfd, path, flags, mode);                                    \
-	}
+EXPORT int open(const char *path, int flags, ...)
+{
+	va_list ap;
+	mode_t mode;
 
-OPEN(open)
-OPEN(open64)
-OPENAT(openat)
-OPENAT(openat64)
+	va_start(ap, flags);
+	mode = mode_of(flags, ap);
+	va_end(ap);
+	return open_path(AT_FDCWD, path, flags, mode);
+}
+ALIAS(open64, open);
+
+EXPORT int openat(int dirfd, const char *path, int flags, ...)
+{
+	va_list ap;
+	mode_t mode;
+
+	va_start(ap, flags);
+	mode = mode_of(flags, ap);
+	va_end(ap);
+	return open_path(dirfd, path, flags, mode);
+}
+ALIAS(openat64, openat);
 
 /* What _FORTIFY_SOURCE makes of calls without a mode. */
 int __open_2(const char *path, int flags);
-int __open64_2(const char *path, int flags);
 int __openat_2(int dirfd, const char *path, int flags);
-int __openat64_2(int dirfd, const char *path, int flags);
 
 EXPORT int __open_2(const char *path, int flags)
 {
 	return open_path(AT_FDCWD, path, flags, 0);
 }
-
-EXPORT int __open64_2(const char *path, int flags)
-{
-	return open_path(AT_FDCWD, path, flags, 0);
-}
+ALIAS(__open64_2, __open_2);
 
 EXPORT int __openat_2(int dirfd, const char *path, int flags)
 {
 	return open_path(dirfd, path, flags, 0);
 }
-
-EXPORT int __openat64_2(int dirfd, const char *path, int flags)
-{
-	return open_path(dirfd, path, flags, 0);
-}
+ALIAS(__openat64_2, __openat_2);
 
 EXPORT int creat(const char *path, mode_t mode)
 {
 	return open_path(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
 }
-
-EXPORT int creat64(const char *path, mode_t mode)
-{
-	return open_path(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
-}
+ALIAS(creat64, creat);
 
 static FILE *open_stream(const char *path, const char *mode)
 {
@@ -160,8 +142,4 @@ EXPORT FILE *fopen(const char *path, const char *mode)
 {
 	return path_is_kvm(AT_FDCWD, path) ? open_stream(path, mode) : REAL(fopen)(path, mode);
 }
-
-EXPORT FILE *fopen64(const char *path, const char *mode)
-{
-	return path_is_kvm(AT_FDCWD, path) ? open_stream(path, mode) : REAL(fopen)(path, mode);
-}
+ALIAS(fopen64, fopen);

@@ -18,6 +18,9 @@
 #include "base/types.h"
 #include "preload/raw.h"
 
+/* A second name of a hook: on x86-64 what takes 64-bit offsets is the same function. */
+#define ALIAS(name, of) EXPORT extern __typeof__(of) name __attribute__((alias(#of), copy(of)))
+
 /* ---- main.c */
 extern int preload_armed;
 static inline bool armed(void)

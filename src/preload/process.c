@@ -139,29 +139,28 @@ EXPORT int pthread_create(pthread_t *restrict thread, const pthread_attr_t *rest
 		room_ ? environment_with_us(e_, alloca(room_)) : (char **)e_;                  \
 	})
 
-static int exec_failed(int r)
-{
-	if (armed())
-		dispositions_after_failed_exec();
-	return r;
-}
+/* An exec: it returns only when it failed. `call` finds the environment in `env`. */
+#define EXEC(envp, call)                                                                       \
+	({                                                                                     \
+		char **env = WITH_US(envp);                                                    \
+		int r_;                                                                        \
+                                                                                               \
+		if (armed())                                                                   \
+			dispositions_before_exec();                                            \
+		r_ = (int)(call);                                                              \
+		if (armed())                                                                   \
+			dispositions_after_failed_exec();                                      \
+		r_;                                                                            \
+	})
 
 static int exec_path(const char *path, char *const argv[], char *const envp[])
 {
-	char **env = WITH_US(envp);
-
-	if (armed())
-		dispositions_before_exec();
-	return exec_failed(REAL(execve)(path, argv, env));
+	return EXEC(envp, REAL(execve)(path, argv, env));
 }
 
 static int exec_search(const char *file, char *const argv[], char *const envp[])
 {
-	char **env = WITH_US(envp);
-
-	if (armed())
-		dispositions_before_exec();
-	return exec_failed(REAL(execvpe)(file, argv, env));
+	return EXEC(envp, REAL(execvpe)(file, argv, env));
 }
 
 EXPORT int execve(const char *path, char *const argv[], char *const envp[])
@@ -186,21 +185,13 @@ EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 
 EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
-	char **env = WITH_US(envp);
-
-	if (armed())
-		dispositions_before_exec();
-	return exec_failed(REAL(fexecve)(fd, argv, env));
+	return EXEC(envp, REAL(fexecve)(fd, argv, env));
 }
 
 EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const envp[],
 		    int flags)
 {
-	char **env = WITH_US(envp);
-
-	if (armed())
-		dispositions_before_exec();
-	return exec_failed((int)raw_errno(raw5(SYS_execveat, dirfd, path, argv, env, flags)));
+	return EXEC(envp, raw_errno(raw5(SYS_execveat, dirfd, path, argv, env, flags)));
 }
 
 /* The arguments of execl() and its kin, as a vector on the caller's stack. */

@@ -9,9 +9,6 @@
 #include "preload/real.h"
 #include "vm/signals.h"
 
-int __sigaction(int sig, const struct sigaction *act, struct sigaction *old);
-sighandler_t bsd_signal(int sig, sighandler_t handler);
-sighandler_t __sysv_signal(int sig, sighandler_t handler);
 int __libc_current_sigrtmax(void);
 
 static int action(int sig, const struct sigaction *act, struct sigaction *old)
@@ -26,11 +23,7 @@ EXPORT int sigaction(int sig, const struct sigaction *restrict act,
 {
 	return action(sig, act, old);
 }
-
-EXPORT int __sigaction(int sig, const struct sigaction *act, struct sigaction *old)
-{
-	return action(sig, act, old);
-}
+ALIAS(__sigaction, sigaction);
 
 /* ------------------------------------------------------------------ signal() in its flavours
  */
@@ -51,39 +44,21 @@ static sighandler_t set_handler(int sig, sighandler_t handler, int flags, bool m
 	return action(sig, &act, &old) ? SIG_ERR : old.sa_handler;
 }
 
-static sighandler_t bsd_flavour(int sig, sighandler_t handler)
+EXPORT sighandler_t signal(int sig, sighandler_t handler)
 {
 	bool interrupts = sig >= 1 && sig <= 64 && (interrupting & sig_bit(sig));
 
 	return set_handler(sig, handler, interrupts ? 0 : SA_RESTART, true);
 }
-
-EXPORT sighandler_t signal(int sig, sighandler_t handler)
-{
-	return bsd_flavour(sig, handler);
-}
-
-EXPORT sighandler_t bsd_signal(int sig, sighandler_t handler)
-{
-	return bsd_flavour(sig, handler);
-}
-
-EXPORT sighandler_t ssignal(int sig, sighandler_t handler)
-{
-	return bsd_flavour(sig, handler);
-}
+ALIAS(bsd_signal, signal);
+ALIAS(ssignal, signal);
 
 EXPORT sighandler_t sysv_signal(int sig, sighandler_t handler)
 {
 	return set_handler(sig, handler, (int)(SA_RESETHAND | SA_NODEFER | SA_INTERRUPT),
 			   false);
 }
-
-EXPORT sighandler_t __sysv_signal(int sig, sighandler_t handler)
-{
-	return set_handler(sig, handler, (int)(SA_RESETHAND | SA_NODEFER | SA_INTERRUPT),
-			   false);
-}
+ALIAS(__sysv_signal, sysv_signal);
 
 EXPORT int siginterrupt(int sig, int interrupt)
 {
