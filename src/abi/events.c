@@ -6,8 +6,7 @@
 #include "vm/pv.h"
 #include "abi/sregs.h"
 #include "base/guard.h"
-
-#define KERNEL_SIGSET 8 /* bytes */
+#include "base/thread.h"
 
 /* IA32_MCG_CAP and the like: SDM vol. 3, 16.3. */
 #define MCI_VAL	      BIT(63)
@@ -136,9 +135,9 @@ long vcpu_ioctl_set_signal_mask(struct call *c)
 	memset(&set, 0, sizeof(set));
 	if (guard_copy_from(&m, c->user, sizeof(m)))
 		return -EFAULT;
-	if (m.len != KERNEL_SIGSET)
+	if (m.len != KERNEL_SIGSET_BYTES)
 		return -EINVAL;
-	if (guard_copy_from(&set, call_user_at(c->user, sizeof(m)), KERNEL_SIGSET))
+	if (guard_copy_from(&set, call_user_at(c->user, sizeof(m)), KERNEL_SIGSET_BYTES))
 		return -EFAULT;
 	sigdelset(&set, SIGKILL);
 	sigdelset(&set, SIGSTOP);

@@ -6,13 +6,6 @@
 #include "base/clock.h"
 #include "vm/pv.h"
 
-#define MSR_WALL_CLOCK_OLD  0x11
-#define MSR_SYSTEM_TIME_OLD 0x12
-#define MSR_WALL_CLOCK	    0x4b564d00
-#define MSR_SYSTEM_TIME	    0x4b564d01
-
-#define SYSTEM_TIME_ENABLE BIT(0)
-
 #define PVCLOCK_TSC_STABLE    BIT(0)
 #define PVCLOCK_GUEST_STOPPED BIT(1)
 
@@ -90,15 +83,15 @@ void vm_clock_set(struct vm *vm, u64 ns)
 
 static bool offered(struct vcpu *v, u32 msr)
 {
-	bool old = msr == MSR_WALL_CLOCK_OLD || msr == MSR_SYSTEM_TIME_OLD;
+	bool old = msr == MSR_KVM_WALL_CLOCK || msr == MSR_KVM_SYSTEM_TIME;
 
 	return pv_offered(v, old ? KVM_FEATURE_CLOCKSOURCE : KVM_FEATURE_CLOCKSOURCE2);
 }
 
 static bool is_clock_msr(u32 msr)
 {
-	return msr == MSR_WALL_CLOCK || msr == MSR_SYSTEM_TIME || msr == MSR_WALL_CLOCK_OLD ||
-	       msr == MSR_SYSTEM_TIME_OLD;
+	return msr == MSR_KVM_WALL_CLOCK_NEW || msr == MSR_KVM_SYSTEM_TIME_NEW || msr == MSR_KVM_WALL_CLOCK ||
+	       msr == MSR_KVM_SYSTEM_TIME;
 }
 
 int clock_msr_read(struct vcpu *v, u32 msr, u64 *value)
@@ -106,12 +99,12 @@ int clock_msr_read(struct vcpu *v, u32 msr, u64 *value)
 	if (is_clock_msr(msr) && !offered(v, msr))
 		return -EINVAL;
 	switch (msr) {
-	case MSR_WALL_CLOCK:
-	case MSR_WALL_CLOCK_OLD:
+	case MSR_KVM_WALL_CLOCK_NEW:
+	case MSR_KVM_WALL_CLOCK:
 		*value = v->clock.wall_msr;
 		return 0;
-	case MSR_SYSTEM_TIME:
-	case MSR_SYSTEM_TIME_OLD:
+	case MSR_KVM_SYSTEM_TIME_NEW:
+	case MSR_KVM_SYSTEM_TIME:
 		*value = v->clock.time_msr;
 		return 0;
 	}
@@ -123,19 +116,19 @@ int clock_msr_write(struct vcpu *v, u32 msr, u64 value)
 	if (is_clock_msr(msr) && !offered(v, msr))
 		return -EINVAL;
 	switch (msr) {
-	case MSR_WALL_CLOCK:
-	case MSR_WALL_CLOCK_OLD:
+	case MSR_KVM_WALL_CLOCK_NEW:
+	case MSR_KVM_WALL_CLOCK:
 		v->clock.wall_msr = value;
 		v->clock.wall_due =
 			value && !mmu_cache_set(&v->clock.wall, value,
 						sizeof(struct pvclock_wall_clock));
 		break;
-	case MSR_SYSTEM_TIME:
-	case MSR_SYSTEM_TIME_OLD:
+	case MSR_KVM_SYSTEM_TIME_NEW:
+	case MSR_KVM_SYSTEM_TIME:
 		v->clock.time_msr = value;
 		mmu_cache_unset(&v->clock.time);
 		/* As with KVM, a structure across two pages is never written. */
-		mmu_cache_set(&v->clock.time, value & ~SYSTEM_TIME_ENABLE,
+		mmu_cache_set(&v->clock.time, value & ~(u64)KVM_MSR_ENABLED,
 			      sizeof(struct pvclock_vcpu_time));
 		break;
 	default:
@@ -155,7 +148,7 @@ void clock_reset(struct vcpu *v)
 
 int clock_guest_paused(struct vcpu *v)
 {
-	if (!(v->clock.time_msr & SYSTEM_TIME_ENABLE))
+	if (!(v->clock.time_msr & KVM_MSR_ENABLED))
 		return -EINVAL;
 	v->clock.paused = true;
 	mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_CLOCK);
@@ -232,7 +225,7 @@ void clock_update(struct vcpu *v)
 		v->clock.wall_due = write_wall(v) != 0;
 		v->clock.retry |= v->clock.wall_due;
 	}
-	if (v->clock.time_msr & SYSTEM_TIME_ENABLE)
+	if (v->clock.time_msr & KVM_MSR_ENABLED)
 		v->clock.retry |= write_time(v) != 0;
 }
 

@@ -222,22 +222,17 @@ static int env_hypercall(void *owner, struct cpu *c)
 
 static bool env_interrupted(void *owner)
 {
-	const struct vcpu *v = owner;
-
-	return v->leave_soon || signals_pending();
+	return vcpu_must_leave(owner);
 }
 
 static bool env_requests(void *owner)
 {
 	struct vcpu *v = owner;
-
 	u32 req = sync_and(&v->cpu->mmu.requests,
 			   ~(u32)(VCPU_REQ_EVENT | VCPU_REQ_SIGNAL | VCPU_REQ_CLOCK));
 
 	pv_requests(v, req);
-	if (env_interrupted(owner))
-		return true;
-	return sync_load(&v->pending_events) != 0;
+	return vcpu_must_leave(v) || sync_load(&v->pending_events);
 }
 
 const struct cpu_env vcpu_cpu_env = {

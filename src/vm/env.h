@@ -10,6 +10,9 @@ extern const struct cpu_env vcpu_cpu_env;
 extern const struct mmu_vcpu_ops vcpu_mmu_ops;
 extern const struct irqchip_ops vcpu_irqchip_ops;
 
+/* A signal, or immediate_exit as it was when the run began. The vCPU's thread. */
+bool vcpu_must_leave(const struct vcpu *v);
+
 /* pending_events, beside the requests in mmu.requests */
 enum {
 	EVENT_NMI = 1 << 0,

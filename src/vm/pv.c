@@ -4,9 +4,6 @@
 #include <linux/kvm_para.h>
 #include "vm/clock.h"
 
-#define MSR_STEAL_TIME 0x4b564d03
-#define MSR_PV_EOI     0x4b564d04
-
 void pv_init(struct vcpu *v)
 {
 	struct mmu_vcpu *m = &v->cpu->mmu;
@@ -57,10 +54,10 @@ int pv_use(struct vcpu *v, struct mmu_cache *c, int (*fn)(struct mmu_cache *c, v
 int pv_msr_read(struct vcpu *v, u32 msr, u64 *value)
 {
 	switch (msr) {
-	case MSR_STEAL_TIME:
+	case MSR_KVM_STEAL_TIME:
 		*value = v->steal.msr;
 		return pv_offered(v, KVM_FEATURE_STEAL_TIME) ? 0 : -EINVAL;
-	case MSR_PV_EOI:
+	case MSR_KVM_PV_EOI_EN:
 		*value = v->eoi.msr;
 		return pv_offered(v, KVM_FEATURE_PV_EOI) ? 0 : -EINVAL;
 	default:
@@ -71,10 +68,10 @@ int pv_msr_read(struct vcpu *v, u32 msr, u64 *value)
 int pv_msr_write(struct vcpu *v, u32 msr, u64 value)
 {
 	switch (msr) {
-	case MSR_STEAL_TIME:
+	case MSR_KVM_STEAL_TIME:
 		return pv_offered(v, KVM_FEATURE_STEAL_TIME) ? steal_msr_write(v, value)
 							     : -EINVAL;
-	case MSR_PV_EOI:
+	case MSR_KVM_PV_EOI_EN:
 		return pv_offered(v, KVM_FEATURE_PV_EOI) ? pv_eoi_msr_write(v, value) : -EINVAL;
 	default:
 		return clock_msr_write(v, msr, value);

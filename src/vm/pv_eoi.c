@@ -6,19 +6,20 @@
  */
 #include "vm/pv.h"
 
-#define PV_EOI_ENABLE BIT(0)
-#define PV_EOI_ALIGN  4
+#include <linux/kvm_para.h>
+
+#define PV_EOI_ALIGN 4
 
 int pv_eoi_msr_write(struct vcpu *v, u64 value)
 {
-	gpa_t gpa = value & ~PV_EOI_ENABLE;
+	gpa_t gpa = value & ~(u64)KVM_MSR_ENABLED;
 
 	if (gpa & (PV_EOI_ALIGN - 1))
 		return -EINVAL;
 	pv_eoi_settle(v);
 	v->eoi.msr = value;
 	mmu_cache_unset(&v->eoi.cache);
-	if (value & PV_EOI_ENABLE)
+	if (value & KVM_MSR_ENABLED)
 		mmu_cache_set(&v->eoi.cache, gpa, 1);
 	return 0;
 }
@@ -32,7 +33,7 @@ static int write_offer(struct mmu_cache *c, void *arg)
 
 void pv_eoi_offer(struct vcpu *v)
 {
-	if (!(v->eoi.msr & PV_EOI_ENABLE) || !lapic_eoi_is_silent(v->lapic))
+	if (!(v->eoi.msr & KVM_MSR_ENABLED) || !lapic_eoi_is_silent(v->lapic))
 		return;
 	v->eoi.pending = !pv_use(v, &v->eoi.cache, write_offer, NULL);
 }
@@ -55,8 +56,7 @@ static int take_back(struct mmu_cache *c, void *arg)
 
 void pv_eoi_settle(struct vcpu *v)
 {
-	bool ended =
-		true; /* if the page is gone: an end too many is harmless, one too few is not */
+	bool ended;
 	int r;
 
 	if (!v->eoi.pending)
@@ -65,6 +65,7 @@ void pv_eoi_settle(struct vcpu *v)
 	if (r == -EINTR)
 		return; /* it stays to be seen */
 	v->eoi.pending = false;
+	/* If the page is gone: an end too many is harmless, one too few is not. */
 	if (r || ended)
 		lapic_eoi_now(v->lapic);
 }

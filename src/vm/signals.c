@@ -4,10 +4,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/guard.h"
+#include "base/thread.h"
 #include "sync/atomic.h"
 #include "vm/vm.h"
-
-#define KERNEL_SIGSET_BYTES 8
 
 void (*signals_let_in)(const sigset_t *mask);
 
@@ -39,13 +38,12 @@ void signals_run_begin(struct vcpu *v, const sigset_t *mask)
 	if (run.leave)
 		mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_SIGNAL);
 	if (mask) {
+		const int open[] = {SIGILL,  SIGTRAP, SIGBUS,
+				    SIGFPE, SIGSEGV, signals_kick_number()};
 		sigset_t set = *mask;
 
-		sigdelset(&set, signals_kick_number());
-		for (int s = SIGILL; s <= SIGSEGV; s++) {
-			if (s == SIGILL || s == SIGTRAP || s == SIGBUS || s == SIGFPE || s == SIGSEGV)
-				sigdelset(&set, s);
-		}
+		for (size_t i = 0; i < ARRAY_SIZE(open); i++)
+			sigdelset(&set, open[i]);
 		if (signals_let_in)
 			signals_let_in(mask);
 		signals_raw_mask(SIG_SETMASK, &set, &run.before);

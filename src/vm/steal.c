@@ -7,6 +7,7 @@
 #include "vm/pv.h"
 
 #include <fcntl.h>
+#include <linux/kvm_para.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,10 +15,7 @@
 #include "sync/atomic.h"
 #include "vm/eventfd.h"
 
-#define STEAL_ENABLE   BIT(0)
-#define STEAL_RESERVED 0x3eULL /* the area is 64 bytes large and aligned */
-#define STEAL_SIZE     64
-#define PREEMPTED      BIT(0)
+#define STEAL_SIZE 64 /* bytes of the area, which is aligned to them */
 
 /* The scheduler is not asked more often: a look costs a system call. */
 #define LOOKS_PER_MS 10
@@ -31,15 +29,14 @@ enum {
 
 int steal_msr_write(struct vcpu *v, u64 value)
 {
-	if (value & STEAL_RESERVED)
+	if (value & KVM_STEAL_RESERVED_MASK)
 		return -EINVAL;
 	v->steal.msr = value;
 	mmu_cache_unset(&v->steal.cache);
-	if (!(value & STEAL_ENABLE))
+	if (!(value & KVM_MSR_ENABLED))
 		return 0;
-	mmu_cache_set(&v->steal.cache, value & ~(STEAL_RESERVED | STEAL_ENABLE), STEAL_SIZE);
-	v->steal.preempted =
-		true; /* so that the first update writes, whatever there is to say */
+	mmu_cache_set(&v->steal.cache, value & ~(STEAL_SIZE - 1ULL), STEAL_SIZE);
+	v->steal.preempted = true; /* so that the first update writes, whatever there is to say */
 	mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_EVENT);
 	return 0;
 }
@@ -127,7 +124,7 @@ void steal_update(struct vcpu *v)
 {
 	struct update u = {0};
 
-	if (!(v->steal.msr & STEAL_ENABLE))
+	if (!(v->steal.msr & KVM_MSR_ENABLED))
 		return;
 	v->steal.owed += newly_stolen(v);
 	u.stolen = v->steal.owed;
@@ -141,7 +138,7 @@ void steal_update(struct vcpu *v)
 
 static int write_preempted(struct mmu_cache *c, void *arg)
 {
-	u8 preempted = PREEMPTED;
+	u8 preempted = KVM_VCPU_PREEMPTED;
 
 	return mmu_cache_write(c, AT_PREEMPTED, &preempted, sizeof(preempted));
 }
@@ -149,7 +146,7 @@ static int write_preempted(struct mmu_cache *c, void *arg)
 /* A hint: where it cannot be written at once, it is not. */
 void steal_preempted(struct vcpu *v)
 {
-	if (!(v->steal.msr & STEAL_ENABLE) || v->steal.preempted)
+	if (!(v->steal.msr & KVM_MSR_ENABLED) || v->steal.preempted)
 		return;
 	mmu_cache_use(&v->steal.cache, MMU_CACHE_NOWAIT, write_preempted, NULL);
 	v->steal.preempted = true;

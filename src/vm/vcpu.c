@@ -93,7 +93,7 @@ static void accept_events(struct vcpu *v)
 
 /* -- waiting */
 
-static bool must_leave(const struct vcpu *v)
+bool vcpu_must_leave(const struct vcpu *v)
 {
 	return v->leave_soon || signals_pending();
 }
@@ -122,7 +122,7 @@ static void block(struct vcpu *v)
 
 		sync_store(&v->asleep, 1);
 		sync_mb();
-		if (has_work(v) || must_leave(v))
+		if (has_work(v) || vcpu_must_leave(v))
 			break;
 		syscall(SYS_futex, &v->wake_seq, FUTEX_WAIT_PRIVATE, seq, NULL, NULL, 0);
 	}
@@ -169,7 +169,7 @@ static int after_run(struct vcpu *v)
 	case CPU_EXIT_REQUEST:
 		return 1;
 	case CPU_EXIT_INTR:
-		return must_leave(v) ? -EINTR : 1;
+		return vcpu_must_leave(v) ? -EINTR : 1;
 	case CPU_EXIT_NOMEM:
 		return -ENOMEM;
 	case CPU_EXIT_MEMORY:
@@ -202,7 +202,7 @@ static int run_loop(struct vcpu *v)
 	do {
 		accept_events(v);
 		/* An instruction the VMM answered is finished even if the run is to end. */
-		if (must_leave(v) && !replay_pending(v->cpu))
+		if (vcpu_must_leave(v) && !replay_pending(v->cpu))
 			return -EINTR;
 		if (!replay_pending(v->cpu) && take_eoi(v))
 			return 0;
@@ -210,7 +210,7 @@ static int run_loop(struct vcpu *v)
 			/* KVM lets the VMM see this one: api.rst, KVM_RUN's EAGAIN */
 			block(v);
 			accept_events(v);
-			return must_leave(v) ? -EINTR : -EAGAIN;
+			return vcpu_must_leave(v) ? -EINTR : -EAGAIN;
 		}
 		if (v->mp_state != KVM_MP_STATE_RUNNABLE) {
 			block(v);

@@ -11,13 +11,11 @@
 #define LEAF_INDEXED  1u /* KVM_CPUID_FLAG_SIGNIFCANT_INDEX */
 #define MAX_BASIC     0x1fu
 #define MAX_EXTENDED  0x80000008u
-#define KVM_SIGNATURE 0x40000000u
-#define KVM_FEATURES  0x40000001u
-/*
- * KVM's cpuid.rst: CLOCKSOURCE and CLOCKSOURCE2 (kvmclock, both pairs of MSRs), NOP_IO_DELAY (no
- * device here needs a pause between port accesses), STEAL_TIME, PV_EOI, CLOCKSOURCE_STABLE_BIT.
- */
-#define KVM_FEATURE_BITS (BIT(0) | BIT(1) | BIT(3) | BIT(5) | BIT(6) | BIT(24))
+/* KVM's cpuid.rst. No device here needs a pause between port accesses. */
+#define KVM_FEATURE_BITS                                                                      \
+	(B(KVM_FEATURE_CLOCKSOURCE) | B(KVM_FEATURE_CLOCKSOURCE2) |                            \
+	 B(KVM_FEATURE_NOP_IO_DELAY) | B(KVM_FEATURE_STEAL_TIME) | B(KVM_FEATURE_PV_EOI) |     \
+	 B(KVM_FEATURE_CLOCKSOURCE_STABLE_BIT))
 #define DEFAULT_MAXPHYADDR 36  /* without leaf 0x80000008 (SDM vol. 3, 4.1.4) */
 #define CR4_ALWAYS                                                                            \
 	(CR4_VME | CR4_PVI | CR4_TSD | CR4_DE | CR4_PSE | CR4_PAE | CR4_MCE | CR4_PGE |        \
@@ -217,13 +215,13 @@ static void add_extended(struct list *s)
 
 static void add_kvm(struct list *s)
 {
-	struct cpuid_leaf l = {.function = KVM_SIGNATURE, .eax = KVM_FEATURES};
+	struct cpuid_leaf l = {.function = KVM_CPUID_SIGNATURE, .eax = KVM_CPUID_FEATURES};
 
 	memcpy(&l.ebx, "KVMK", 4);
 	memcpy(&l.ecx, "VMKV", 4);
 	memcpy(&l.edx, "M\0\0\0", 4);
 	add(s, l, 0);
-	add(s, (struct cpuid_leaf){.function = KVM_FEATURES, .eax = KVM_FEATURE_BITS}, 0);
+	add(s, (struct cpuid_leaf){.function = KVM_CPUID_FEATURES, .eax = KVM_FEATURE_BITS}, 0);
 }
 
 int cpuid_supported(struct cpuid_leaf *out, u32 *n)

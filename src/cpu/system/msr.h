@@ -5,6 +5,8 @@
 #ifndef CPU_SYSTEM_MSR_H
 #define CPU_SYSTEM_MSR_H
 
+#include <linux/kvm_para.h>
+
 #define MSR_TSC		      0x10
 #define MSR_PLATFORM_ID	      0x17
 #define MSR_EBL_CR_POWERON    0x2a
@@ -59,9 +61,7 @@
 #define PLATFORM_CPUID_FAULT 0x80000000ULL /* PLATFORM_INFO: CPUID can be made to fault */
 #define UCODE_REV	     0x100000000ULL /* revision 1, in the upper half */
 
-/* Kept by the owner; listed to the VMM by cpu_msr_list(). */
-#define MSR_KVM_WALL_CLOCK	0x11
-#define MSR_KVM_SYSTEM_TIME	0x12
+/* Kept by the owner; those of linux/kvm_para.h are listed to the VMM by cpu_msr_list(). */
 #define MSR_KVM_FIRST		0x4b564d00
 #define MSR_KVM_LAST		0x4b564dff
 #define MSR_TSC_DEADLINE	0x6e0
