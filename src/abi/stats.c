@@ -13,87 +13,49 @@
 struct stat_line {
 	const char *name;
 	u32 flags;
-	u64 (*get)(const struct abi_file *f);
+	u32 at; /* in the page of the VM or the vCPU (base/statpage.h) */
+	u64 (*computed)(const struct statpage_vcpu *s); /* instead */
 };
 
 #define CUMULATIVE (KVM_STATS_TYPE_CUMULATIVE | KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10)
 #define BOOLEAN	   (KVM_STATS_TYPE_INSTANT | KVM_STATS_UNIT_BOOLEAN | KVM_STATS_BASE_POW10)
 #define INSTANT	   (KVM_STATS_TYPE_INSTANT | KVM_STATS_UNIT_NONE | KVM_STATS_BASE_POW10)
 
-static const struct statpage_vm *vm_page(const struct abi_file *f)
-{
-	return mmu_stat_page(f->avm->vm->mmu);
-}
-
-#define VM_LINE(name, field)                                                                   \
-	static u64 vm_##name(const struct abi_file *f)                                         \
-	{                                                                                      \
-		return sync_load(&vm_page(f)->field);                                          \
-	}
-VM_LINE(remote_tlb_flush, remote_flushes)
-VM_LINE(pages_4k, pages[0])
-VM_LINE(pages_2m, pages[1])
-VM_LINE(pages_1g, pages[2])
-VM_LINE(invalidations, invalidations)
+#define IN_VM(field)   offsetof(struct statpage_vm, field)
+#define IN_VCPU(field) offsetof(struct statpage_vcpu, field)
 
 /* Names of KVM's own mean here what they mean there; the last of each are userkvm's. */
 static const struct stat_line vm_lines[] = {
-	{"remote_tlb_flush", CUMULATIVE, vm_remote_tlb_flush},
-	{"pages_4k", INSTANT, vm_pages_4k},
-	{"pages_2m", INSTANT, vm_pages_2m},
-	{"pages_1g", INSTANT, vm_pages_1g},
-	{"invalidations", CUMULATIVE, vm_invalidations},
+	{"remote_tlb_flush", CUMULATIVE, IN_VM(remote_flushes)},
+	{"pages_4k", INSTANT, IN_VM(pages[0])},
+	{"pages_2m", INSTANT, IN_VM(pages[1])},
+	{"pages_1g", INSTANT, IN_VM(pages[2])},
+	{"invalidations", CUMULATIVE, IN_VM(invalidations)},
 };
 
-#define VCPU_LINE(name, field)                                                                 \
-	static u64 vcpu_##name(const struct abi_file *f)                                       \
-	{                                                                                      \
-		return sync_load(&f->vcpu->cpu->stat.field);                                   \
-	}
-VCPU_LINE(pf_taken, faults.pf_taken)
-VCPU_LINE(pf_fixed, faults.pf_fixed)
-VCPU_LINE(tlb_flush, faults.tlb_flush)
-VCPU_LINE(io_exits, io_exits)
-VCPU_LINE(mmio_exits, mmio_exits)
-VCPU_LINE(signal_exits, signal_exits)
-VCPU_LINE(irq_window_exits, irq_window_exits)
-VCPU_LINE(halt_exits, halt_exits)
-VCPU_LINE(halt_wakeup, halt_wakeup)
-VCPU_LINE(hypercalls, hypercalls)
-VCPU_LINE(irq_injections, irq_injections)
-VCPU_LINE(nmi_injections, nmi_injections)
-VCPU_LINE(exceptions, exceptions)
-VCPU_LINE(instructions, instructions)
-VCPU_LINE(tlb_misses, tlb_misses)
-
-static u64 vcpu_exits(const struct abi_file *f)
+static u64 blocking(const struct statpage_vcpu *s)
 {
-	return statpage_exits(&f->vcpu->cpu->stat);
-}
-
-static u64 vcpu_blocking(const struct abi_file *f)
-{
-	return sync_load(&f->vcpu->cpu->stat.state) == STATPAGE_HALTED;
+	return sync_load(&s->state) == STATPAGE_HALTED;
 }
 
 static const struct stat_line vcpu_lines[] = {
-	{"pf_taken", CUMULATIVE, vcpu_pf_taken},
-	{"pf_fixed", CUMULATIVE, vcpu_pf_fixed},
-	{"tlb_flush", CUMULATIVE, vcpu_tlb_flush},
-	{"exits", CUMULATIVE, vcpu_exits},
-	{"io_exits", CUMULATIVE, vcpu_io_exits},
-	{"mmio_exits", CUMULATIVE, vcpu_mmio_exits},
-	{"signal_exits", CUMULATIVE, vcpu_signal_exits},
-	{"irq_window_exits", CUMULATIVE, vcpu_irq_window_exits},
-	{"halt_exits", CUMULATIVE, vcpu_halt_exits},
-	{"halt_wakeup", CUMULATIVE, vcpu_halt_wakeup},
-	{"hypercalls", CUMULATIVE, vcpu_hypercalls},
-	{"irq_injections", CUMULATIVE, vcpu_irq_injections},
-	{"nmi_injections", CUMULATIVE, vcpu_nmi_injections},
-	{"blocking", BOOLEAN, vcpu_blocking},
-	{"exceptions", CUMULATIVE, vcpu_exceptions},
-	{"instructions", CUMULATIVE, vcpu_instructions},
-	{"tlb_misses", CUMULATIVE, vcpu_tlb_misses},
+	{"pf_taken", CUMULATIVE, IN_VCPU(faults.pf_taken)},
+	{"pf_fixed", CUMULATIVE, IN_VCPU(faults.pf_fixed)},
+	{"tlb_flush", CUMULATIVE, IN_VCPU(faults.tlb_flush)},
+	{"exits", CUMULATIVE, .computed = statpage_exits},
+	{"io_exits", CUMULATIVE, IN_VCPU(io_exits)},
+	{"mmio_exits", CUMULATIVE, IN_VCPU(mmio_exits)},
+	{"signal_exits", CUMULATIVE, IN_VCPU(signal_exits)},
+	{"irq_window_exits", CUMULATIVE, IN_VCPU(irq_window_exits)},
+	{"halt_exits", CUMULATIVE, IN_VCPU(halt_exits)},
+	{"halt_wakeup", CUMULATIVE, IN_VCPU(halt_wakeup)},
+	{"hypercalls", CUMULATIVE, IN_VCPU(hypercalls)},
+	{"irq_injections", CUMULATIVE, IN_VCPU(irq_injections)},
+	{"nmi_injections", CUMULATIVE, IN_VCPU(nmi_injections)},
+	{"blocking", BOOLEAN, .computed = blocking},
+	{"exceptions", CUMULATIVE, IN_VCPU(exceptions)},
+	{"instructions", CUMULATIVE, IN_VCPU(instructions)},
+	{"tlb_misses", CUMULATIVE, IN_VCPU(tlb_misses)},
 };
 
 static const struct stat_line *lines_of(enum file_kind kind, u32 *n)
@@ -127,6 +89,14 @@ static void fill(struct abi_file *f, const char *id)
 	}
 }
 
+static u64 value(const struct abi_file *f, const struct stat_line *l)
+{
+	const void *page = f->kind == FILE_VM_STATS ? (void *)mmu_stat_page(f->avm->vm->mmu)
+						    : &f->vcpu->cpu->stat;
+
+	return l->computed ? l->computed(page) : sync_load((const u64 *)((u8 *)page + l->at));
+}
+
 void stats_refresh(struct abi_file *f)
 {
 	const struct kvm_stats_header *h = f->map;
@@ -139,7 +109,7 @@ void stats_refresh(struct abi_file *f)
 	l = lines_of(f->kind, &n);
 	data = (void *)((u8 *)f->map + h->data_offset);
 	for (i = 0; i < n; i++)
-		sync_store(&data[i], l[i].get(f));
+		sync_store(&data[i], value(f, &l[i]));
 }
 
 static long stats_open(struct call *c, enum file_kind kind, const char *name, const char *id)

@@ -99,20 +99,14 @@ static int preload(void)
 }
 
 /* A file that is neither ELF nor #! is a script for the shell, as execvp() has it. */
-static void exec_shell(const char *path, char **argv)
+static void exec_shell(const char *path, char **argv, size_t n)
 {
-	int n = 0;
+	char *sh[n + 2];
 
-	while (argv[n])
-		n++;
-	{
-		char *sh[n + 2];
-
-		sh[0] = "sh";
-		sh[1] = (char *)path;
-		memcpy(sh + 2, argv + 1, (size_t)n * sizeof(*sh));
-		execv("/bin/sh", sh);
-	}
+	sh[0] = "sh";
+	sh[1] = (char *)path;
+	memcpy(sh + 2, argv + 1, n * sizeof(*sh));
+	execv("/bin/sh", sh);
 }
 
 int cli_run(int argc, char **argv)
@@ -134,7 +128,7 @@ int cli_run(int argc, char **argv)
 		return r;
 	execv(path, command);
 	if (errno == ENOEXEC)
-		exec_shell(path, command);
+		exec_shell(path, command, (size_t)(argv + argc - command));
 	r = errno == ENOENT ? CLI_NOT_FOUND : CLI_CANNOT_EXEC;
 	fprintf(stderr, "userkvm: %s: %s\n", path, strerror(errno));
 	return r;

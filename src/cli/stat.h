@@ -44,11 +44,14 @@ struct stat_counter {
 	const char *name;  /* as in JSON, and as KVM's binary statistics have it */
 	const char *title; /* of its column, or NULL: not in the table */
 	int width;
-	u64 (*get)(const struct statpage_vcpu *s);
+	u32 at; /* in the vCPU's page (base/statpage.h) */
+	u64 (*computed)(const struct statpage_vcpu *s); /* instead */
 };
 
 extern const struct stat_counter stat_counters[];
 extern const unsigned stat_ncounters;
+/* The value of stat_counters[k]. */
+u64 stat_count(unsigned k, const struct statpage_vcpu *s);
 
 const char *stat_state_name(u32 state);
 /* The name of a KVM_EXIT_*, or NULL: it has none here. */

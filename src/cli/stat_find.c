@@ -58,10 +58,19 @@ static int read_page(int fd, u64 n, void *page)
 	return pread(fd, page, PAGE_SIZE, (off_t)(n * PAGE_SIZE)) == PAGE_SIZE ? 0 : -EIO;
 }
 
+/* Is this entry of a /proc/PID/fd a VM's, going by its name? */
+static bool has_name(DIR *dir, const char *entry)
+{
+	char target[sizeof(LINK_NAME) + 1];
+	ssize_t n = readlinkat(dirfd(dir), entry, target, sizeof(target));
+
+	return n == sizeof(LINK_NAME) - 1 && !memcmp(target, LINK_NAME, (size_t)n);
+}
+
 /* The process has let go of the VM, or is gone: nobody counts there any more. */
 static bool vm_is_gone(const struct stat_vm *v)
 {
-	char path[PATH_SIZE], target[sizeof(LINK_NAME) + 1];
+	char path[PATH_SIZE];
 	struct dirent *d;
 	bool found = false;
 	struct stat st;
@@ -69,12 +78,9 @@ static bool vm_is_gone(const struct stat_vm *v)
 
 	snprintf(path, sizeof(path), "/proc/%d/fd", v->pid);
 	dir = opendir(path);
-	while (dir && !found && (d = readdir(dir))) {
-		ssize_t n = readlinkat(dirfd(dir), d->d_name, target, sizeof(target));
-
-		found = n == sizeof(LINK_NAME) - 1 && !memcmp(target, LINK_NAME, (size_t)n) &&
-			!fstatat(dirfd(dir), d->d_name, &st, 0) && st.st_ino == v->ino;
-	}
+	while (dir && !found && (d = readdir(dir)))
+		found = has_name(dir, d->d_name) && !fstatat(dirfd(dir), d->d_name, &st, 0) &&
+			st.st_ino == v->ino;
 	if (dir)
 		closedir(dir);
 	return !found;
@@ -159,7 +165,7 @@ static int add(struct stat_vms *vms, const struct stat_vm *v)
 
 static int find_in(pid_t pid, struct stat_vms *out)
 {
-	char path[PATH_SIZE], target[sizeof(LINK_NAME) + 1];
+	char path[PATH_SIZE];
 	int inner = 0, r = 0;
 	struct dirent *d;
 	DIR *dir;
@@ -170,9 +176,8 @@ static int find_in(pid_t pid, struct stat_vms *out)
 		return errno == ENOENT ? -ESRCH : -errno;
 	while (!r && (d = readdir(dir))) {
 		struct stat_vm v = {.pid = pid};
-		ssize_t n = readlinkat(dirfd(dir), d->d_name, target, sizeof(target));
 
-		if (n != sizeof(LINK_NAME) - 1 || memcmp(target, LINK_NAME, (size_t)n))
+		if (!has_name(dir, d->d_name))
 			continue;
 		if (!inner)
 			inner = inner_pid(pid);

@@ -5,50 +5,36 @@
 #include <string.h>
 #include "cli/stat.h"
 
-#define COUNTER(name, field)                                                                   \
-	static u64 get_##name(const struct statpage_vcpu *s)                                   \
-	{                                                                                      \
-		return s->field;                                                               \
-	}
-COUNTER(io_exits, io_exits)
-COUNTER(io_in_vm, io_in_vm)
-COUNTER(mmio_exits, mmio_exits)
-COUNTER(mmio_in_vm, mmio_in_vm)
-COUNTER(halt_exits, halt_exits)
-COUNTER(halt_wakeup, halt_wakeup)
-COUNTER(signal_exits, signal_exits)
-COUNTER(irq_window_exits, irq_window_exits)
-COUNTER(pf_taken, faults.pf_taken)
-COUNTER(pf_fixed, faults.pf_fixed)
-COUNTER(tlb_flush, faults.tlb_flush)
-COUNTER(irq_injections, irq_injections)
-COUNTER(nmi_injections, nmi_injections)
-COUNTER(exceptions, exceptions)
-COUNTER(hypercalls, hypercalls)
-COUNTER(tlb_misses, tlb_misses)
-COUNTER(instructions, instructions)
+#define AT(field) offsetof(struct statpage_vcpu, field)
 
 const struct stat_counter stat_counters[] = {
-	{"exits", "EXITS", 10, statpage_exits},
-	{"io_exits", "IO", 9, get_io_exits},
-	{"io_in_vm", NULL, 0, get_io_in_vm},
-	{"mmio_exits", "MMIO", 9, get_mmio_exits},
-	{"mmio_in_vm", "IN-VM", 9, get_mmio_in_vm},
-	{"halt_exits", "HALTS", 8, get_halt_exits},
-	{"halt_wakeup", NULL, 0, get_halt_wakeup},
-	{"irq_window_exits", NULL, 0, get_irq_window_exits},
-	{"pf_taken", "FAULTS", 8, get_pf_taken},
-	{"pf_fixed", NULL, 0, get_pf_fixed},
-	{"tlb_flush", NULL, 0, get_tlb_flush},
-	{"irq_injections", "IRQS", 8, get_irq_injections},
-	{"nmi_injections", NULL, 0, get_nmi_injections},
-	{"exceptions", "EXCEPT", 8, get_exceptions},
-	{"hypercalls", NULL, 0, get_hypercalls},
-	{"tlb_misses", NULL, 0, get_tlb_misses},
-	{"instructions", "INSNS", 15, get_instructions},
-	{"signal_exits", "SIGNAL", 8, get_signal_exits},
+	{"exits", "EXITS", 10, .computed = statpage_exits},
+	{"io_exits", "IO", 9, AT(io_exits)},
+	{"io_in_vm", NULL, 0, AT(io_in_vm)},
+	{"mmio_exits", "MMIO", 9, AT(mmio_exits)},
+	{"mmio_in_vm", "IN-VM", 9, AT(mmio_in_vm)},
+	{"halt_exits", "HALTS", 8, AT(halt_exits)},
+	{"halt_wakeup", NULL, 0, AT(halt_wakeup)},
+	{"irq_window_exits", NULL, 0, AT(irq_window_exits)},
+	{"pf_taken", "FAULTS", 8, AT(faults.pf_taken)},
+	{"pf_fixed", NULL, 0, AT(faults.pf_fixed)},
+	{"tlb_flush", NULL, 0, AT(faults.tlb_flush)},
+	{"irq_injections", "IRQS", 8, AT(irq_injections)},
+	{"nmi_injections", NULL, 0, AT(nmi_injections)},
+	{"exceptions", "EXCEPT", 8, AT(exceptions)},
+	{"hypercalls", NULL, 0, AT(hypercalls)},
+	{"tlb_misses", NULL, 0, AT(tlb_misses)},
+	{"instructions", "INSNS", 15, AT(instructions)},
+	{"signal_exits", "SIGNAL", 8, AT(signal_exits)},
 };
 const unsigned stat_ncounters = sizeof(stat_counters) / sizeof(stat_counters[0]);
+
+u64 stat_count(unsigned k, const struct statpage_vcpu *s)
+{
+	const struct stat_counter *c = &stat_counters[k];
+
+	return c->computed ? c->computed(s) : *(const u64 *)((const u8 *)s + c->at);
+}
 
 const char *stat_state_name(u32 state)
 {
@@ -135,7 +121,7 @@ static void print_vcpus(FILE *f, const struct stat_vm *v)
 		for (unsigned k = 0; k < stat_ncounters; k++) {
 			if (stat_counters[k].title)
 				fprintf(f, " %*" PRIu64, stat_counters[k].width,
-					stat_counters[k].get(&v->vcpu[i]));
+					stat_count(k, &v->vcpu[i]));
 		}
 	}
 	fprintf(f, "\n%5s %-7s", "all", "");
@@ -144,7 +130,7 @@ static void print_vcpus(FILE *f, const struct stat_vm *v)
 			continue;
 		sum = 0;
 		for (u32 i = 0; i < v->vm->nvcpus; i++)
-			sum += stat_counters[k].get(&v->vcpu[i]);
+			sum += stat_count(k, &v->vcpu[i]);
 		fprintf(f, " %*" PRIu64, stat_counters[k].width, sum);
 	}
 	fputc('\n', f);
@@ -207,7 +193,7 @@ static void json_vcpu(FILE *f, const struct statpage_vcpu *s)
 	fprintf(f, "{\"id\": %u, \"state\": \"%s\", \"tid\": %u", s->id, stat_state_name(s->state),
 		s->tid);
 	for (unsigned k = 0; k < stat_ncounters; k++)
-		fprintf(f, ", \"%s\": %" PRIu64, stat_counters[k].name, stat_counters[k].get(s));
+		fprintf(f, ", \"%s\": %" PRIu64, stat_counters[k].name, stat_count(k, s));
 	fprintf(f, ", \"user_exits\": {");
 	for (unsigned r = 0; r < STATPAGE_USER_EXITS; r++) {
 		if (!s->user_exits[r])

@@ -46,7 +46,7 @@ static void remember(struct view *w)
 	w->before_at = v->read_at;
 	for (u32 i = 0; i < w->nbefore; i++) {
 		for (unsigned k = 0; k < stat_ncounters; k++)
-			w->before[i][k] = stat_counters[k].get(&v->vcpu[i]);
+			w->before[i][k] = stat_count(k, &v->vcpu[i]);
 	}
 }
 
@@ -54,7 +54,7 @@ static void remember(struct view *w)
 static u64 value(const struct view *w, u32 i, unsigned k)
 {
 	const struct stat_vm *v = shown(w);
-	u64 now = stat_counters[k].get(&v->vcpu[i]), ns = v->read_at - w->before_at;
+	u64 now = stat_count(k, &v->vcpu[i]), ns = v->read_at - w->before_at;
 
 	if (w->totals)
 		return now;
