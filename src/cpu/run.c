@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cpu/run.c: a vCPU's life, and the loop around the interpreter: requests, events, single steps,
- * and the unwinding of instructions that could not be finished.
+ * cpu/run.c: a vCPU's life, and the loop around the interpreter: requests, events, single steps.
  */
 #include "cpu/cpu.h"
 
-#include "base/guard.h"
 #include "base/pagemem.h"
 #include "cpu/fault.h"
 #include "cpu/interpreter/interpreter.h"
@@ -55,82 +53,6 @@ void cpu_destroy(struct cpu *c)
 	code_cache_destroy(c);
 	mmu_vcpu_fini(&c->mmu);
 	pagemem_free(c, sizeof(*c));
-}
-
-/* -- leaving an instruction (cpu/fault.h) */
-
-static void NORETURN unwind(struct cpu *c)
-{
-	if (c->op) {
-		c->rip = op_rip(c, c->op);
-		op_uncount(c, c->op);
-	}
-	c->op = NULL;
-	_longjmp(*c->unwind, 1);
-}
-
-static void NORETURN raise_exception(struct cpu *c, u8 vector, bool has_error, u32 error,
-				     bool has_payload, u64 payload)
-{
-	c->exception.pending = true;
-	c->exception.injected = false;
-	c->exception.vector = vector;
-	c->exception.has_error = has_error;
-	c->exception.error = error;
-	c->exception.has_payload = has_payload;
-	c->exception.payload = payload;
-	unwind(c);
-}
-
-void cpu_raise(struct cpu *c, u8 vector)
-{
-	raise_exception(c, vector, false, 0, false, 0);
-}
-
-void cpu_raise_error(struct cpu *c, u8 vector, u32 error)
-{
-	/* Real mode pushes no error codes. */
-	raise_exception(c, vector, c->cr0 & CR0_PE, error, false, 0);
-}
-
-void cpu_raise_pf(struct cpu *c, u64 la, u32 error)
-{
-	raise_exception(c, VEC_PF, true, error, true, la);
-}
-
-void cpu_leave(struct cpu *c, enum cpu_exit_reason reason)
-{
-	c->exit.reason = reason;
-	unwind(c);
-}
-
-void cpu_restart(struct cpu *c)
-{
-	unwind(c);
-}
-
-void cpu_cannot(struct cpu *c)
-{
-	u64 rip = c->op ? op_rip(c, c->op) : c->rip;
-	u64 la = (rip + c->seg[SEG_CS].base) & c->ea_mask;
-	const u8 *p = tlb_read(c->tlb, la, 1);
-	u32 n = (u32)MIN(15ULL, PAGE_SIZE - (la & ~PAGE_MASK));
-
-	c->exit.internal.suberror = KVM_INTERNAL_ERROR_EMULATION;
-	c->exit.internal.insn_len = 0;
-	if (p && !guard_copy_from(c->exit.internal.insn, p, n))
-		c->exit.internal.insn_len = (u8)n;
-	cpu_leave(c, CPU_EXIT_INTERNAL);
-}
-
-void cpu_queue_exception(struct cpu *c, u8 vector, bool has_error, u32 error)
-{
-	c->exception.pending = true;
-	c->exception.injected = false;
-	c->exception.vector = vector;
-	c->exception.has_error = has_error;
-	c->exception.error = error;
-	c->exception.has_payload = false;
 }
 
 /* -- requests */

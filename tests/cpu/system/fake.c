@@ -5,60 +5,6 @@
 
 struct fake fake;
 
-/* -- run.c */
-
-static NORETURN void raise_with(struct cpu *c, u8 vector, bool has_error, u32 error)
-{
-	c->exception.pending = true;
-	c->exception.injected = false;
-	c->exception.vector = vector;
-	c->exception.has_error = has_error;
-	c->exception.error = error;
-	c->exception.has_payload = false;
-	_longjmp(*c->unwind, 1);
-}
-
-void cpu_raise(struct cpu *c, u8 vector)
-{
-	raise_with(c, vector, false, 0);
-}
-
-void cpu_raise_error(struct cpu *c, u8 vector, u32 error)
-{
-	raise_with(c, vector, true, error);
-}
-
-void cpu_raise_pf(struct cpu *c, u64 la, u32 error)
-{
-	c->exception.payload = la;
-	c->exception.pending = true;
-	c->exception.injected = false;
-	c->exception.vector = VEC_PF;
-	c->exception.has_error = true;
-	c->exception.error = error;
-	c->exception.has_payload = true;
-	_longjmp(*c->unwind, 1);
-}
-
-void cpu_leave(struct cpu *c, enum cpu_exit_reason reason)
-{
-	c->exit.reason = reason;
-	_longjmp(*c->unwind, 1);
-}
-
-void cpu_restart(struct cpu *c)
-{
-	_longjmp(*c->unwind, 1);
-}
-
-void cpu_queue_exception(struct cpu *c, u8 vector, bool has_error, u32 error)
-{
-	c->exception.pending = true;
-	c->exception.vector = vector;
-	c->exception.has_error = has_error;
-	c->exception.error = error;
-}
-
 /* -- mmu/ and interpreter/ */
 
 struct tlb tlb_never;
