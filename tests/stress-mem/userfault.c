@@ -66,7 +66,8 @@ static void serve(int fd, const struct change *c,
 	}
 }
 
-static void copy_in(int fd, const struct change *c, u64 addr)
+/* False: a change of the mapping stands in the way. */
+static bool try_copy_in(int fd, const struct change *c, u64 addr)
 {
 	u64 page[WORDS] __attribute__((aligned(4096)));
 	u32 p = (u32)((addr - (u64)c->a->mem) / PAGE);
@@ -76,8 +77,13 @@ static void copy_in(int fd, const struct change *c, u64 addr)
 	page[0] = c->a->pages[p].expected;
 	for (u32 w = COUNTERS; w < WORDS; w++)
 		page[w] = page[0];
-	while (ioctl(fd, UFFDIO_COPY, &copy) && errno == EAGAIN)
-		copy.copy = 0;
+	return !ioctl(fd, UFFDIO_COPY, &copy) || errno != EAGAIN;
+}
+
+static void copy_in(int fd, const struct change *c, u64 addr)
+{
+	while (!try_copy_in(fd, c, addr))
+		;
 }
 
 /* Each page is expected to hold a new stamp, and only the monitor puts it there. */
@@ -205,8 +211,9 @@ void uffd_monitor(struct change *c)
 		MUST(poll(&p, 1, 20000) > 0, "a munmap did not come to its monitor");
 		slot_remade(&all);
 		while (read(fd, &m, sizeof(m)) == (ssize_t)sizeof(m)) {
+			/* The munmap waits for its event to be read, a copy for the munmap. */
 			if (m.event == UFFD_EVENT_PAGEFAULT)
-				copy_in(fd, c, m.arg.pagefault.address & ~(PAGE - 1));
+				try_copy_in(fd, c, m.arg.pagefault.address & ~(PAGE - 1));
 			unmapped |= m.event == UFFD_EVENT_UNMAP;
 		}
 	}
