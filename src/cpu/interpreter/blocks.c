@@ -216,6 +216,17 @@ bool flow_page_bytes(struct cpu *c, u64 la, struct code_page *page, u32 off, u32
 	return c->code->epoch == c->mmu.epoch;
 }
 
+void code_cache_bytes(const struct cpu *c, const struct op *o, u8 *bytes)
+{
+	const struct block *b = c->block;
+	u32 at = (u32)(b->gpa & ~PAGE_MASK) + o->off;
+	u32 first = MIN((u32)o->len, (u32)PAGE_SIZE - at);
+
+	memcpy(bytes, b->page->copy + at, first);
+	if (first < o->len)
+		memcpy(bytes + first, b->page2->copy, o->len - first);
+}
+
 static struct block **hash_head(struct code_cache *cc, gpa_t gpa, u64 rip, u32 key)
 {
 	u64 h = (gpa ^ rip << 20 ^ (u64)key << 40) * 0x9e3779b97f4a7c15ULL; /* 2^64 / golden ratio */

@@ -19,6 +19,8 @@ void code_cache_distrust(struct cpu *c);
 void code_cache_remap(struct cpu *c);
 /* Drop every block. */
 void code_cache_clear(struct cpu *c);
+/* The bytes that an op of c->block was decoded from, o->len of them. */
+void code_cache_bytes(const struct cpu *c, const struct op *o, u8 *bytes);
 
 /*
  * Execute from c->rip until a request is pending, a handler asks for the run loop, or an

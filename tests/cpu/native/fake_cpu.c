@@ -70,28 +70,27 @@ const struct table_line *fake_table(unsigned mnemonic)
 	return mnemonic <= ZYDIS_MNEMONIC_MAX_VALUE ? index[mnemonic] : NULL;
 }
 
-bool fake_decode(struct cpu *c, struct decoder *d, struct op *op, ZydisMachineMode mode,
-		 const u8 *bytes, u64 rip)
+bool decode_insn(struct decoder *d, struct op *op)
 {
+	bool wide = (d->key & BLOCK_KEY_MODE) == MODE_LONG;
 	const struct table_line *t;
 	ZydisDecoder z;
 
-	memset(d, 0, sizeof(*d));
 	memset(op, 0, sizeof(*op));
-	ZydisDecoderInit(&z, mode,
-			 mode == ZYDIS_MACHINE_MODE_LONG_64 ? ZYDIS_STACK_WIDTH_64 :
-							      ZYDIS_STACK_WIDTH_32);
-	memcpy(d->bytes, bytes, 15);
+	ZydisDecoderInit(&z, wide ? ZYDIS_MACHINE_MODE_LONG_64 : ZYDIS_MACHINE_MODE_LONG_COMPAT_32,
+			 wide ? ZYDIS_STACK_WIDTH_64 : ZYDIS_STACK_WIDTH_32);
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&z, d->bytes, 15, &d->i, d->o)))
 		return false;
 	t = fake_table(d->i.mnemonic);
-	if (!t)
-		return false;
-	d->c = c;
-	d->rip = rip;
-	d->key = c->key;
 	op->len = d->i.length;
-	return t->decode(d, op) && op->fn;
+	return t && t->decode(d, op) && op->fn;
+}
+
+bool fake_decode(struct cpu *c, struct decoder *d, struct op *op, const u8 *bytes, u64 rip)
+{
+	*d = (struct decoder){.c = c, .rip = rip, .key = c->key};
+	memcpy(d->bytes, bytes, 15);
+	return decode_insn(d, op);
 }
 
 enum fake_end fake_execute(struct cpu *c, struct op *op, u64 rip)
@@ -188,15 +187,9 @@ void access_died(struct cpu *c, u64 la, bool write)
 	finish(FAKE_DIED);
 }
 
-const struct table_line *table_find(unsigned mnemonic)
+void code_cache_bytes(const struct cpu *c, const struct op *o, u8 *bytes)
 {
-	return fake_table(mnemonic);
-}
-
-void access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host)
-{
-	*gpa = la;
-	*host = (u8 *)la;
+	memcpy(bytes, (const void *)op_rip(c, o), o->len);
 }
 
 void cpu_update_mode(struct cpu *c)

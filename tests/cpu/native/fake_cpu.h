@@ -27,8 +27,7 @@ void fake_tlb_fill(struct cpu *c, const void *p, size_t len);
 void fake_tlb_clear(struct cpu *c);
 
 /* Decode `bytes` at rip; false: denied. */
-bool fake_decode(struct cpu *c, struct decoder *d, struct op *op, ZydisMachineMode mode,
-		 const u8 *bytes, u64 rip);
+bool fake_decode(struct cpu *c, struct decoder *d, struct op *op, const u8 *bytes, u64 rip);
 enum fake_end fake_execute(struct cpu *c, struct op *op, u64 rip);
 const struct table_line *fake_table(unsigned mnemonic);
 

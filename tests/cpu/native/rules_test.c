@@ -49,7 +49,7 @@ static int run(const u8 *bytes)
 	struct op op;
 
 	guard_install(); /* cmocka puts its own handlers before each test */
-	assert_true(fake_decode(c, &d, &op, ZYDIS_MACHINE_MODE_LONG_64, bytes, RIP));
+	assert_true(fake_decode(c, &d, &op, bytes, RIP));
 	e = fake_execute(c, &op, RIP);
 	if (e == FAKE_RAISED)
 		return -fake_vector;
@@ -148,7 +148,7 @@ static void kick_never_runs_an_instruction_twice(void **state)
 	u32 done = 0, one = 1, sum;
 	struct op op;
 
-	assert_true(fake_decode(c, &d, &op, ZYDIS_MACHINE_MODE_LONG_64, paddd, RIP));
+	assert_true(fake_decode(c, &d, &op, paddd, RIP));
 	memcpy(c->v[2].b, &one, 4);
 	kicks = 0;
 	sigaction(SIGVTALRM, &sa, NULL);
@@ -262,7 +262,7 @@ static void sensitive_instructions_are_not_recoded(void **state)
 		struct decoder d;
 		struct op op;
 
-		fake_decode(c, &d, &op, ZYDIS_MACHINE_MODE_LONG_64, sensitive[i], RIP);
+		fake_decode(c, &d, &op, sensitive[i], RIP);
 		assert_true(!fake_table(d.i.mnemonic) ||
 			    fake_table(d.i.mnemonic)->cls != CLASS_NATIVE);
 		if (d.i.mnemonic == ZYDIS_MNEMONIC_MOV)

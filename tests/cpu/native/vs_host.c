@@ -214,7 +214,6 @@ static void try(const u8 *bytes)
 	static u8 before[2 * PAGE_SIZE], after[2 * PAGE_SIZE];
 	struct host_state s __attribute__((aligned(64)));
 	u64 rip = host_run_address();
-	ZydisMachineMode mode = compat ? ZYDIS_MACHINE_MODE_LEGACY_32 : ZYDIS_MACHINE_MODE_LONG_64;
 	const char *what = "";
 	struct decoder d;
 	enum fake_end e;
@@ -223,7 +222,7 @@ static void try(const u8 *bytes)
 	int sig;
 
 	random_state(&s);
-	if (!fake_decode(c, &d, &op, mode, bytes, rip)) {
+	if (!fake_decode(c, &d, &op, bytes, rip)) {
 		refused += d.i.mnemonic && fake_table(d.i.mnemonic);
 		return;
 	}
