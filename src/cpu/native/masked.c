@@ -20,6 +20,7 @@
 #define M_FP	   0x0800
 #define M_DENSE	   0x1000 /* compress, expand: as many elements as mask bits, from the first */
 #define M_VECTOR   0x2000 /* mask bits are sign bits of a vector register */
+#define M_AC	   0x4000 /* of up to 8 bytes, which are one access to #AC; longer ones are none */
 
 static u64 low_bits(u32 n)
 {
@@ -101,11 +102,10 @@ static void write_elements(struct cpu *c, const struct op *o, u64 active, const 
 	}
 }
 
-/* To #AC an operand of up to 8 bytes is one access, whatever the mask; a longer one is none. */
 static void check_operand(struct cpu *c, const struct op *o)
 {
 	native_check_alignment(c, o);
-	if (unlikely(c->check_align) && o->r0 <= 8)
+	if (unlikely(c->check_align) && (o->aux & M_AC))
 		access_check_alignment(c, element_la(c, o, 0, 1, o->aux & M_WRITE), o->r0);
 }
 
@@ -263,6 +263,8 @@ bool native_masked(const struct decoder *d, const ZydisDecodedOperand *mem, bool
 		op->aux |= M_WRITE;
 	if (is_dense(d->i.mnemonic))
 		op->aux |= M_DENSE;
+	if (op->r0 <= 8 && !(op->flags & OP_NO_AC))
+		op->aux |= M_AC;
 	op->flags |= OP_NO_AC;
 	op->fn = native_run_masked;
 	return true;
