@@ -169,6 +169,44 @@ static bool foreign(const struct decoder *d)
 	}
 }
 
+static ZyanStatus zydis_decode(struct decoder *d, const u8 *bytes, u32 len)
+{
+	return ZydisDecoderDecodeFull(decoder_of(d->key), bytes, len, &d->i, d->o);
+}
+
+/*
+ * In 32-bit code EVEX.W of conversions from and to general registers counts as 0 (SDM vol. 2,
+ * VCVTSI2SD), which Zydis 4.0 forgets where L'L is not 0.
+ */
+static ZyanStatus zydis_without_w(struct decoder *d, u32 len)
+{
+	static const u8 prefix[] = {0x26, 0x2e, 0x36, 0x3e, 0x64, 0x65, 0x67};
+	u8 bytes[INSN_MAX];
+	u32 n = 0;
+
+	while (n < len && memchr(prefix, d->bytes[n], sizeof(prefix)))
+		n++;
+	if ((d->key & BLOCK_KEY_MODE) == MODE_LONG || n + 4 >= len || d->bytes[n] != 0x62)
+		return ZYDIS_STATUS_DECODING_ERROR;
+	/* F3 and F2 in maps 0F and 5. */
+	if (((d->bytes[n + 1] & 7) != 1 && (d->bytes[n + 1] & 7) != 5) || !(d->bytes[n + 2] & 2))
+		return ZYDIS_STATUS_DECODING_ERROR;
+	switch (d->bytes[n + 4]) {
+	case 0x2a: case 0x2c: case 0x2d: case 0x78: case 0x79: case 0x7b:
+		memcpy(bytes, d->bytes, sizeof(bytes));
+		bytes[n + 2] &= 0x7f;
+		return zydis_decode(d, bytes, len);
+	}
+	return ZYDIS_STATUS_DECODING_ERROR;
+}
+
+static ZyanStatus zydis(struct decoder *d, u32 len)
+{
+	ZyanStatus st = zydis_decode(d, d->bytes, len);
+
+	return st == ZYDIS_STATUS_DECODING_ERROR ? zydis_without_w(d, len) : st;
+}
+
 /* One instruction from d->bytes; Zydis's verdict on them is `st`. */
 static void decode_one(struct decoder *d, ZyanStatus st, struct op *op)
 {
@@ -188,11 +226,6 @@ static void decode_one(struct decoder *d, ZyanStatus st, struct op *op)
 		op->flags = 0;
 		decode_raise(d, op, VEC_UD);
 	}
-}
-
-static ZyanStatus zydis(struct decoder *d, u32 len)
-{
-	return ZydisDecoderDecodeFull(decoder_of(d->key), d->bytes, len, &d->i, d->o);
 }
 
 bool decode_insn(struct decoder *d, struct op *op)
