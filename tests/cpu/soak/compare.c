@@ -96,6 +96,9 @@ static enum excuse excuse_vector(const struct soak_case *t, const struct soak_re
 {
 	int h = r->host_end.vector, g = r->guest_end.vector;
 
+	/* More than 15 bytes, and none of them an instruction. */
+	if (h == VEC_GP && g == VEC_UD && t->i.mnemonic == ZYDIS_MNEMONIC_INVALID)
+		return EXCUSE_ORDER;
 	/* The access and the floating-point exception of an instruction. */
 	if ((is_fp_fault(h) && is_access_fault(g)) || (is_fp_fault(g) && is_access_fault(h)))
 		return EXCUSE_ORDER;

@@ -247,3 +247,39 @@ bool forms_draw(struct soak_case *t, unsigned mnemonic)
 	}
 	return false;
 }
+
+/* A byte more in front or a bit turned. */
+static void mutate(struct soak_case *t, unsigned *len)
+{
+	static const u8 prefix[] = {0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x26, 0x2e, 0x36, 0x3e,
+				    0x64, 0x65, 0x40, 0x44, 0x48, 0x4f};
+	unsigned at = rnd() % *len;
+
+	if (rnd() % 2) {
+		t->bytes[at] ^= (u8)(1u << rnd() % 8);
+		return;
+	}
+	at = rnd() % 4 ? 0 : at;
+	memmove(t->bytes + at + 1, t->bytes + at, sizeof(t->bytes) - at - 1);
+	t->bytes[at] = prefix[rnd() % ARRAY_SIZE(prefix)];
+	*len += *len < sizeof(t->bytes);
+}
+
+bool forms_mutate(struct soak_case *t)
+{
+	unsigned len = t->i.length;
+
+	for (unsigned n = rnd() % 3 + 1; n; n--)
+		mutate(t, &len);
+	/* Were it shorter to one side, it would end behind it. */
+	memset(t->bytes + len, 0xcc, sizeof(t->bytes) - len);
+	/* 0F 01: what the prefixes leave of VMX's instructions calls the host's hypervisor. */
+	if (!forms_decode(t) && memmem(t->bytes, len, "\x0f\x01", 2))
+		return false;
+	if (!forms_decode(t)) {
+		memset(&t->i, 0, sizeof(t->i));
+		t->i.length = sizeof(t->bytes);
+		return true;
+	}
+	return table_find(t->i.mnemonic) && !soak_not_compared(t->i.mnemonic) && form_on_host(&t->i);
+}

@@ -104,7 +104,9 @@ static void describe(struct report *rep, struct soak_case *t, const struct soak_
 	if (r.what == DIFF_NONE)
 		r = *first; /* and not again */
 	ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL);
-	ZydisFormatterFormatInstruction(&f, &t->i, t->o, t->i.operand_count_visible, text,
+	strcpy(text, "no instruction");
+	if (t->i.mnemonic != ZYDIS_MNEMONIC_INVALID)
+		ZydisFormatterFormatInstruction(&f, &t->i, t->o, t->i.operand_count_visible, text,
 					sizeof(text), 0, NULL);
 	len = (size_t)snprintf(out, size, "# %s: %s differ; host %s, userkvm %s\n", text,
 			       what[r.what], end_text(&r.host_end), end_text(&r.guest_end));
@@ -175,11 +177,15 @@ static void one_pair(struct report *rep)
 	struct soak_case *t = &rep->now;
 	unsigned line = choose_line(rep);
 	unsigned mnemonic = table_line(line)->mnemonic;
+	bool mutated = !only && rnd() % 16 == 0;
 
 	t->mode = rnd_mode();
 	if (!forms_line_on_host(line) || (only && !strstr(ZydisMnemonicGetString(mnemonic), only)) ||
-	    soak_not_compared(mnemonic) || !forms_draw(t, mnemonic) || !generate_state(t) ||
-	    t->i.mnemonic != mnemonic)
+	    soak_not_compared(mnemonic) || !forms_draw(t, mnemonic))
+		return;
+	if (mutated && !forms_mutate(t))
+		return;
+	if (!generate_state(t) || (!mutated && t->i.mnemonic != mnemonic))
 		return;
 	if (rnd() % 8 == 0)
 		guest_flush_tlb();
@@ -191,11 +197,12 @@ static void one_pair(struct report *rep)
 			regress_print(t, rep->found[rep->nfound++], sizeof(rep->found[0]));
 		return;
 	}
-	rep->compared[line][t->mode]++;
-	if (executed(mnemonic, r.host_end.vector))
-		rep->executed[line][t->mode]++;
-	else
+	if (!mutated)
+		rep->compared[line][t->mode]++;
+	if (!executed(mnemonic, r.host_end.vector))
 		rep->trapped++;
+	else if (!mutated)
+		rep->executed[line][t->mode]++;
 	for (unsigned e = 0; e < NR_EXCUSES; e++)
 		rep->excused[e] += r.excused >> e & 1;
 	if (!differs(&r))

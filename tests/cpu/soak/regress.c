@@ -202,7 +202,11 @@ bool regress_parse(const char *line, struct soak_case *t)
 	while (ok && (word = strtok_r(NULL, " \n", &save)))
 		ok = parse_word(word, t);
 	free(copy);
-	return ok && forms_decode(t);
+	if (ok && !forms_decode(t)) {
+		memset(&t->i, 0, sizeof(t->i));
+		t->i.length = sizeof(t->bytes);
+	}
+	return ok;
 }
 
 bool regress_needs_ldt(const struct soak_case *t)

@@ -94,6 +94,9 @@ void forms_collect(void);
 /* A random encoding of the mnemonic in this mode, into t->bytes, decoded. False: none, or this
  * draw came to nothing. */
 bool forms_draw(struct soak_case *t, unsigned mnemonic);
+/* Turn the encoding into one that may be none: t->i then is zero but for the length. False: of no
+ * use here. */
+bool forms_mutate(struct soak_case *t);
 bool forms_decode(struct soak_case *t);
 #define SOAK_MAX_LINES 2048
 
