@@ -133,6 +133,30 @@ TEST(msr_rules)
 	wrmsr_faults(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | 1);
 }
 
+/* An MSR of a feature that is not announced is none. */
+TEST(msr_of_absent_features)
+{
+	u32 seven[4], one[4];
+
+	if (has.tcg)
+		return skip("TCG knows any");
+	cpuid(1, 0, one);
+	cpuid(7, 0, seven);
+	if (!(seven[3] & (BIT(26) | BIT(27) | BIT(31)))) {
+		TRY("rdmsr", (), ("c"(0x48)), "rax", "rdx");
+		CHECK_FAULT(GP, 0);
+		wrmsr_faults(0x48, 0);
+	}
+	if (!(seven[3] & BIT(26)))
+		wrmsr_faults(0x49, 1);
+	if (!(one[2] & BIT(15))) {
+		TRY("rdmsr", (), ("c"(0x345)), "rax", "rdx");
+		CHECK_FAULT(GP, 0);
+	}
+	TRY("rdmsr", (), ("c"(0x9e)), "rax", "rdx"); /* SMBASE, outside SMM */
+	CHECK_FAULT(GP, 0);
+}
+
 /* Memory types that do not exist, and reserved bits (vol. 3, 12.11). */
 TEST(mtrr_rules)
 {

@@ -66,6 +66,34 @@ static u64 *field(struct cpu *c, const struct msr_line *l)
 	return (u64 *)((char *)c + l->offset);
 }
 
+/* Registers of features that the VMM has not given are not there for the guest (SDM vol. 4). */
+static bool is_absent(const struct cpu *c, u32 msr)
+{
+	const struct cpuid_leaf *l;
+
+	switch (msr) {
+	case MSR_SPEC_CTRL: /* IBRS and IBPB, STIBP, SSBD */
+		return !cpuid_has(c, 7, EDX, 26) && !cpuid_has(c, 7, EDX, 27) &&
+		       !cpuid_has(c, 7, EDX, 31);
+	case MSR_PRED_CMD:
+		return !cpuid_has(c, 7, EDX, 26);
+	case MSR_FLUSH_CMD:
+		return !cpuid_has(c, 7, EDX, 28);
+	case MSR_ARCH_CAPABILITIES:
+		return !cpuid_has(c, 7, EDX, 29);
+	case MSR_PERF_CAPABILITIES: /* PDCM */
+		return !cpuid_has(c, 1, ECX, 15);
+	case MSR_TSC_AUX: /* RDTSCP, RDPID */
+		return !cpuid_has(c, 0x80000001, EDX, 27) && !cpuid_has(c, 7, ECX, 22);
+	case MSR_XSS: /* XSAVES */
+		l = cpuid_find(c, 0xd, 1);
+		return !l || !(l->eax & BIT(3));
+	case MSR_SMBASE:
+		return true;
+	}
+	return false;
+}
+
 /* Registers that read as zero and take zero (or, from the VMM, anything): KVM keeps them for
  * guests that probe. */
 static bool is_inert(u32 msr)
@@ -272,11 +300,9 @@ int cpu_msr_get(struct cpu *c, u32 msr, bool host, u64 *value)
 	const struct msr_line *l = find_line(msr);
 	u64 *p;
 
+	if (!host && is_absent(c, msr))
+		return -EINVAL;
 	if (l) {
-		if (msr == MSR_SMBASE && !host)
-			return -EINVAL;
-		if (msr == MSR_ARCH_CAPABILITIES && !host && !cpuid_has(c, 7, EDX, 29))
-			return -EINVAL;
 		*value = *field(c, l);
 		return 0;
 	}
@@ -376,6 +402,8 @@ int cpu_msr_set(struct cpu *c, u32 msr, bool host, u64 value)
 	const struct msr_line *l = find_line(msr);
 	u64 *p;
 
+	if (!host && is_absent(c, msr))
+		return -EINVAL;
 	if (l)
 		return line_set(c, l, value, host);
 	p = mtrr_field(c, msr);
