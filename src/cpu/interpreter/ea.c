@@ -74,7 +74,7 @@ void ea_store(struct cpu *c, u64 la, u32 size, u64 v)
 
 void ea_check_target(struct cpu *c, const struct op *o, u64 target)
 {
-	bool bad = c->mode == MODE_LONG ? (u64)((s64)(target << 16) >> 16) != target
+	bool bad = c->mode == MODE_LONG ? !la_canonical(c, target)
 					: target > c->seg[SEG_CS].limit;
 
 	if (unlikely(bad)) {
