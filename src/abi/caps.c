@@ -115,12 +115,15 @@ static long enable_dirty_ring(struct abi_vm *avm, struct vm *vm, const u64 *args
 		return -EINVAL;
 	if (size > UAPI_RING_MAX)
 		return -E2BIG;
+	/* A vCPU that is being made has no room for a ring. */
+	mutex_lock(&avm->lock);
 	mutex_lock(&vm->lock);
 	if (!vm->nvcpus)
 		r = mmu_ring_enable(vm->mmu, (u32)(size / sizeof(struct kvm_dirty_gfn)));
 	if (!r)
 		vm->dirty_ring_size = (u32)size;
 	mutex_unlock(&vm->lock);
+	mutex_unlock(&avm->lock);
 	return r;
 }
 

@@ -3,8 +3,8 @@
  * abi/internal.h: what the files of abi/ share: descriptors, the call being carried out, the
  * dispatch table.
  *
- * Lock order: the descriptor table's lock and abi_vm.lock are leaves: nothing is called under
- * them but libc. A vCPU call holds vcpu->mutex throughout, a VM call what vm/ takes itself.
+ * Lock order: the descriptor table's lock is a leaf: nothing is called under it but libc. A vCPU
+ * call holds vcpu->mutex throughout, a VM call what vm/ takes itself; abi_vm.lock comes before those.
  */
 #ifndef ABI_INTERNAL_H
 #define ABI_INTERNAL_H
@@ -46,7 +46,7 @@ struct run_pages {
 struct abi_vm {
 	u32 refs; /* atomic: table entries of the VM, its vCPUs and their statistics */
 	struct vm *vm;
-	struct mutex lock;
+	struct mutex lock;	 /* held while a vCPU is made, and while dirty rings are enabled */
 	struct run_pages *pages; /* guarded by lock */
 	u8 *ring;		 /* the coalesced ring: first vCPU's page; guarded by lock */
 	bool max_vcpu_id_set;	 /* guarded by vm->lock */

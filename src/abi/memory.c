@@ -187,17 +187,15 @@ long vm_ioctl_create_device(struct call *c)
 	return -ENODEV;
 }
 
-/* The first vCPU's third page is the VM's ring: KVM has one per VM. */
+/* The first vCPU's third page is the VM's ring: KVM has one per VM. avm->lock is held. */
 static void set_pages(struct abi_vm *avm, struct vcpu *v, struct run_pages *p)
 {
 	struct abi_vcpu *av = v->abi;
 
-	mutex_lock(&avm->lock);
 	p->next = avm->pages;
 	avm->pages = p;
 	if (!avm->ring)
 		avm->ring = (u8 *)p->map + UAPI_COALESCED_PAGE * PAGE_SIZE;
-	mutex_unlock(&avm->lock);
 	av->avm = avm;
 	av->run = p->map;
 	v->immediate_exit = &av->run->immediate_exit;
@@ -219,15 +217,13 @@ static size_t vcpu_file_size(const struct vm *vm)
 	return UAPI_RING_PAGE * PAGE_SIZE + vm->dirty_ring_size;
 }
 
-long vm_ioctl_create_vcpu(struct call *c)
+static long create_vcpu(struct call *c)
 {
 	struct vcpu_alloc *a;
 	struct abi_file *f;
 	char name[32];
 	int fd, r;
 
-	if (c->arg > UINT32_MAX)
-		return -EINVAL;
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return -ENOMEM;
@@ -253,4 +249,16 @@ long vm_ioctl_create_vcpu(struct call *c)
 	f->avm = c->avm;
 	file_publish(f, fd);
 	return fd;
+}
+
+long vm_ioctl_create_vcpu(struct call *c)
+{
+	long r;
+
+	if (c->arg > UINT32_MAX)
+		return -EINVAL;
+	mutex_lock(&c->avm->lock);
+	r = create_vcpu(c);
+	mutex_unlock(&c->avm->lock);
+	return r;
 }
