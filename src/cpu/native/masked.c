@@ -102,11 +102,18 @@ static void write_elements(struct cpu *c, const struct op *o, u64 active, const 
 	}
 }
 
-static void check_operand(struct cpu *c, const struct op *o)
+/* Limits of the elements come before #AC. */
+static void check_operand(struct cpu *c, const struct op *o, u64 active)
 {
+	u32 size = 1u << M_ELEM(o->aux);
+	u32 first = (u32)__builtin_ctzll(active), last = 63 - (u32)__builtin_clzll(active);
+	bool write = o->aux & M_WRITE;
+
 	native_check_alignment(c, o);
-	if (unlikely(c->check_align) && (o->aux & M_AC))
-		access_check_alignment(c, element_la(c, o, 0, 1, o->aux & M_WRITE), o->r0);
+	if (likely(!c->check_align) || !(o->aux & M_AC))
+		return;
+	element_la(c, o, last, size, write);
+	access_check_alignment(c, element_la(c, o, first, size, write) - first * size, o->r0);
 }
 
 /* Of no element nothing is looked at, not even a null segment or the alignment. */
@@ -118,14 +125,14 @@ static COLD const struct op *run_elements(struct cpu *c, const struct op *o)
 
 	c->op = o;
 	if (active && !write) {
-		check_operand(c, o);
+		check_operand(c, o, active);
 		read_elements(c, o, active, buf);
 	}
 	/* What is stored is known, and its exception raised, before memory is looked at. */
 	if (call(c, o, buf))
 		native_died(c, o, 0, write);
 	if (active && write) {
-		check_operand(c, o);
+		check_operand(c, o, active);
 		write_elements(c, o, active, buf);
 	}
 	return o + 1;
