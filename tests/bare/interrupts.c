@@ -118,6 +118,25 @@ TEST(interrupt_priority)
 	*apic(APIC_EOI) = 0;
 }
 
+/* Between two iterations of a string instruction RF is pushed (vol. 3, 17.3.1.1). */
+TEST(interrupt_amid_a_string)
+{
+	enum { TIMER = 0x320, COUNT = 0x380, DIVIDE = 0x3e0, BYTES = 32 << 20 };
+	u64 rcx = BYTES, at;
+
+	apic_enable();
+	*apic(DIVIDE) = 0xb; /* by one */
+	*apic(TIMER) = VEC_IPI;
+	*apic(COUNT) = 1000000;
+	TRY("lea 1f(%%rip), %[l]\n sti\n nop\n 1: rep lodsb\n cli", ([l] "=&r"(at), "+c"(rcx)),
+	    ("S"(0x100000UL)), "rax");
+	*apic(APIC_EOI) = 0;
+	CHECK(caught.vector == VEC_IPI && caught.rip == at, "vector %d rip %lx, not %lx",
+	      (int)caught.vector, caught.rip, at);
+	CHECK(rcx && rcx < BYTES, "rcx %lx", rcx);
+	CHECK(caught.rflags & FLAG_RF, "flags %lx", caught.rflags);
+}
+
 static volatile unsigned nmis, nesting, deepest;
 
 static void send_nmi(void)
