@@ -27,7 +27,7 @@ def start_pages(m, mib, rate):
 def pages_say(m, signal):
     """The programs check all they have; how many writes they made."""
     m.type(f"killall -{signal} pages")
-    at = m.seen
+    at = end = m.seen
     writes = 0
     for n in range(CPUS):
         m.seen = at  # they answer in any order
@@ -36,6 +36,8 @@ def pages_say(m, signal):
         answer = re.fullmatch(r"all \d+ right after (\d+) writes", said)
         check(answer, f"pages {n}: {said}")
         writes += int(answer[1])
+        end = max(end, m.seen)
+    m.seen = end  # past all of them: the next time the same would be new answers
     return writes
 
 
