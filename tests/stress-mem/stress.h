@@ -94,7 +94,6 @@ struct gvcpu {
 	u32 fetching;
 	u32 failure;
 	u32 looked; /* stores of the VMM's that were over at the last VM entry for their sake */
-	u64 scratch;
 	u64 found, wanted, word;
 	u64 reads, stable, others, fetches, writes, exact, holes;
 	struct gcount counts[MAX_AREAS][PAGES];
@@ -111,7 +110,7 @@ struct control {
 
 /*
  * Every word is code, too: mov $number, %eax; ret; and two bytes that say where it belongs, so that
- * a foreign one shows. (Zeroes add to where %rax points, until a word that is none.) Numbers grow.
+ * a foreign one shows. Numbers grow.
  */
 static inline __attribute__((always_inline)) u64 word_of(u32 kind, u32 area, u32 page, u32 n)
 {

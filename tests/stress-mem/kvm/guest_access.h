@@ -60,10 +60,13 @@ GUEST bool area_compare_exchange(struct gvcpu *c, u64 *word, u64 *v, u64 new_)
 	return found(c);
 }
 
-/* Zeroes on the way to a word that is code add to the scratch word. */
+/*
+ * Zeroes are add %al, (%rax). They must fault at once: a guest that ran on over them could be met by
+ * new content amid a word, whose bytes mean anything from there. The VMM makes it return zero.
+ */
 GUEST bool area_call(struct gvcpu *c, const u64 *word, u32 *v)
 {
-	u64 r = (u64)&c->scratch;
+	u64 r = 1ULL << 62; /* not canonical */
 
 	asm volatile("call *%1" : "+a"(r) : "r"(word) : "memory", "cc");
 	*v = (u32)r;

@@ -144,23 +144,20 @@ void machine_create(u32 nvcpus, enum log_mode log_mode)
 		create_vcpu(i);
 }
 
-/*
- * An instruction could not be fetched. The guest had called a word of the page it was at; where that
- * was zeroes already, it ran on from there into other pages, which do not concern it, and returns.
- */
-static void cannot_fetch(struct vcpu *v, u32 index)
+/* The guest called a word that is zero, and without an IDT that is a shutdown: it returns zero. */
+static bool ran_zeroes(struct vcpu *v, u32 index)
 {
 	u64 page = GPA_AREAS + v->g->area * AREA_STRIDE + v->g->page * PAGE;
 	struct kvm_regs r;
 
 	must(ioctl(kvm.fd[index], KVM_GET_REGS, &r), "KVM_GET_REGS");
-	if (r.rip / PAGE == page / PAGE) {
-		vcpu_fault(v);
-		return;
-	}
+	if (!LOAD(v->g->fetching) || r.rip / PAGE != page / PAGE || r.rip % sizeof(u64))
+		return false;
+	r.rax = 0;
 	r.rip = *(u64 *)(kvm.low + r.rsp);
 	r.rsp += 8;
 	must(ioctl(kvm.fd[index], KVM_SET_REGS, &r), "KVM_SET_REGS");
+	return true;
 }
 
 /* False: the guest has stopped. */
@@ -169,6 +166,19 @@ static bool guest_called(struct vcpu *v, u32 port)
 	if (port == PORT_FAILED)
 		vcpu_failed(v);
 	return port == PORT_LOOK;
+}
+
+/* An exit that none of this can bring about. */
+static void __attribute__((noreturn)) fail_at_exit(struct vcpu *v, u32 index)
+{
+	struct kvm_regs r;
+	struct kvm_sregs s;
+
+	must(ioctl(kvm.fd[index], KVM_GET_REGS, &r), "KVM_GET_REGS");
+	must(ioctl(kvm.fd[index], KVM_GET_SREGS, &s), "KVM_GET_SREGS");
+	fail("exit reason %u of vCPU %u: RIP %llx RSP %llx RAX %llx CR2 %llx, at area %u page %u%s",
+	     kvm.run[index]->exit_reason, index, r.rip, r.rsp, r.rax, s.cr2, v->g->area, v->g->page,
+	     LOAD(v->g->fetching) ? ", which it runs" : "");
 }
 
 /* False: the guest has stopped. */
@@ -180,10 +190,7 @@ static bool run_once(struct vcpu *v, u32 index)
 		if (errno == EINTR || errno == EAGAIN)
 			return true;
 		MUST(errno == EFAULT, "KVM_RUN: %s", strerror(errno));
-		if (LOAD(v->g->fetching))
-			cannot_fetch(v, index);
-		else
-			vcpu_fault(v);
+		vcpu_fault(v);
 		return true;
 	}
 	switch (run->exit_reason) {
@@ -197,10 +204,14 @@ static bool run_once(struct vcpu *v, u32 index)
 		return true;
 	case KVM_EXIT_INTERNAL_ERROR:
 		MUST(LOAD(v->g->fetching), "an internal error of vCPU %u", index);
-		cannot_fetch(v, index);
+		vcpu_fault(v);
 		return true;
+	case KVM_EXIT_SHUTDOWN:
+		if (ran_zeroes(v, index))
+			return true;
+		/* fall through */
 	default:
-		fail("exit reason %u of vCPU %u", run->exit_reason, index);
+		fail_at_exit(v, index);
 	}
 }
 
