@@ -84,7 +84,7 @@ void image_probe(struct cpu *c, const struct op *o, u32 at, bool write)
 
 void image_check(struct cpu *c, const struct op *o, u32 align, bool write)
 {
-	u64 la = op_ea(c, o, 4, write);
+	u64 la = op_ea(c, o, 4, false);
 
 	access_check_canonical(c, la);
 	/* Which of the two, the manual leaves open: Intel's look at two bits first. */
@@ -92,6 +92,8 @@ void image_check(struct cpu *c, const struct op *o, u32 align, bool write)
 		cpu_raise_error(c, VEC_AC, 0);
 	if (la & (align - 1))
 		cpu_raise_error(c, VEC_GP, 0);
+	if (write)
+		op_ea(c, o, 4, true); /* a segment that is not writable comes last */
 }
 
 /* All of it is looked at, the end first, written or not. */
