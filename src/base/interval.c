@@ -138,3 +138,22 @@ struct interval *interval_find(const struct interval_tree *t, u64 start, u64 las
 	interval_each(t, start, last, take_first, &found);
 	return found;
 }
+
+bool interval_gap(const struct interval_tree *t, u64 start, u64 last, u64 *gap_start,
+		  u64 *gap_last)
+{
+	const struct interval *n;
+
+	while (start <= last) {
+		n = interval_find(t, start, last);
+		if (!n || n->start > start) {
+			*gap_start = start;
+			*gap_last = n ? n->start - 1 : last;
+			return true;
+		}
+		if (n->last >= last)
+			return false;
+		start = n->last + 1;
+	}
+	return false;
+}

@@ -36,5 +36,8 @@ bool interval_each(const struct interval_tree *t, u64 start, u64 last,
 
 /* The overlapping interval with the smallest start, or NULL. */
 struct interval *interval_find(const struct interval_tree *t, u64 start, u64 last);
+/* The first part of [start, last] that no interval overlaps; false when there is none, or start > last. */
+bool interval_gap(const struct interval_tree *t, u64 start, u64 last, u64 *gap_start,
+		  u64 *gap_last);
 
 #endif

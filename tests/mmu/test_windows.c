@@ -369,6 +369,52 @@ static void test_a_change_elsewhere_keeps_no_fault_waiting(void **state)
 	teardown(&f);
 }
 
+/* The call was made while no memslot was there to be told, and ends when one is in use. */
+static void test_a_change_begun_before_the_slot_is_seen(void **state)
+{
+	struct fixture f;
+	void *change;
+	int err;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	fill_file(f.fd, LEN + 0x5000, 2);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, 0, 0), 0);
+	change = primary_linux_change_begin((hva_t)f.mem, LEN, CHANGE_UNMAP, &err);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, GPA, LEN, f.mem), 0);
+	assert_int_equal(load(&f, 0x5000), 0);
+	mmap(f.mem, LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f.fd, LEN);
+	primary_linux_change_end(change);
+	assert_int_equal(load(&f, 0x5000), 2);
+	/* Nothing is kept of the change: windows are made again. */
+	assert_int_equal(load(&f, 0x200000), 0);
+	assert_ptr_not_equal(host_of(&f, 0x200000), f.mem + 0x200000);
+	teardown(&f);
+}
+
+/* What is faulted in during a change of another mapping is known when its own file changes. */
+static void test_a_punch_after_a_change_elsewhere_is_told(void **state)
+{
+	struct fixture f;
+	void *change;
+	u64 epoch;
+	int err;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	hooked_mmap(f.mem + LEN / 2, LEN / 2, PROT_READ, MAP_SHARED, f.fd, LEN);
+	change = primary_linux_change_begin((hva_t)f.mem + LEN / 2, LEN / 2, CHANGE_UNMAP, &err);
+	assert_int_equal(load(&f, 0x5000), 0);
+	primary_linux_change_end(change);
+	mmu_vcpu_enter(&f.h->v);
+	assert_int_equal(mmu_code_track(&f.h->v, GPA + 0x5000, 1), 0);
+	epoch = f.h->v.epoch;
+	mmu_vcpu_leave(&f.h->v);
+	assert_int_equal(hooked_punch(f.fd, 0x5000, 0x1000), 0);
+	mmu_vcpu_enter(&f.h->v);
+	assert_true(f.h->v.epoch > epoch);
+	mmu_vcpu_leave(&f.h->v);
+	teardown(&f);
+}
+
 static void test_without_windows_frames_are_direct(void **state)
 {
 	struct fixture f;
@@ -399,6 +445,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_no_window_outlives_its_slot),
 		cmocka_unit_test(test_no_window_outlives_slots_that_overlap),
 		cmocka_unit_test(test_a_change_elsewhere_keeps_no_fault_waiting),
+		cmocka_unit_test(test_a_change_begun_before_the_slot_is_seen),
+		cmocka_unit_test(test_a_punch_after_a_change_elsewhere_is_told),
 		cmocka_unit_test(test_without_windows_frames_are_direct),
 	};
 

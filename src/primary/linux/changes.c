@@ -92,23 +92,21 @@ static void end_all(struct change *c)
 	}
 }
 
-static bool changes_mappings(const struct change *c)
-{
-	return c->kind != CHANGE_CONTENT;
-}
+/* Mappings change that no memslot shows: counted, no more. */
+static struct change elsewhere;
 
 /* Begin what c lists; c itself on success. */
 static struct change *start_change(struct change *c, int *err)
 {
+	bool content = c->kind == CHANGE_CONTENT;
+
 	/* A range under a userfaultfd may become a memslot later. */
 	if (!c->list && !c->no_memory && c->kind != CHANGE_UFFD) {
 		pool_free(c);
-		return NULL;
+		return content ? NULL : &elsewhere;
 	}
-	if (changes_mappings(c))
-		regions_change_begin();
 	if (!c->no_memory && begin_all(c)) {
-		if (changes_mappings(c))
+		if (!content)
 			regions_forget(c->start, c->end);
 		return c;
 	}
@@ -123,10 +121,20 @@ void *primary_linux_change_begin(hva_t start, u64 len, enum primary_change kind,
 	struct change *c;
 
 	*err = 0;
-	if (end <= first || (kind == CHANGE_UFFD ? !registry_ours() : registry_empty()))
+	if (end <= first || !registry_ours())
 		return NULL;
+	/*
+	 * Before the look for memslots: one that is made meanwhile is not told, but no window of it is
+	 * made, and nothing is remembered of its mappings, until the end.
+	 */
+	if (kind != CHANGE_CONTENT)
+		regions_change_begin();
+	if (registry_empty() && kind != CHANGE_UFFD)
+		return kind == CHANGE_CONTENT ? NULL : &elsewhere;
 	c = pool_alloc();
 	if (!c) {
+		if (kind != CHANGE_CONTENT)
+			regions_change_end();
 		*err = -ENOMEM;
 		return NULL;
 	}
@@ -143,7 +151,11 @@ void primary_linux_change_end(void *cookie)
 
 	if (!c)
 		return;
-	if (changes_mappings(c)) {
+	if (c == &elsewhere) {
+		regions_change_end();
+		return;
+	}
+	if (c->kind != CHANGE_CONTENT) {
 		regions_forget(c->start, c->end);
 		if (c->kind != CHANGE_PROTECT)
 			regions_set_uffd(c->start, c->end, c->kind == CHANGE_UFFD);

@@ -37,6 +37,7 @@ struct region {
 	bool special; /* a device's or the kernel's: may have side effects, cannot be duplicated */
 	bool uffd;    /* registered with a userfaultfd */
 	bool fixed;   /* the kernel would not duplicate it */
+	bool doubtful; /* asked about while mappings changed: for changes of its file alone */
 	u64 off;      /* of start in the file */
 	u64 ino;      /* 0: no file */
 };

@@ -22,7 +22,7 @@ int primary_linux_create(void **out);
 
 /*
  * A host change of [start, start + len) is about to happen / has happened. begin() returns an
- * opaque cookie for end(), NULL when no VM has memory there (end(NULL) is fine). It fails (*err
+ * opaque cookie for end(), NULL when there is nothing to end (end(NULL) is fine). It fails (*err
  * set, NULL returned) only when memory ran out; the caller then returns that errno to the VMM.
  * `kind` says what is about to change, so that a change the host's MMU enforces by itself on
  * direct frames need not wait.

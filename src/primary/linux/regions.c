@@ -4,9 +4,9 @@
  * change of it is seen. A piece covers every address that may have a live SPTE (a change takes out
  * just what changed), so that a change of a file finds its mappings here.
  *
- * Pieces are replaced under the lock; what the kernel said is kept only when no change began since
- * before it was asked, and is otherwise good for one fault, whose own check of invalidations
- * decides.
+ * Pieces are replaced under the lock. What the kernel said is good for one fault, whose own check of
+ * invalidations decides, and for the next ones when no change began since before it was asked. When
+ * one did, it is kept for changes of the file only, where nothing else is known.
  */
 #include "primary/linux/internal.h"
 #include "primary/linux/maps.h"
@@ -58,17 +58,30 @@ bool regions_unchanged(u64 epoch)
 
 /* ------------------------------------------------------------------ pieces, lock held for write */
 
-static bool piece_put(struct interval_tree *t, const struct region *r)
+static void piece_put(struct interval_tree *t, const struct region *r)
 {
 	struct piece *p = pool_alloc();
 
 	if (!p)
-		return false;
+		return;
 	p->r = *r;
 	p->node.start = r->start;
 	p->node.last = r->end - 1;
 	interval_insert(t, &p->node);
-	return true;
+}
+
+/* The parts of r where there is no piece. */
+static void put_in_gaps(struct interval_tree *t, const struct region *r)
+{
+	struct region part = *r;
+	u64 at = r->start, last;
+
+	part.doubtful = true;
+	for (; interval_gap(t, at, r->end - 1, &part.start, &last); at = last + 1) {
+		part.end = last + 1;
+		part.off = r->off + (part.start - r->start);
+		piece_put(t, &part);
+	}
 }
 
 /* Take [start, end) out of the tree, keeping what pieces have on either side of it. */
@@ -144,7 +157,7 @@ static bool lookup(hva_t hva, struct region *out)
 {
 	struct interval *n = interval_find(&cache.pieces, hva, hva);
 
-	if (!n)
+	if (!n || container_of(n, struct piece, node)->r.doubtful)
 		return false;
 	*out = container_of(n, struct piece, node)->r;
 	out->uffd = under_uffd(out);
@@ -170,6 +183,8 @@ int regions_find(hva_t hva, struct region *out, u64 *epoch)
 	if (regions_unchanged(*epoch)) {
 		cut(&cache.pieces, out->start, out->end);
 		piece_put(&cache.pieces, out);
+	} else {
+		put_in_gaps(&cache.pieces, out);
 	}
 	rwlock_write_unlock(&cache.lock);
 	return 0;

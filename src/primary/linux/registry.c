@@ -94,14 +94,10 @@ static bool match_exact(struct interval *n, void *arg)
 /* Windows of what no other memslot of p covers. registry_lock held for read. */
 static void drop_uncovered(struct primary_linux *p, hva_t start, hva_t end)
 {
-	while (start < end) {
-		const struct interval *n = interval_find(&p->ranges, start, end - 1);
-		hva_t covered = n ? MAX(n->start, start) : end;
+	hva_t from, last;
 
-		if (start < covered)
-			windows_drop(p, start, covered);
-		start = n ? n->last + 1 : end;
-	}
+	for (; interval_gap(&p->ranges, start, end - 1, &from, &last); start = last + 1)
+		windows_drop(p, from, last + 1);
 }
 
 void registry_range_remove(struct primary_linux *p, hva_t start, u64 len)
