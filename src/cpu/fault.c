@@ -16,33 +16,40 @@ static void NORETURN unwind(struct cpu *c)
 	_longjmp(*c->unwind, 1);
 }
 
-static void NORETURN raise_exception(struct cpu *c, u8 vector, bool has_error, u32 error,
-				     bool has_payload, u64 payload)
+void cpu_queue_exception(struct cpu *c, u8 vector, bool has_error, u32 error)
 {
 	c->exception.pending = true;
 	c->exception.injected = false;
 	c->exception.vector = vector;
 	c->exception.has_error = has_error;
 	c->exception.error = error;
-	c->exception.has_payload = has_payload;
-	c->exception.payload = payload;
+	c->exception.has_payload = false;
+	c->exception.payload = 0;
+}
+
+static void NORETURN raise_exception(struct cpu *c, u8 vector, bool has_error, u32 error)
+{
+	cpu_queue_exception(c, vector, has_error, error);
 	unwind(c);
 }
 
 void cpu_raise(struct cpu *c, u8 vector)
 {
-	raise_exception(c, vector, false, 0, false, 0);
+	raise_exception(c, vector, false, 0);
 }
 
 void cpu_raise_error(struct cpu *c, u8 vector, u32 error)
 {
 	/* Real mode pushes no error codes. */
-	raise_exception(c, vector, c->cr0 & CR0_PE, error, false, 0);
+	raise_exception(c, vector, c->cr0 & CR0_PE, error);
 }
 
 void cpu_raise_pf(struct cpu *c, u64 la, u32 error)
 {
-	raise_exception(c, VEC_PF, true, error, true, la);
+	cpu_queue_exception(c, VEC_PF, true, error);
+	c->exception.has_payload = true;
+	c->exception.payload = la;
+	unwind(c);
 }
 
 void cpu_leave(struct cpu *c, enum cpu_exit_reason reason)
@@ -68,14 +75,4 @@ void cpu_cannot(struct cpu *c)
 	if (p && !guard_copy_from(c->exit.internal.insn, p, n))
 		c->exit.internal.insn_len = (u8)n;
 	cpu_leave(c, CPU_EXIT_INTERNAL);
-}
-
-void cpu_queue_exception(struct cpu *c, u8 vector, bool has_error, u32 error)
-{
-	c->exception.pending = true;
-	c->exception.injected = false;
-	c->exception.vector = vector;
-	c->exception.has_error = has_error;
-	c->exception.error = error;
-	c->exception.has_payload = false;
 }
