@@ -119,7 +119,7 @@ static const struct op *fxsave(struct cpu *c, const struct op *o)
 	memcpy(image + FX_MXCSR_MASK, &native_host.mxcsr_mask, 4);
 	xstate_get_xmm(c, image, n);
 	image_write(c, o, 0, image, FX_XMM + 16 * n);
-	return o + 1;
+	return op_after_slow_store(c, o);
 }
 
 static const struct op *fxrstor(struct cpu *c, const struct op *o)

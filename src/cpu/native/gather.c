@@ -127,7 +127,7 @@ static const struct op *scatter(struct cpu *c, const struct op *o)
 	}
 	c->k[G_MASK(o->aux)] = 0;
 	c->repeating = false;
-	return o + 1;
+	return op_after_slow_store(c, o);
 }
 
 static u8 reg_number(const ZydisDecodedOperand *o)

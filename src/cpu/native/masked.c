@@ -135,7 +135,7 @@ static COLD const struct op *run_elements(struct cpu *c, const struct op *o)
 		check_operand(c, o, active);
 		write_elements(c, o, active, buf);
 	}
-	return o + 1;
+	return op_after_slow_store(c, o);
 }
 
 const struct op *native_run_masked(struct cpu *c, const struct op *o)

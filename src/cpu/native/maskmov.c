@@ -23,7 +23,7 @@ static void store_bytes(struct cpu *c, const struct op *o, const u8 *src, const 
 static const struct op *maskmovdqu(struct cpu *c, const struct op *o)
 {
 	store_bytes(c, o, c->v[o->r0].b, c->v[o->r1].b);
-	return o + 1;
+	return op_after_slow_store(c, o);
 }
 
 /* TOP is 0. */
@@ -37,7 +37,7 @@ static const struct op *maskmovq(struct cpu *c, const struct op *o)
 	native_check_mf(c, o);
 	native_mmx_enter(c); /* and stays so when the store faults */
 	store_bytes(c, o, mm_reg(c, o->r0), mm_reg(c, o->r1));
-	return o + 1;
+	return op_after_slow_store(c, o);
 }
 
 bool native_decode_maskmov(struct decoder *d, struct op *op)

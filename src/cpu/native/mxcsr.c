@@ -17,7 +17,7 @@ static const struct op *ldmxcsr(struct cpu *c, const struct op *o)
 static const struct op *stmxcsr(struct cpu *c, const struct op *o)
 {
 	st32(c, op_ea(c, o, 4, true), c->mxcsr);
-	return o + 1;
+	return op_after_slow_store(c, o);
 }
 
 bool native_decode_mxcsr(struct decoder *d, struct op *op)

@@ -35,6 +35,5 @@ const struct op *native_run_uncached(struct cpu *c, const struct op *o)
 	current.off = o->off;
 	/* Code written through another mapping: serialise (SDM vol. 3, 8.1.3). */
 	__cpuid(0, eax, ebx, ecx, edx);
-	current.fn(c, &current);
-	return o + 1;
+	return current.fn(c, &current) ? o + 1 : NULL;
 }

@@ -111,7 +111,7 @@ static COLD const struct op *store_slow(struct cpu *c, const struct op *o)
 	memcpy(c->fx, old, sizeof(old));
 	access_write(c, op_ea(c, o, o->r0, true), value, o->r0);
 	memcpy(c->fx, new_, sizeof(new_));
-	return o + 1;
+	return op_after_slow_store(c, o);
 }
 
 static const struct op *run_store(struct cpu *c, const struct op *o)

@@ -193,7 +193,7 @@ static const struct op *fnstenv(struct cpu *c, const struct op *o)
 	access_write(c, la, buf, env_size(o->aux));
 	*native_fx16(c, FX_FCW) |= FCW_MASKS;
 	update_summary(c);
-	return o + 1;
+	return op_after_slow_store(c, o);
 }
 
 static const struct op *fldenv(struct cpu *c, const struct op *o)
@@ -227,7 +227,7 @@ static const struct op *fnsave(struct cpu *c, const struct op *o)
 		memcpy(buf + size + REG_BYTES * i, c->fx + FX_ST + 16 * i, REG_BYTES);
 	access_write(c, la, buf, size + 8 * REG_BYTES);
 	init(c);
-	return o + 1;
+	return op_after_slow_store(c, o);
 }
 
 static const struct op *frstor(struct cpu *c, const struct op *o)
@@ -248,13 +248,13 @@ static const struct op *frstor(struct cpu *c, const struct op *o)
 static const struct op *fnstcw(struct cpu *c, const struct op *o)
 {
 	st16(c, op_ea(c, o, 2, true), *native_fx16(c, FX_FCW));
-	return o + 1;
+	return op_after_slow_store(c, o);
 }
 
 static const struct op *fnstsw(struct cpu *c, const struct op *o)
 {
 	st16(c, op_ea(c, o, 2, true), *native_fx16(c, FX_FSW));
-	return o + 1;
+	return op_after_slow_store(c, o);
 }
 
 static const struct op *fnstsw_ax(struct cpu *c, const struct op *o)

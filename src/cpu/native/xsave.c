@@ -170,7 +170,7 @@ static const struct op *xsave(struct cpu *c, const struct op *o)
 	add_components(c, &im, write, rfbm, compact);
 	for (u32 i = 0; i < im.npieces; i++)
 		image_write(c, o, im.piece[i].at, im.piece[i].bytes, im.piece[i].size);
-	return o + 1;
+	return op_after_slow_store(c, o);
 }
 
 static bool all_zero(const u64 *p, u32 n)

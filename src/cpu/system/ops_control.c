@@ -157,7 +157,7 @@ static const struct op *run_smsw(struct cpu *c, const struct op *o)
 	op_begin(c, o);
 	need_umip(c);
 	op_write16(c, o, c->cr0);
-	return op_continue(o);
+	return op_after_slow_store(c, o);
 }
 
 static const struct op *run_clts(struct cpu *c, const struct op *o)

@@ -45,7 +45,7 @@ static const struct op *run_store_table(struct cpu *c, const struct op *o)
 	memcpy(image, &t->limit, 2);
 	memcpy(image + 2, &t->base, 8);
 	access_write(c, la, image, wide ? 10 : 6);
-	return op_continue(o);
+	return op_after_slow_store(c, o);
 }
 
 static bool decode_table(struct decoder *d, struct op *op, op_fn *fn, unsigned idt)
@@ -133,7 +133,7 @@ static const struct op *run_store_sel(struct cpu *c, const struct op *o)
 	op_begin(c, o);
 	need_umip(c);
 	op_write16(c, o, c->seg[o->aux >> AUX_N].sel);
-	return op_continue(o);
+	return op_after_slow_store(c, o);
 }
 
 static bool decode_sel(struct decoder *d, struct op *op, op_fn *fn, unsigned seg)
@@ -193,7 +193,7 @@ static const struct op *run_mov_to_seg(struct cpu *c, const struct op *o)
 static const struct op *run_mov_from_seg(struct cpu *c, const struct op *o)
 {
 	op_write16(c, o, c->seg[o->aux >> AUX_N].sel);
-	return op_continue(o);
+	return op_after_slow_store(c, o);
 }
 
 static const struct op *run_push_seg(struct cpu *c, const struct op *o)

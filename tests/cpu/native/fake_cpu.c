@@ -171,6 +171,11 @@ void cpu_raise_error(struct cpu *c, u8 vector, u32 error)
 	cpu_raise(c, vector);
 }
 
+const struct op *op_after_slow_store(struct cpu *c, const struct op *o)
+{
+	return o + 1;
+}
+
 void cpu_restart(struct cpu *c)
 {
 	finish(FAKE_RESTART);
