@@ -92,7 +92,7 @@ static const struct op *run_mem(struct cpu *c, const struct op *o, bool write)
 	p = access_ptr(c, la, o->r0, write, &direct);
 	run_stub(c, o, p, la, write);
 	access_ptr_done(c, direct);
-	return op_after_slow_store(c, o);
+	return direct ? o + 1 : op_after_slow_store(c, o);
 }
 
 const struct op *native_mmx_load(struct cpu *c, const struct op *o)

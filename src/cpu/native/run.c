@@ -84,7 +84,7 @@ static COLD const struct op *run_slow(struct cpu *c, const struct op *o, u64 la,
 	if (call(c, o, p, fp))
 		native_died(c, o, la, write);
 	access_ptr_done(c, direct);
-	return op_after_slow_store(c, o);
+	return direct ? o + 1 : op_after_slow_store(c, o);
 }
 
 static inline __attribute__((always_inline)) const struct op *
