@@ -5,8 +5,8 @@
  */
 #include "cpu/access.h"
 
+#include "cpu/code/op.h"
 #include "cpu/fault.h"
-#include "cpu/interpreter/op.h"
 #include "cpu/replay.h"
 #include "cpu/system/system.h"
 #include "cpu/watch.h"

@@ -3,8 +3,8 @@
 #include "cpu/fault.h"
 
 #include "base/guard.h"
+#include "cpu/code/op.h"
 #include "cpu/cpu.h"
-#include "cpu/interpreter/op.h"
 
 static void NORETURN unwind(struct cpu *c)
 {

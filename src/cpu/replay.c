@@ -2,9 +2,9 @@
 #include "cpu/replay.h"
 #include "cpu/system/system.h"
 
+#include "cpu/code/op.h"
 #include "cpu/cpu.h"
 #include "cpu/fault.h"
-#include "cpu/interpreter/op.h"
 
 static u64 current_rip(const struct cpu *c)
 {

@@ -5,6 +5,7 @@
 #include "cpu/cpu.h"
 
 #include "base/pagemem.h"
+#include "cpu/code/cache.h"
 #include "cpu/fault.h"
 #include "cpu/interpreter/interpreter.h"
 #include "cpu/native/native.h"

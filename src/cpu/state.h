@@ -364,7 +364,7 @@ struct cpu {
 
 	const struct cpu_env *env;
 	void *owner;
-	struct code_cache *code;	 /* interpreter/: decoded blocks */
+	struct code_cache *code;	 /* code/: decoded blocks */
 	struct native_cache *native;	 /* native/: stubs */
 	jmp_buf *unwind;		 /* where cpu_raise() and friends go */
 

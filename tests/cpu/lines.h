@@ -3,7 +3,7 @@
 #ifndef TESTS_CPU_LINES_H
 #define TESTS_CPU_LINES_H
 
-#include "cpu/interpreter/decode.h"
+#include "cpu/code/decode.h"
 
 static inline unsigned table_nr_lines(void)
 {

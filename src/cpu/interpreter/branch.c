@@ -5,10 +5,10 @@
  */
 #include "cpu/interpreter/value.h"
 
+#include "cpu/code/flow.h"
 #include "cpu/fault.h"
 #include "cpu/interpreter/cond.h"
 #include "cpu/interpreter/families.h"
-#include "cpu/interpreter/flow.h"
 #include "cpu/system/decode.h"
 
 static bool is_long(const struct decoder *d)

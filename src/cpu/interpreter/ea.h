@@ -6,7 +6,7 @@
 #define CPU_INTERPRETER_EA_H
 
 #include "cpu/access.h"
-#include "cpu/interpreter/op.h"
+#include "cpu/code/op.h"
 
 /* Legacy modes: the linear address of [s:off, off + size), or #GP or #SS. */
 u64 ea_linear(struct cpu *c, enum segreg s, u64 off, u32 size, bool write);

@@ -5,7 +5,7 @@
 #ifndef CPU_INTERPRETER_FAMILIES_H
 #define CPU_INTERPRETER_FAMILIES_H
 
-#include "cpu/interpreter/decode.h"
+#include "cpu/code/decode.h"
 
 decode_fn decode_alu, decode_unary, decode_shift, decode_double_shift, decode_muldiv,
 	decode_sign_extend;				   /* alu, unary, shift, muldiv */

@@ -1,26 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * interpreter/interpreter.h: decoded blocks, cached and coherent with what the guest and the host
- * do to the code's bytes; and their execution.
+ * interpreter/interpreter.h: the execution of decoded blocks (cpu/code/) by their handlers.
  *
  * Called by cpu/run.c on the vCPU's thread, in guest mode.
  */
 #ifndef CPU_INTERPRETER_INTERPRETER_H
 #define CPU_INTERPRETER_INTERPRETER_H
 
-#include "cpu/interpreter/op.h"
-
-int code_cache_create(struct cpu *c);
-void code_cache_destroy(struct cpu *c);
-/* The VMM or a device it drives may have stored into code: compare a page's bytes when it is next
- * entered. Cheap. */
-void code_cache_distrust(struct cpu *c);
-/* The guest changed what linear addresses mean (CR3, INVLPG, mode): forget jump targets. */
-void code_cache_remap(struct cpu *c);
-/* Drop every block. */
-void code_cache_clear(struct cpu *c);
-/* The bytes that an op of c->block was decoded from, o->len of them. */
-void code_cache_bytes(const struct cpu *c, const struct op *o, u8 *bytes);
+#include "cpu/code/op.h"
 
 /*
  * Execute from c->rip until a request is pending, a handler asks for the run loop, or an

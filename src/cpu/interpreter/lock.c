@@ -8,8 +8,8 @@
 #include "cpu/interpreter/lock.h"
 
 #include <sched.h>
+#include "cpu/code/flow.h"
 #include "cpu/fault.h"
-#include "cpu/interpreter/flow.h"
 
 static const struct op *op_stop(struct cpu *c, const struct op *o)
 {

@@ -12,7 +12,7 @@
 #define CPU_INTERPRETER_LOCK_H
 
 #include "cpu/access.h"
-#include "cpu/interpreter/op.h"
+#include "cpu/code/op.h"
 
 #define LOCK_LINE 64 /* bytes; SDM vol. 3, 8.1.2.2: a locked access in one line is atomic */
 

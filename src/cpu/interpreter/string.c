@@ -10,8 +10,8 @@
  */
 #include "cpu/interpreter/value.h"
 
+#include "cpu/code/flow.h"
 #include "cpu/interpreter/families.h"
-#include "cpu/interpreter/flow.h"
 #include "cpu/native/native.h"
 #include "cpu/replay.h"
 #include "cpu/system/decode.h"

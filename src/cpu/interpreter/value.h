@@ -8,7 +8,7 @@
 #define CPU_INTERPRETER_VALUE_H
 
 #include "cpu/access.h"
-#include "cpu/interpreter/decode.h"
+#include "cpu/code/decode.h"
 #include "cpu/interpreter/ea.h"
 #include "cpu/interpreter/lock.h"
 

@@ -11,7 +11,7 @@
 #ifndef CPU_NATIVE_NATIVE_H
 #define CPU_NATIVE_NATIVE_H
 
-#include "cpu/interpreter/decode.h"
+#include "cpu/code/decode.h"
 
 /* Once per process. 0 or -errno (a system that refuses executable memfds). */
 int native_init(void);

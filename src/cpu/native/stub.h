@@ -13,7 +13,7 @@
 #ifndef CPU_NATIVE_STUB_H
 #define CPU_NATIVE_STUB_H
 
-#include "cpu/interpreter/decode.h"
+#include "cpu/code/decode.h"
 
 /* What this host's processor has; decides how registers are loaded. */
 struct native_host {

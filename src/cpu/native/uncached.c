@@ -5,8 +5,8 @@
  * thread's own. Slow, and right.
  */
 #include <cpuid.h>
+#include "cpu/code/cache.h"
 #include "cpu/fault.h"
-#include "cpu/interpreter/interpreter.h"
 #include "cpu/native/native.h"
 #include "cpu/native/run.h"
 

@@ -3,7 +3,7 @@
  * system/cr.c: what writes to control registers and EFER must satisfy and bring about (SDM vol. 3,
  * 2.5 and 9.8.5).
  */
-#include "cpu/interpreter/interpreter.h"
+#include "cpu/code/cache.h"
 #include "cpu/system/internal.h"
 
 #define CR0_BITS                                                                              \

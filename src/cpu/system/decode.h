@@ -6,7 +6,7 @@
 #ifndef CPU_SYSTEM_DECODE_H
 #define CPU_SYSTEM_DECODE_H
 
-#include "cpu/interpreter/decode.h"
+#include "cpu/code/decode.h"
 
 /* MOV whose either operand is a segment, control or debug register. */
 decode_fn system_decode_mov;

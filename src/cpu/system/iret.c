@@ -2,7 +2,7 @@
 /*
  * system/iret.c: IRET in every mode (SDM vol. 2, IRET; vol. 3, 21.2 for V86 mode).
  */
-#include "cpu/interpreter/op.h"
+#include "cpu/code/op.h"
 #include "cpu/system/internal.h"
 
 #define FL_LOW (FL_STATUS | FL_TF | FL_DF | FL_NT)

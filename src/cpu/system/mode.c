@@ -3,7 +3,7 @@
  * system/mode.c: what follows from CR0, CR4, EFER, RFLAGS and the segments, kept ready for the
  * hot paths.
  */
-#include "cpu/interpreter/op.h"
+#include "cpu/code/op.h"
 #include "cpu/system/internal.h"
 
 #define XCR0_AVX    0x6ULL  /* SSE and AVX */

@@ -5,7 +5,7 @@
 #ifndef CPU_SYSTEM_OPS_H
 #define CPU_SYSTEM_OPS_H
 
-#include "cpu/interpreter/interpreter.h"
+#include "cpu/code/cache.h"
 #include "cpu/system/decode.h"
 #include "cpu/system/internal.h"
 

@@ -2,7 +2,7 @@
 /*
  * system/reset.c: the state after power-up, RESET and INIT (SDM vol. 3, table 10-1).
  */
-#include "cpu/interpreter/interpreter.h"
+#include "cpu/code/cache.h"
 #include "cpu/system/internal.h"
 #include "cpu/system/msr.h"
 

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/guard.h"
+#include "cpu/code/cache.h"
 #include "cpu/interpreter/interpreter.h"
 #include "fake.h"
 

@@ -7,11 +7,12 @@
 
 #include "base/guard.h"
 #include "cpu/access.h"
-#include "cpu/replay.h"
+#include "cpu/code/cache.h"
+#include "cpu/code/decode.h"
 #include "cpu/fault.h"
-#include "cpu/interpreter/decode.h"
 #include "cpu/interpreter/interpreter.h"
 #include "cpu/native/native.h"
+#include "cpu/replay.h"
 #include "cpu/system/decode.h"
 #include "mmu/mmu.h"
 

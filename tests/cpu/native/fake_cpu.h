@@ -6,7 +6,7 @@
 #ifndef TESTS_CPU_NATIVE_FAKE_CPU_H
 #define TESTS_CPU_NATIVE_FAKE_CPU_H
 
-#include "cpu/interpreter/decode.h"
+#include "cpu/code/decode.h"
 
 enum fake_end {
 	FAKE_DONE = 0,

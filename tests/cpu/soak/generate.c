@@ -4,7 +4,7 @@
  * instruction is for: operands in the data area, jumps that land, stacks that hold frames.
  */
 #include "../random.h"
-#include "cpu/interpreter/decode.h"
+#include "cpu/code/decode.h"
 #include "cpu/native/xstate.h"
 #include "soak.h"
 

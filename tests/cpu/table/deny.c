@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 #include "../opcodes.h"
+#include "cpu/code/ends.h"
 #include "cpu/cpu.h"
-#include "cpu/interpreter/ends.h"
 #include "cpu/native/native.h"
 #include "cpu/system/system.h"
 #include "table_test.h"

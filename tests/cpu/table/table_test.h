@@ -6,7 +6,7 @@
 #ifndef TESTS_CPU_TABLE_H
 #define TESTS_CPU_TABLE_H
 
-#include "cpu/interpreter/decode.h"
+#include "cpu/code/decode.h"
 
 /* A wrong thing, with the instruction at hand; only the first of many are printed. */
 void complain(const struct decoder *d, const char *what);

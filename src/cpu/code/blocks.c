@@ -10,9 +10,8 @@
 #include <sys/mman.h>
 
 #include "cpu/access.h"
+#include "cpu/code/flow.h"
 #include "cpu/fault.h"
-#include "cpu/interpreter/ea.h"
-#include "cpu/interpreter/flow.h"
 
 #define KEY_DEAD 0xffffffffu
 /* Room that making one block may need: itself and two pages. */

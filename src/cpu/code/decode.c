@@ -7,13 +7,13 @@
  * of fetching its second half is exact: the second page is looked at only when the instruction
  * is known to need it.
  */
-#include "cpu/interpreter/decode.h"
+#include "cpu/code/decode.h"
 
 #include <pthread.h>
 
+#include "cpu/code/ends.h"
+#include "cpu/code/flow.h"
 #include "cpu/fault.h"
-#include "cpu/interpreter/ends.h"
-#include "cpu/interpreter/flow.h"
 
 #define INSN_MAX 15
 

@@ -4,7 +4,7 @@
  */
 #include <pthread.h>
 
-#include "cpu/interpreter/decode.h"
+#include "cpu/code/decode.h"
 
 static const struct table_line *by_mnemonic[ZYDIS_MNEMONIC_MAX_VALUE + 1];
 

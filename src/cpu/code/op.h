@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * interpreter/op.h: a decoded instruction, a block of them, and the contract between the decoder
+ * code/op.h: a decoded instruction, a block of them, and the contract between the decoder
  * and the handlers.
  *
  * A handler gets the op and returns the next one to execute, or NULL to leave to the run loop
@@ -8,8 +8,8 @@
  * access may not return: a fault unwinds to the run loop, which delivers it with the rip of this
  * op and every register as it was.
  */
-#ifndef CPU_INTERPRETER_OP_H
-#define CPU_INTERPRETER_OP_H
+#ifndef CPU_CODE_OP_H
+#define CPU_CODE_OP_H
 
 #include "cpu/state.h"
 

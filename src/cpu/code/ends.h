@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * interpreter/ends.h: the ops the decoder adds of its own.
+ * code/ends.h: the ops the decoder adds of its own.
  */
-#ifndef CPU_INTERPRETER_ENDS_H
-#define CPU_INTERPRETER_ENDS_H
+#ifndef CPU_CODE_ENDS_H
+#define CPU_CODE_ENDS_H
 
-#include "cpu/interpreter/op.h"
+#include "cpu/code/op.h"
 
 /* The block is over, go on at o->disp: nothing that matters has changed ... */
 op_fn op_end;

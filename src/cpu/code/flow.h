@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * interpreter/flow.h: the code cache's own structures, and the way from block to block that
+ * code/flow.h: the code cache's own structures, and the way from block to block that
  * branch handlers inline.
  *
  * Three ways lead to a block, fastest first: a link of the block before (same page, same key,
@@ -8,10 +8,10 @@
  * generation), and the hash of all blocks (by guest-physical address, rip and key), which asks
  * the execute-TLB for the page and, when the bytes are not trusted any more, compares them.
  */
-#ifndef CPU_INTERPRETER_FLOW_H
-#define CPU_INTERPRETER_FLOW_H
+#ifndef CPU_CODE_FLOW_H
+#define CPU_CODE_FLOW_H
 
-#include "cpu/interpreter/interpreter.h"
+#include "cpu/code/cache.h"
 
 #define FLOW_JUMPS     4096u /* jump cache entries */
 #define FLOW_EXEC      256u  /* execute-TLB entries */

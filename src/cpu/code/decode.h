@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * interpreter/decode.h: from Zydis's view of an instruction to an op, through the default-deny
+ * code/decode.h: from Zydis's view of an instruction to an op, through the default-deny
  * table (cpu/table/).
  *
  * Each line of the table names, for a mnemonic, how it is carried out and the function that makes
  * the op. A decode function returns false for a form it does not take: that form is #UD. It runs
  * in guest mode on the vCPU's thread; it must not access guest memory.
  */
-#ifndef CPU_INTERPRETER_DECODE_H
-#define CPU_INTERPRETER_DECODE_H
+#ifndef CPU_CODE_DECODE_H
+#define CPU_CODE_DECODE_H
 
 #include <Zydis/Zydis.h>
-#include "cpu/interpreter/op.h"
+#include "cpu/code/op.h"
 
 struct decoder {
 	struct cpu *c;
@@ -59,7 +59,7 @@ struct table_line {
 	const char *reason; /* why this class is safe or necessary */
 };
 
-/* The tables, one per family; interpreter/table.c indexes them by mnemonic. */
+/* The tables, one per family; code/table.c indexes them by mnemonic. */
 extern const struct table_line table_integer[], table_system[], table_native[];
 extern const unsigned table_integer_lines, table_system_lines, table_native_lines;
 

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * code/cache.h: decoded blocks, cached and coherent with what the guest and the host do to the
+ * code's bytes.
+ *
+ * The room cpu/code/ decodes and caches guest code for both engines, interpreter/ and translator/,
+ * which execute it. Called on the vCPU's thread, in guest mode.
+ */
+#ifndef CPU_CODE_CACHE_H
+#define CPU_CODE_CACHE_H
+
+#include "cpu/code/op.h"
+
+int code_cache_create(struct cpu *c);
+void code_cache_destroy(struct cpu *c);
+/* The VMM or a device it drives may have stored into code: compare a page's bytes when it is next
+ * entered. Cheap. */
+void code_cache_distrust(struct cpu *c);
+/* The guest changed what linear addresses mean (CR3, INVLPG, mode): forget jump targets. */
+void code_cache_remap(struct cpu *c);
+/* Drop every block. */
+void code_cache_clear(struct cpu *c);
+/* The bytes that an op of c->block was decoded from, o->len of them. */
+void code_cache_bytes(const struct cpu *c, const struct op *o, u8 *bytes);
+
+#endif
