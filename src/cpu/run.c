@@ -250,7 +250,6 @@ static bool hit_code_breakpoint(struct cpu *c)
 static void step(struct cpu *c)
 {
 	bool tf = c->flags & FL_TF;
-	u32 key = c->key;
 	u8 shadow = c->shadow;
 
 	if (!replay_pending(c) && hit_code_breakpoint(c))
@@ -265,9 +264,7 @@ static void step(struct cpu *c)
 	interpreter_run(c);
 	c->stepping = false;
 	sync_and(&c->mmu.requests, ~CPU_REQ_STEP);
-	/* A mode change inside has computed the key anew. */
-	if (c->key == (key | BLOCK_KEY_STEP))
-		c->key = key;
+	cpu_update_mode(c); /* the key without the bit set above, unless TF or the like sets it */
 	if (c->shadow == shadow)
 		c->shadow = 0;
 	replay_forget(c);

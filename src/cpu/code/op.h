@@ -53,6 +53,9 @@ _Static_assert(sizeof(struct op) == 32, "two ops a cache line");
 #define BLOCK_KEY_AVX512 0x100 /* and opmask, ZMM */
 #define BLOCK_KEY_STEP	 0x200 /* TF, single step or breakpoints: one instruction a block */
 #define BLOCK_KEY_CPL3	 0x400
+#define BLOCK_KEY_TLB	0x3000 /* enum tlb_mode shifted by BLOCK_KEY_TLB_SHIFT, or the one below */
+#define BLOCK_KEY_TLB_NEVER 0x3000 /* every access is looked at: tlb_never */
+#define BLOCK_KEY_TLB_SHIFT 12
 #define BLOCK_KEY_EM	 0x800 /* CR0.EM: x87 is #NM, MMX and SSE #UD; VEX and EVEX go on */
 
 struct code_page;

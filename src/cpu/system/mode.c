@@ -122,6 +122,8 @@ void cpu_update_tlb(struct cpu *c)
 	c->check_watch =
 		dr7_has(c->guest_debug & KVM_GUESTDBG_USE_HW_BP ? c->guest_dr7 : c->dr7, true);
 	c->tlb = c->check_align || c->check_watch ? &tlb_never : &c->mmu.tlb[t];
+	c->key &= ~(u32)BLOCK_KEY_TLB;
+	c->key |= c->tlb == &tlb_never ? BLOCK_KEY_TLB_NEVER : (u32)t << BLOCK_KEY_TLB_SHIFT;
 }
 
 /* The flags that exist; the others read as zero, bit 1 as one. */

@@ -127,6 +127,7 @@ static u64 popf_merge(struct cpu *c, u64 image, unsigned size)
 static const struct op *run_popf(struct cpu *c, const struct op *o)
 {
 	u64 old = c->flags, flags;
+	u32 key = c->key;
 	struct stack st;
 
 	op_begin(c, o);
@@ -134,8 +135,8 @@ static const struct op *run_popf(struct cpu *c, const struct op *o)
 	flags = popf_merge(c, stack_pop(c, &st, op_size(o)), op_size(o));
 	stack_commit(c, &st);
 	cpu_load_rflags(c, flags);
-	/* Interrupts now allowed are looked for; TF changes what a block is. */
-	if ((c->flags & ~old & FL_IF) || ((c->flags ^ old) & FL_TF))
+	/* Interrupts now allowed are looked for; TF and AC change what a block is. */
+	if ((c->flags & ~old & FL_IF) || c->key != key)
 		return op_done(c, o);
 	return op_continue(o);
 }
@@ -180,6 +181,7 @@ static bool decode_ac(struct decoder *d, struct op *op, op_fn *fn)
 {
 	if (!(d->c->cr4_allowed & CR4_SMAP))
 		return false;
+	d->ends_block = true; /* which TLB is looked up in is part of the key */
 	return op_plain(op, fn);
 }
 
