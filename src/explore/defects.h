@@ -40,6 +40,7 @@ enum sync_defect {
 	DEFECT_RING_SHOWN_FIRST,     /* a dirty ring's entry can be collected before it is counted */
 	DEFECT_TOLD_IN_GUEST,	     /* a vCPU waits for the list of vCPUs in guest mode */
 	DEFECT_NO_GATE,		     /* a vCPU enters guest mode while another has stopped it */
+	DEFECT_LOST_STOP,	     /* a vCPU looks for a stop before it takes its requests up */
 	NR_DEFECTS,
 };
 

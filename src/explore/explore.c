@@ -73,6 +73,7 @@ const char *explore_defect_name(unsigned defect)
 		[DEFECT_ANSWER_TO_ANOTHER] = "answer-to-another",
 		[DEFECT_TOLD_IN_GUEST] = "told-in-guest",
 		[DEFECT_NO_GATE] = "no-gate",
+		[DEFECT_LOST_STOP] = "lost-stop",
 	};
 
 	return defect < ARRAY_SIZE(names) ? names[defect] : NULL;

@@ -288,5 +288,9 @@ const struct scenario memory_scenarios[] = {
 	 check_nothing, {DEFECT_ANSWER_TO_ANOTHER, DEFECT_NO_FLUSH}},
 	{"stop", "a vCPU faults, leaves and enters while another has stopped it", setup_stop,
 	 check_nothing, {DEFECT_NO_GATE}},
+	{"stop-guest", "a vCPU that leaves guest mode only when asked to is stopped", setup_stop_guest,
+	 check_nothing, {DEFECT_LOST_STOP}},
+	{"stop-both", "two vCPUs stop each other", setup_stop_both, check_both_stopped,
+	 {DEFECT_LOST_STOP, DEFECT_NO_GATE}},
 	{NULL},
 };

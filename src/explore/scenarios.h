@@ -53,5 +53,8 @@ void setup_requests(void);
 void setup_ring(void);
 void check_ring(void);
 void setup_stop(void);
+void setup_stop_guest(void);
+void setup_stop_both(void);
+void check_both_stopped(void);
 
 #endif

@@ -290,11 +290,14 @@ static void read_in_halves(void *arg)
 	u64 first, second;
 
 	mmu_vcpu_enter(v0);
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		while (!mmu_stop_others(v0))
 			mmu_vcpu_safe_point(v0);
-		SCHED_CHECK(!guest_read(v0, 0, &first) && !guest_read(v0, 0, &second),
-			    "a read fails");
+		/* A fault ends the stop; then the access begins anew. */
+		if (guest_read(v0, 0, &first) || guest_read(v0, 0, &second)) {
+			SCHED_CHECK(!mmu_stops_others(v0), "a read fails while others are stopped");
+			continue;
+		}
 		SCHED_CHECK(first == second, "%llu, then %llu, while the world was stopped",
 			    (unsigned long long)first, (unsigned long long)second);
 		mmu_start_others(v0);
@@ -319,4 +322,83 @@ void setup_stop(void)
 	world_create(2, 1, -1);
 	sched_spawn("stopper", read_in_halves, NULL);
 	sched_spawn("vcpu", store_meanwhile, NULL);
+}
+
+/* Guest code that never leaves by itself: it goes to its safe point when it is asked to. */
+static bool stops_are_over;
+
+static bool asked_or_over(void *arg)
+{
+	const struct mmu_vcpu *v = arg;
+
+	return stops_are_over || (v->requests & MMU_REQ_MASK); /* no step of the vCPU's */
+}
+
+static void run_until_asked(void *arg)
+{
+	mmu_vcpu_enter(v1);
+	while (!stops_are_over) {
+		sched_wait("a request", asked_or_over, v1);
+		mmu_vcpu_safe_point(v1);
+	}
+	mmu_vcpu_leave(v1);
+}
+
+static void stop_twice(void *arg)
+{
+	mmu_vcpu_enter(v0);
+	for (int i = 0; i < 2; i++) {
+		SCHED_CHECK(mmu_stop_others(v0), "nobody else stops");
+		mmu_start_others(v0);
+	}
+	mmu_vcpu_leave(v0);
+	stops_are_over = true;
+}
+
+void setup_stop_guest(void)
+{
+	stops_are_over = false;
+	world_create(2, 1, -1);
+	sched_spawn("stopper", stop_twice, NULL);
+	sched_spawn("vcpu", run_until_asked, NULL);
+}
+
+/* What two split locks in two vCPUs do: who cannot stop the other is about to be stopped. */
+static unsigned in_stop, stops; /* vCPUs that have stopped the others; times it was done */
+
+static bool asked_or_free(void *arg)
+{
+	const struct mmu_vcpu *v = arg;
+
+	return (v->requests & MMU_REQ_MASK) || stops == 1;
+}
+
+static void stop_once(void *arg)
+{
+	struct mmu_vcpu *v = arg;
+
+	mmu_vcpu_enter(v);
+	while (!mmu_stop_others(v)) {
+		sched_wait("the other's stop", asked_or_free, v);
+		mmu_vcpu_safe_point(v);
+	}
+	SCHED_CHECK(!in_stop++, "both have stopped the other");
+	sched_point("the access", NULL);
+	in_stop--;
+	stops++;
+	mmu_start_others(v);
+	mmu_vcpu_leave(v);
+}
+
+void setup_stop_both(void)
+{
+	in_stop = stops = 0;
+	world_create(2, 1, -1);
+	sched_spawn("vcpu0", stop_once, v0);
+	sched_spawn("vcpu1", stop_once, v1);
+}
+
+void check_both_stopped(void)
+{
+	SCHED_CHECK(stops == 2, "%u stops were made", stops);
 }

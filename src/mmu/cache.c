@@ -107,7 +107,7 @@ static void wait_for_use(struct mmu_cache *c)
 	struct use u = {c, sync_load_acquire(&c->uses)};
 
 	if ((u.uses & 1) && sync_load(&c->stale))
-		mmu_wait_for_vcpu(c->vcpu, use_ended, &u);
+		mmu_wait_for_vcpu(c->vcpu, use_ended, &u, NULL);
 }
 
 /*

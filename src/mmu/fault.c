@@ -61,22 +61,34 @@ out:
 	return r;
 }
 
+/* Before a fault, which may take as long as the host likes: nobody stays stopped. Was anyone? */
+static bool end_stop(struct mmu_vcpu *v)
+{
+	bool stops = mmu_stops_others(v);
+
+	if (stops)
+		mmu_start_others(v);
+	return stops;
+}
+
 int mmu_translate(struct mmu_vcpu *v, gpa_t gpa, unsigned access, struct mmu_xlat *out)
 {
 	gfn_t gfn = gpa >> PAGE_SHIFT;
+	bool stopped_others = false;
 	int r;
 
 	assert(v->mode == MMU_IN_GUEST);
 	if ((access & MMU_WRITE) && mmu_ring_full(v))
 		return -EINTR;
-	while ((r = translate_fast(v, gfn, access, out)) == -EAGAIN) {
+	while (!stopped_others && (r = translate_fast(v, gfn, access, out)) == -EAGAIN) {
+		stopped_others = end_stop(v);
 		mmu_vcpu_leave(v);
 		r = mmu_fault(v, gfn, access, NULL);
 		mmu_vcpu_enter(v);
 		if (r)
-			break;
+			return r;
 	}
-	return r;
+	return stopped_others ? -EAGAIN : r;
 }
 
 /* ------------------------------------------------------------------ the fault */
@@ -361,6 +373,7 @@ int mmu_refault(struct mmu_vcpu *v, gpa_t gpa, unsigned access, int error)
 	int r;
 
 	assert(v->mode == MMU_IN_GUEST);
+	end_stop(v);
 	mmu_vcpu_leave(v);
 	fault_clear_way(&f);
 	r = fault_run(&f, NULL);

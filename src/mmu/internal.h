@@ -8,7 +8,8 @@
  * A vCPU is waited for under any of the first ones up to vcpus_lock or caches_lock, never under
  * mmu_lock. So in guest mode a vCPU takes none of those but stop_lock, which is tried, and the lock
  * of a cache, which is its thread's own; who waits for another of them is outside. The owner of
- * stop_lock does what a vCPU does in guest mode, and who waits for it holds nothing.
+ * stop_lock does what a vCPU does in guest mode; nobody waits for that lock, but at the gate for the
+ * stop's end (vcpu.c), holding nothing.
  */
 #ifndef MMU_INTERNAL_H
 #define MMU_INTERNAL_H
@@ -214,9 +215,13 @@ bool tree_start_logging(struct mmu *mmu, gfn_t start, gfn_t end, bool keep_dirty
  */
 void mmu_flush_vcpus(struct mmu *mmu, struct mmu_vcpu *self, u32 req);
 
-/* Wait until done(v, arg), which v's thread makes so and then wakes for; kicks v meanwhile. */
-void mmu_wait_for_vcpu(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, const void *arg),
-		       const void *arg);
+/*
+ * Wait until done(v, arg), which v's thread makes so and then wakes for; kicks v meanwhile. `self`,
+ * if not NULL, is the calling thread's vCPU: a reason for it to leave (interrupted()) ends the wait,
+ * and the answer is false when nothing was done by then.
+ */
+bool mmu_wait_for_vcpu(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, const void *arg),
+		       const void *arg, const struct mmu_vcpu *self);
 
 /* Under mmu_lock held for write, after a zap or a clearing of dirty: what must be flushed. */
 u64 mmu_zap_mark(struct mmu *mmu, bool zapped);
@@ -370,7 +375,7 @@ struct mmu {
 	struct rwlock vcpus_lock;
 	struct mmu_vcpu *vcpus;
 	struct mutex wait_lock;
-	struct waitq waitq;	    /* answers, ends of invalidations and of host-side uses */
+	struct waitq waitq;	    /* answers, ends of invalidations, stops and host-side uses */
 	u32 nr_waiters;		    /* atomic: threads that sleep on waitq or are about to */
 
 	/*

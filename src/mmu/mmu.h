@@ -121,11 +121,14 @@ void mmu_vcpu_safe_point(struct mmu_vcpu *v);
  * Stop the world: until mmu_start_others() every other vCPU of the VM is outside guest mode, and one
  * that enters waits in mmu_vcpu_enter(), wherever that is called from. So an access that the host
  * cannot make in one piece is seen in one piece. In guest mode with no lock held; what was translated
- * before is stale when it returns. False: another vCPU is about to stop this one, which is to go to
- * its safe point first. The stopper may fault, flush and wait as ever; it ends the stop by itself,
- * in guest mode.
+ * before is stale when it returns. False: another vCPU is about to stop this one, or interrupted()
+ * said so; this one is to go to its safe point first.
+ * Nobody is kept stopped for longer than accesses to memory that is present take: a translation that
+ * needs a fault ends the stop, faults, and fails with -EAGAIN (mmu_translate()). The stopper looks
+ * with mmu_stops_others() whether its stop still holds, and ends it in guest mode.
  */
 bool mmu_stop_others(struct mmu_vcpu *v);
+bool mmu_stops_others(const struct mmu_vcpu *v);
 void mmu_start_others(struct mmu_vcpu *v);
 /* Post owner requests (bits from MMU_REQ_OWNER_SHIFT up), without a kick. Any thread. */
 static inline void mmu_vcpu_request(struct mmu_vcpu *v, u32 bits)
@@ -162,7 +165,8 @@ struct mmu_xlat {
  * 0; -ENOENT: no memslot, or a write to a read-only one (MMIO); -EFAULT, -EHWPOISON: the VMM's
  * mapping, or for a private gfn its slot's guest_memfd, cannot serve it (v is back in guest mode;
  * v->fault_private says which; the run ends with KVM's error);
- * -EINTR: interrupted(), or a write and the dirty ring is full (mmu_ring_full()); -ENOMEM.
+ * -EINTR: interrupted(), or a write and the dirty ring is full (mmu_ring_full()); -ENOMEM;
+ * -EAGAIN: it was a stopper's, and its stop has ended (mmu_stop_others()).
  * A write marks the page dirty and is logged before it returns.
  */
 int mmu_translate(struct mmu_vcpu *v, gpa_t gpa, unsigned access, struct mmu_xlat *out);

@@ -8,6 +8,11 @@
  * waits for its answer. A request taken up, and an answer counted, after the zap are an answer to
  * it: the vCPU holds no translation at that moment, and what it fills in later comes from the zapped
  * tree.
+ *
+ * A stop is announced twice: mmu->stopper says who stops the others, and then each of them gets a
+ * request, so that it looks. A vCPU takes its requests up first and looks at mmu->stopper after
+ * that. In the other order a stop that is announced between the two loses its request: the vCPU goes
+ * on in guest mode with no reason to look again, and the stopper waits for it for ever.
  */
 #include <stdlib.h>
 #include "mmu/internal.h"
@@ -27,10 +32,14 @@ void mmu_wake_waiters(struct mmu *mmu)
 /* Drop what the requests ask for. The vCPU's thread, holding no translation. */
 static void answer(struct mmu_vcpu *v)
 {
-	u32 req = sync_and(&v->requests, ~(u32)MMU_REQ_MASK) & MMU_REQ_MASK & ~(u32)MMU_REQ_STOP;
+	u32 req;
 
+	if (!(sync_load(&v->requests) & MMU_REQ_MASK))
+		return;
+	/* A full fence: what is looked at from here on is what the requesters had stored. */
+	req = sync_and(&v->requests, ~(u32)MMU_REQ_MASK) & MMU_REQ_MASK;
 	/* Having left guest mode is the answer to MMU_REQ_STOP. */
-	if (!req)
+	if (!(req & ~(u32)MMU_REQ_STOP))
 		return;
 	if (req & MMU_REQ_FLUSH)
 		mmu_tlb_flush(v);
@@ -42,6 +51,8 @@ static void answer(struct mmu_vcpu *v)
 	mmu_wake_waiters(v->mmu);
 }
 
+/* ------------------------------------------------------------------ the gate */
+
 /* Has another vCPU stopped this one? */
 static bool stopped(const struct mmu_vcpu *v)
 {
@@ -50,20 +61,65 @@ static bool stopped(const struct mmu_vcpu *v)
 	return stopper && stopper != v && !sync_defect(NO_GATE);
 }
 
+/* Make the stopper let go of what it is doing, if there still is one. */
+static void kick_stopper(struct mmu *mmu)
+{
+	struct mmu_vcpu *stopper;
+
+	rwlock_read_lock(&mmu->vcpus_lock); /* it stays one of the VM's vCPUs meanwhile */
+	stopper = sync_load_acquire(&mmu->stopper);
+	if (stopper)
+		stopper->ops->kick(stopper->owner);
+	rwlock_read_unlock(&mmu->vcpus_lock);
+}
+
+/*
+ * Outside guest mode, until nobody has stopped this vCPU. The stopper waits for no lock and no fault
+ * while it holds the others, but the host may hold up its access (a page of the VMM's that is missing
+ * under userfaultfd). A vCPU here that has a reason to leave (a signal) breaks that access off: the
+ * stopper lets everyone go and begins anew.
+ */
+static void wait_at_gate(struct mmu_vcpu *v)
+{
+	struct mmu *mmu = v->mmu;
+
+	sync_add(&mmu->nr_waiters, 1);
+	while (stopped(v)) {
+		mutex_lock(&mmu->wait_lock);
+		if (stopped(v))
+			waitq_wait_until(&mmu->waitq, &mmu->wait_lock, sync_now_ns() + REKICK_NS);
+		mutex_unlock(&mmu->wait_lock);
+		if (stopped(v) && v->ops->interrupted(v->owner))
+			kick_stopper(mmu);
+	}
+	sync_sub(&mmu->nr_waiters, 1);
+}
+
+/* The requests, then the gate: see the head of this file. */
+static bool held_back(struct mmu_vcpu *v)
+{
+	if (sync_defect(LOST_STOP)) {
+		if (stopped(v))
+			return true;
+		answer(v);
+		return false;
+	}
+	answer(v);
+	return stopped(v);
+}
+
 void mmu_vcpu_enter(struct mmu_vcpu *v)
 {
 	assert(v->mode == MMU_OUTSIDE);
 	sync_store(&v->mode, MMU_IN_GUEST);
 	sync_mb();
 	/* As with the requests: a stopper sees the mode, or is seen here. */
-	while (stopped(v)) {
+	while (held_back(v)) {
 		mmu_vcpu_leave(v);
-		mutex_lock(&v->mmu->stop_lock);
-		mutex_unlock(&v->mmu->stop_lock);
+		wait_at_gate(v);
 		sync_store(&v->mode, MMU_IN_GUEST);
 		sync_mb();
 	}
-	answer(v);
 }
 
 void mmu_vcpu_leave(struct mmu_vcpu *v)
@@ -79,11 +135,10 @@ void mmu_vcpu_safe_point(struct mmu_vcpu *v)
 {
 	if (!(sync_load(&v->requests) & MMU_REQ_MASK))
 		return;
-	if (stopped(v)) {
+	if (held_back(v)) {
 		mmu_vcpu_leave(v);
 		mmu_vcpu_enter(v);
 	}
-	answer(v);
 }
 
 void mmu_vcpu_init(struct mmu *mmu, struct mmu_vcpu *v, u32 index, void *owner,
@@ -138,19 +193,20 @@ static bool outside(struct mmu_vcpu *v, const void *unused)
 	return sync_load_acquire(&v->mode) == MMU_OUTSIDE;
 }
 
-void mmu_wait_for_vcpu(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, const void *arg),
-		       const void *arg)
+bool mmu_wait_for_vcpu(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, const void *arg),
+		       const void *arg, const struct mmu_vcpu *self)
 {
 	struct mmu *mmu = v->mmu;
+	bool is_done;
 
 	/* One that runs answers within a block of guest code: look before kicking. */
 	for (int i = 0; i < SYNC_SPINS; i++) {
 		if (done(v, arg))
-			return;
+			return true;
 		sync_relax();
 	}
 	sync_add(&mmu->nr_waiters, 1);
-	while (!done(v, arg)) {
+	while (!(is_done = done(v, arg)) && !(self && self->ops->interrupted(self->owner))) {
 		v->ops->kick(v->owner);
 		mutex_lock(&mmu->wait_lock);
 		if (!done(v, arg))
@@ -158,6 +214,7 @@ void mmu_wait_for_vcpu(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, cons
 		mutex_unlock(&mmu->wait_lock);
 	}
 	sync_sub(&mmu->nr_waiters, 1);
+	return is_done;
 }
 
 void mmu_flush_vcpus(struct mmu *mmu, struct mmu_vcpu *self, u32 req)
@@ -177,11 +234,32 @@ void mmu_flush_vcpus(struct mmu *mmu, struct mmu_vcpu *self, u32 req)
 	}
 	for (struct mmu_vcpu *v = mmu->vcpus; v; v = v->next) {
 		if (v != self)
-			mmu_wait_for_vcpu(v, answered, &req);
+			mmu_wait_for_vcpu(v, answered, &req, NULL);
 	}
 	rwlock_read_unlock(&mmu->vcpus_lock);
 	mutex_unlock(&mmu->flush_lock);
 	sync_add(&mmu->stat.remote_flushes, 1);
+}
+
+/* ------------------------------------------------------------------ stopping the others */
+
+/* Are all of them outside guest mode? They are asked to be; false: `v` has a reason to leave first. */
+static bool send_out(struct mmu_vcpu *v)
+{
+	struct mmu *mmu = v->mmu;
+	bool out = true;
+
+	rwlock_read_lock(&mmu->vcpus_lock);
+	for (struct mmu_vcpu *o = mmu->vcpus; o; o = o->next) {
+		if (o != v)
+			sync_or(&o->requests, MMU_REQ_STOP);
+	}
+	for (struct mmu_vcpu *o = mmu->vcpus; o && out; o = o->next) {
+		if (o != v)
+			out = mmu_wait_for_vcpu(o, outside, NULL, v);
+	}
+	rwlock_read_unlock(&mmu->vcpus_lock);
+	return out;
 }
 
 /*
@@ -191,32 +269,33 @@ void mmu_flush_vcpus(struct mmu *mmu, struct mmu_vcpu *self, u32 req)
 bool mmu_stop_others(struct mmu_vcpu *v)
 {
 	struct mmu *mmu = v->mmu;
+	bool out;
 
 	if (!mutex_trylock(&mmu->stop_lock))
 		return false;
 	mmu_vcpu_leave(v);
 	sync_store(&mmu->stopper, v);
 	sync_mb();
-	rwlock_read_lock(&mmu->vcpus_lock);
-	for (struct mmu_vcpu *o = mmu->vcpus; o; o = o->next) {
-		if (o != v)
-			sync_or(&o->requests, MMU_REQ_STOP);
-	}
-	for (struct mmu_vcpu *o = mmu->vcpus; o; o = o->next) {
-		if (o != v)
-			mmu_wait_for_vcpu(o, outside, NULL);
-	}
-	rwlock_read_unlock(&mmu->vcpus_lock);
+	out = send_out(v);
+	if (!out)
+		mmu_start_others(v);
 	mmu_vcpu_enter(v);
-	return true;
+	return out;
+}
+
+bool mmu_stops_others(const struct mmu_vcpu *v)
+{
+	return sync_load(&v->mmu->stopper) == v;
 }
 
 void mmu_start_others(struct mmu_vcpu *v)
 {
-	assert(v->mmu->stopper == v);
+	assert(mmu_stops_others(v));
 	/* What the stopper stored is there before anyone enters. */
 	sync_store_release(&v->mmu->stopper, NULL);
 	mutex_unlock(&v->mmu->stop_lock);
+	sync_mb();
+	mmu_wake_waiters(v->mmu);
 }
 
 u64 mmu_zap_mark(struct mmu *mmu, bool zapped)

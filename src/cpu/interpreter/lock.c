@@ -2,8 +2,9 @@
 /*
  * Locked operations that no instruction of the host's can do, with the world stopped
  * (mmu_stop_others()). Another vCPU may be about to stop this one: then the instruction is started
- * again after a look at the requests. Nothing stays stopped when the access faults: there is an
- * unwind point here that lets everyone go and unwinds on.
+ * again after a look at the requests. Nothing stays stopped when the access faults: stage 2 ends the
+ * stop before it faults a page in, and for what else unwinds there is a point here that lets everyone
+ * go and unwinds on.
  */
 #include "cpu/interpreter/lock.h"
 
@@ -27,7 +28,8 @@ const struct op *lock_stopped(struct cpu *c, const struct op *o, op_fn *unlocked
 		cpu_restart(c);
 	}
 	if (_setjmp(here)) {
-		mmu_start_others(&c->mmu);
+		if (mmu_stops_others(&c->mmu))
+			mmu_start_others(&c->mmu);
 		c->unwind = outer;
 		_longjmp(*outer, 1);
 	}

@@ -262,6 +262,11 @@ bool mmu_stop_others(struct mmu_vcpu *v)
 	return true;
 }
 
+bool mmu_stops_others(const struct mmu_vcpu *v)
+{
+	return true;
+}
+
 void mmu_start_others(struct mmu_vcpu *v)
 {
 }
