@@ -84,7 +84,7 @@ decode_fn decode_lmsw, decode_smsw, decode_clts;
 decode_fn decode_lgdt, decode_lidt, decode_sgdt, decode_sidt;
 decode_fn decode_lldt, decode_ltr, decode_sldt, decode_str;
 decode_fn decode_lar, decode_lsl, decode_verr, decode_verw, decode_arpl;
-decode_fn decode_invlpg, decode_invpcid, decode_cache_flush_all, decode_hlt, decode_nop_system;
+decode_fn decode_invlpg, decode_invpcid, decode_cache_flush_all, decode_hlt, decode_serialize;
 decode_fn decode_rdmsr, decode_wrmsr, decode_rdtsc, decode_rdtscp, decode_rdpmc, decode_rdpid;
 decode_fn decode_cpuid, decode_vmcall, decode_mwait;
 decode_fn decode_cli, decode_sti, decode_pushf, decode_popf, decode_clac, decode_stac;

@@ -229,11 +229,12 @@ static const struct op *run_invpcid(struct cpu *c, const struct op *o)
 	return op_done(c, o);
 }
 
-/* INVD, WBINVD, WBNOINVD: there is no cache of the guest's own. */
+/* INVD, WBINVD, WBNOINVD: there is no cache of the guest's own. They serialize, or nearly so. */
 static const struct op *run_cache(struct cpu *c, const struct op *o)
 {
 	op_begin(c, o);
 	need_cpl0(c);
+	code_cache_distrust(c);
 	return op_continue(o);
 }
 
@@ -254,6 +255,7 @@ bool decode_invpcid(struct decoder *d, struct op *op)
 
 bool decode_cache_flush_all(struct decoder *d, struct op *op)
 {
+	d->ends_block = true;
 	return op_plain(op, run_cache);
 }
 
@@ -273,15 +275,21 @@ bool decode_hlt(struct decoder *d, struct op *op)
 	return op_plain(op, run_hlt);
 }
 
-/* SERIALIZE. */
-static const struct op *run_nop(struct cpu *c, const struct op *o)
+/*
+ * SERIALIZE. Instructions are carried out in order as it is; what is left to do is to fetch anew what
+ * follows (SDM vol. 3, 9.1.3): whoever stored into code without this vCPU's being told (a thread of the
+ * VMM's, another slot or VM over the same page) may have told the guest through memory.
+ */
+static const struct op *run_serialize(struct cpu *c, const struct op *o)
 {
+	code_cache_distrust(c);
 	return op_continue(o);
 }
 
-bool decode_nop_system(struct decoder *d, struct op *op)
+bool decode_serialize(struct decoder *d, struct op *op)
 {
-	return op_plain(op, run_nop);
+	d->ends_block = true;
+	return op_plain(op, run_serialize);
 }
 
 static bool quirk_off(struct cpu *c, u64 quirk)

@@ -159,10 +159,12 @@ static const struct op *run_cpuid(struct cpu *c, const struct op *o)
 	c->reg[RBX] = out[EBX];
 	c->reg[RCX] = out[ECX];
 	c->reg[RDX] = out[EDX];
+	code_cache_distrust(c); /* it serializes */
 	return op_continue(o);
 }
 
 bool decode_cpuid(struct decoder *d, struct op *op)
 {
+	d->ends_block = true;
 	return op_plain(op, run_cpuid);
 }

@@ -60,7 +60,7 @@ const struct table_line table_system[] = {
 	C(RDPMC, decode_rdpmc, "", PRIVILEGED),
 	C(RDTSC, decode_rdtsc, "", "the guest's counter has an offset"),
 	C(RDTSCP, decode_rdtscp, "rdtscp", "the guest's counter has an offset"),
-	C(SERIALIZE, decode_nop_system, "serialize", "instructions are carried out in order"),
+	C(SERIALIZE, decode_serialize, "serialize", "fetches anew what follows"),
 	C(SGDT, decode_sgdt, "", HOST_STATE),
 	C(SIDT, decode_sidt, "", HOST_STATE),
 	C(SLDT, decode_sldt, "", HOST_STATE),
