@@ -14,6 +14,7 @@
 #include "cpu/code/ends.h"
 #include "cpu/code/flow.h"
 #include "cpu/fault.h"
+#include "cpu/table/features.h"
 
 #define INSN_MAX 15
 
@@ -39,6 +40,11 @@ static void make_decoders(void)
 		/* MPX and CET are not announced, and without them these bytes are NOPs. */
 		ZydisDecoderEnableMode(&decoders[i], ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
 		ZydisDecoderEnableMode(&decoders[i], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+		/* A processor without them takes their F3 for nothing: BSF and BSR. */
+		ZydisDecoderEnableMode(&decoders[i], ZYDIS_DECODER_MODE_TZCNT,
+				       feature_on_host(feature_find("bmi1")));
+		ZydisDecoderEnableMode(&decoders[i], ZYDIS_DECODER_MODE_LZCNT,
+				       feature_on_host(feature_find("abm")));
 	}
 }
 
@@ -222,6 +228,8 @@ static void decode_one(struct decoder *d, ZyanStatus st, struct op *op)
 	}
 	op_init(d, op);
 	line = foreign(d) ? NULL : table_find(d->i.mnemonic);
+	if (line && line->cls != CLASS_C && !feature_runs(&d->i))
+		line = NULL;
 	if (!line || !line->decode(d, op)) {
 		op->flags = 0;
 		decode_raise(d, op, VEC_UD);

@@ -47,6 +47,7 @@ static inline unsigned decode_size(const ZydisDecodedOperand *o)
 enum table_class {
 	CLASS_DENY,
 	CLASS_C,      /* carried out by a handler in C */
+	CLASS_HOST,   /* so too, and the handler executes the instruction itself on values */
 	CLASS_NATIVE, /* unprivileged, host-state-free: the instruction itself, registers and memory
 			 operand redirected */
 };
@@ -55,7 +56,8 @@ struct table_line {
 	u16 mnemonic;	   /* ZYDIS_MNEMONIC_* */
 	u8 cls;
 	decode_fn *decode;
-	const char *cpuid; /* the CPUID bit that announces it, "" for the base */
+	const char *cpuid; /* the CPUID bit that announces its oldest form, "" for the base; what each
+			      form needs of the host says table/features.h */
 	const char *reason; /* why this class is safe or necessary */
 };
 

@@ -9,29 +9,35 @@
 
 typedef unsigned __int128 u128;
 
-/* The one-operand forms on (rDX:)rAX; 8 bits: AX. */
+/*
+ * The one-operand forms on (rDX:)rAX; 8 bits: AX. The status flags that the manuals leave undefined
+ * are the host's: some processors compute them, others leave what was there before, so the
+ * instruction gets the guest's flags.
+ */
 #define MUL_WIDE(name, insn, bits, s)                                                         \
 	static inline void name##bits(struct cpu *c, u##bits b)                                    \
 	{                                                                                          \
-		u64 a = c->reg[RAX], lo;                                                           \
+		u64 lo;                                                                            \
+		u16 f = c->af;                                                                     \
 		u##bits hi;                                                                        \
-		asm(insn s " %3\n\tmovq %%rax, %1" FLAGS_OUT                                       \
-		    : "+&a"(a), "=&r"(lo), "=&d"(hi)                                               \
-		    : "r"(b)                                                                       \
+		asm(FLAGS_IN "movq %4, %%rax\n\t" insn s " %3\n\tmovq %%rax, %1" FLAGS_OUT        \
+		    : "+&a"(f), "=&r"(lo), "=&d"(hi)                                               \
+		    : "r"(b), "r"(c->reg[RAX])                                                     \
 		    : "cc");                                                                       \
-		c->af = (u16)a;                                                                    \
+		c->af = f;                                                                         \
 		set_r##bits(c, REG_OFF(RAX), (u##bits)lo);                                         \
 		set_r##bits(c, REG_OFF(RDX), hi);                                                  \
 	}
 #define MUL_BYTE(name, insn)                                                                       \
 	static inline void name##8(struct cpu *c, u8 b)                                            \
 	{                                                                                          \
-		u64 a = c->reg[RAX], lo;                                                           \
-		asm(insn "b %2\n\tmovq %%rax, %1" FLAGS_OUT                                        \
-		    : "+&a"(a), "=&r"(lo)                                                          \
-		    : "r"(b)                                                                       \
+		u64 lo;                                                                            \
+		u16 f = c->af;                                                                     \
+		asm(FLAGS_IN "movq %3, %%rax\n\t" insn "b %2\n\tmovq %%rax, %1" FLAGS_OUT         \
+		    : "+&a"(f), "=&r"(lo)                                                          \
+		    : "r"(b), "r"(c->reg[RAX])                                                     \
 		    : "cc");                                                                       \
-		c->af = (u16)a;                                                                    \
+		c->af = f;                                                                         \
 		set_r16(c, REG_OFF(RAX), (u16)lo);                                                 \
 	}
 MUL_BYTE(mul, "mul")
@@ -139,7 +145,7 @@ EACH_SIZE(HANDLERS)
 
 /* IMUL with two and three operands: r0 = source * (r0 or imm). */
 #define IMUL2(bits, s, m)                                                                          \
-	VALUE(imul_two, "imul", "", "=&a", u##bits, bits, s, m)                                    \
+	VALUE(imul_two, "imul", FLAGS_IN, "+&a", u##bits, bits, s, m)                                    \
 	static HANDLER(imul_rr##bits)                                                              \
 	{                                                                                          \
 		set_r##bits(c, o->r0,                                                              \

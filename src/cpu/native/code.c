@@ -17,6 +17,7 @@
 #include "base/pagemem.h"
 #include "cpu/native/native.h"
 #include "cpu/native/run.h"
+#include "cpu/table/features.h"
 
 #define CODE_SIZE  (64UL << 20) /* address space; memory comes with use */
 #define SLOT_SIZE  1024UL	/* temporary stubs stand at the end, one a thread */
@@ -96,17 +97,12 @@ _Static_assert(offsetof(struct guard_fault, sig) == 8 && offsetof(struct guard_f
 static void detect_host(void)
 {
 	u8 image[512] __attribute__((aligned(16)));
-	u32 a, b, c, d, xcr0 = 0, hi;
+	u32 a, b, c, d;
 
-	__cpuid(1, a, b, c, d);
-	if (c & bit_OSXSAVE)
-		asm volatile("xgetbv" : "=a"(xcr0), "=d"(hi) : "c"(0));
-	native_host.avx = (c & bit_AVX) && (xcr0 & 6) == 6;
+	native_host.avx = feature_on_host(feature_find("avx"));
+	native_host.avx512f = feature_on_host(feature_find("avx512f"));
+	native_host.avx512bw = feature_on_host(feature_find("avx512bw"));
 	__cpuid_count(7, 0, a, b, c, d);
-	if ((xcr0 & 0xe6) == 0xe6) {
-		native_host.avx512f = (b >> 16) & 1;
-		native_host.avx512bw = (b >> 30) & 1;
-	}
 	native_host.fdp_excptn_only = (b >> 6) & 1;
 	native_host.no_fcs_fds = (b >> 13) & 1;
 	__cpuid(0x80000008, a, b, c, d);

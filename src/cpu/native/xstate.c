@@ -8,6 +8,7 @@
 #include "cpu/native/forms.h"
 #include "cpu/native/xstate.h"
 #include "cpu/system/system.h"
+#include "cpu/table/features.h"
 
 #define MXCSR_INIT 0x1f80
 
@@ -32,15 +33,12 @@ static void learn_layout(void)
 		layout[x].offset = b;
 		layout[x].align64 = c & 2;
 	}
-	__cpuid(1, a, b, c, d);
 	a = XMASK(XC_X87) | XMASK(XC_SSE);
-	if (c & bit_OSXSAVE) {
-		u32 lo, hi;
-
-		asm volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
-		a = lo;
-	}
-	__atomic_store_n(&host_components, a & XMASK_KNOWN, __ATOMIC_RELEASE);
+	if (feature_on_host(feature_find("avx")))
+		a |= XMASK(XC_AVX);
+	if (feature_on_host(feature_find("avx512f")))
+		a |= XMASK_AVX512;
+	__atomic_store_n(&host_components, a, __ATOMIC_RELEASE);
 }
 
 u64 xstate_host_components(void)

@@ -8,6 +8,7 @@
 #include "cpu/access.h"
 #include "cpu/fault.h"
 #include "cpu/native/native.h"
+#include "cpu/table/features.h"
 #include "cpu/system/system.h"
 
 u8 fake_vector;
@@ -83,6 +84,8 @@ bool decode_insn(struct decoder *d, struct op *op)
 		return false;
 	t = fake_table(d->i.mnemonic);
 	op->len = d->i.length;
+	if (t && t->cls != CLASS_C && !feature_runs(&d->i))
+		return false;
 	return t && t->decode(d, op) && op->fn;
 }
 

@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/time.h>
+#include <ucontext.h>
 #include "base/guard.h"
 #include "cpu/cpu.h"
 #include "cpu/native/forms.h"
@@ -133,34 +133,55 @@ static void host_fault_leaves_registers(void **state)
 
 /* ---- kicks: broken off at the instruction or not at all */
 
-static volatile sig_atomic_t kicks;
+/* Instructions of the stub that began, and the one before which the kick comes. */
+static volatile sig_atomic_t began, kick_before, kicks;
 
-static void on_kick(int sig, siginfo_t *info, void *uc)
+static void on_step(int sig, siginfo_t *info, void *context)
 {
+	ucontext_t *uc = context;
+	u64 at = (u64)uc->uc_mcontext.gregs[REG_RIP] - (u64)native_code;
+
+	if (at >= native_code_limit || began++ != kick_before)
+		return;
 	kicks += guard_break_off(uc);
+	uc->uc_mcontext.gregs[REG_EFL] &= ~(greg_t)FL_TF;
 }
 
+static void set_single_step(bool on)
+{
+	asm volatile("pushfq\n\tandl %0, (%%rsp)\n\torl %1, (%%rsp)\n\tpopfq"
+		     :
+		     : "i"(~FL_TF), "r"(on ? (u32)FL_TF : 0)
+		     : "cc", "memory");
+}
+
+/* A kick before each instruction of the stub in turn. */
 static void kick_never_runs_an_instruction_twice(void **state)
 {
-	struct sigaction sa = {.sa_sigaction = on_kick, .sa_flags = SA_SIGINFO | SA_RESTART};
-	struct itimerval fast = {{0, 100}, {0, 100}}, off = {{0, 0}, {0, 0}};
+	struct sigaction sa = {.sa_sigaction = on_step, .sa_flags = SA_SIGINFO}, old;
+	u32 done = 0, restarted = 0, one = 1, sum;
 	struct decoder d;
-	u32 done = 0, one = 1, sum;
 	struct op op;
 
 	assert_true(fake_decode(c, &d, &op, paddd, RIP));
 	memcpy(c->v[2].b, &one, 4);
-	kicks = 0;
-	sigaction(SIGVTALRM, &sa, NULL);
-	setitimer(ITIMER_VIRTUAL, &fast, NULL);
-	while (done < 100000000 && kicks < 20) {
-		enum fake_end e = fake_execute(c, &op, RIP);
+	sigaction(SIGTRAP, &sa, &old);
+	kicks = kick_before = 0;
+	do {
+		enum fake_end e;
 
+		began = 0;
+		set_single_step(true);
+		e = fake_execute(c, &op, RIP);
+		set_single_step(false);
 		assert_true(e == FAKE_DONE || e == FAKE_RESTART);
 		done += e == FAKE_DONE;
-	}
-	setitimer(ITIMER_VIRTUAL, &off, NULL);
-	assert_true(kicks > 0);
+		restarted += e == FAKE_RESTART;
+	} while (began > kick_before++);
+	sigaction(SIGTRAP, &old, NULL);
+	assert_int_equal(restarted, 1);
+	assert_int_equal(kicks, kick_before - 1);
+	assert_true(kicks >= 5); /* loads, the instruction, a store, the return */
 	memcpy(&sum, c->v[1].b, 4);
 	assert_int_equal(sum, done);
 }

@@ -5,11 +5,11 @@
  */
 #include <stdlib.h>
 
-#include "../features.h"
 #include "../lines.h"
 #include "../opcodes.h"
 #include "../random.h"
 #include "cpu/native/xstate.h"
+#include "cpu/table/features.h"
 #include "soak.h"
 
 #define KEEP 48 /* encodings of a mnemonic in a mode; of more, a random choice */
@@ -79,26 +79,13 @@ bool soak_privileged(unsigned mnemonic)
 	return false;
 }
 
-const char *soak_masked = "";
-static bool line_on_host[SOAK_MAX_LINES], set_on_host[ZYDIS_ISA_SET_MAX_VALUE + 1];
-
-static bool masked(const char *name)
-{
-	size_t n;
-
-	for (const char *m = soak_masked; *m; m += n + (m[n] == ',')) {
-		n = strcspn(m, ",");
-		if (n && !strncmp(name, m, n))
-			return true;
-	}
-	return false;
-}
+static bool line_on_host[SOAK_MAX_LINES];
 
 static bool has(const char *name)
 {
 	const struct feature *f = feature_find(name);
 
-	return !f || (feature_on_host(f) && !masked(name));
+	return !f || feature_on_host(f);
 }
 
 bool forms_line_on_host(unsigned line)
@@ -107,33 +94,14 @@ bool forms_line_on_host(unsigned line)
 }
 
 /* Forms of one mnemonic belong to several bits. Hints do nothing where their bit is not set. */
-static bool has_set(ZydisISASet s)
-{
-	const char *set = ZydisISASetGetString(s);
-	const struct feature *f = feature_of_set(set);
-	bool evex = !strncmp(set, "AVX512", 6);
-	bool vl = evex && !strstr(set, "128N") && (strstr(set, "_128") || strstr(set, "_256"));
-
-	if (s == ZYDIS_ISA_SET_PREFETCHWT1)
-		return true;
-	return (!f || has(f->name)) && (!evex || has("avx512f")) && (!vl || has("avx512vl")) &&
-	       (strncmp(set, "AVX", 3) || has("avx"));
-}
-
 static bool form_on_host(const ZydisDecodedInstruction *i)
 {
-	return set_on_host[i->meta.isa_set];
+	return i->meta.isa_set == ZYDIS_ISA_SET_PREFETCHWT1 || feature_runs(i);
 }
 
 u64 forms_xmask(void)
 {
-	u64 mask = xstate_host_components() & XMASK_KNOWN;
-
-	if (!has("avx"))
-		mask &= XMASK(XC_X87) | XMASK(XC_SSE);
-	if (!has("avx512f"))
-		mask &= ~XMASK_AVX512;
-	return mask;
+	return xstate_host_components();
 }
 
 bool forms_decode(struct soak_case *t)
@@ -174,8 +142,6 @@ void forms_collect(void)
 		[SOAK_16] = {ZYDIS_MACHINE_MODE_LONG_COMPAT_16, ZYDIS_STACK_WIDTH_16},
 	};
 
-	for (unsigned s = 0; s <= ZYDIS_ISA_SET_MAX_VALUE; s++)
-		set_on_host[s] = has_set((ZydisISASet)s);
 	for (enum soak_mode m = 0; m < SOAK_MODES; m++) {
 		ZydisDecoderInit(&decoder[m], d[m].mode, d[m].stack);
 		ZydisDecoderEnableMode(&decoder[m], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);

@@ -2,7 +2,8 @@
 /*
  * soak/main.c: many pairs in sandboxed children, counted here.
  *
- * Usage: cpu_soak [-n PAIRS] [-s SEED] [-j CHILDREN] [-c] [-e] [-i] [-m NAME] [-x BITS] [-r FILE]
+ * Usage: cpu_soak [-n PAIRS] [-s SEED] [-j CHILDREN] [-a] [-c] [-e] [-i] [-m NAME] [-x BITS] [-r FILE]
+ * -a: show all that is found, not the first few;
  * -c: fail unless every line of the table that can be reached was; -e: excuse nothing but what
  * differs on every processor; -i: only the interpreter's own instructions; -m: only mnemonics with
  * NAME in them; -x: as on a host without these CPUID bits (avx512,sha_ni: also all whose names begin
@@ -18,10 +19,12 @@
 
 #include "../lines.h"
 #include "../random.h"
+#include "cpu/table/features.h"
 #include "soak.h"
 
 #define BATCH	   100000u /* pairs a child: so many stubs fit in native/'s code cache */
-#define MAX_FOUND  40
+#define MAX_FOUND  3000
+#define FEW_FOUND  40
 #define MAX_WORK   16
 #define STUCK_S	   120 /* a child that makes no progress for so long hangs */
 #define PROGRESS_S 10
@@ -47,6 +50,7 @@ struct child {
 };
 
 static struct report total;
+static u32 max_found = FEW_FOUND;
 static u64 seed = 1, wanted = 100000;
 static const char *regressions, *only; /* part of the mnemonics to be tried */
 static bool failed, integer_only;
@@ -193,7 +197,7 @@ static void one_pair(struct report *rep)
 	rep->pairs++;
 	if (r.host_end.vector == HOST_STUCK) {
 		rep->stuck++;
-		if (rep->nfound < MAX_FOUND)
+		if (rep->nfound < max_found)
 			regress_print(t, rep->found[rep->nfound++], sizeof(rep->found[0]));
 		return;
 	}
@@ -208,7 +212,7 @@ static void one_pair(struct report *rep)
 	if (!differs(&r))
 		return;
 	rep->differing++;
-	if (rep->nfound < MAX_FOUND)
+	if (rep->nfound < max_found)
 		describe(rep, t, &r);
 }
 
@@ -256,7 +260,7 @@ static void add_up(struct child *c)
 			total.executed[l][m] += r->executed[l][m];
 		}
 	}
-	for (u32 i = 0; i < r->nfound && total.nfound < MAX_FOUND; i++, total.nfound++)
+	for (u32 i = 0; i < r->nfound && total.nfound < max_found; i++, total.nfound++)
 		printf("%s\n", r->found[i]);
 }
 
@@ -488,7 +492,7 @@ int main(int argc, char **argv)
 	time_t began = time(NULL);
 	int o;
 
-	while ((o = getopt(argc, argv, "n:s:j:r:m:x:cei")) != -1) {
+	while ((o = getopt(argc, argv, "n:s:j:r:m:x:acei")) != -1) {
 		if (o == 'n')
 			wanted = strtoull(optarg, NULL, 0);
 		else if (o == 's')
@@ -497,12 +501,14 @@ int main(int argc, char **argv)
 			children = (unsigned)atoi(optarg);
 		else if (o == 'r')
 			regressions = optarg;
+		else if (o == 'a')
+			max_found = MAX_FOUND;
 		else if (o == 'e')
 			strict = true;
 		else if (o == 'i')
 			integer_only = true;
 		else if (o == 'x')
-			soak_masked = optarg;
+			features_hide(optarg);
 		else if (o == 'm')
 			only = optarg;
 		else if (o == 'c')

@@ -104,9 +104,6 @@ bool forms_decode(struct soak_case *t);
 const char *soak_not_compared(unsigned mnemonic);
 /* Can user mode do no more with it than fault? */
 bool soak_privileged(unsigned mnemonic);
-/* What the host has not, or is to be taken not to have: names of CPUID bits, or how they begin,
- * separated by commas. */
-extern const char *soak_masked;
 bool forms_line_on_host(unsigned line);
 /* Components of vector state that go with it. */
 u64 forms_xmask(void);

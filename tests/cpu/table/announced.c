@@ -5,9 +5,9 @@
  */
 #include <stdio.h>
 
-#include "../features.h"
 #include "../lines.h"
 #include "cpu/cpu.h"
+#include "cpu/table/features.h"
 #include "table_test.h"
 
 static bool announced(const struct feature *b)
@@ -33,10 +33,18 @@ static void not_announced_fault(const char *what, const char *name)
 	complaints++;
 }
 
-/* MOVDIR64B has a bit of its own in a set it shares. */
+/* MOVDIR64B has a bit of its own in a set it shares; UD0 to UD2 raise #UD in any. */
 static bool has_other_bit(const struct decoder *d)
 {
-	return d->i.mnemonic == ZYDIS_MNEMONIC_MOVDIR64B;
+	switch (d->i.mnemonic) {
+	case ZYDIS_MNEMONIC_MOVDIR64B:
+	case ZYDIS_MNEMONIC_UD0:
+	case ZYDIS_MNEMONIC_UD1:
+	case ZYDIS_MNEMONIC_UD2:
+		return true;
+	default:
+		return false;
+	}
 }
 
 void note_denied(const struct decoder *d)

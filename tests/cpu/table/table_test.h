@@ -24,5 +24,8 @@ extern unsigned long stubs_checked;
 /* Forms the table refuses, by Zydis's instruction set: none may be announced. */
 void note_denied(const struct decoder *d);
 void check_announced(void);
+/* On the host that lacks any bit that this form needs, which it has here. */
+void check_lacking(const struct decoder *d);
+extern unsigned long lacking_checked;
 
 #endif

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* cpu/features.c: CPUID bits and what they announce. */
-#include <cpuid.h>
+/* table/features.c: CPUID bits and what they announce. */
+#include "cpu/table/features.h"
 
-#include "features.h"
+#include <cpuid.h>
+#include <pthread.h>
 
 enum { A, B_, C_, D };
 
@@ -179,6 +180,7 @@ static const struct {
 	{"FCMOV", "cmov"},
 	{"X87", "fpu"},
 	{"FCOMI", "cmov"},
+	{"PPRO", "cmov"},
 	{"LAHF", "lahf_lm"},
 	{"RTM", "rtm"},
 	{"WAITPKG", "waitpkg"},
@@ -193,6 +195,19 @@ static const struct {
 	{"TBM", "tbm"},
 	{"MPX", "mpx"},
 };
+
+#define MAX_FEATURES 128
+#define XCR0_AVX     0x06 /* SSE and AVX state */
+#define XCR0_AVX512  0xe6 /* and opmask, ZMM_Hi256, Hi16_ZMM */
+
+/* A set of features, by their place in features[]. */
+struct needs {
+	u64 w[MAX_FEATURES / 64];
+};
+_Static_assert(ARRAY_SIZE(features) <= MAX_FEATURES, "struct needs has room");
+
+static struct needs on_host, hidden, of_set[ZYDIS_ISA_SET_MAX_VALUE + 1];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 const struct feature *feature_find(const char *name)
 {
@@ -212,7 +227,43 @@ const struct feature *feature_of_set(const char *set)
 	return NULL;
 }
 
-bool feature_on_host(const struct feature *f)
+static void needs_add(struct needs *n, const struct feature *f)
+{
+	unsigned i = f ? (unsigned)(f - features) : 0;
+
+	if (f)
+		n->w[i / 64] |= BIT(i % 64);
+}
+
+static bool needs_has(const struct needs *n, const struct feature *f)
+{
+	unsigned i = (unsigned)(f - features);
+
+	return n->w[i / 64] & BIT(i % 64);
+}
+
+static bool begins(const char *s, const char *with)
+{
+	return !strncmp(s, with, strlen(with));
+}
+
+static struct needs needs_of_set(const char *set)
+{
+	bool evex = begins(set, "AVX512"), scalar = strstr(set, "128N") || strstr(set, "SCALAR");
+	struct needs n = {0};
+
+	needs_add(&n, feature_of_set(set));
+	if (begins(set, "AVX") || begins(set, "VAES") || begins(set, "VPCLMULQDQ") ||
+	    begins(set, "FMA") || begins(set, "F16C"))
+		needs_add(&n, feature_find("avx"));
+	if (evex)
+		needs_add(&n, feature_find("avx512f"));
+	if (evex && !scalar && (strstr(set, "_128") || strstr(set, "_256")))
+		needs_add(&n, feature_find("avx512vl"));
+	return n;
+}
+
+static bool announced(const struct feature *f)
 {
 	u32 r[4] = {0};
 
@@ -221,4 +272,60 @@ bool feature_on_host(const struct feature *f)
 		return false;
 	__cpuid_count(f->leaf, f->index, r[0], r[1], r[2], r[3]);
 	return r[f->reg] >> f->bit & 1;
+}
+
+/* State the kernel has not switched on makes its instructions #UD (SDM vol. 1, 14.3 and 15.2). */
+static bool state_enabled(const struct feature *f)
+{
+	u32 a, b, c, d, wanted = begins(f->name, "avx512") ? XCR0_AVX512 : XCR0_AVX;
+
+	if (strcmp(f->name, "avx") && !begins(f->name, "avx512"))
+		return true;
+	__cpuid(1, a, b, c, d);
+	if (!(c & bit_OSXSAVE))
+		return false;
+	asm volatile("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
+	return (a & wanted) == wanted;
+}
+
+static void ask_host(void)
+{
+	for (const struct feature *f = features; f->name; f++) {
+		if (announced(f) && state_enabled(f))
+			needs_add(&on_host, f);
+	}
+	for (unsigned s = 0; s <= ZYDIS_ISA_SET_MAX_VALUE; s++)
+		of_set[s] = needs_of_set(ZydisISASetGetString((ZydisISASet)s));
+}
+
+bool feature_on_host(const struct feature *f)
+{
+	pthread_once(&once, ask_host);
+	return needs_has(&on_host, f) && !needs_has(&hidden, f);
+}
+
+bool feature_runs(const ZydisDecodedInstruction *i)
+{
+	const struct needs *n = &of_set[i->meta.isa_set];
+	u64 missing = 0;
+
+	pthread_once(&once, ask_host);
+	for (unsigned w = 0; w < ARRAY_SIZE(n->w); w++)
+		missing |= n->w[w] & ~(on_host.w[w] & ~hidden.w[w]);
+	return !missing;
+}
+
+void features_hide(const char *names)
+{
+	struct needs h = {0};
+	size_t n;
+
+	for (const char *m = names; *m; m += n + (m[n] == ',')) {
+		n = strcspn(m, ",");
+		for (const struct feature *f = features; n && f->name; f++) {
+			if (!strncmp(f->name, m, n))
+				needs_add(&h, f);
+		}
+	}
+	hidden = h;
 }
