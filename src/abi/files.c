@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "abi/internal.h"
+#include "base/pagemem.h"
 #include "sync/atomic.h"
 
 #define TABLE_BUCKETS 256
@@ -103,7 +104,7 @@ void avm_put(struct abi_vm *avm)
 	vm_put(avm->vm);
 	for (p = avm->pages; p; p = next) {
 		next = p->next;
-		syscall(SYS_munmap, p->map, p->len);
+		pagemem_free(p->map, p->len);
 		free(p);
 	}
 	mutex_destroy(&avm->lock);
@@ -114,8 +115,7 @@ void file_put(struct abi_file *f)
 {
 	if (sync_sub(&f->refs, 1) != 1)
 		return;
-	if (f->map)
-		syscall(SYS_munmap, f->map, f->map_len);
+	pagemem_free(f->map, f->map_len);
 	if (f->gmem)
 		gmem_release(f->gmem);
 	if (f->kind == FILE_VCPU && f->avm)
@@ -169,12 +169,9 @@ int file_create(enum file_kind kind, const char *name, size_t size, int flags,
 	    syscall(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		goto fail;
 	if (size) {
-		f->map = (void *)syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE,
-					 MAP_SHARED, fd, 0L);
-		if (f->map == MAP_FAILED) {
-			f->map = NULL;
+		f->map = pagemem_map(size, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+		if (!f->map)
 			goto fail;
-		}
 		f->map_len = size;
 	}
 	*out = f;

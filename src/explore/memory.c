@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/guard.h"
+#include "base/pagemem.h"
 #include "explore/internal.h"
 
 #define ARENA_BYTES (256ULL << 20)
@@ -84,6 +85,17 @@ void sched_free(void *p)
 	SCHED_CHECK(!c->freed, "memory is freed twice");
 	c->freed = true;
 	mprotect(c->start, c->pages, PROT_NONE);
+}
+
+/* Whole pages (base/pagemem.h) are an allocation like another. */
+void *pagemem_alloc(size_t size)
+{
+	return sched_calloc(1, size);
+}
+
+void pagemem_free(void *p, size_t size)
+{
+	sched_free(p);
 }
 
 void sched_fail_allocation(unsigned n)

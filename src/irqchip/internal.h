@@ -10,6 +10,7 @@
 #define IRQCHIP_INTERNAL_H
 
 #include "base/clock.h"
+#include "base/thread.h"
 #include "irqchip/irqchip.h"
 #include "sync/atomic.h"
 #include "sync/lock.h"
@@ -41,7 +42,7 @@ struct ic_timers {
 	u64 (*now)(void);
 	bool manual; /* tests: time moves by timers_run() only, there is no thread */
 	bool started, stop;
-	pthread_t thread;
+	struct helper thread;
 	struct waitq wake;
 };
 

@@ -79,7 +79,7 @@ void timers_destroy(struct irqchip *ic)
 	waitq_wake_all(&h->wake);
 	mutex_unlock(&ic->lock);
 	if (h->started)
-		pthread_join(h->thread, NULL);
+		thread_join(&h->thread);
 	waitq_destroy(&h->wake);
 	free(h->heap);
 }

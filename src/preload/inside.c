@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include "base/heap.h"
 #include "preload/preload.h"
 #include "preload/real.h"
 
@@ -74,6 +75,18 @@ INSIDE(void *, mremap, (void *p, size_t n, size_t to, int flags, void *at),
        SYS(mremap, p, n, to, flags, at, 0))
 INSIDE(int, mprotect, (void *p, size_t n, int prot), SYS(mprotect, p, n, prot, 0, 0, 0))
 INSIDE(int, madvise, (void *p, size_t n, int advice), SYS(madvise, p, n, advice, 0, 0, 0))
+
+/* base/heap.h: for what the VMM never frees, and never allocated. */
+INSIDE(void *, malloc, (size_t n), heap_alloc(n, HEAP_ALIGN))
+INSIDE(void *, calloc, (size_t n, size_t size),
+       n && size > SIZE_MAX / n ? NULL : heap_zalloc(n * size))
+INSIDE(void *, realloc, (void *p, size_t n), heap_resize(p, n))
+INSIDE(void *, aligned_alloc, (size_t align, size_t n), heap_alloc(n, align))
+void __wrap_free(void *p);
+void __wrap_free(void *p)
+{
+	heap_free(p);
+}
 
 INSIDE(int, sigaction, (int sig, const struct sigaction *act, struct sigaction *old),
        REAL(sigaction)(sig, act, old))

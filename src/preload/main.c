@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <unistd.h>
 #include "abi/abi.h"
+#include "base/own.h"
 #include "preload/preload.h"
 #include "preload/real.h"
 #include "primary/linux/linux.h"
@@ -53,6 +54,7 @@ static void after_fork_child(void)
 static void arm(void)
 {
 	own_pid = raw0(SYS_getpid);
+	own_images(&preload_armed);
 	dispositions_adopt();
 	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 	__atomic_store_n(&preload_armed, 1, __ATOMIC_RELEASE);

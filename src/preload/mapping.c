@@ -9,6 +9,8 @@
 #include <sys/uio.h>
 #include "abi/abi.h"
 #include "base/guard.h"
+#include "base/own.h"
+#include "base/pagemem.h"
 #include "preload/preload.h"
 #include "preload/real.h"
 #include "primary/linux/linux.h"
@@ -39,11 +41,26 @@ static long map_file(void *addr, size_t len, int prot, int flags, int fd, off_t 
 	return r;
 }
 
+/*
+ * A library that came with us asks for memory (liburcu, for its readers): it is ours as well, and no
+ * guest's.
+ */
+static bool for_ourselves(const void *caller, const void *addr, int flags)
+{
+	return armed() && !addr && (flags & MAP_ANONYMOUS) &&
+	       own_overlaps((u64)caller, (u64)caller + 1);
+}
+
 EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
 	struct change c = {0};
 	long r;
 
+	if (for_ourselves(__builtin_return_address(0), addr, flags)) {
+		void *p = pagemem_alloc(len);
+
+		return p ? p : MAP_FAILED;
+	}
 	if ((flags & MAP_FIXED) && !change_begin(&c, addr, len, CHANGE_UNMAP))
 		return MAP_FAILED;
 	if (armed() && !(flags & MAP_ANONYMOUS) && fd >= 0)

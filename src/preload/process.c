@@ -9,6 +9,7 @@
  */
 #include <alloca.h>
 #include <stdarg.h>
+#include "base/thread.h"
 #include "preload/preload.h"
 #include "preload/real.h"
 #include "primary/linux/linux.h"
@@ -111,11 +112,18 @@ int thread_create_helper(pthread_t *thread, const pthread_attr_t *attr, void *(*
 			 void *arg)
 {
 	u64 helpers = mask_of_helpers(), before;
+	pthread_attr_t own;
+	bool bare = !attr;
 	int r;
 
+	/* A library's below us, which lives as long as the process: its stack is ours, too. */
+	if (bare && !thread_stack_alloc(&own))
+		return EAGAIN;
 	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &helpers, &before, 8);
-	r = REAL(pthread_create)(thread, attr, fn, arg);
+	r = REAL(pthread_create)(thread, bare ? &own : attr, fn, arg);
 	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, 8);
+	if (bare)
+		pthread_attr_destroy(&own);
 	return r;
 }
 

@@ -34,7 +34,7 @@ struct vm_irq {
 	u64 next_key;
 	u32 nresample; /* atomic: how many wait for acknowledgements */
 	bool started;
-	pthread_t thread;
+	struct helper thread;
 	int epoll, stop; /* -1 until the thread is started */
 };
 
@@ -165,7 +165,7 @@ void vm_irq_destroy(struct vm *vm)
 		return;
 	if (irq->started) {
 		eventfd_signal(irq->stop);
-		pthread_join(irq->thread, NULL);
+		thread_join(&irq->thread);
 	}
 	while ((f = irq->list)) {
 		irq->list = f->next;

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/pagemem.h"
 #include "sync/atomic.h"
 #include "vm/eventfd.h"
 
@@ -19,16 +20,18 @@
 #endif
 
 /*
- * Page `n` of the mapping moves to `at`, with what is there now as its contents. The kernel may have
- * taken the page there away when it finds that it cannot (vm.max_map_count): one like it comes back.
+ * Page `n` of the file comes to lie at `at`, too, with what is there now as its contents. The kernel
+ * may have taken the page there away when it finds that it cannot (vm.max_map_count): one like it
+ * comes back.
  */
-static bool move_page(struct vm *vm, u32 n, void *at)
+static bool put_page(struct vm *vm, u32 n, void *at)
 {
 	u8 *page = vm->stat.map + n * PAGE_SIZE;
 
 	_Static_assert(VM_MAX_VCPUS <= STATPAGE_MAX_VCPUS, "readers take them all");
 	memcpy(page, at, PAGE_SIZE);
-	if ((void *)syscall(SYS_mremap, page, PAGE_SIZE, PAGE_SIZE,
+	/* Old size 0 makes a second mapping. */
+	if ((void *)syscall(SYS_mremap, page, 0L, PAGE_SIZE,
 			    MREMAP_MAYMOVE | MREMAP_FIXED, at) == at)
 		return true;
 	if ((void *)syscall(SYS_mmap, at, PAGE_SIZE, PROT_READ | PROT_WRITE,
@@ -36,16 +39,6 @@ static bool move_page(struct vm *vm, u32 n, void *at)
 		abort(); /* nothing is where the counters were */
 	memcpy(at, page, PAGE_SIZE);
 	return false;
-}
-
-static void drop_map(struct vm *vm)
-{
-	u64 moved = vm->stat.moved * PAGE_SIZE;
-
-	/* What was moved left holes, which may have become somebody else's memory. */
-	if (vm->stat.map)
-		syscall(SYS_munmap, vm->stat.map + moved, FILE_SIZE - moved);
-	vm->stat.map = NULL;
 }
 
 /* The memfd, all of it mapped. The seals let no other mapping write, and no one shrink it. */
@@ -59,11 +52,10 @@ static bool make_file(struct vm *vm)
 	if (fd < 0)
 		return false;
 	fd = eventfd_renumber(fd);
-	map = MAP_FAILED;
+	map = NULL;
 	if (!syscall(SYS_ftruncate, fd, FILE_SIZE) && !syscall(SYS_fstat, fd, &st))
-		map = (void *)syscall(SYS_mmap, NULL, FILE_SIZE, PROT_READ | PROT_WRITE,
-				      MAP_SHARED, fd, 0);
-	if (map == MAP_FAILED) {
+		map = pagemem_map(FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	if (!map) {
 		syscall(SYS_close, fd);
 		return false;
 	}
@@ -84,11 +76,10 @@ void statpage_create(struct vm *vm)
 	s->created = clock_ns(CLOCK_BOOTTIME);
 	if (!make_file(vm))
 		return;
-	if (!move_page(vm, 0, s)) {
+	if (!put_page(vm, 0, s)) {
 		statpage_destroy(vm);
 		return;
 	}
-	vm->stat.moved = 1;
 	sync_store_release(&s->magic, STATPAGE_MAGIC);
 }
 
@@ -97,9 +88,8 @@ void statpage_add_vcpu(struct vm *vm, struct vcpu *v)
 	struct statpage_vm *s = mmu_stat_page(vm->mmu);
 
 	v->cpu->stat.id = v->id;
-	if (!vm->stat.map || !move_page(vm, 1 + v->index, &v->cpu->stat))
+	if (!vm->stat.map || !put_page(vm, 1 + v->index, &v->cpu->stat))
 		return;
-	vm->stat.moved = 2 + v->index;
 	sync_store_release(&s->nvcpus, v->index + 1);
 }
 
@@ -107,7 +97,8 @@ void statpage_destroy(struct vm *vm)
 {
 	struct stat st;
 
-	drop_map(vm);
+	pagemem_free(vm->stat.map, FILE_SIZE);
+	vm->stat.map = NULL;
 	/* The VMM may have closed the number and have made it its own since. */
 	if (vm->stat.fd >= 0 && !syscall(SYS_fstat, vm->stat.fd, &st) && st.st_ino == vm->stat.ino)
 		syscall(SYS_close, vm->stat.fd);

@@ -109,8 +109,7 @@ struct vm {
 	struct {
 		int fd;	    /* -1: nobody sees the counters */
 		u64 ino;    /* of fd */
-		u8 *map;    /* pages not yet under what they count */
-		u32 moved;  /* pages that are, the first ones */
+		u8 *map;    /* all of it */
 	} stat; /* vm/statpage.c; guarded by lock */
 };
 

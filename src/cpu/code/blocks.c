@@ -7,8 +7,8 @@
  * everything is forgotten at once, which only happens between blocks.
  */
 #include <stdlib.h>
-#include <sys/mman.h>
 
+#include "base/pagemem.h"
 #include "cpu/access.h"
 #include "cpu/code/flow.h"
 #include "cpu/fault.h"
@@ -31,9 +31,8 @@ int code_cache_create(struct cpu *c)
 	if (!cc)
 		return -ENOMEM;
 	memset(cc, 0, sizeof(*cc));
-	cc->arena = mmap(NULL, FLOW_ARENA, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (cc->arena == MAP_FAILED) {
+	cc->arena = pagemem_alloc(FLOW_ARENA);
+	if (!cc->arena) {
 		free(cc);
 		return -ENOMEM;
 	}
@@ -49,7 +48,7 @@ void code_cache_destroy(struct cpu *c)
 
 	if (!cc)
 		return;
-	munmap(cc->arena, FLOW_ARENA);
+	pagemem_free(cc->arena, FLOW_ARENA);
 	free(cc);
 	c->code = NULL;
 }

@@ -114,13 +114,6 @@ static void detect_host(void)
 		native_host.mxcsr_mask = 0xffbf; /* SDM vol. 1, 11.6.6 */
 }
 
-static void *map(size_t size, int prot, int flags, int fd)
-{
-	void *p = (void *)syscall(SYS_mmap, NULL, size, prot, flags, fd, 0L);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
 static void unmap_code(void)
 {
 	pagemem_free(code_rw, CODE_SIZE);
@@ -142,11 +135,10 @@ static int map_code(void)
 		syscall(SYS_close, fd);
 		return r;
 	}
-	code_rw = map(CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
-	native_code = map(CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd);
-	native_insn_map = map(CODE_SIZE / 8, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
-	r = -errno;
+	code_rw = pagemem_map(CODE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
+	native_code = pagemem_map(CODE_SIZE, PROT_READ | PROT_EXEC, MAP_SHARED, fd);
+	native_insn_map = pagemem_alloc(CODE_SIZE / 8);
+	r = -ENOMEM;
 	syscall(SYS_close, fd);
 	if (code_rw && native_code && native_insn_map)
 		return 0;

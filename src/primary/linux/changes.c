@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "base/heap.h"
 #include "primary/linux/internal.h"
 
 /* One VM's part of a change, or one file mapping's. Holds a reference by get() until the end. */
@@ -250,4 +251,6 @@ void primary_linux_fork_begin(void)
 void primary_linux_fork_end(bool child)
 {
 	stores_fork_end(child);
+	if (child)
+		heap_forked_child();
 }

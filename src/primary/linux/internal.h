@@ -2,8 +2,8 @@
 /*
  * primary/linux/internal.h: what the files of this room share.
  *
- * Locks, outer first: store.c's; registry_lock; a VM's windows_lock or regions_lock; places.c's; the
- * pool's. None is held over a guarded touch or a call of the notifier (but get(), which blocks on
+ * Locks, outer first: store.c's; registry_lock; a VM's windows_lock or regions_lock; those of
+ * base/space.h. None is held over a guarded touch or a call of the notifier (but get(), which blocks on
  * nothing).
  *
  * Whatever a hook can reach allocates from the pool and makes raw system calls: the hook may be
@@ -14,19 +14,11 @@
 
 #include <assert.h>
 #include "base/interval.h"
+#include "base/pool.h"
+#include "base/space.h"
 #include "primary/linux/linux.h"
 #include "sync/atomic.h"
 #include "sync/lock.h"
-
-/* ------------------------------------------------------------------ pool.c */
-
-#define POOL_OBJECT 192 /* bytes of the largest object kept there */
-
-/* A zeroed object of POOL_OBJECT bytes, or NULL. Any thread, any lock. */
-void *pool_alloc(void);
-void pool_free(void *p);
-/* In a forked child: start anew. */
-void pool_reset(void);
 
 /* ------------------------------------------------------------------ regions.c */
 
@@ -116,18 +108,6 @@ void stores_fork_end(bool child);
 int linux_touch(hva_t at, bool write, bool (*interrupted)(void *arg), void *arg);
 /* The largest level whose aligned block around hva (or file offset) lies in [start, end). */
 int linux_block_level(u64 start, u64 end, u64 hva);
-
-/* ------------------------------------------------------------------ places.c */
-
-/* Address space for `len` bytes at an address that is `off` modulo align, or 0: there is none. */
-u64 places_take(u64 len, u64 align, u64 off);
-/* Unmap [start, end), a part of what was taken at once, and keep it from others. */
-void places_give(u64 start, u64 end);
-/* The same for all of it, after a call that failed and may have unmapped it: somebody else's mapping
- * may lie there already. */
-void places_give_hole(u64 start, u64 end);
-/* In a forked child: start anew. */
-void places_reset(void);
 
 /* ------------------------------------------------------------------ windows.c */
 

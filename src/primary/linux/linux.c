@@ -152,12 +152,14 @@ static int frame_make(struct primary_linux *p, const struct region *r, hva_t hva
 }
 
 /*
- * What is mapped at hva. Where the kernel does not say (no /proc, no descriptor left) the touch
+ * What of the VMM's is mapped at hva: where something of ours is, nothing. Where the kernel does not say (no /proc, no descriptor left) the touch
  * alone decides: one private page, and what the access needs of it.
  */
 static int find_region(hva_t hva, bool write, struct region *r, u64 *epoch)
 {
-	int err = regions_find(hva, r, epoch);
+	int err = own_overlaps(hva & PAGE_MASK, (hva & PAGE_MASK) + PAGE_SIZE)
+			  ? -EFAULT
+			  : regions_find(hva, r, epoch);
 
 	if (!err || err == -EFAULT)
 		return err;
@@ -274,11 +276,15 @@ static int linux_access(void *primary, hva_t hva, void *host, void *buf, u64 len
 
 static int linux_copy_from(void *primary, hva_t src, void *dst, u64 len)
 {
+	if (own_overlaps(src, src + len))
+		return -EFAULT;
 	return guard_copy_from(dst, (const void *)src, len);
 }
 
 static int linux_copy_to(void *primary, hva_t dst, const void *src, u64 len)
 {
+	if (own_overlaps(dst, dst + len))
+		return -EFAULT;
 	return guard_copy_to((void *)dst, src, len);
 }
 

@@ -62,11 +62,7 @@ int primary_linux_store_map(void *store, u64 off, void *at, u64 len, int prot);
 /* As primary_linux_file_change_begin(): a punch of the store, for slots that lie over mappings. */
 void *primary_linux_store_change_begin(void *store, u64 off, u64 len, int *err);
 
-/*
- * Tests change these. Windows off: every frame is direct. Address space reserved at a time for
- * windows (bytes, and what is needed at once): with little, the place of one is soon another's.
- */
+/* Tests change this. Windows off: every frame is direct. */
 extern bool primary_linux_no_windows;
-extern u64 primary_linux_arena;
 
 #endif

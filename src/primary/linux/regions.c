@@ -164,6 +164,15 @@ static bool lookup(hva_t hva, struct region *out)
 	return true;
 }
 
+/* The kernel makes one of mappings that are alike and touch, be one of them ours. */
+static void clip(hva_t hva, struct region *r)
+{
+	hva_t start = r->start;
+
+	own_clip(hva, &r->start, &r->end);
+	r->off += r->start - start;
+}
+
 int regions_find(hva_t hva, struct region *out, u64 *epoch)
 {
 	bool found;
@@ -178,6 +187,7 @@ int regions_find(hva_t hva, struct region *out, u64 *epoch)
 	r = maps_query(hva, out);
 	if (r)
 		return r;
+	clip(hva, out);
 	rwlock_write_lock(&cache.lock);
 	out->uffd = under_uffd(out);
 	if (regions_unchanged(*epoch)) {

@@ -2,6 +2,7 @@
 /* Which VMs have memslots where in this process. */
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "base/heap.h"
 #include "primary/linux/internal.h"
 
 static struct {
@@ -38,8 +39,7 @@ void registry_add(struct primary_linux *p)
 		registry.list = NULL;
 		registry.nr_ranges = 0;
 		regions_reset();
-		places_reset();
-		pool_reset();
+		heap_forked_child();
 	}
 	sync_store(&registry.pid, pid);
 	rwlock_write_lock(&registry.lock);
@@ -61,16 +61,22 @@ void registry_remove(struct primary_linux *p)
 
 /* ------------------------------------------------------------------ ranges */
 
+/* A memslot: in its VM's tree, and where no area of ours may come to lie. */
+struct range {
+	struct interval node, slot;
+};
+
 int registry_range_add(struct primary_linux *p, hva_t start, u64 len)
 {
-	struct interval *n = pool_alloc();
+	struct range *r = pool_alloc();
 
-	if (!n)
+	if (!r)
 		return -ENOMEM;
-	n->start = start;
-	n->last = start + len - 1;
+	r->node.start = r->slot.start = start;
+	r->node.last = r->slot.last = start + len - 1;
+	own_slot_insert(&r->slot);
 	rwlock_write_lock(&registry.lock);
-	interval_insert(&p->ranges, n);
+	interval_insert(&p->ranges, &r->node);
 	sync_add(&registry.nr_ranges, 1);
 	rwlock_write_unlock(&registry.lock);
 	return 0;
@@ -110,7 +116,8 @@ void registry_range_remove(struct primary_linux *p, hva_t start, u64 len)
 	interval_remove(&p->ranges, f.found);
 	sync_sub(&registry.nr_ranges, 1);
 	rwlock_write_unlock(&registry.lock);
-	pool_free(f.found);
+	own_slot_remove(&container_of(f.found, struct range, node)->slot);
+	pool_free(container_of(f.found, struct range, node));
 
 	rwlock_read_lock(&registry.lock);
 	drop_uncovered(p, start, start + len);

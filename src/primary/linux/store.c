@@ -41,31 +41,38 @@ struct store {
 	int fd; /* of a mappable one until it is taken, or -1 */
 };
 
-/* [*host, + len) of fd, placed so that the host may use huge pages where the guest may. */
-static int map(int fd, u64 len, u8 **host)
-{
-	u64 align = len >= LEVEL_SIZE(LEVEL_1G) ? LEVEL_SIZE(LEVEL_1G) : LEVEL_SIZE(LEVEL_2M);
-	u64 to = places_take(len, align, 0);
+struct mapping {
+	int fd;
+	u64 len;
+};
 
-	if (!to)
-		return -ENOMEM;
+static int map_to(u64 to, void *arg)
+{
+	const struct mapping *m = arg;
+
 	/*
 	 * A VMM that locks all its memory to come has the kernel fill every mapping at once, but for
 	 * those that allow no access. The guest's pages are to come one by one.
 	 */
-	if (syscall(SYS_mmap, to, len, PROT_NONE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, fd,
+	if (syscall(SYS_mmap, to, m->len, PROT_NONE, MAP_SHARED | MAP_FIXED | MAP_NORESERVE, m->fd,
 		    0L) == -1 ||
-	    syscall(SYS_munlock, to, len) < 0 ||
-	    syscall(SYS_mprotect, to, len, PROT_READ | PROT_WRITE) < 0) {
-		int err = -errno;
-
-		places_give_hole(to, to + len);
-		return err;
-	}
-	syscall(SYS_madvise, to, len, MADV_DONTFORK);
-	syscall(SYS_madvise, to, len, MADV_DONTDUMP);
-	*host = (u8 *)to;
+	    syscall(SYS_munlock, to, m->len) < 0 ||
+	    syscall(SYS_mprotect, to, m->len, PROT_READ | PROT_WRITE) < 0)
+		return -errno;
+	syscall(SYS_madvise, to, m->len, MADV_DONTFORK);
+	syscall(SYS_madvise, to, m->len, MADV_DONTDUMP);
 	return 0;
+}
+
+/* [*host, + len) of fd, placed so that the host may use huge pages where the guest may. */
+static int map(int fd, u64 len, u8 **host)
+{
+	u64 align = len >= LEVEL_SIZE(LEVEL_1G) ? LEVEL_SIZE(LEVEL_1G) : LEVEL_SIZE(LEVEL_2M);
+	u64 to = space_take(OWN_FIXED, len, align, 0);
+	struct mapping m = {fd, len};
+
+	*host = (u8 *)to;
+	return to ? space_fill(to, len, map_to, &m) : -ENOMEM;
 }
 
 /* The memfd of a store, and its mapping. */
@@ -143,7 +150,7 @@ static void store_destroy(void *store)
 {
 	struct store *s = store;
 
-	places_give((u64)s->host, (u64)s->host + (s->npages << PAGE_SHIFT));
+	space_give((u64)s->host, (u64)s->host + (s->npages << PAGE_SHIFT));
 	if (s->fd >= 0)
 		syscall(SYS_close, s->fd);
 	free(s);

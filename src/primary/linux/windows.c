@@ -6,7 +6,7 @@
  *
  * mremap() of a shared mapping with old size 0 duplicates it, without its descriptor. One window
  * per mapping and memslot, not per page: vm.max_map_count bounds the number of mappings. It is
- * placed (places.c) congruent to the hva modulo 1 GiB or 2 MiB where it is as long, so that the host
+ * placed (base/space.h) congruent to the hva modulo 1 GiB or 2 MiB where it is as long, so that the host
  * can use huge pages too.
  */
 #include <sys/mman.h>
@@ -22,6 +22,24 @@ struct window {
 
 /* ------------------------------------------------------------------ the kernel's side */
 
+struct duplicate {
+	hva_t start;
+	u64 len;
+};
+
+static int duplicate_to(u64 to, void *arg)
+{
+	const struct duplicate *d = arg;
+
+	/* -EAGAIN would be RLIMIT_MEMLOCK's: the duplicate of what is locked would be locked, too. */
+	if (syscall(SYS_mremap, d->start, 0L, d->len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == -1)
+		return errno == EAGAIN ? -ENOMEM : -errno;
+	/* A child has no guest, and a core file has the VMM's own mapping. */
+	syscall(SYS_madvise, to, d->len, MADV_DONTFORK);
+	syscall(SYS_madvise, to, d->len, MADV_DONTDUMP);
+	return 0;
+}
+
 /* Duplicate [start, end). 0 with *delta set, or -errno. */
 static int duplicate(hva_t start, hva_t end, u64 *delta)
 {
@@ -29,22 +47,15 @@ static int duplicate(hva_t start, hva_t end, u64 *delta)
 	u64 align = len >= LEVEL_SIZE(LEVEL_1G)	  ? LEVEL_SIZE(LEVEL_1G)
 		    : len >= LEVEL_SIZE(LEVEL_2M) ? LEVEL_SIZE(LEVEL_2M)
 						  : PAGE_SIZE;
-	u64 to = places_take(len, align, start & (align - 1));
+	u64 to = space_take(OWN_LOOSE, len, align, start & (align - 1));
+	struct duplicate d = {start, len};
+	int err;
 
 	if (!to)
 		return -ENOMEM;
-	if (syscall(SYS_mremap, start, 0L, len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == -1) {
-		int err = errno;
-
-		/* The kernel may have unmapped what was there before it refused. */
-		places_give_hole(to, to + len);
-		return -err;
-	}
-	/* A child has no guest, and a core file has the VMM's own mapping. */
-	syscall(SYS_madvise, to, len, MADV_DONTFORK);
-	syscall(SYS_madvise, to, len, MADV_DONTDUMP);
+	err = space_fill(to, len, duplicate_to, &d);
 	*delta = to - start;
-	return 0;
+	return err;
 }
 
 /* ------------------------------------------------------------------ ours */
@@ -101,7 +112,7 @@ static void fill_gaps(struct primary_linux *p, hva_t start, hva_t end, u64 delta
 		hva_t next = w ? MIN(w->node.last + 1, end) : end;
 
 		put(p, start, gap_end, delta);
-		places_give(gap_end + delta, next + delta);
+		space_give(gap_end + delta, next + delta);
 		start = next;
 	}
 }
@@ -117,9 +128,9 @@ static bool adopt(struct primary_linux *p, hva_t hva, hva_t from, hva_t to, u64 
 	rwlock_write_lock(&p->windows_lock);
 	ok = regions_unchanged(epoch);
 	if (ok) {
-		places_give(from + delta, start + delta);
+		space_give(from + delta, start + delta);
 		fill_gaps(p, start, end, delta);
-		places_give(end + delta, to + delta);
+		space_give(end + delta, to + delta);
 	}
 	rwlock_write_unlock(&p->windows_lock);
 	registry_unlock();
@@ -167,7 +178,7 @@ int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64
 	 */
 	if (adopt(p, hva, start, end, delta, epoch))
 		return 0;
-	places_give(start + delta, end + delta);
+	space_give(start + delta, end + delta);
 	return -EAGAIN;
 }
 
@@ -182,7 +193,7 @@ void windows_drop(struct primary_linux *p, hva_t start, hva_t end)
 		interval_remove(&p->windows, &w->node);
 		put(p, s, MIN(start, e), w->delta);
 		put(p, MAX(end, s), e, w->delta);
-		places_give(MAX(s, start) + w->delta, MIN(e, end) + w->delta);
+		space_give(MAX(s, start) + w->delta, MIN(e, end) + w->delta);
 		pool_free(w);
 	}
 	rwlock_write_unlock(&p->windows_lock);

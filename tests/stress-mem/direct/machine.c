@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/guard.h"
+#include "base/own.h"
 #include "guest_access.h"
 #include "mmu/mmu.h"
 #include "primary/linux/linux.h"
@@ -221,7 +222,7 @@ void machine_create(u32 nvcpus, enum log_mode log_mode)
 {
 	void *primary;
 
-	primary_linux_arena = ARENA;
+	own_loose_unit = ARENA;
 	install_kick();
 	MUST(!guard_install(), "guard_install");
 	MUST(!primary_linux_create(&primary), "out of memory");

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Small objects from memory of our own: hooks run where the VMM's allocator must not be called. */
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#include "primary/linux/internal.h"
+#include "base/pool.h"
+#include "base/own.h"
+#include "sync/lock.h"
 
 #define POOL_CHUNK  (64ULL << 10)
 #define POOL_POISON 0x6b /* what is freed holds, so that a use of it shows */
@@ -15,29 +13,17 @@ struct free_object {
 static struct {
 	struct mutex lock;
 	struct free_object *free; /* guarded by lock */
-} pool;
-
-__attribute__((constructor)) static void pool_init(void)
-{
-	mutex_init(&pool.lock);
-}
-
-void pool_reset(void)
-{
-	mutex_init(&pool.lock);
-	pool.free = NULL;
-}
+} pool = {.lock = {.m = PTHREAD_MUTEX_INITIALIZER}};
 
 /* Chunks are kept: their number is bounded by the most objects ever in use at once. */
 static bool refill(void)
 {
-	long at = syscall(SYS_mmap, NULL, POOL_CHUNK, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
+	char *at = own_chunk(POOL_CHUNK);
 
-	if (at == -1)
+	if (!at)
 		return false;
 	for (u64 off = 0; off + POOL_OBJECT <= POOL_CHUNK; off += POOL_OBJECT) {
-		struct free_object *o = (struct free_object *)((char *)at + off);
+		struct free_object *o = (struct free_object *)(at + off);
 
 		o->next = pool.free;
 		pool.free = o;
@@ -69,4 +55,10 @@ void pool_free(void *p)
 	o->next = pool.free;
 	pool.free = o;
 	mutex_unlock(&pool.lock);
+}
+
+void pool_forked_child(void)
+{
+	mutex_init(&pool.lock);
+	pool.free = NULL;
 }

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * base/own.h: which address space of the process is userkvm's.
+ *
+ * A process has two kinds of memory: the VMM's, which slots may show to guests, and ours, which no
+ * guest reaches whatever a slot says. All that userkvm allocates lies in areas reserved here, and
+ * is known by its address; so do the images of the libraries that came with it. Who resolves a
+ * slot's address asks own_overlaps() first, and treats what is ours as if nothing were mapped.
+ *
+ * An area is reserved only where no slot lies (own_slot_insert()): what a slot shows as a hole may
+ * still be in a guest's hands when the VMM made it one without our seeing it.
+ *
+ * Any thread; no call here allocates or blocks on anything but mmap_lock and the one lock inside,
+ * which is innermost. own_overlaps() and own_clip() take no lock.
+ */
+#ifndef BASE_OWN_H
+#define BASE_OWN_H
+
+#include "base/interval.h"
+
+enum own_kind {
+	OWN_IMAGE, /* libraries; the loader put them there */
+	OWN_CHUNK, /* what own_chunk() hands out, for good */
+	OWN_FIXED, /* objects, code, stacks, stores: somebody knows the address */
+	OWN_LOOSE, /* windows: dropped at any moment, made again elsewhere */
+	OWN_KINDS,
+};
+
+/* Does any byte of [start, end) belong to us? */
+bool own_overlaps(u64 start, u64 end);
+/* Shrink [*start, *end) to what is not ours around `at`, which is not ours. */
+void own_clip(u64 at, u64 *start, u64 *end);
+
+/* The library that holds `symbol` is ours, and so are those that it needs and libc does not. */
+void own_images(const void *symbol);
+
+/*
+ * The areas of a kind, one after the other: *i is 0 at first. False: there are no more. They stay
+ * as they are only under the lock of whoever takes parts away from them (space.c).
+ */
+struct own_range {
+	u64 start, end;
+};
+bool own_next(enum own_kind kind, u32 *i, struct own_range *out);
+/* A new area with room for `least` bytes, inaccessible. False: no address space. */
+bool own_reserve(enum own_kind kind, u64 least);
+/* [start, end) of an area is the VMM's from now on; nothing of ours is mapped there any more. */
+void own_carve(u64 start, u64 end);
+/* Zeroed memory for good, a multiple of the page size, or NULL. */
+void *own_chunk(u64 len);
+
+/* Memory of an area becomes accessible, zeroed if it never was before. 0 or -errno. */
+int own_commit(void *at, u64 len, int prot);
+
+/* Where slots lie. The node is the caller's until it is removed. */
+void own_slot_insert(struct interval *n);
+void own_slot_remove(struct interval *n);
+
+/*
+ * In a forked child, where another thread may have held the lock: windows are not inherited, and
+ * what there is of the rest stays ours, but is not divided any more.
+ */
+void own_forked_child(void);
+
+/* Tests change this: bytes that areas of windows are reserved by. */
+extern u64 own_loose_unit;
+
+#endif

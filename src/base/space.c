@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/space.h"
+
+#include <assert.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "base/pool.h"
+#include "sync/lock.h"
+
+struct block {
+	struct interval node;
+	u64 live; /* bytes not given back */
+	enum own_kind kind;
+};
+
+static struct {
+	struct mutex lock;
+	struct interval_tree blocks; /* taken */
+	u64 next[OWN_KINDS];	     /* look from here first */
+} space = {.lock = {.m = PTHREAD_MUTEX_INITIALIZER}};
+
+/* ------------------------------------------------------------------ taking; lock held */
+
+/* The first address from `at` up that is `off` modulo align. */
+static u64 congruent(u64 at, u64 align, u64 off)
+{
+	return at + ((off - at) & (align - 1));
+}
+
+/* Free space in [from, to), or 0. */
+static u64 find_free(u64 from, u64 to, u64 len, u64 align, u64 off)
+{
+	u64 at = congruent(from, align, off);
+
+	while (at + len <= to) {
+		struct interval *n = interval_find(&space.blocks, at, at + len - 1);
+
+		if (!n)
+			return at;
+		at = congruent(n->last + 1, align, off);
+	}
+	return 0;
+}
+
+static u64 find_place(enum own_kind kind, u64 len, u64 align, u64 off)
+{
+	u64 next = space.next[kind], at = 0;
+	struct own_range r;
+
+	for (u32 i = 0; !at && own_next(kind, &i, &r);) {
+		if (next > r.start && next < r.end)
+			at = find_free(next, r.end, len, align, off);
+	}
+	for (u32 i = 0; !at && own_next(kind, &i, &r);)
+		at = find_free(r.start, r.end, len, align, off);
+	if (at)
+		space.next[kind] = at + len;
+	return at;
+}
+
+u64 space_take(enum own_kind kind, u64 len, u64 align, u64 off)
+{
+	struct block *b = pool_alloc();
+	u64 at;
+
+	if (!b)
+		return 0;
+	mutex_lock(&space.lock);
+	at = find_place(kind, len, align, off);
+	if (!at && own_reserve(kind, len + align))
+		at = find_place(kind, len, align, off);
+	if (at) {
+		b->node.start = at;
+		b->node.last = at + len - 1;
+		b->live = len;
+		b->kind = kind;
+		interval_insert(&space.blocks, &b->node);
+	}
+	mutex_unlock(&space.lock);
+	if (!at)
+		pool_free(b);
+	return at;
+}
+
+void *space_alloc(u64 len, u64 align)
+{
+	u64 at = space_take(OWN_FIXED, len, align, 0);
+
+	if (!at)
+		return NULL;
+	if (!own_commit((void *)at, len, PROT_READ | PROT_WRITE))
+		return (void *)at;
+	space_give(at, at + len);
+	return NULL;
+}
+
+/* ------------------------------------------------------------------ giving back; lock held */
+
+/* Nothing is mapped there afterwards but what keeps others out. */
+static void clear(u64 start, u64 end)
+{
+	if (syscall(SYS_mmap, start, end - start, PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0L) != -1)
+		return;
+	/* RLIMIT_MEMLOCK with MCL_FUTURE, vm.max_map_count: then it is a hole, and nobody's. */
+	own_carve(start, end);
+	syscall(SYS_munmap, start, end - start);
+}
+
+/* The parts of [start, end) that the VMM has not taken. */
+static void clear_ours(enum own_kind kind, u64 start, u64 end)
+{
+	struct own_range r;
+
+	for (u32 i = 0; own_next(kind, &i, &r);) {
+		u64 from = MAX(r.start, start), to = MIN(r.end, end);
+
+		if (from < to)
+			clear(from, to);
+	}
+}
+
+/* The block when all of it was given back, to be freed when the lock is not held any more; or NULL. */
+static struct block *give(u64 start, u64 end)
+{
+	struct interval *n = interval_find(&space.blocks, start, start);
+	struct block *b = container_of(n, struct block, node);
+
+	if (!n) { /* a parent's, in its child */
+		clear_ours(OWN_IMAGE, start, end);
+		return NULL;
+	}
+	assert(start >= b->node.start && end - 1 <= b->node.last && b->live >= end - start);
+	clear_ours(b->kind, start, end);
+	b->live -= end - start;
+	if (b->live)
+		return NULL;
+	interval_remove(&space.blocks, &b->node);
+	return b;
+}
+
+void space_give(u64 start, u64 end)
+{
+	struct block *b;
+
+	if (start >= end)
+		return;
+	mutex_lock(&space.lock);
+	b = give(start, end);
+	mutex_unlock(&space.lock);
+	pool_free(b);
+}
+
+/* Is all of [start, end) still ours? */
+static bool covered(u64 start, u64 end)
+{
+	struct own_range r;
+
+	for (u32 i = 0; own_next(OWN_LOOSE, &i, &r);) {
+		if (r.start <= start && r.end >= end)
+			return true;
+	}
+	for (u32 i = 0; own_next(OWN_FIXED, &i, &r);) {
+		if (r.start <= start && r.end >= end)
+			return true;
+	}
+	return false;
+}
+
+int space_fill(u64 to, u64 len, int (*fn)(u64 to, void *arg), void *arg)
+{
+	struct block *b = NULL;
+	int r = -EAGAIN;
+
+	mutex_lock(&space.lock);
+	if (covered(to, to + len))
+		r = fn(to, arg);
+	if (r)
+		b = give(to, to + len);
+	mutex_unlock(&space.lock);
+	pool_free(b);
+	return r;
+}
+
+void space_leave(u64 start, u64 end, bool unmap)
+{
+	struct own_range r;
+
+	mutex_lock(&space.lock);
+	for (u32 i = 0; own_next(OWN_LOOSE, &i, &r);) {
+		u64 from = MAX(r.start, start), to = MIN(r.end, end);
+
+		if (from >= to)
+			continue;
+		own_carve(from, to);
+		if (unmap)
+			syscall(SYS_munmap, from, to - from);
+	}
+	mutex_unlock(&space.lock);
+}
+
+/* ------------------------------------------------------------------ fork */
+
+void space_forked_child(void)
+{
+	own_forked_child();
+	pool_forked_child();
+	mutex_init(&space.lock);
+	space.blocks = (struct interval_tree){NULL};
+	memset(space.next, 0, sizeof(space.next));
+}
