@@ -5,23 +5,33 @@ BUILD := build
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all setup ready demo shell check check-quick soak soak-cpu fuzz bench install clean help
+.PHONY: all program setup ready demo shell check check-quick soak soak-cpu fuzz bench install clean help
+
+# What a user needs, and nothing of the tests.
+PROGRAM := src/cli/userkvm src/libuserkvm.so
 
 all: $(BUILD)/build.ninja
+	@test -d $(BUILD)/tests || { tools/setup build && meson configure $(BUILD) -Dtests=true; }
 	@ninja -C $(BUILD)
 	@ln -sfn src/cli/userkvm $(BUILD)/userkvm
 
 $(BUILD)/build.ninja:
-	@tools/setup
+	@tools/setup build
 	meson setup $(BUILD)
 
+# The library and the command alone; a build directory made for them is told of the tests by `all'.
+program:
+	@test -e $(BUILD)/build.ninja || meson setup $(BUILD) -Dtests=false
+	@ninja -C $(BUILD) $(PROGRAM)
+	@ln -sfn src/cli/userkvm $(BUILD)/userkvm
+
 setup:
-	@tools/setup
+	@tools/setup check
 
 # A tree somebody else built can be shown, too.
 ready:
-	@tools/setup
-	@test ! -w . || $(MAKE) --no-print-directory all
+	@tools/setup demo
+	@test ! -w . || $(MAKE) --no-print-directory program
 	@test ! -w . || tools/guest
 
 demo: ready
@@ -30,7 +40,10 @@ demo: ready
 shell: ready
 	@tools/demo --shell
 
-check: all
+# First what is missing is installed: a test whose library was not there when the tree was configured
+# is built to skip.
+check: setup
+	@$(MAKE) --no-print-directory all
 	@tools/guest
 	@tools/selftests
 	@tests/run $(BUILD) quick full
@@ -38,7 +51,8 @@ check: all
 check-quick: all
 	@tests/run $(BUILD) quick
 
-soak: all
+soak: setup
+	@$(MAKE) --no-print-directory all
 	@tools/guest generic
 	@tools/selftests
 	@tests/run $(BUILD) soak
@@ -46,7 +60,7 @@ soak: all
 # Longer: make fuzz TIME=1800; the same again: SEED=...
 TIME ?= 60
 fuzz:
-	@tools/setup
+	@tools/setup fuzz
 	@TIME=$(TIME) tools/fuzz
 
 # Random instructions against the host's processor: N pairs from SEED.
@@ -61,15 +75,18 @@ BENCH ?=
 bench: all
 	@bench/run --rounds $(ROUNDS) $(BUILD) $(BENCH)
 
-install: all
+install:
+	@tools/setup build
+	@$(MAKE) --no-print-directory program
 	@meson configure $(BUILD) --prefix '$(abspath $(PREFIX))'
-	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD)
+	@ninja -C $(BUILD) $(PROGRAM)
+	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD) --no-rebuild
 
 clean:
 	rm -rf $(BUILD)
 
 help:
-	@echo 'make               build $(BUILD)/userkvm and its library'
+	@echo 'make               build $(BUILD)/userkvm, its library and the tests'
 	@echo 'make demo          boot a Debian kernel in an unmodified QEMU under userkvm'
 	@echo 'make shell         a shell in the same guest'
 	@echo 'make check-quick   the quick tests (under 90 s)'
@@ -79,5 +96,5 @@ help:
 	@echo 'make soak-cpu      random instructions against the host: N=10000000 SEED=1'
 	@echo 'make bench         measure, in ROUNDS (3): each figure beside the host'"'"'s own'
 	@echo 'make install       into PREFIX (/usr/local), below DESTDIR'
-	@echo 'make setup         install the Debian packages all this needs'
+	@echo 'make setup         install the packages that the tests need'
 	@echo 'make clean         remove $(BUILD)'

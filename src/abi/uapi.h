@@ -19,14 +19,39 @@
 #define UAPI_MAX_ROUTES	       4096
 #define UAPI_MIN_MMU_PAGES     64 /* KVM_SET_NR_MMU_PAGES' least */
 
-#ifndef KVM_CAP_USER_MEMORY2
-#define KVM_CAP_USER_MEMORY2	  231
+/*
+ * What the installed headers may not have: they are those of any kernel from 6.1 on. Each name is
+ * guarded by itself, since kernels brought them one by one.
+ */
+#ifndef KVM_CAP_USER_MEMORY2 /* 6.8 */
+#define KVM_CAP_USER_MEMORY2 231
+#endif
+#ifndef KVM_CAP_MEMORY_FAULT_INFO /* 6.8 */
 #define KVM_CAP_MEMORY_FAULT_INFO 232
+#endif
+#ifndef KVM_CAP_MEMORY_ATTRIBUTES /* 6.8 */
 #define KVM_CAP_MEMORY_ATTRIBUTES 233
-#define KVM_CAP_GUEST_MEMFD	  234
-#define KVM_CAP_VM_TYPES	  235
-#define KVM_CAP_PRE_FAULT_MEMORY  236
+#endif
+#ifndef KVM_CAP_GUEST_MEMFD /* 6.8 */
+#define KVM_CAP_GUEST_MEMFD 234
+#endif
+#ifndef KVM_CAP_VM_TYPES /* 6.8 */
+#define KVM_CAP_VM_TYPES 235
+#endif
+#ifndef KVM_CAP_PRE_FAULT_MEMORY /* 6.11 */
+#define KVM_CAP_PRE_FAULT_MEMORY 236
+#endif
+#ifndef KVM_CAP_GUEST_MEMFD_FLAGS /* 6.18 */
+#define KVM_CAP_GUEST_MEMFD_FLAGS 244
+#endif
+#ifndef KVM_MEM_GUEST_MEMFD
+#define KVM_MEM_GUEST_MEMFD (1UL << 2)
+#endif
+#ifndef KVM_EXIT_MEMORY_FAULT
+#define KVM_EXIT_MEMORY_FAULT 39
+#endif
 
+#ifndef KVM_SET_USER_MEMORY_REGION2
 struct kvm_userspace_memory_region2 {
 	u32 slot;
 	u32 flags;
@@ -38,9 +63,10 @@ struct kvm_userspace_memory_region2 {
 	u32 pad1;
 	u64 pad2[14];
 };
-#define KVM_MEM_GUEST_MEMFD	    (1UL << 2)
 #define KVM_SET_USER_MEMORY_REGION2 _IOW(KVMIO, 0x49, struct kvm_userspace_memory_region2)
+#endif
 
+#ifndef KVM_PRE_FAULT_MEMORY
 struct kvm_pre_fault_memory {
 	u64 gpa;
 	u64 size;
@@ -48,8 +74,17 @@ struct kvm_pre_fault_memory {
 	u64 padding[5];
 };
 #define KVM_PRE_FAULT_MEMORY _IOWR(KVMIO, 0xd5, struct kvm_pre_fault_memory)
+#endif
 
-#define KVM_EXIT_MEMORY_FAULT 39
+/* A call that no kernel carries out any longer; headers from 6.8 on have no name for it. */
+#ifndef KVM_SET_MEMORY_REGION
+struct kvm_memory_region {
+	u32 slot;
+	u32 flags;
+	u64 guest_phys_addr;
+	u64 memory_size;
+};
+#define KVM_SET_MEMORY_REGION _IOW(KVMIO, 0x40, struct kvm_memory_region)
 #endif
 
 struct uapi_memory_fault {
@@ -62,9 +97,6 @@ struct uapi_memory_fault {
 #define UAPI_VM_DEFAULT	     0
 #define UAPI_VM_SW_PROTECTED 1
 
-#ifndef KVM_CAP_GUEST_MEMFD_FLAGS
-#define KVM_CAP_GUEST_MEMFD_FLAGS 244
-#endif
 struct uapi_memory_attributes {
 	u64 address, size, attributes, flags;
 };

@@ -4,6 +4,13 @@
 #include <sys/sysmacros.h>
 #include "hostcalls.h"
 
+/*
+ * Calls of old kernels and of other machines. Newer headers have dropped the first, and the
+ * structure of the second, of which only the size counts here.
+ */
+#define OLD_SET_MEMORY_REGION _IOC(_IOC_WRITE, KVMIO, 0x40, 24)
+#define S390_UCAS_MAP	      _IOC(_IOC_WRITE, KVMIO, 0x50, 24)
+
 #define REQUEST(r)                                                                             \
 	{                                                                                      \
 		r, #r                                                                          \
@@ -54,7 +61,7 @@ static const struct {
 	REQUEST(KVM_X86_SET_MSR_FILTER),
 	REQUEST(KVM_CREATE_DEVICE),
 	REQUEST(KVM_SET_NR_MMU_PAGES),
-	REQUEST(KVM_SET_MEMORY_REGION),
+	{OLD_SET_MEMORY_REGION, "KVM_SET_MEMORY_REGION"},
 	REQUEST(KVM_RESET_DIRTY_RINGS),
 	REQUEST(KVM_XEN_HVM_CONFIG),
 	REQUEST(KVM_XEN_HVM_GET_ATTR),
@@ -110,7 +117,7 @@ static const struct {
 	REQUEST(KVM_SET_ONE_REG),
 	REQUEST(KVM_GET_REG_LIST),
 	REQUEST(KVM_DIRTY_TLB),
-	REQUEST(KVM_S390_UCAS_MAP),
+	{S390_UCAS_MAP, "KVM_S390_UCAS_MAP"},
 	{_IO(KVMIO, 0xff), "_IO(KVMIO, 0xff)"},
 	{_IO(KVMIO, 0x0f), "_IO(KVMIO, 0x0f)"},
 	{_IO('x', 0), "_IO('x', 0)"},

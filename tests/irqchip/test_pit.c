@@ -55,6 +55,8 @@ static bool tick(void)
 
 static void mode0_counts_down_past_zero(void **state)
 {
+	u32 left;
+
 	load(2, 0, 1000);
 	assert_false(out(2));
 	advance_ticks(400);
@@ -63,7 +65,8 @@ static void mode0_counts_down_past_zero(void **state)
 	advance_ticks(600);
 	assert_true(out(2));
 	advance_ticks(1);
-	assert_in_range(read_latched(2), 0xfffe, 0xffff);
+	left = read_latched(2);
+	assert_true(left == 0xfffe || left == 0xffff);
 }
 
 static void mode1_is_low_for_the_pulse(void **state)
