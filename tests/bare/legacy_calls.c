@@ -116,8 +116,11 @@ TEST(invpcid_rules)
 	u64 cr4 = read_cr4();
 
 	cpuid(7, 0, seven);
-	if (!(seven[1] & BIT(10)))
-		return skip("no INVPCID");
+	if (!(seven[1] & BIT(10))) {
+		invpcid(0, 0, 0);
+		CHECK_FAULT(UD, 0);
+		return;
+	}
 	for (u64 type = 0; type < 4; type++) {
 		invpcid(type, 0, 0);
 		CHECK_NONE();

@@ -250,7 +250,7 @@ bool decode_invpcid(struct decoder *d, struct op *op)
 	op->r0 = decode_gpr(d->o[0].reg.value);
 	decode_mem(d, &d->o[1], op);
 	d->ends_block = true;
-	return op_plain(op, run_invpcid);
+	return cpuid_has(d->c, 7, EBX, 10) && op_plain(op, run_invpcid);
 }
 
 bool decode_cache_flush_all(struct decoder *d, struct op *op)
