@@ -52,6 +52,14 @@ void cpu_raise_pf(struct cpu *c, u64 la, u32 error)
 	unwind(c);
 }
 
+void cpu_queue_debug(struct cpu *c, u64 dr6_bits)
+{
+	c->halted = false;
+	cpu_queue_exception(c, VEC_DB, false, 0);
+	c->exception.has_payload = true;
+	c->exception.payload = dr6_bits;
+}
+
 void cpu_leave(struct cpu *c, enum cpu_exit_reason reason)
 {
 	c->exit.reason = reason;

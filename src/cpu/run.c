@@ -18,8 +18,6 @@
 /* Private request: leave the interpreter after one block (which then is one instruction). */
 #define CPU_REQ_STEP (1u << 31)
 
-#define DR6_BS BIT(14)
-
 int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owner,
 	       const struct mmu_vcpu_ops *mops, struct cpu **out)
 {
@@ -102,15 +100,6 @@ bool cpu_interrupt_allowed(const struct cpu *c)
 	return (c->flags & FL_IF) && !c->shadow && nothing_in_flight(c) && !replay_pending(c);
 }
 
-/* It also ends a HLT (SDM vol. 2, HLT). */
-static void queue_db(struct cpu *c, u64 dr6_bits)
-{
-	c->halted = false;
-	cpu_queue_exception(c, VEC_DB, false, 0);
-	c->exception.has_payload = true;
-	c->exception.payload = dr6_bits;
-}
-
 static u64 linear_rip(const struct cpu *c)
 {
 	u64 la = c->rip + c->seg[SEG_CS].base;
@@ -144,11 +133,10 @@ static void trap_after_step(struct cpu *c, bool tf)
 		leave_debug(c, hits | (vmms_step ? DR6_BS : 0), watch_is_vmms(c) ? c->guest_dr7 : c->dr7);
 		return;
 	}
-	/* INT n and its kin clear TF on their way to the handler, and its trap with it. */
-	if (tf && !c->soft_int)
+	if (tf && !c->no_step_trap)
 		hits |= DR6_BS;
 	if (hits && !c->exception.pending)
-		queue_db(c, hits);
+		cpu_queue_debug(c, hits);
 }
 
 /* A frame that was pushed may have hit a data breakpoint. */
@@ -233,16 +221,20 @@ static bool hit_code_breakpoint(struct cpu *c)
 {
 	u64 hits;
 
-	/* Not after a load of SS (SDM vol. 3, 6.8.3), nor in the middle of a string instruction. */
-	if ((c->shadow & SHADOW_MOV_SS) || c->repeating)
+	/* Not in the middle of a string instruction, nor after a load of SS (SDM vol. 3, 6.8.3);
+	 * AMD's processors do stop there. */
+	if (c->repeating || ((c->shadow & SHADOW_MOV_SS) && !cpuid_vendor_is_amd(c)))
 		return false;
 	hits = watch_code(c, linear_rip(c));
 	if (!hits)
 		return false;
+	/* With what the load of SS has kept back. */
+	hits |= c->watch_hits;
+	c->watch_hits = 0;
 	if (watch_is_vmms(c))
 		leave_debug(c, hits, c->guest_dr7);
 	else
-		queue_db(c, hits);
+		cpu_queue_debug(c, hits);
 	return true;
 }
 
@@ -257,7 +249,7 @@ static void step(struct cpu *c)
 	/* Spent on this instruction; one that loads RF (IRET) sets it for the next. */
 	c->resumed = c->flags & FL_RF;
 	c->flags &= ~FL_RF;
-	c->soft_int = false;
+	c->no_step_trap = false;
 	sync_or(&c->mmu.requests, CPU_REQ_STEP);
 	c->key |= BLOCK_KEY_STEP;
 	c->stepping = true;

@@ -77,6 +77,8 @@ struct dtable {
 #define FL_ID	0x00200000ULL
 #define FL_STATUS (FL_CF | FL_PF | FL_AF | FL_ZF | FL_SF | FL_OF)
 
+#define DR6_BS BIT(14) /* a single step */
+
 #define CR0_PE	BIT(0)
 #define CR0_MP	BIT(1)
 #define CR0_EM	BIT(2)
@@ -284,8 +286,8 @@ struct cpu {
 	bool check_align;	 /* CR0.AM, EFLAGS.AC and CPL 3: #AC is possible */
 	bool check_watch;	 /* a data or I/O breakpoint is on, the guest's or the VMM's */
 	u8 watch_hits;		 /* breakpoints the current instruction's accesses hit, DR6.B0-B3 */
-	bool soft_int;		 /* the current instruction took TF away on its way to a handler, and
-				    the single-step trap with it */
+	bool no_step_trap;	 /* the current instruction began with TF set, and does not end with
+				    its trap: INT n, SYSCALL and SYSRET that clear TF */
 	const struct op *op;	 /* being executed; its offset gives the precise rip */
 	struct block *block;	 /* that op belongs to */
 	struct seg seg[NR_SEG];

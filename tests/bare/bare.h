@@ -102,7 +102,7 @@ static inline void invlpg(const void *p)
 }
 
 struct features {
-	bool smep, smap, nx, umip, fsgsbase, pcid, page1g, rdtscp, xsave, intel, tcg;
+	bool smep, smap, nx, umip, fsgsbase, pcid, page1g, rdtscp, xsave, intel, amd, tcg;
 	unsigned maxphyaddr;
 };
 extern struct features has;

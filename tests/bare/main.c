@@ -113,6 +113,7 @@ static void find_features(void)
 	cpuid(0x80000001, 0, ext);
 	cpuid(0x80000008, 0, size);
 	has.intel = max[1] == 0x756e6547; /* "Genu" */
+	has.amd = max[1] == 0x68747541;	  /* "Auth" */
 	if (one[2] & BIT(31)) {
 		u32 signature[4];
 

@@ -317,7 +317,7 @@ TEST(swapgs)
 	wrmsr(MSR_GS_BASE, 0);
 }
 
-extern const u8 user_syscall[], user_syscall_end[], syscall_entry[], sysret_bad[];
+extern const u8 user_syscall[], user_syscall_end[], syscall_entry[];
 extern volatile u64 syscall_seen[4];
 asm(".pushsection .rodata\n"
     "user_syscall: mov $0x1111, %edx\n syscall\n int $0x80\n"
@@ -349,21 +349,6 @@ TEST(syscall_and_sysret)
 		      caught.ss == SEL_UDATA,
 	      "cs %lx, then %lx:%lx", syscall_seen[3], caught.cs, caught.ss);
 	CHECK((caught.rflags & (1 | FLAG_DF)) == (1 | FLAG_DF), "flags %lx", caught.rflags);
-	wrmsr(MSR_EFER, efer);
-}
-
-/* An address that is not canonical: #GP still at CPL 0 (Intel). */
-TEST(sysret_not_canonical)
-{
-	u64 efer = rdmsr(MSR_EFER);
-
-	if (!has.intel)
-		return skip("AMD's processors raise it at CPL 3");
-	wrmsr(MSR_EFER, efer | 1);
-	wrmsr(MSR_STAR, (u64)(SEL_DATA16 | 3) << 48 | (u64)SEL_CODE64 << 32);
-	TRY("mov $2, %%r11d\n sysretq", (), ("c"(BIT(63))), "r11");
-	CHECK_FAULT(GP, 0);
-	CHECK(caught.cs == SEL_CODE64, "cs %lx", caught.cs);
 	wrmsr(MSR_EFER, efer);
 }
 

@@ -309,7 +309,8 @@ void event_deliver(struct cpu *c, u8 vector, enum event_kind kind, bool has_erro
 		e.flags |= FL_RF;
 	else if (is_software(&e) || kind == EVENT_INT1)
 		e.flags &= ~FL_RF;
-	c->soft_int = is_software(&e) || kind == EVENT_INT1;
+	/* TF is cleared on the way to the handler, and its trap with it. */
+	c->no_step_trap = is_software(&e) || kind == EVENT_INT1;
 	c->event_ext = kind != EVENT_SOFT_INT && kind != EVENT_INT3;
 	if (c->mode == MODE_REAL)
 		deliver_real(c, &e);

@@ -188,7 +188,6 @@ bool cpuid_has(const struct cpu *c, u32 function, enum cpuid_reg reg, unsigned b
 
 /* What follows from the table: maxphyaddr, allowed CR4 and XCR0. */
 void cpuid_derive(struct cpu *c);
-bool cpuid_vendor_is_amd(const struct cpu *c);
 
 /* cr.c */
 bool cr0_valid(const struct cpu *c, u64 v);

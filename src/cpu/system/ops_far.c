@@ -123,6 +123,8 @@ static const struct op *run_int3(struct cpu *c, const struct op *o)
 static const struct op *run_int1(struct cpu *c, const struct op *o)
 {
 	op_begin(c, o);
+	/* The #DB that a load of SS before it has kept back does not come as a second one. */
+	c->watch_hits = 0;
 	event_deliver(c, VEC_DB, EVENT_INT1, false, 0, op_next_rip(c, o));
 	return op_moved(c);
 }

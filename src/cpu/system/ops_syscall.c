@@ -22,56 +22,106 @@ static void load_flat(struct cpu *c, u16 cs, u16 ss, u8 cpl, bool code64)
 	c->seg[SEG_SS] = (struct seg){.limit = 0xffffffff, .sel = ss, .attr = ATTR_DATA | dpl};
 }
 
+/*
+ * Which vendor's rules hold is what the guest's CPUID says (KVM's emulator decides the same way).
+ * Intel has SYSCALL and SYSRET in 64-bit mode only, and SYSENTER and SYSEXIT in every protected mode
+ * (SDM vol. 2 under each). AMD has SYSCALL and SYSRET in every protected mode, and SYSENTER and
+ * SYSEXIT in legacy mode only (APM vol. 3 under each).
+ */
+static bool has_syscall(const struct cpu *c)
+{
+	return (c->efer & EFER_SCE) && cpu_protected(c) && (cpu_long(c) || cpuid_vendor_is_amd(c));
+}
+
+static void need_sysenter(struct cpu *c)
+{
+	if (cpu_lma(c) && cpuid_vendor_is_amd(c))
+		cpu_raise(c, VEC_UD);
+}
+
 static const struct op *run_syscall(struct cpu *c, const struct op *o)
 {
 	u16 cs = (c->star >> 32) & 0xfffc;
-	u64 flags;
+	u64 flags, rip;
 
 	op_begin(c, o);
-	if (!(c->efer & EFER_SCE))
+	if (!has_syscall(c))
 		cpu_raise(c, VEC_UD);
 	flags = cpu_rflags(c);
-	c->reg[RCX] = op_next_rip(c, o);
-	c->reg[R11] = flags & ~FL_RF;
-	load_flat(c, cs, cs + 8, 0, true);
-	c->rip = c->lstar;
-	cpu_load_rflags(c, flags & ~(c->sfmask | FL_RF));
+	c->reg[RCX] = op_next_rip(c, o) & c->ea_mask;
+	if (cpu_lma(c)) {
+		rip = cpu_long(c) ? c->lstar : c->cstar;
+		c->reg[R11] = flags & ~FL_RF;
+		flags &= ~c->sfmask;
+	} else {
+		rip = (u32)c->star;
+		flags &= ~(FL_VM | FL_IF);
+	}
+	load_flat(c, cs, cs + 8, 0, cpu_lma(c));
+	c->rip = rip;
+	cpu_load_rflags(c, flags & ~FL_RF);
 	/* A TF that is masked takes its trap along, as INT n does. */
-	c->soft_int = !(c->flags & FL_TF);
+	c->no_step_trap = !(c->flags & FL_TF);
 	cpu_update_mode(c);
 	return op_moved(c);
+}
+
+/*
+ * SYSRET's SS. Intel's is flat; AMD's changes the selector and the CPL, and what else SS has stays
+ * (APM vol. 3, SYSRET).
+ */
+static void return_ss(struct cpu *c, u16 sel, const struct seg *old)
+{
+	if (!cpuid_vendor_is_amd(c))
+		return;
+	c->seg[SEG_SS] = *old;
+	c->seg[SEG_SS].sel = sel;
+	c->seg[SEG_SS].attr |= SEG_ATTR_DPL; /* where the CPL is kept */
 }
 
 static const struct op *run_sysret(struct cpu *c, const struct op *o)
 {
+	bool amd = cpuid_vendor_is_amd(c), lng = cpu_long(c);
 	bool to_long = op_size(o) == 8;
 	u16 base = (u16)(c->star >> 48);
+	struct seg ss = c->seg[SEG_SS];
 
 	op_begin(c, o);
-	if (!(c->efer & EFER_SCE))
+	if (!(c->efer & EFER_SCE) || (!lng && !amd))
 		cpu_raise(c, VEC_UD);
+	if (!cpu_protected(c))
+		raise_gp0(c);
 	need_cpl0(c);
-	if (to_long && !la_canonical(c, c->reg[RCX]))
+	/* On AMD the fetch at CPL 3 is what faults. */
+	if (to_long && !amd && !la_canonical(c, c->reg[RCX]))
 		raise_gp0(c);
 	load_flat(c, (base + (to_long ? 16 : 0)) | 3, (base + 8) | 3, 3, to_long);
+	return_ss(c, base + 8, &ss);
 	c->rip = to_long ? c->reg[RCX] : (u32)c->reg[RCX];
-	cpu_load_rflags(c, c->reg[R11] & SYSRET_FLAGS);
+	if (lng)
+		cpu_load_rflags(c, c->reg[R11] & SYSRET_FLAGS);
+	else
+		c->flags |= FL_IF;
 	cpu_update_mode(c);
+	/* TF counts as it is afterwards: one that R11 sets traps before the program's next
+	 * instruction, which IRET's and POPF's do not. */
+	c->no_step_trap = true;
+	if (c->flags & FL_TF)
+		cpu_queue_debug(c, DR6_BS);
 	return op_moved(c);
 }
 
-/* On Intel both exist in 64-bit mode only. */
 bool decode_syscall(struct decoder *d, struct op *op)
 {
 	d->ends_block = true;
-	return cpu_long(d->c) && op_plain(op, run_syscall);
+	return op_plain(op, run_syscall);
 }
 
 bool decode_sysret(struct decoder *d, struct op *op)
 {
 	d->ends_block = true;
-	op->aux = d->i.attributes & ZYDIS_ATTRIB_HAS_REX && d->i.raw.rex.W ? 8 : 4;
-	return cpu_long(d->c) && op_plain(op, run_sysret);
+	op->aux = cpu_long(d->c) && d->i.raw.rex.W ? 8 : 4;
+	return op_plain(op, run_sysret);
 }
 
 static const struct op *run_sysenter(struct cpu *c, const struct op *o)
@@ -80,6 +130,7 @@ static const struct op *run_sysenter(struct cpu *c, const struct op *o)
 	bool lma = c->efer & EFER_LMA;
 
 	op_begin(c, o);
+	need_sysenter(c);
 	if (c->mode == MODE_REAL || !cs)
 		raise_gp0(c);
 	load_flat(c, cs, cs + 8, 0, lma);
@@ -97,6 +148,7 @@ static const struct op *run_sysexit(struct cpu *c, const struct op *o)
 	u16 cs = base + (to_long ? 32 : 16);
 
 	op_begin(c, o);
+	need_sysenter(c);
 	if (c->mode == MODE_REAL || c->cpl || !base)
 		raise_gp0(c);
 	if (to_long && (!la_canonical(c, c->reg[RDX]) || !la_canonical(c, c->reg[RCX])))

@@ -237,9 +237,6 @@ void task_switch(struct cpu *c, u16 sel, enum task_reason reason, u64 return_rip
 		stack_push(c, &st, new->word, error);
 		stack_commit(c, &st);
 	}
-	if (i.trap) {
-		cpu_queue_exception(c, VEC_DB, false, 0);
-		c->exception.has_payload = true;
-		c->exception.payload = DR6_BT;
-	}
+	if (i.trap)
+		cpu_queue_debug(c, DR6_BT);
 }

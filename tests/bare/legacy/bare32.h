@@ -136,7 +136,7 @@ static inline void load_ldtr(u16 v)
 #define IOPL(n) ((n) << 12)
 
 struct features {
-	bool vme, pse, pae, nx, sep, tcg;
+	bool vme, pse, pae, nx, sep, amd, tcg;
 	unsigned maxphyaddr;
 };
 extern struct features has;

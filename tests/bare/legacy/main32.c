@@ -148,8 +148,10 @@ void user(const void *eip)
 
 static void find_features(void)
 {
-	u32 one[4], ext[4], size[4], signature[4] = {0};
+	u32 zero[4], one[4], ext[4], size[4], signature[4] = {0};
 
+	cpuid(0, 0, zero);
+	has.amd = zero[1] == 0x68747541; /* "Auth" */
 	cpuid(1, 0, one);
 	cpuid(0x80000001, 0, ext);
 	cpuid(0x80000008, 0, size);

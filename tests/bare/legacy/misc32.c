@@ -148,6 +148,51 @@ TEST(sysenter_segments)
 	wrmsr(MSR_SYSENTER_CS, 0);
 }
 
+/* ---- SYSCALL and SYSRET: AMD's processors have them in legacy mode (APM vol. 3), Intel's not */
+
+enum { MSR_EFER = 0xc0000080, MSR_STAR };
+static volatile u32 called[5] __attribute__((used));
+extern const u8 syscall_entry[];
+asm(".pushsection .text\n"
+    "syscall_entry: movw %cs, %ss:called\n movw %ss, %ss:called+4\n movl %ecx, %ss:called+8\n"
+    "movl $kernel_stack+4096, %esp\n pushfl\n popl %ss:called+12\n cli\n"
+    "movl $user_stack+2048, %esp\n sysret\n.popsection");
+SNIPPET(user_syscall, "user_syscall_at: syscall\nuser_after_syscall: pushfl\n popl %eax");
+extern const u8 user_syscall_at[], user_after_syscall[];
+SNIPPET(user_sysret, "sysret");
+
+TEST(syscall_and_sysret)
+{
+	u64 efer = rdmsr(MSR_EFER);
+
+	wrmsr(MSR_STAR, (u64)(SEL_UCODE & ~3) << 48 | (u64)(SEL_CODE | 3) << 32 | addr(syscall_entry));
+	user(user_syscall);
+	CHECK_FAULT(UD, 0);
+	wrmsr(MSR_EFER, efer | 1);
+	user_entry(user_syscall);
+	entry.eflags = 2 | FLAG_IF | FLAG_DF | FLAG_CF;
+	enter();
+	if (!has.amd) {
+		CHECK_FAULT(UD, 0);
+		CHECK_IS(caught.eip, addr(user_syscall_at));
+		user(user_sysret);
+		CHECK_FAULT(UD, 0);
+	} else {
+		CHECK_VECTOR(VEC_DONE);
+		CHECK_IS(called[0], SEL_CODE);
+		CHECK_IS(called[1], SEL_DATA);
+		CHECK_IS(called[2], addr(user_after_syscall));
+		/* IF alone is cleared, and set again. */
+		CHECK_IS(called[3] & (FLAG_IF | FLAG_DF | FLAG_CF), FLAG_DF | FLAG_CF);
+		CHECK_IS(caught.eax & (FLAG_IF | FLAG_DF | FLAG_CF), FLAG_IF | FLAG_DF | FLAG_CF);
+		CHECK_IS(caught.cs, SEL_UCODE);
+		CHECK_IS(caught.ss & ~3, SEL_UDATA & ~3);
+		user(user_sysret);
+		CHECK_FAULT(GP, 0);
+	}
+	wrmsr(MSR_EFER, efer);
+}
+
 /* ---- single step */
 
 static volatile unsigned steps;
