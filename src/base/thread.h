@@ -2,7 +2,8 @@
 /*
  * base/thread.h: helper threads of ours inside the VMM's process.
  *
- * A helper blocks every signal, so that none of the VMM's is ever delivered to it. The mask is
+ * A helper blocks every signal but glibc's SIGSETXID, so that none of the VMM's is ever delivered
+ * to it; what would fault in it is a defect of ours, and kills. The mask is
  * changed with raw system calls (the preload keeps the VMM's view of the C library's), and glibc
  * hands the kernel's mask on to the new thread. Its stack is memory of ours (own.h). Any thread may
  * call; takes no lock of ours but pagemem.h's.
@@ -19,10 +20,13 @@
 
 #define KERNEL_SIGSET_BYTES 8 /* the kernel's sigset_t on x86-64 */
 
+/* glibc's set*id() sends it to every thread and waits for each. */
+#define THREAD_SIGSETXID 33
+
 /* Block every signal in this thread; returns the mask before, for thread_restore_signals(). */
 static inline u64 thread_block_signals(void)
 {
-	u64 all = ~0ULL, old = 0;
+	u64 all = ~BIT(THREAD_SIGSETXID - 1), old = 0;
 
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, KERNEL_SIGSET_BYTES);
 	return old;

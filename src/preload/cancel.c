@@ -21,7 +21,8 @@ struct subject {
 	int tid;
 	bool linked;
 	bool cancelled; /* atomic; for good */
-	bool may_act;	/* the window's thread: cancellation was enabled and asynchronous */
+	/* atomic: in a window, and cancellation was enabled and asynchronous before it */
+	bool may_act;
 };
 
 static __thread struct subject self __attribute__((tls_model("initial-exec")));
@@ -30,16 +31,33 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t at_exit;
 
+/* With all signals blocked: a handler may make a call of ours, and close a window. */
+static u64 lock_subjects(void)
+{
+	u64 all = ~0ULL, old = 0;
+
+	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
+	pthread_mutex_lock(&lock);
+	return old;
+}
+
+/* Kicks sent under the lock have been taken when this returns. */
+static void unlock_subjects(u64 old)
+{
+	pthread_mutex_unlock(&lock);
+	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
+}
+
 static void unlink_subject(void *arg)
 {
 	struct subject *s = arg, **p;
+	u64 mask = lock_subjects();
 
-	pthread_mutex_lock(&lock);
 	for (p = &subjects; *p != s; p = &(*p)->next)
 		;
 	*p = s->next;
 	s->linked = false;
-	pthread_mutex_unlock(&lock);
+	unlock_subjects(mask);
 }
 
 static void make_key(void)
@@ -52,16 +70,18 @@ static void make_key(void)
 
 static void link_self(void)
 {
+	u64 mask;
+
 	pthread_once(&once, make_key);
 	if (pthread_setspecific(at_exit, &self))
 		abort();
 	self.thread = pthread_self();
 	self.tid = (int)raw0(SYS_gettid);
-	pthread_mutex_lock(&lock);
+	mask = lock_subjects();
 	self.next = subjects;
 	subjects = &self;
 	self.linked = true;
-	pthread_mutex_unlock(&lock);
+	unlock_subjects(mask);
 }
 
 EXPORT int pthread_setcanceltype(int type, int *old)
@@ -73,26 +93,33 @@ EXPORT int pthread_setcanceltype(int type, int *old)
 
 /*
  * The note comes first and the kick last: a thread that is entering a window sees the one, a
- * thread that is in it the other. While the lock is held the thread's descriptor stays good.
+ * thread that is in it gets the other. Outside of a window there is nothing to end, and the kick
+ * would break off a wait. While the lock is held the thread's descriptor stays good.
  */
 EXPORT int pthread_cancel(pthread_t thread)
 {
 	struct subject *s;
 	int r, state;
+	u64 mask;
 
 	/* the caller may be cancelled too, or cancel itself: not with the lock held */
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-	pthread_mutex_lock(&lock);
+	mask = lock_subjects();
 	for (s = subjects; s && !pthread_equal(s->thread, thread); s = s->next)
 		;
 	if (s)
 		__atomic_store_n(&s->cancelled, true, __ATOMIC_SEQ_CST);
 	r = REAL(pthread_cancel)(thread);
-	if (s && armed())
-		raw3(SYS_tgkill, raw0(SYS_getpid), s->tid, signals_kick_number());
-	pthread_mutex_unlock(&lock);
+	if (s && __atomic_load_n(&s->may_act, __ATOMIC_SEQ_CST))
+		signals_send_kick((int)raw0(SYS_getpid), s->tid);
+	unlock_subjects(mask);
 	pthread_setcancelstate(state, NULL);
 	return r;
+}
+
+bool cancel_subject(void)
+{
+	return unlikely(self.linked);
 }
 
 bool cancel_ends_run(void)
@@ -104,24 +131,39 @@ void cancel_window_opened(int state)
 {
 	int type;
 
-	if (likely(!self.linked))
+	if (!cancel_subject())
 		return;
 	REAL(pthread_setcanceltype)(PTHREAD_CANCEL_DEFERRED, &type);
 	REAL(pthread_setcanceltype)(type, NULL);
-	self.may_act = state == PTHREAD_CANCEL_ENABLE && type == PTHREAD_CANCEL_ASYNCHRONOUS;
+	__atomic_store_n(&self.may_act,
+			 state == PTHREAD_CANCEL_ENABLE && type == PTHREAD_CANCEL_ASYNCHRONOUS,
+			 __ATOMIC_SEQ_CST);
 	if (cancel_ends_run())
 		signals_end_call();
 }
 
-void cancel_window_closed(int state)
+bool cancel_window_closing(int state)
+{
+	bool cancelled;
+	u64 mask;
+
+	if (likely(!cancel_subject())) {
+		pthread_setcancelstate(state, NULL); /* deferred: acts on nothing */
+		return false;
+	}
+	mask = lock_subjects();
+	__atomic_store_n(&self.may_act, false, __ATOMIC_SEQ_CST);
+	cancelled = self.cancelled && state == PTHREAD_CANCEL_ENABLE;
+	if (!cancelled)
+		pthread_setcancelstate(state, NULL);
+	unlock_subjects(mask);
+	return cancelled;
+}
+
+void cancel_act(int state)
 {
 	int type;
 
-	if (likely(!self.linked || state == PTHREAD_CANCEL_DISABLE)) {
-		pthread_setcancelstate(state, NULL);
-		return;
-	}
-	self.may_act = false;
 	/* glibc 2.36's pthread_setcancelstate() acts without saying PTHREAD_CANCELED to who joins;
 	 * pthread_testcancel() says it. */
 	REAL(pthread_setcanceltype)(PTHREAD_CANCEL_DEFERRED, &type);

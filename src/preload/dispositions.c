@@ -19,6 +19,7 @@
 #include "base/guard.h"
 #include "preload/preload.h"
 #include "preload/real.h"
+#include "vm/requeue.h"
 #include "vm/signals.h"
 
 #define NSIGNALS 64
@@ -95,6 +96,11 @@ static bool is_asynchronous(int sig, const siginfo_t *info)
 	       (sig == SIGBUS && info->si_code == BUS_MCEERR_AO);
 }
 
+static bool default_ignores(int sig)
+{
+	return sig == SIGCHLD || sig == SIGWINCH || sig == SIGURG || sig == SIGCONT;
+}
+
 /*
  * Die, or whatever the default is, as if we had never been here: the default is put back; a
  * fault is raised anew by its instruction, anything else is sent once more.
@@ -104,7 +110,7 @@ static void default_action(int sig, siginfo_t *info)
 	struct sigaction dfl = {.sa_handler = SIG_DFL};
 	u64 set = sig_bit(sig);
 
-	if (sig == SIGCHLD || sig == SIGWINCH || sig == SIGURG || sig == SIGCONT)
+	if (default_ignores(sig))
 		return;
 	REAL(sigaction)(sig, &dfl, NULL);
 	if (!is_asynchronous(sig, info))
@@ -136,12 +142,12 @@ static bool deliver_sent(int sig, siginfo_t *info, void *uc, sighandler_t handle
 	if (handler == SIG_IGN && !blocked)
 		return true;
 	if (!mask_is_synchronous(sig)) {
-		signals_keep(sig, info, uc);
+		mask_keep(sig, info, uc);
 		return true;
 	}
-	mask_stash(sig, info);
+	mask_stash(sig, info, uc);
 	if (!blocked)
-		signals_leave_run(uc);
+		mask_end_run(uc);
 	return true;
 }
 
@@ -152,6 +158,11 @@ static void deliver(int sig, siginfo_t *info, void *uc)
 
 	if (mask_is_synchronous(sig) && guard_handle(sig, info, uc))
 		return;
+	if (sig == SIGTRAP && signals_kicked_instead(info, uc)) {
+		errno = e;
+		return;
+	}
+	requeue_due(sig, info);
 	load_view(sig, &handler, &flags);
 	if (!is_asynchronous(sig, info)) {
 		if (handler == SIG_IGN)
@@ -176,10 +187,9 @@ static void kicked(int sig, siginfo_t *info, void *uc)
 {
 	int e = errno;
 
+	signals_kicked(sig, info, uc);
 	if (cancel_ends_run())
-		signals_leave_run(uc);
-	else
-		signals_kicked(sig, info, uc);
+		mask_end_run(uc);
 	errno = e;
 }
 
@@ -203,6 +213,13 @@ static int set_in_vfork_child(int sig, const struct sigaction *act, struct sigac
 	return 0;
 }
 
+static bool is_ignored(int sig)
+{
+	sighandler_t h = table[sig].view.sa_handler;
+
+	return h == SIG_IGN || (h == SIG_DFL && default_ignores(sig));
+}
+
 int dispositions_set(int sig, const struct sigaction *act, struct sigaction *old)
 {
 	struct sigaction new = act ? *act : (struct sigaction){0};
@@ -224,6 +241,8 @@ int dispositions_set(int sig, const struct sigaction *act, struct sigaction *old
 		r = install(sig, false);
 		if (r)
 			table[sig] = before;
+		else if (is_ignored(sig))
+			requeue_dropped(sig);
 	}
 	unlock_table(mask);
 	if (!r && old)
@@ -231,7 +250,13 @@ int dispositions_set(int sig, const struct sigaction *act, struct sigaction *old
 	return r;
 }
 
-/* KVM_SET_SIGNAL_MASK lets in what the thread blocks otherwise, to be taken by sigwait(). */
+/*
+ * KVM_SET_SIGNAL_MASK lets in what the thread blocks otherwise, to be taken by sigwait().
+ *
+ * A disposition is the whole process's: a handler under a signal that is ignored would break off
+ * the waits of every thread, and would not be inherited as ignored by what is executed. So such a
+ * signal ends no run.
+ */
 static void let_in(const sigset_t *inner)
 {
 	u64 outer = 0, in, stops, lock_mask;
@@ -247,7 +272,7 @@ static void let_in(const sigset_t *inner)
 		return;
 	lock_mask = lock_table();
 	for (int sig = 1; sig <= NSIGNALS; sig++) {
-		if ((outer & sig_bit(sig)) && !table[sig].ours)
+		if ((outer & sig_bit(sig)) && !table[sig].ours && !is_ignored(sig))
 			install(sig, true);
 	}
 	unlock_table(lock_mask);

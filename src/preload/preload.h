@@ -47,7 +47,6 @@ void descriptor_after_close(bool ours);
 /* ---- mask.c: SEGV, BUS, FPE, ILL, TRAP and the kick, open while our code runs */
 struct mask_window {
 	bool nested; /* in another one: changes nothing */
-	int cancel_state;
 };
 /*
  * Around every call of the rooms below made for the VMM: inside, no handler of its runs and no
@@ -63,10 +62,14 @@ bool mask_outer(u64 *mask);
 bool mask_view(u64 *mask);
 void mask_set_inner(u64 mask);
 bool mask_is_synchronous(int sig);
-/* What a helper thread blocks: everything but what guarded accesses raise. */
+/* What a helper thread blocks: everything but glibc's SIGSETXID. */
 u64 mask_of_helpers(void);
-/* From a handler: keep this signal and queue it again when the window closes. */
-void mask_stash(int sig, const siginfo_t *info);
+/* From a handler in a window: keep this signal until the window closes; ends a run. */
+void mask_keep(int sig, siginfo_t *info, void *uc);
+/* The same for a synchronous one that was sent, which stays open; ends no run. */
+void mask_stash(int sig, const siginfo_t *info, void *uc);
+/* From a handler in a window: end the run, if there is one. */
+void mask_end_run(void *uc);
 
 static inline u64 sig_bit(int sig)
 {
@@ -74,10 +77,17 @@ static inline u64 sig_bit(int sig)
 }
 
 /* ---- cancel.c: pthread_cancel() of a thread in a window */
+/* Has this thread ever asked for asynchronous cancellation? */
+bool cancel_subject(void);
 /* mask_enter() has disabled cancellation, which was `state` before. */
 void cancel_window_opened(int state);
-/* Back to `state`; what came meanwhile acts now, as at the edge of a system call. */
-void cancel_window_closed(int state);
+/*
+ * Back to `state`, in the window still. True: the thread is cancelled, and nothing was put back;
+ * once the window is closed cancel_act() is to be called, which acts as at the edge of a system
+ * call.
+ */
+bool cancel_window_closing(int state);
+void cancel_act(int state);
 /* From a handler: has this thread been cancelled in a way that ends its call? */
 bool cancel_ends_run(void);
 /* In a child of a fork without handlers; fork() itself calls it by pthread_atfork(). */

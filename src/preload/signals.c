@@ -7,6 +7,7 @@
 #include <sys/signalfd.h>
 #include "preload/preload.h"
 #include "preload/real.h"
+#include "vm/requeue.h"
 #include "vm/signals.h"
 
 int __libc_current_sigrtmax(void);
@@ -134,29 +135,39 @@ EXPORT int sigpending(sigset_t *set)
 	return r;
 }
 
+/* What was kept of a thread's is due before what came after it. */
+static int wait_for(const sigset_t *set, siginfo_t *info, const struct timespec *timeout)
+{
+	siginfo_t own;
+	sigset_t s;
+	int sig;
+
+	if (!info)
+		info = &own;
+	sig = REAL(sigtimedwait)(without_kick(set, &s), info, timeout);
+	if (sig > 0 && armed())
+		requeue_due(sig, info);
+	return sig;
+}
+
 EXPORT int sigtimedwait(const sigset_t *restrict set, siginfo_t *restrict info,
 			const struct timespec *restrict timeout)
 {
-	sigset_t s;
-
-	return REAL(sigtimedwait)(without_kick(set, &s), info, timeout);
+	return wait_for(set, info, timeout);
 }
 
 EXPORT int sigwaitinfo(const sigset_t *restrict set, siginfo_t *restrict info)
 {
-	sigset_t s;
-
-	return REAL(sigtimedwait)(without_kick(set, &s), info, NULL);
+	return wait_for(set, info, NULL);
 }
 
 EXPORT int sigwait(const sigset_t *restrict set, int *restrict sig)
 {
 	int before = errno, r;
-	sigset_t s;
 
 	/* sigwait() is not broken off by handlers, sigtimedwait() is */
 	do {
-		r = REAL(sigtimedwait)(without_kick(set, &s), NULL, NULL);
+		r = wait_for(set, NULL, NULL);
 	} while (r < 0 && errno == EINTR);
 	if (r < 0)
 		return errno;

@@ -262,7 +262,7 @@ static void mmu_kick(void *owner)
 	int tid = sync_load(&v->tid);
 
 	if (tid)
-		syscall(SYS_tgkill, v->vm->pid, tid, signals_kick_number());
+		signals_kick(v, tid);
 }
 
 const struct mmu_vcpu_ops vcpu_mmu_ops = {

@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm/signals.h"
 
+#include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/guard.h"
 #include "base/thread.h"
 #include "sync/atomic.h"
+#include "vm/requeue.h"
 #include "vm/vm.h"
 
 void (*signals_let_in)(const sigset_t *mask);
+
+/* vcpu->kick */
+enum kick_state {
+	KICK_CLOSED, /* not in a run: a kick would break off what the VMM does */
+	KICK_OPEN,
+	KICK_SENT,    /* and not taken yet; one at a time, so that they do not pile up */
+	KICK_INSTEAD, /* the same, as SIGTRAP */
+};
 
 /* This thread's call; touched by its own signal handlers, so every field is a plain word. */
 static __thread struct {
@@ -30,10 +40,22 @@ int signals_raw_mask(int how, const sigset_t *set, sigset_t *old)
 	return (int)syscall(SYS_rt_sigprocmask, how, set, old, KERNEL_SIGSET_BYTES);
 }
 
+/* glibc's SIGCANCEL is blocked by an open window of a thread that it might end amid our code. */
+static void add_blocked_cancellation(sigset_t *set)
+{
+	u64 bits, blocked = 0;
+
+	signals_raw_mask(SIG_BLOCK, NULL, (sigset_t *)&blocked);
+	memcpy(&bits, set, sizeof(bits));
+	bits |= blocked & BIT(SIGNALS_CANCEL - 1);
+	memcpy(set, &bits, sizeof(bits));
+}
+
 void signals_run_begin(struct vcpu *v, const sigset_t *mask)
 {
 	run.masked = mask != NULL;
 	sync_store_release(&run.vcpu, v);
+	sync_store_release(&v->kick, KICK_OPEN);
 	/* what came since the call began came before the guest ran */
 	if (run.leave)
 		mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_SIGNAL);
@@ -44,14 +66,31 @@ void signals_run_begin(struct vcpu *v, const sigset_t *mask)
 
 		for (size_t i = 0; i < ARRAY_SIZE(open); i++)
 			sigdelset(&set, open[i]);
+		add_blocked_cancellation(&set);
 		if (signals_let_in)
 			signals_let_in(mask);
 		signals_raw_mask(SIG_SETMASK, &set, &run.before);
 	}
 }
 
+/*
+ * From here on nobody kicks, and a kick that was sent has been taken: it would break off the VMM's
+ * next wait. Its sender may be about to send it yet; the handler ends the futex's wait by changing
+ * the word.
+ */
+static void close_kicks(struct vcpu *v)
+{
+	u32 state = KICK_OPEN;
+
+	while (!sync_cmpxchg(&v->kick, &state, KICK_CLOSED)) {
+		syscall(SYS_futex, &v->kick, FUTEX_WAIT_PRIVATE, state, NULL, NULL, 0);
+		state = KICK_OPEN;
+	}
+}
+
 void signals_run_end(struct vcpu *v)
 {
+	close_kicks(v);
 	sync_store_release(&run.vcpu, NULL);
 	if (run.masked) {
 		u64 before;
@@ -73,7 +112,7 @@ bool signals_pending(void)
 	return run.leave;
 }
 
-void signals_call_begin(void)
+void signals_call_end(void)
 {
 	run.kept = 0;
 	run.leave = false;
@@ -82,11 +121,6 @@ void signals_call_begin(void)
 void signals_end_call(void)
 {
 	run.leave = true;
-}
-
-u64 signals_kept(void)
-{
-	return run.kept;
 }
 
 void signals_leave_run(void *uc)
@@ -101,7 +135,7 @@ void signals_leave_run(void *uc)
 	guard_break_off(uc);
 }
 
-void signals_keep(int sig, siginfo_t *info, void *uc)
+void signals_keep(int sig, siginfo_t *info, void *uc, bool blocked)
 {
 	ucontext_t *u = uc;
 	sigset_t set;
@@ -110,17 +144,53 @@ void signals_keep(int sig, siginfo_t *info, void *uc)
 	sigemptyset(&set);
 	sigaddset(&set, sig);
 	signals_raw_mask(SIG_BLOCK, &set, NULL);
-	syscall(SYS_rt_tgsigqueueinfo, (pid_t)syscall(SYS_getpid), (pid_t)syscall(SYS_gettid), sig,
-		info);
+	if (blocked)
+		requeue_to_addressee(sig, info);
+	else
+		requeue_to_thread(sig, info);
 	sigaddset(&u->uc_sigmask, sig);
 	run.kept |= BIT(sig - 1);
 	signals_leave_run(uc);
+}
+
+bool signals_send_kick(int pid, int tid)
+{
+	return syscall(SYS_tgkill, pid, tid, signals_kick_number()) == 0;
+}
+
+/*
+ * Where no more signals may be queued (RLIMIT_SIGPENDING) a standard one still is: the kernel then
+ * notes its number only (signal(7)). SIGTRAP's handler is ours in any case.
+ */
+void signals_kick(struct vcpu *v, int tid)
+{
+	u32 state = KICK_OPEN;
+
+	if (!sync_cmpxchg(&v->kick, &state, KICK_SENT) || signals_send_kick(v->vm->pid, tid))
+		return;
+	sync_store(&v->kick, KICK_INSTEAD);
+	if (syscall(SYS_tgkill, v->vm->pid, tid, SIGTRAP))
+		sync_store(&v->kick, KICK_OPEN);
+}
+
+static bool take_kick(u32 state, void *uc)
+{
+	struct vcpu *v = run.vcpu;
+
+	if (!v || !sync_cmpxchg(&v->kick, &state, KICK_OPEN))
+		return false;
+	guard_break_off(uc);
+	return true;
+}
+
+bool signals_kicked_instead(const siginfo_t *info, void *uc)
+{
+	return info->si_code <= 0 && take_kick(KICK_INSTEAD, uc);
 }
 
 void signals_kicked(int sig, siginfo_t *info, void *uc)
 {
 	(void)sig;
 	(void)info;
-	if (run.vcpu)
-		guard_break_off(uc);
+	take_kick(KICK_SENT, uc);
 }

@@ -17,6 +17,8 @@
 #include <ucontext.h>
 #include "base/types.h"
 
+#define SIGNALS_CANCEL 32 /* glibc's SIGCANCEL: ends a thread that is cancelled asynchronously */
+
 struct vcpu;
 
 /* The signal number kicks use; chosen once, from the top of the real-time range. */
@@ -30,19 +32,30 @@ bool signals_in_run(void);
 /* Is there a signal to leave the run for? The vCPU's thread. */
 bool signals_pending(void);
 
-/* A call of the VMM's begins on this thread: nothing is kept so far. */
-void signals_call_begin(void);
+/* The call of the VMM's on this thread ends: nothing is kept any more. With all signals blocked. */
+void signals_call_end(void);
 /* The same call, on its own thread: it is to end at once, if it is a run. */
 void signals_end_call(void);
-/* What was kept since then, bit sig - 1: blocked still; the edge of the call restores the mask. */
-u64 signals_kept(void);
 
-/* From a handler, in a call: keep this signal. Not for those that guarded accesses raise. */
-void signals_keep(int sig, siginfo_t *info, void *uc);
+/*
+ * From a handler, in a call: keep this signal, blocked until the edge of the call restores the
+ * mask. Not for those that guarded accesses raise. `blocked`: the VMM blocks it outside of the run,
+ * so it stays pending.
+ */
+void signals_keep(int sig, siginfo_t *info, void *uc, bool blocked);
 /* From a handler, in a call: what has come ends the run, if there is one. */
 void signals_leave_run(void *uc);
+/*
+ * Break off a guarded access that the run on thread `tid` may be stuck in. Any thread; nothing is
+ * sent where no run goes on, or while the kick before has not been taken.
+ */
+void signals_kick(struct vcpu *v, int tid);
+/* Send our signal to a thread. False: there is no such thread, or no room for one more signal. */
+bool signals_send_kick(int pid, int tid);
 /* The kick signal's handler body. */
 void signals_kicked(int sig, siginfo_t *info, void *uc);
+/* In SIGTRAP's handler: is this one a kick? Then it has been taken. */
+bool signals_kicked_instead(const siginfo_t *info, void *uc);
 
 /* Told by signals_run_begin() what mask the VMM asked for, so that the preload can put its handler
  * under signals it lets in that the VMM left at their default. NULL without a preload. Set once. */

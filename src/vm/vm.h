@@ -50,6 +50,7 @@ struct vcpu {
 	bool enforce_pv_cpuid; /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
 	u32 wake_seq;	      /* futex a halted vCPU sleeps on; counts wake-ups */
 	u32 asleep;	      /* atomic: in that futex */
+	u32 kick;	      /* atomic, a futex: signals.c's enum kick_state */
 	u64 pending_eoi[4];   /* atomic: vectors whose EOI the VMM's I/O APIC wants to hear of */
 	struct {
 		u64 time_msr, wall_msr; /* as the guest wrote them */

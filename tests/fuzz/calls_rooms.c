@@ -42,11 +42,11 @@ long calls_ioctl(int fd, unsigned long request, void *arg)
 {
 	long r;
 
-	signals_call_begin();
 	pthread_rwlock_rdlock(&fork_lock);
 	if (!abi_ioctl(fd, request, arg, &r))
 		r = fcntl(fd, F_GETFD) < 0 ? -EBADF : -ENOTTY;
 	pthread_rwlock_unlock(&fork_lock);
+	signals_call_end();
 	return r;
 }
 

@@ -93,8 +93,8 @@ long machine_ioctl(int fd, unsigned long request, void *arg)
 {
 	long r = -EBADF;
 
-	signals_call_begin();
 	MUST(abi_ioctl(fd, request, arg, &r), "descriptor %d is not ours", fd);
+	signals_call_end();
 	return r;
 }
 
