@@ -69,6 +69,24 @@ bool own_overlaps(u64 start, u64 end)
 	return false;
 }
 
+bool own_find(u32 kinds, u64 start, u64 end, struct own_range *out)
+{
+	u32 n = sync_load_acquire(&own.n);
+	bool any = false;
+
+	for (u32 i = 0; i < n; i++) {
+		struct own_range r = range_of(&own.area[i]);
+
+		if (!(kinds & BIT(own.area[i].kind)) || r.start >= r.end || r.end <= start ||
+		    end <= r.start)
+			continue;
+		if (!any || MAX(r.start, start) < out->start)
+			*out = (struct own_range){MAX(r.start, start), MIN(r.end, end)};
+		any = true;
+	}
+	return any;
+}
+
 void own_clip(u64 at, u64 *start, u64 *end)
 {
 	u32 n = sync_load_acquire(&own.n);

@@ -28,6 +28,16 @@ enum own_kind {
 
 /* Does any byte of [start, end) belong to us? */
 bool own_overlaps(u64 start, u64 end);
+struct own_range {
+	u64 start, end;
+};
+/*
+ * The first part of [start, end) that lies in an area of these kinds (a mask); false: none. Images
+ * are in neither mask: a VMM may do with its libraries as it likes.
+ */
+#define OWN_IMMOVABLE (BIT(OWN_CHUNK) | BIT(OWN_FIXED))
+#define OWN_PLACED    (OWN_IMMOVABLE | BIT(OWN_LOOSE))
+bool own_find(u32 kinds, u64 start, u64 end, struct own_range *out);
 /* Shrink [*start, *end) to what is not ours around `at`, which is not ours. */
 void own_clip(u64 at, u64 *start, u64 *end);
 
@@ -38,9 +48,6 @@ void own_images(const void *symbol);
  * The areas of a kind, one after the other: *i is 0 at first. False: there are no more. They stay
  * as they are only under the lock of whoever takes parts away from them (space.c).
  */
-struct own_range {
-	u64 start, end;
-};
 bool own_next(enum own_kind kind, u32 *i, struct own_range *out);
 /* A new area with room for `least` bytes, inaccessible. False: no address space. */
 bool own_reserve(enum own_kind kind, u64 least);

@@ -183,21 +183,20 @@ int space_fill(u64 to, u64 len, int (*fn)(u64 to, void *arg), void *arg)
 	return r;
 }
 
-void space_leave(u64 start, u64 end, bool unmap)
+bool space_leave(u64 start, u64 end, struct own_range *part)
 {
-	struct own_range r;
+	bool found = false;
 
 	mutex_lock(&space.lock);
-	for (u32 i = 0; own_next(OWN_LOOSE, &i, &r);) {
-		u64 from = MAX(r.start, start), to = MIN(r.end, end);
-
-		if (from >= to)
-			continue;
-		own_carve(from, to);
-		if (unmap)
-			syscall(SYS_munmap, from, to - from);
+	for (u32 i = 0; !found && own_next(OWN_LOOSE, &i, part);) {
+		part->start = MAX(part->start, start);
+		part->end = MIN(part->end, end);
+		found = part->start < part->end;
 	}
+	if (found)
+		own_carve(part->start, part->end);
 	mutex_unlock(&space.lock);
+	return found;
 }
 
 /* ------------------------------------------------------------------ fork */

@@ -28,10 +28,10 @@ int space_fill(u64 to, u64 len, int (*fn)(u64 to, void *arg), void *arg);
 void space_give(u64 start, u64 end);
 
 /*
- * [start, end) becomes the VMM's, as far as it was for windows, of which none is left there. What is
- * still reserved of it is unmapped when `unmap` says so; else the caller's next call replaces it.
+ * A part of [start, end) that was for windows becomes the VMM's: nothing will be put there any more.
+ * What is mapped there stays, for the caller to unmap once nobody uses it. False: no part is left.
  */
-void space_leave(u64 start, u64 end, bool unmap);
+bool space_leave(u64 start, u64 end, struct own_range *part);
 
 /* In a forked child: start anew. own.h and pool.h do, too. */
 void space_forked_child(void);

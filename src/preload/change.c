@@ -4,6 +4,7 @@
  * before and after. In a process that never armed it costs one test.
  */
 #include <stdlib.h>
+#include "base/own.h"
 #include "preload/preload.h"
 #include "primary/linux/linux.h"
 
@@ -35,6 +36,28 @@ static bool begun(struct change *c, int err)
 		return true;
 	change_end(c, err < 0 ? err : -err);
 	return false;
+}
+
+int change_make_room(const void *start, u64 len)
+{
+	struct mask_window w;
+	int r;
+
+	if (!armed() || untold || !own_overlaps((u64)start, (u64)start + len))
+		return 0;
+	mask_enter(&w);
+	r = primary_linux_step_aside((u64)start, len);
+	mask_leave(&w);
+	return r;
+}
+
+u64 change_before_ours(const void *start, u64 len)
+{
+	struct own_range ours;
+
+	if (!armed() || !own_find(OWN_PLACED, (u64)start, (u64)start + len, &ours))
+		return len;
+	return ours.start - (u64)start;
 }
 
 bool change_begin(struct change *c, const void *start, u64 len, int kind)

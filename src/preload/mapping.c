@@ -22,6 +22,7 @@
 #define MADV_COLLAPSE 25
 #endif
 #define MADV_GUARD_INSTALL_ 102 /* since Linux 6.13 */
+#define NO_KEY (-2) /* mprotect() */
 
 /* ------------------------------------------------------------------ mmap, munmap, mremap */
 
@@ -61,6 +62,10 @@ EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 
 		return p ? p : MAP_FAILED;
 	}
+	/* A mere wish is one, too, where nothing of the VMM's is. */
+	r = addr ? change_make_room(addr, len) : 0;
+	if (r && (flags & MAP_FIXED))
+		return (void *)raw_errno(r);
 	if ((flags & MAP_FIXED) && !change_begin(&c, addr, len, CHANGE_UNMAP))
 		return MAP_FAILED;
 	if (armed() && !(flags & MAP_ANONYMOUS) && fd >= 0)
@@ -71,13 +76,32 @@ EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off
 }
 ALIAS(mmap64, mmap);
 
-EXPORT int munmap(void *addr, size_t len)
+static long unmap(void *addr, size_t len)
 {
 	struct change c = {0};
+	int r = change_make_room(addr, len);
 
+	if (r)
+		return raw_errno(r);
 	if (!change_begin(&c, addr, len, CHANGE_UNMAP))
 		return -1;
-	return (int)change_end(&c, raw2(SYS_munmap, addr, len));
+	return change_end(&c, raw2(SYS_munmap, addr, len));
+}
+
+EXPORT int munmap(void *addr, size_t len)
+{
+	u64 at = (u64)addr, end = ALIGN_UP(at + len, PAGE_SIZE);
+	struct own_range ours;
+
+	/* Of what the VMM unmaps only its own goes. */
+	while (armed() && !(at & ~PAGE_MASK) && own_find(OWN_IMMOVABLE, at, end, &ours)) {
+		if (ours.start > at && unmap((void *)at, ours.start - at))
+			return -1;
+		at = ours.end;
+		if (at == end)
+			return 0;
+	}
+	return (int)unmap((void *)at, at == (u64)addr ? len : end - at);
 }
 
 EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
@@ -91,6 +115,11 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
 		target = va_arg(ap, void *);
 	va_end(ap);
+	if (change_before_ours(old, MAX(old_len, (size_t)1)) < old_len)
+		return (void *)raw_errno(-EFAULT);
+	r = flags & MREMAP_FIXED ? change_make_room(target, new_len) : 0;
+	if (r)
+		return (void *)raw_errno(r);
 	/* old size 0 takes nothing away: it makes a second mapping */
 	if (!change_begin(&from, old, old_len, CHANGE_UNMAP))
 		return MAP_FAILED;
@@ -101,6 +130,18 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 		change_end(&to, r);
 	}
 	return (void *)change_end(&from, r);
+}
+
+EXPORT int remap_file_pages(void *addr, size_t len, int prot, size_t page, int flags)
+{
+	u64 start = ALIGN_DOWN((u64)addr, PAGE_SIZE);
+	struct change c = {0};
+
+	if (change_before_ours((void *)start, len) < len)
+		return (int)raw_errno(-EINVAL);
+	if (!change_begin(&c, (void *)start, len, CHANGE_UNMAP))
+		return -1;
+	return (int)change_end(&c, raw5(SYS_remap_file_pages, addr, len, prot, page, flags));
 }
 
 /* ------------------------------------------------------------------ System V shared memory */
@@ -120,11 +161,14 @@ EXPORT void *shmat(int id, const void *addr, int flags)
 	struct change c = {0};
 	struct shmid_ds ds;
 
-	/* Only then does it take the place of what is there. */
-	if (armed() && (flags & SHM_REMAP) && raw3(SYS_shmctl, id, IPC_STAT, &ds) >= 0) {
+	if (armed() && addr && raw3(SYS_shmctl, id, IPC_STAT, &ds) >= 0) {
 		u64 at = flags & SHM_RND ? ALIGN_DOWN((u64)addr, PAGE_SIZE) : (u64)addr;
+		int r = change_make_room((void *)at, ds.shm_segsz);
 
-		if (!change_begin(&c, (void *)at, ds.shm_segsz, CHANGE_UNMAP))
+		if (r && (flags & SHM_REMAP))
+			return (void *)raw_errno(r);
+		/* Only then does it take the place of what is there. */
+		if ((flags & SHM_REMAP) && !change_begin(&c, (void *)at, ds.shm_segsz, CHANGE_UNMAP))
 			return MAP_FAILED;
 	}
 	return (void *)change_end(&c, raw3(SYS_shmat, id, addr, flags));
@@ -132,22 +176,30 @@ EXPORT void *shmat(int id, const void *addr, int flags)
 
 /* ------------------------------------------------------------------ protection and contents */
 
+static int protect(void *addr, size_t len, int prot, int pkey)
+{
+	u64 reach = change_before_ours(addr, len);
+	struct change c = {0};
+	long r = 0;
+
+	if (reach || !len) {
+		if (!change_begin(&c, addr, reach, CHANGE_PROTECT))
+			return -1;
+		r = pkey == NO_KEY ? raw3(SYS_mprotect, addr, reach, prot)
+				   : raw4(SYS_pkey_mprotect, addr, reach, prot, pkey);
+	}
+	return (int)change_end(&c, !r && reach < len ? -ENOMEM : r);
+}
+
 EXPORT int mprotect(void *addr, size_t len, int prot)
 {
-	struct change c = {0};
-
-	if (!change_begin(&c, addr, len, CHANGE_PROTECT))
-		return -1;
-	return (int)change_end(&c, raw3(SYS_mprotect, addr, len, prot));
+	return protect(addr, len, prot, NO_KEY);
 }
 
 EXPORT int pkey_mprotect(void *addr, size_t len, int prot, int pkey)
 {
-	struct change c = {0};
-
-	if (!change_begin(&c, addr, len, CHANGE_PROTECT))
-		return -1;
-	return (int)change_end(&c, raw4(SYS_pkey_mprotect, addr, len, prot, pkey));
+	/* -1 means no key, too (pkey_mprotect(2)), but an old kernel has no such call. */
+	return protect(addr, len, prot, pkey);
 }
 
 static bool takes_pages(int advice)
@@ -168,11 +220,15 @@ static bool takes_pages(int advice)
 
 EXPORT int madvise(void *addr, size_t len, int advice)
 {
+	u64 reach = change_before_ours(addr, len);
 	struct change c = {0};
+	long r = 0;
 
-	if (takes_pages(advice) && !change_begin(&c, addr, len, CHANGE_CONTENT))
+	if (takes_pages(advice) && !change_begin(&c, addr, reach, CHANGE_CONTENT))
 		return -1;
-	return (int)change_end(&c, raw3(SYS_madvise, addr, len, advice));
+	if (reach || !len)
+		r = raw3(SYS_madvise, addr, reach, advice);
+	return (int)change_end(&c, !r && reach < len ? -ENOMEM : r);
 }
 
 EXPORT int posix_madvise(void *addr, size_t len, int advice)

@@ -101,6 +101,16 @@ struct change {
 	struct mask_window window;
 };
 /*
+ * The VMM wants [start, start + len) for itself, which may be where something of ours is: that goes
+ * elsewhere. 0; -ENOMEM: it cannot.
+ */
+int change_make_room(const void *start, u64 len);
+/*
+ * How much of [start, start + len) lies before anything of ours, when something does: a call of the
+ * VMM's goes as far, as it would if nothing were mapped from there on. Else len.
+ */
+u64 change_before_ours(const void *start, u64 len);
+/*
  * *c is zero before. False: the change must not be made; errno says why. `kind`: enum
  * primary_change.
  */

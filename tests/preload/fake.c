@@ -210,6 +210,11 @@ void primary_linux_change_end(void *cookie)
 	record.ended += cookie != NULL;
 }
 
+int primary_linux_step_aside(u64 start, u64 len)
+{
+	return 0;
+}
+
 void primary_linux_fork_begin(void)
 {
 	record.fork_begun++;

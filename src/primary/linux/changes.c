@@ -166,6 +166,60 @@ void primary_linux_change_end(void *cookie)
 	pool_free(c);
 }
 
+/* ------------------------------------------------------------------ stepping aside */
+
+struct aside {
+	struct change c;
+	struct own_range part;
+};
+
+static void add_windows_at(struct primary_linux *p, void *arg)
+{
+	struct aside *a = arg;
+	struct window_piece w;
+
+	if (windows_at(p, a->part.start, a->part.end, &w))
+		add(&a->c, p, w.start, w.end);
+}
+
+/* The windows that lie in a->part, one of each VM after the other. */
+static bool drop_windows(struct aside *a)
+{
+	do {
+		a->c = (struct change){.kind = CHANGE_UNMAP};
+		registry_each(0, ~0ULL, add_windows_at, a);
+		if (a->c.no_memory || !begin_all(&a->c)) {
+			end_all(&a->c);
+			return false;
+		}
+		if (!a->c.list)
+			return true;
+		end_all(&a->c);
+	} while (true);
+}
+
+/*
+ * The address space goes first, so that no window is put there any more; what was mapped there is
+ * unmapped when no vCPU and no book leads there.
+ */
+int primary_linux_step_aside(u64 start, u64 len)
+{
+	u64 first = start & PAGE_MASK, end = ALIGN_UP(start + len, PAGE_SIZE);
+	struct own_range fixed;
+	struct aside a;
+
+	if (end <= first || !registry_ours())
+		return 0;
+	if (own_find(OWN_IMMOVABLE, first, end, &fixed))
+		return -ENOMEM;
+	while (space_leave(first, end, &a.part)) {
+		if (!drop_windows(&a))
+			return -ENOMEM;
+		syscall(SYS_munmap, a.part.start, a.part.end - a.part.start);
+	}
+	return 0;
+}
+
 /* ------------------------------------------------------------------ files */
 
 struct file_change {

@@ -123,6 +123,8 @@ bool windows_find(struct primary_linux *p, hva_t hva, struct window_piece *out);
  * (it cannot be duplicated). */
 int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64 epoch);
 bool windows_overlap(struct primary_linux *p, hva_t start, hva_t end);
+/* The same by where they lie: what [at, end) shows of the VMM's memory, of one of them. */
+bool windows_at(struct primary_linux *p, u64 at, u64 end, struct window_piece *out);
 /* Unmap the windows of [start, end). No translation leads there any more. */
 void windows_drop(struct primary_linux *p, hva_t start, hva_t end);
 

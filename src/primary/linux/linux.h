@@ -37,6 +37,13 @@ enum primary_change {
 void *primary_linux_change_begin(hva_t start, u64 len, enum primary_change kind, int *err);
 void primary_linux_change_end(void *cookie);
 
+/*
+ * The VMM is about to have [start, start + len) for itself, whatever is there: windows of ours that
+ * lie there are dropped, to be made again elsewhere, and what is left is a hole. 0; -ENOMEM: what is
+ * there cannot move, or memory ran out.
+ */
+int primary_linux_step_aside(u64 start, u64 len);
+
 /* How much shmdt(at) would take away, or 0: no System V segment is attached there. */
 u64 primary_linux_shm_len(hva_t at);
 

@@ -89,6 +89,35 @@ bool windows_overlap(struct primary_linux *p, hva_t start, hva_t end)
 	return any;
 }
 
+struct find_at {
+	u64 at, end;
+	const struct window *found;
+};
+
+static bool lies_at(struct interval *n, void *arg)
+{
+	const struct window *w = container_of(n, struct window, node);
+	struct find_at *f = arg;
+
+	if (n->start + w->delta >= f->end || n->last + w->delta < f->at)
+		return true;
+	f->found = w;
+	return false;
+}
+
+bool windows_at(struct primary_linux *p, u64 at, u64 end, struct window_piece *out)
+{
+	struct find_at f = {at, end, NULL};
+
+	rwlock_read_lock(&p->windows_lock);
+	interval_each(&p->windows, 0, ~0ULL, lies_at, &f);
+	if (f.found)
+		*out = (struct window_piece){f.found->node.start, f.found->node.last + 1,
+					     f.found->delta};
+	rwlock_read_unlock(&p->windows_lock);
+	return f.found;
+}
+
 /* windows_lock held for write. Out of memory loses the piece from our books only: it stays
  * mapped until the process ends, and nobody is led there. */
 static void put(struct primary_linux *p, hva_t start, hva_t end, u64 delta)
