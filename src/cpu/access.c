@@ -543,9 +543,6 @@ void access_died(struct cpu *c, u64 la, bool write)
 
 	if (guard_fault.sig == GUARD_BROKEN_OFF)
 		cpu_restart(c);
-	/* Only such an address hits an entry that allows nothing (TLB_NEVER). */
-	if (cpu_lma(c) && !la_canonical(c, la))
-		raise_noncanonical(c);
 	r = guard_fault.sig == SIGBUS && guard_fault.code == BUS_MCEERR_AR ? -EHWPOISON : -EFAULT;
 	/* The guest's tables were walked for this access before; they may have changed since, and
 	 * then running the instruction again finds out. */

@@ -11,27 +11,31 @@ static u64 current_rip(const struct cpu *c)
 	return c->op ? op_rip(c, c->op) : c->rip;
 }
 
-/* True: the VMM answered this very access in an earlier run of the instruction. */
-static bool replayed(struct cpu *c, u64 addr, u32 size, bool write, bool port, void *data)
+/*
+ * The VMM's answer, if it answered this very access in an earlier run of the instruction, else
+ * NULL. `string`: repeated input, which is answered in c->io_data.
+ */
+static const void *replayed(struct cpu *c, u64 addr, u32 size, bool write, bool port, bool string)
 {
 	struct replay *r = &c->replay;
 	typeof(&r->done[0]) d = &r->done[r->next];
 
 	if (r->next >= r->ndone)
-		return false;
+		return NULL;
 	if (r->rip != current_rip(c) || d->addr != addr || d->size != size || d->write != write ||
-	    d->port != port) {
-		/* The guest's or the VMM's doing: the instruction takes another way this time. */
+	    d->port != port || (d->elements != 0) != string) {
+		/* The guest's or the VMM's doing: the instruction is another one by now, or takes
+		 * another way this time. The answer is nobody's. */
 		r->ndone = r->next;
-		return false;
+		return NULL;
 	}
 	r->next++;
-	if (!write)
-		memcpy(data, r->elements ? c->io_data : (void *)&d->data, size);
-	return true;
+	return string ? c->io_data : (const u8 *)&d->data;
 }
 
-static u8 *ask_vmm(struct cpu *c, u64 addr, u32 size, bool write, bool port, const void *data)
+/* `elements`: of repeated string input, else 0. */
+static u8 *ask_vmm(struct cpu *c, u64 addr, u32 size, bool write, bool port, u32 elements,
+		   const void *data)
 {
 	struct replay *r = &c->replay;
 	typeof(&r->done[0]) d = &r->done[r->ndone];
@@ -44,22 +48,30 @@ static u8 *ask_vmm(struct cpu *c, u64 addr, u32 size, bool write, bool port, con
 	d->size = (u8)size;
 	d->write = write;
 	d->port = port;
+	d->elements = elements;
 	d->data = 0;
+	if (elements)
+		memset(c->io_data, 0, (size_t)elements * size);
 	if (write)
 		memcpy(&d->data, data, size);
-	return (u8 *)&d->data;
+	return elements ? c->io_data : (u8 *)&d->data;
 }
 
 void replay_mmio(struct cpu *c, gpa_t gpa, u32 size, bool write, void *data)
 {
-	if (replayed(c, gpa, size, write, false, data))
+	const void *answer = replayed(c, gpa, size, write, false, false);
+
+	if (answer) {
+		if (!write)
+			memcpy(data, answer, size);
 		return;
+	}
 	if (!c->env->mmio(c->owner, gpa, size, write, data)) {
 		c->stat.mmio_in_vm++;
 		return;
 	}
 	c->stat.mmio_exits++;
-	c->exit.mmio.data = ask_vmm(c, gpa, size, write, false, data);
+	c->exit.mmio.data = ask_vmm(c, gpa, size, write, false, 0, data);
 	c->exit.mmio.gpa = gpa;
 	c->exit.mmio.len = size;
 	c->exit.mmio.write = write;
@@ -68,14 +80,19 @@ void replay_mmio(struct cpu *c, gpa_t gpa, u32 size, bool write, void *data)
 
 void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data)
 {
-	if (replayed(c, port, size, write, true, data))
+	const void *answer = replayed(c, port, size, write, true, false);
+
+	if (answer) {
+		if (!write)
+			memcpy(data, answer, size);
 		return;
+	}
 	c->stat.io_exits++;
 	if (!c->env->io(c->owner, port, size, write, data)) {
 		c->stat.io_in_vm++;
 		return;
 	}
-	c->exit.io.data = ask_vmm(c, port, size, write, true, data);
+	c->exit.io.data = ask_vmm(c, port, size, write, true, 0, data);
 	c->exit.io.port = port;
 	c->exit.io.size = (u8)size;
 	c->exit.io.in = !write;
@@ -85,20 +102,17 @@ void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data)
 
 u32 replay_port_string(struct cpu *c, u16 port, u32 size, u32 max, const u8 **data)
 {
-	struct replay *r = &c->replay;
-	u64 first;
+	u32 answered = replay_elements(c);
 
 	*data = c->io_data;
-	if (r->elements && replayed(c, port, size, false, true, &first))
-		return MIN(max, r->elements); /* the VMM may have changed rCX meanwhile */
+	if (replayed(c, port, size, false, true, true))
+		return MIN(max, answered); /* the VMM may have changed rCX meanwhile */
 	c->stat.io_exits++;
 	if (!c->env->io(c->owner, port, size, false, c->io_data)) {
 		c->stat.io_in_vm++;
 		return 1;
 	}
-	r->elements = max;
-	ask_vmm(c, port, size, false, true, NULL);
-	c->exit.io.data = c->io_data;
+	c->exit.io.data = ask_vmm(c, port, size, false, true, max, NULL);
 	c->exit.io.port = port;
 	c->exit.io.size = (u8)size;
 	c->exit.io.in = true;

@@ -26,6 +26,14 @@ static inline bool replay_pending(const struct cpu *c)
 	return c->replay.ndone != 0;
 }
 
+/* Elements of repeated string input that the next answer gives, or 0. */
+static inline u32 replay_elements(const struct cpu *c)
+{
+	const struct replay *r = &c->replay;
+
+	return r->next < r->ndone ? r->done[r->next].elements : 0;
+}
+
 /*
  * Is the next answer that of an access at gpa? A write's says nothing of a read there, which a
  * read-only memslot serves; a read's is that of a read-modify-write, which asks to write first.
@@ -43,7 +51,6 @@ static inline void replay_forget(struct cpu *c)
 {
 	c->replay.ndone = c->replay.next = 0;
 	c->replay.waiting = false;
-	c->replay.elements = 0;
 }
 
 #endif

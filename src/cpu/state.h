@@ -147,12 +147,12 @@ struct replay {
 		u64 data;
 		u8 size;
 		bool write, port;
+		u32 elements; /* repeated string input: how many were asked for, into io_data; else 0 */
 	} done[MMIO_MAX_FRAGMENTS];
 	u32 ndone; /* answered */
 	u32 next;  /* next to be replayed in this run of the instruction */
 	u64 rip;   /* linear rip the fragments belong to; another one discards them */
 	bool waiting; /* done[ndone] is with the VMM */
-	u32 elements; /* of string input: how many of them io_data has room for, or 0 */
 	/* A string instruction that commits an element sets ndone and next to 0. */
 };
 

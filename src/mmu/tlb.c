@@ -8,31 +8,37 @@
 #include "mmu/internal.h"
 
 struct tlb tlb_never = {
-	.e = {[0 ... TLB_ENTRIES - 1] = {.neg_read = TLB_NEVER, .neg_write = TLB_NEVER}},
+	.e = {[0] = {.neg_read = TLB_NOTHING_0, .neg_write = TLB_NOTHING_0},
+	      [1 ... TLB_ENTRIES - 1] = {.neg_read = TLB_NOTHING, .neg_write = TLB_NOTHING}},
 };
-
-static void entry_drop(struct tlb_entry *e)
-{
-	e->neg_read = TLB_NEVER;
-	e->neg_write = TLB_NEVER;
-	e->gpa = 0;
-}
 
 static struct tlb_entry *entries(struct mmu_vcpu *v)
 {
 	return &v->tlb[0].e[0];
 }
 
+/* Of the entry with this number among all modes'. */
+static u64 nothing(u32 i)
+{
+	return tlb_nothing(i & (TLB_ENTRIES - 1));
+}
+
+static void entry_drop(struct mmu_vcpu *v, u32 i)
+{
+	struct tlb_entry *e = &entries(v)[i];
+
+	e->neg_read = e->neg_write = nothing(i);
+	e->gpa = 0;
+}
+
 void mmu_tlb_flush(struct mmu_vcpu *v)
 {
-	struct tlb_entry *e = entries(v);
-
 	if (v->journal_full) {
 		for (u32 i = 0; i < TLB_MODES * TLB_ENTRIES; i++)
-			entry_drop(&e[i]);
+			entry_drop(v, i);
 	} else {
 		for (u32 i = 0; i < v->journal_n; i++)
-			entry_drop(&e[v->journal[i]]);
+			entry_drop(v, v->journal[i]);
 	}
 	v->journal_n = 0;
 	v->journal_full = false;
@@ -45,10 +51,10 @@ void tlb_drop_writes(struct mmu_vcpu *v)
 
 	if (v->journal_full) {
 		for (u32 i = 0; i < TLB_MODES * TLB_ENTRIES; i++)
-			e[i].neg_write = TLB_NEVER;
+			e[i].neg_write = nothing(i);
 	} else {
 		for (u32 i = 0; i < v->journal_n; i++)
-			e[v->journal[i]].neg_write = TLB_NEVER;
+			e[v->journal[i]].neg_write = nothing(v->journal[i]);
 	}
 }
 
@@ -58,10 +64,10 @@ void tlb_drop_writes_to(struct mmu_vcpu *v, gpa_t page)
 	u32 n = v->journal_full ? TLB_MODES * TLB_ENTRIES : v->journal_n;
 
 	for (u32 i = 0; i < n; i++) {
-		struct tlb_entry *x = v->journal_full ? &e[i] : &e[v->journal[i]];
+		u32 at = v->journal_full ? i : v->journal[i];
 
-		if ((x->gpa & PAGE_MASK) == page)
-			x->neg_write = TLB_NEVER;
+		if ((e[at].gpa & PAGE_MASK) == page)
+			e[at].neg_write = nothing(at);
 	}
 }
 
@@ -73,7 +79,7 @@ void mmu_tlb_flush_nonglobal(struct mmu_vcpu *v)
 	if (v->journal_full) {
 		for (u32 i = 0; i < TLB_MODES * TLB_ENTRIES; i++) {
 			if (!(e[i].gpa & TLB_GLOBAL))
-				entry_drop(&e[i]);
+				entry_drop(v, i);
 			else if (kept++ < TLB_JOURNAL)
 				v->journal[kept - 1] = (u16)i;
 		}
@@ -85,7 +91,7 @@ void mmu_tlb_flush_nonglobal(struct mmu_vcpu *v)
 		if (e[v->journal[i]].gpa & TLB_GLOBAL)
 			v->journal[kept++] = v->journal[i];
 		else
-			entry_drop(&e[v->journal[i]]);
+			entry_drop(v, v->journal[i]);
 	}
 	v->journal_n = kept;
 }
@@ -120,7 +126,7 @@ void mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear)
 		return;
 	}
 	for (int m = 0; m < TLB_MODES; m++)
-		entry_drop(tlb_slot(&v->tlb[m], linear));
+		entry_drop(v, (u32)(tlb_slot(&v->tlb[m], linear) - entries(v)));
 }
 
 void mmu_tlb_fill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, gpa_t gpa,
@@ -128,10 +134,11 @@ void mmu_tlb_fill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, gpa_t gpa,
 {
 	u64 page = linear & PAGE_MASK;
 	struct tlb_entry *e = tlb_slot(&v->tlb[mode], linear);
+	u32 at = (u32)(e - entries(v));
 
 	assert(v->mode == MMU_IN_GUEST);
-	e->neg_read = perm & MMU_READ ? -page : TLB_NEVER;
-	e->neg_write = (perm & MMU_WRITE) && x->writable && !x->code ? -page : TLB_NEVER;
+	e->neg_read = perm & MMU_READ ? -page : nothing(at);
+	e->neg_write = (perm & MMU_WRITE) && x->writable && !x->code ? -page : nothing(at);
 	e->delta = (u64)x->host - page;
 	e->gpa = (gpa & PAGE_MASK) | (global ? TLB_GLOBAL : 0);
 	if (v->journal_full)
@@ -140,5 +147,5 @@ void mmu_tlb_fill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, gpa_t gpa,
 		v->journal_full = true;
 		return;
 	}
-	v->journal[v->journal_n++] = (u16)(e - entries(v));
+	v->journal[v->journal_n++] = (u16)at;
 }

@@ -6,8 +6,8 @@
  * `la + neg_read` is the offset in the page when the entry is this page's and allows reading, and
  * far more than a page otherwise: one addition and one unsigned compare against 4096 - size check
  * tag, permission and page crossing at once. The same with neg_write. The host address is
- * la + delta. An entry that allows nothing holds TLB_NEVER, which no canonical address can
- * bring below a page.
+ * la + delta. An entry that allows nothing holds tlb_nothing(), which no address that is looked up
+ * there brings below a page: what it would hit has another slot.
  *
  * Who calls it: cpu/ looks up; only mmu/ fills and flushes, and only on the vCPU's own thread.
  */
@@ -18,7 +18,6 @@
 
 #define TLB_BITS    9
 #define TLB_ENTRIES (1u << TLB_BITS)
-#define TLB_NEVER   (1ULL << 62)
 #define TLB_GLOBAL  1ULL /* in tlb_entry.gpa */
 #define TLB_JOURNAL 256  /* entries filled since the last flush that are listed one by one */
 
@@ -31,7 +30,7 @@ enum tlb_mode {
 };
 
 struct tlb_entry {
-	u64 neg_read;  /* minus the linear page when reads are allowed, else TLB_NEVER */
+	u64 neg_read;  /* minus the linear page when reads are allowed, else tlb_nothing() */
 	u64 neg_write; /* the same for writes that need no slow path (dirty, code) */
 	u64 delta;     /* host minus linear */
 	u64 gpa;       /* guest-physical page, bit 0: global */
@@ -51,6 +50,18 @@ struct tlb_large {
  * checks, watchpoints) looks up here and takes its slow path each time.
  */
 extern struct tlb tlb_never;
+
+/*
+ * For the entry in this slot. Canonical addresses (48 or 57 bits) are far from it; of the others,
+ * the only page it would hit is in slot 0, or, for slot 0 itself, in the last.
+ */
+#define TLB_NOTHING    (1ULL << 62)
+#define TLB_NOTHING_0  (TLB_NOTHING + PAGE_SIZE)
+
+static inline u64 tlb_nothing(u32 slot)
+{
+	return slot ? TLB_NOTHING : TLB_NOTHING_0;
+}
 
 static inline struct tlb_entry *tlb_slot(struct tlb *t, u64 la)
 {

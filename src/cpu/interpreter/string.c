@@ -240,8 +240,9 @@ static u64 run_of(struct cpu *c, const struct op *o, u64 count)
 		advance(c, o, REG_OFF(RSI), (s64)(n * size));
 	advance(c, o, REG_OFF(RDI), (s64)(n * size));
 	if (left) {
-		u64 at = (u64)guard_fault.addr;
-		bool read = movs && at - (u64)s < slen;
+		/* A span lies in one host page; of a poisoned one the host tells no more than that. */
+		u64 at = (u64)guard_fault.addr & PAGE_MASK;
+		bool read = movs && at == ((u64)s & PAGE_MASK) && at != ((u64)d & PAGE_MASK);
 
 		advance(c, o, REG_OFF(RCX), -(s64)n);
 		access_died(c, (read ? sla : dla) + n * size, !read);
@@ -255,13 +256,14 @@ static u64 run_of(struct cpu *c, const struct op *o, u64 count)
  */
 static u64 run_ins(struct cpu *c, const struct op *o, u64 count)
 {
-	u32 size = (u32)o->imm, len, least = c->replay.elements ? size : 2 * size;
+	u32 size = (u32)o->imm, len, answered = replay_elements(c);
+	u32 least = answered ? size : 2 * size;
 	u16 port = R16(c, REG_OFF(RDX));
 	u64 la, bytes, n;
 	const u8 *data;
 	u8 *d;
 
-	if ((c->block->key & BLOCK_KEY_STEP) && !c->replay.elements)
+	if ((c->block->key & BLOCK_KEY_STEP) && !answered)
 		return 0;
 	bytes = MIN(count, PAGE_SIZE) * size;
 	bytes = MIN(bytes, room(c, o, SEG_ES, ea_cut(o, c->reg[RDI])));
@@ -270,10 +272,12 @@ static u64 run_ins(struct cpu *c, const struct op *o, u64 count)
 	io_check(c, port, size);
 	la = dst_la(c, o, true);
 	d = access_span(c, la, (u32)MIN(bytes, PAGE_SIZE), true, &len);
-	if (!d || len < least)
+	if (len < least || (!d && !answered))
 		return 0;
 	n = replay_port_string(c, port, size, len / size, &data);
-	if (guard_copy_to(d, data, n * size))
+	if (!d) /* since it was asked for, the page has become code or a device's */
+		access_write(c, la, data, (u32)n * size);
+	else if (guard_copy_to(d, data, n * size))
 		access_died(c, la, true);
 	advance(c, o, REG_OFF(RDI), (s64)(n * size));
 	replay_forget(c);
@@ -313,7 +317,7 @@ static HANDLER(string_rep)
 
 		if (runs && count > 1)
 			n = run_of(c, o, count);
-		else if (o->aux == INS && up && (count > 1 || c->replay.elements))
+		else if (o->aux == INS && up && (count > 1 || replay_elements(c)))
 			n = run_ins(c, o, count);
 		if (!n) {
 			element(c, o);

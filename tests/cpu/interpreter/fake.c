@@ -23,7 +23,7 @@ static void tlb_clear(struct cpu *c)
 {
 	for (unsigned m = 0; m < TLB_MODES; m++) {
 		for (unsigned i = 0; i < TLB_ENTRIES; i++)
-			c->mmu.tlb[m].e[i] = (struct tlb_entry){TLB_NEVER, TLB_NEVER, 0, 0};
+			c->mmu.tlb[m].e[i] = (struct tlb_entry){tlb_nothing(i), tlb_nothing(i), 0, 0};
 	}
 }
 
@@ -243,7 +243,7 @@ int mmu_code_track(struct mmu_vcpu *v, gpa_t gpa, u64 lines)
 	struct tlb_entry *e = tlb_slot(c->tlb, gpa);
 
 	code_lines[(gpa - FAKE_BASE) / PAGE_SIZE] |= lines;
-	e->neg_write = TLB_NEVER;
+	e->neg_write = tlb_nothing((gpa >> PAGE_SHIFT) & (TLB_ENTRIES - 1));
 	return 0;
 }
 

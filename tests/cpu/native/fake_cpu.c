@@ -15,6 +15,12 @@ u8 fake_vector;
 u32 fake_error;
 bool fake_bounce;
 u64 fake_last_la;
+bool fake_read_twice;
+static struct {
+	u64 la;
+	u32 size;
+} reads[64];
+static unsigned nreads;
 static bool bounce_write;
 static jmp_buf end;
 static struct tlb tlb;
@@ -47,7 +53,7 @@ struct cpu *fake_cpu_create(void)
 void fake_tlb_clear(struct cpu *c)
 {
 	for (unsigned i = 0; i < TLB_ENTRIES; i++)
-		tlb.e[i].neg_read = tlb.e[i].neg_write = TLB_NEVER;
+		tlb.e[i].neg_read = tlb.e[i].neg_write = tlb_nothing(i);
 }
 
 void fake_tlb_fill(struct cpu *c, const void *p, size_t len)
@@ -101,6 +107,8 @@ enum fake_end fake_execute(struct cpu *c, struct op *op, u64 rip)
 	const struct op *next;
 	int r;
 
+	fake_read_twice = false;
+	nreads = 0;
 	native_enter(c);
 	r = setjmp(end);
 	if (r) {
@@ -222,8 +230,19 @@ void access_ptr_done(struct cpu *c, bool direct)
 		memcpy((void *)c->bounce.la, c->bounce.buf, c->bounce.size);
 }
 
+static void note_read(u64 la, u32 size)
+{
+	for (unsigned i = 0; i < nreads; i++)
+		fake_read_twice |= la < reads[i].la + reads[i].size && reads[i].la < la + size;
+	if (nreads == ARRAY_SIZE(reads))
+		abort();
+	reads[nreads].la = la;
+	reads[nreads++].size = size;
+}
+
 void access_read(struct cpu *c, u64 la, void *buf, u32 size)
 {
+	note_read(la, size);
 	if (guard_copy_from(buf, (void *)la, size))
 		access_died(c, la, false);
 }

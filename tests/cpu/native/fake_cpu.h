@@ -20,6 +20,7 @@ extern u8 fake_vector;
 extern u32 fake_error;
 extern bool fake_bounce; /* access_ptr() gives a copy */
 extern u64 fake_last_la;
+extern bool fake_read_twice; /* some byte was, since the instruction began */
 
 struct cpu *fake_cpu_create(void);
 /* The TLB knows [p, p + len), or nothing. */

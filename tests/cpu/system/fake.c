@@ -37,9 +37,27 @@ static void check(struct cpu *c, u64 la, u32 size, bool write)
 	assert_true(la + size <= FAKE_MEM);
 }
 
+/*
+ * Another vCPU may change memory between two reads of one instruction, and what was judged would not
+ * be what is used: no byte is read twice.
+ */
+static void read_once(u64 la, u32 size)
+{
+	if (!fake.counting)
+		return;
+	for (unsigned i = 0; i < fake.nreads; i++) {
+		if (la < fake.read[i].la + fake.read[i].size && fake.read[i].la < la + size)
+			fail_msg("%#lx is read twice", la);
+	}
+	assert_true(fake.nreads < ARRAY_SIZE(fake.read));
+	fake.read[fake.nreads].la = la;
+	fake.read[fake.nreads++].size = size;
+}
+
 u64 access_load_sys(struct cpu *c, u64 la, u32 size)
 {
 	check(c, la, size, false);
+	read_once(la, size);
 	return get(la, size);
 }
 
@@ -135,7 +153,7 @@ void fake_reset(void)
 	for (unsigned m = 0; m < TLB_MODES; m++)
 		for (unsigned n = 0; n < TLB_ENTRIES; n++)
 			fake.c->mmu.tlb[m].e[n].neg_read = fake.c->mmu.tlb[m].e[n].neg_write =
-				TLB_NEVER;
+				tlb_nothing(n);
 	fake.c->env = &env;
 	cpu_reset(fake.c, false);
 	assert_int_equal(cpu_set_cpuid(fake.c, cpuid, ARRAY_SIZE(cpuid)), 0);

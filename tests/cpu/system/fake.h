@@ -22,6 +22,12 @@ struct fake {
 	u64 bad_page;	  /* supervisor accesses to this page fault; 0: none */
 	unsigned flushes; /* mmu_tlb_flush() */
 	unsigned nphys;	  /* entries the walker has read */
+	struct {
+		u64 la;
+		u32 size;
+	} read[128]; /* what the instruction has read by linear address */
+	unsigned nreads;
+	bool counting; /* in RETURNS() */
 	/* Called before a compare-and-exchange of a page-table entry; may change it. */
 	void (*race)(gpa_t gpa);
 };
@@ -43,13 +49,16 @@ static inline u64 get(u64 a, u32 size)
 #define RETURNS(call)                                                                         \
 	({                                                                                    \
 		jmp_buf env_;                                                                 \
-		volatile bool back_ = false;                                                           \
+		volatile bool back_ = false;                                                  \
 		fake.c->exception.pending = false;                                            \
+		fake.nreads = 0;                                                              \
+		fake.counting = true;                                                         \
 		fake.c->unwind = &env_;                                                       \
 		if (!_setjmp(env_)) {                                                         \
 			call;                                                                 \
 			back_ = true;                                                         \
 		}                                                                             \
+		fake.counting = false;                                                        \
 		back_;                                                                        \
 	})
 #define assert_raises(vec, err, call)                                                         \
