@@ -11,30 +11,56 @@
 #include "cpu/native/run.h"
 
 /* op->aux: FOP, the low 11 bits of the opcode (SDM vol. 1, 8.1.9). */
-#define FOP_REG 0x738 /* of a memory form: all but the addressing */
+#define FOP_MASK 0x7ff
+#define FOP_REG	 0x738 /* of a memory form: all but the addressing */
 
 #define FSW_BEFORE_STORE 0x1f /* IE, DE, ZE, OE, UE */
 
 struct pointers {
 	u64 fip, fdp;
+	u16 fop;
 };
 
-static struct pointers get_pointers(const struct cpu *c)
+static struct pointers get_pointers(struct cpu *c)
 {
 	struct pointers p;
 
 	memcpy(&p.fip, c->fx + FX_FIP, 8);
 	memcpy(&p.fdp, c->fx + FX_FDP, 8);
+	p.fop = *native_fx16(c, FX_FOP);
 	return p;
 }
 
-/* Where the host recorded its own addresses, record the guest's. Selectors are recorded as 0, as
- * processors do that announce it in CPUID.(7,0):EBX[13]. */
-static void fix_pointers(struct cpu *c, const struct op *o, const struct pointers *old, bool mem)
+static void set_pointers(struct cpu *c, struct pointers p)
+{
+	memcpy(c->fx + FX_FIP, &p.fip, 8);
+	memcpy(c->fx + FX_FDP, &p.fdp, 8);
+	*native_fx16(c, FX_FOP) = p.fop;
+}
+
+/* What the host records of an instruction as opcode: its memory operand is [rsi]. */
+static u16 host_fop(const struct op *o, bool mem)
+{
+	return mem ? (u16)((o->aux & FOP_REG) | RSI) : o->aux;
+}
+
+/*
+ * Not the guest's own pointers are loaded for the stub, but values the host's unit cannot record
+ * for it: no code and no operand lies at address 0, and the opcode is another one. So whether the
+ * host recorded something shows without a look at what, and no value of the guest's can confirm a
+ * host address by being equal to it.
+ */
+static void hide_pointers(struct cpu *c, const struct op *o, bool mem)
+{
+	set_pointers(c, (struct pointers){.fop = host_fop(o, mem) ^ FOP_MASK});
+}
+
+/* Where the host recorded its own addresses, record the guest's; the others are as before.
+ * Selectors are recorded as 0, as processors do that announce it in CPUID.(7,0):EBX[13]. */
+static void show_pointers(struct cpu *c, const struct op *o, struct pointers old, bool mem)
 {
 	struct pointers now = get_pointers(c);
 	u64 rip = op_rip(c, o), ea = op_offset(c, o);
-	u16 host_fop = mem ? (u16)((o->aux & FOP_REG) | RSI) : o->aux;
 
 	if (!cpu_long(c))
 		rip = (u32)rip;
@@ -42,13 +68,11 @@ static void fix_pointers(struct cpu *c, const struct op *o, const struct pointer
 		ea = (u16)ea;
 	else if (o->flags & OP_ADDR32)
 		ea = (u32)ea;
-	if (now.fip != old->fip) {
-		memcpy(c->fx + FX_FIP, &rip, 8);
-		if (*native_fx16(c, FX_FOP) == host_fop)
-			*native_fx16(c, FX_FOP) = o->aux;
-	}
-	if (now.fdp != old->fdp)
-		memcpy(c->fx + FX_FDP, mem ? &ea : &now.fdp, 8);
+	set_pointers(c, (struct pointers){
+		.fip = now.fip ? rip : old.fip,
+		.fdp = now.fdp && mem ? ea : old.fdp,
+		.fop = now.fop == host_fop(o, mem) ? o->aux : old.fop,
+	});
 }
 
 static void run_stub(struct cpu *c, const struct op *o, void *p, u64 la, bool mem, bool write)
@@ -58,13 +82,16 @@ static void run_stub(struct cpu *c, const struct op *o, void *p, u64 la, bool me
 
 	/* FXRSTOR loads MXCSR too: with what it is already. */
 	memcpy(c->fx + FX_MXCSR, &c->live_mxcsr, 4);
+	hide_pointers(c, o, mem);
 	died = native_stub(o->imm)(c, p);
 	asm volatile("fninit");
 	if (unlikely(c->host_fcw != FCW_INIT))
 		asm volatile("fldcw %0" : : "m"(c->host_fcw));
-	if (unlikely(died))
+	if (unlikely(died)) {
+		set_pointers(c, old);
 		native_died(c, o, la, write);
-	fix_pointers(c, o, &old, mem);
+	}
+	show_pointers(c, o, old, mem);
 }
 
 static const struct op *run_reg(struct cpu *c, const struct op *o)

@@ -231,24 +231,29 @@ static void init_component(struct cpu *c, enum xcomp x)
 	}
 }
 
-/* What XRSTOR reads before it changes anything: the format, which says where the rest is, the
- * header, and of the legacy region as much as is asked for. */
+/*
+ * What XRSTOR reads before it changes anything: the format, which says where the rest is, the rest
+ * of the header, and of the legacy region as much as is asked for. Each field is read once: another
+ * vCPU may change the image meanwhile. What was not read is zero.
+ */
 static void read_image(struct cpu *c, const struct op *o, struct image *im, u64 rfbm)
 {
-	const u32 format = HEADER_AT + offsetof(struct xsave_header, xcomp_bv);
-	u64 layout;
+	struct xsave_header *h = &im->header;
 	u32 begin;
 
-	image_read(c, o, format, &layout, 8);
-	if (!format_valid(c, o, layout))
+	image_read(c, o, HEADER_AT + offsetof(struct xsave_header, xcomp_bv), &h->xcomp_bv, 8);
+	if (!format_valid(c, o, h->xcomp_bv))
 		cpu_raise_error(c, VEC_GP, 0);
-	if (layout & XCOMP_COMPACT)
-		rfbm &= layout;
-	probe_area(c, o, rfbm, layout, false);
-	image_read(c, o, HEADER_AT, &im->header, XSAVE_HEADER);
-	if (!header_valid(c, o, &im->header))
+	if (h->xcomp_bv & XCOMP_COMPACT)
+		rfbm &= h->xcomp_bv;
+	probe_area(c, o, rfbm, h->xcomp_bv, false);
+	image_read(c, o, HEADER_AT, &h->xstate_bv, 8);
+	image_read(c, o, HEADER_AT + offsetof(struct xsave_header, reserved), h->reserved,
+		   sizeof(h->reserved));
+	if (!header_valid(c, o, h))
 		cpu_raise_error(c, VEC_GP, 0);
-	begin = area_begin(rfbm, layout & XCOMP_COMPACT);
+	memset(im->legacy, 0, sizeof(im->legacy));
+	begin = area_begin(rfbm, h->xcomp_bv & XCOMP_COMPACT);
 	image_read(c, o, begin, im->legacy + begin, XSAVE_LEGACY - begin);
 }
 

@@ -131,6 +131,75 @@ static void host_fault_leaves_registers(void **state)
 	munmap(p, PAGE_SIZE);
 }
 
+/* ---- hostile guests */
+
+/*
+ * Another vCPU may change an image while it is loaded. What is read once can be judged and used
+ * only as it was read.
+ */
+static void no_byte_of_an_image_is_read_twice(void **state)
+{
+	static const u8 insn[][15] = {
+		{0x0f, 0xae, 0x2b},	  /* xrstor [rbx] */
+		{0x48, 0x0f, 0xae, 0x2b}, /* xrstor64 */
+		{0x0f, 0xc7, 0x1b},	  /* xrstors */
+		{0x0f, 0xae, 0x23},	  /* xsave */
+		{0x0f, 0xae, 0x33},	  /* xsaveopt */
+		{0x0f, 0xc7, 0x23},	  /* xsavec */
+		{0x0f, 0xae, 0x0b},	  /* fxrstor */
+		{0xd9, 0x23},		  /* fldenv */
+		{0xdd, 0x23},		  /* frstor */
+	};
+	static u8 image[XSAVE_MAX] __attribute__((aligned(64)));
+	struct xsave_header *h = (void *)(image + XSAVE_LEGACY);
+	u32 mxcsr = 0x1f80;
+
+	memcpy(image + FX_MXCSR, &mxcsr, 4);
+	fake_tlb_clear(c);
+	for (u64 bv = 0; bv < 8; bv++) {
+		for (unsigned i = 0; i < 2 * ARRAY_SIZE(insn); i++) {
+			*h = (struct xsave_header){.xstate_bv = bv};
+			if (i & 1)
+				h->xcomp_bv = XCOMP_COMPACT | bv;
+			c->reg[RBX] = (u64)image;
+			c->reg[RAX] = 7;
+			c->reg[RDX] = 0;
+			run(insn[i / 2]);
+			assert_false(fake_read_twice);
+		}
+	}
+}
+
+/* The x87 unit of the host records where the instruction and its operand were: there. */
+static void no_guess_at_a_host_pointer_is_confirmed(void **state)
+{
+	static const u8 fld[15] = {0xd9, 0x03}; /* dword [rbx] */
+	static const u32 snan = 0x7f800001;
+	struct decoder d;
+	struct op op;
+
+	fake_bounce = true;
+	for (u32 guess = 0; guess < 256; guess++) {
+		u64 stub, fdp = (u64)c->bounce.buf, rbx = (u64)&snan, fip;
+
+		assert_true(fake_decode(c, &d, &op, fld, RIP));
+		stub = (u64)native_stub(op.imm);
+		*native_fx16(c, FX_FCW) = 0x37e; /* invalid operation is not masked */
+		*native_fx16(c, FX_FSW) = 0;
+		*native_fx16(c, FX_FOP) = (u16)(0x100 | guess % 8); /* of D9 /0, any address */
+		fip = stub + guess;
+		memcpy(c->fx + FX_FIP, &fip, 8);
+		memcpy(c->fx + FX_FDP, &fdp, 8);
+		c->reg[RBX] = rbx;
+		assert_int_equal(run(fld), 0);
+		memcpy(&fip, c->fx + FX_FIP, 8);
+		memcpy(&fdp, c->fx + FX_FDP, 8);
+		assert_int_equal(fip, RIP);
+		assert_int_equal(fdp, rbx);
+		assert_int_equal(*native_fx16(c, FX_FOP), 0x103);
+	}
+}
+
 /* ---- kicks: broken off at the instruction or not at all */
 
 /* Instructions of the stub that began, and the one before which the kick comes. */
@@ -304,6 +373,8 @@ int main(void)
 		cmocka_unit_test_setup(pending_x87_exception_is_reported_by_who_waits, new_cpu),
 		cmocka_unit_test_setup(unmasked_simd_exception_keeps_flags_and_registers, new_cpu),
 		cmocka_unit_test_setup(host_fault_leaves_registers, new_cpu),
+		cmocka_unit_test_setup(no_byte_of_an_image_is_read_twice, new_cpu),
+		cmocka_unit_test_setup(no_guess_at_a_host_pointer_is_confirmed, new_cpu),
 		cmocka_unit_test_setup(kick_never_runs_an_instruction_twice, new_cpu),
 		cmocka_unit_test_setup(fpu_comes_back_as_it_was_set, new_cpu),
 		cmocka_unit_test_setup(xsave_refuses_what_is_not_there, new_cpu),
