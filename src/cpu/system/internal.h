@@ -105,12 +105,12 @@ int pdptrs_read(struct cpu *c, u64 cr3, u64 pdptr[4]);
 /* seg.c: descriptors */
 /* Split an 8-byte code, data or system descriptor. */
 void desc_split(u64 raw, struct desc *d);
-/* Read sel's descriptor; false: beyond its table. `wide`: 16 bytes, for system descriptors in
- * long mode. */
-bool desc_read(struct cpu *c, u16 sel, bool wide, struct desc *d);
+/* Read sel's descriptor; false: beyond its table. It is judged as it was read: another vCPU may
+ * change it meanwhile, so nothing of it is read a second time. */
+bool desc_read(struct cpu *c, u16 sel, struct desc *d);
 /* The same; raises vector(sel) when beyond the table. */
 void desc_read_or(struct cpu *c, u16 sel, u8 vector, struct desc *d);
-/* Re-read as a 16-byte descriptor when long mode is active and the descriptor is a system one. */
+/* Read the upper half, too, when long mode is active and the descriptor is a system one. */
 void desc_widen(struct cpu *c, u16 sel, struct desc *d);
 /* Set the accessed bit in memory and in d. */
 void desc_mark_accessed(struct cpu *c, struct desc *d);

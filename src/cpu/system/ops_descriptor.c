@@ -21,7 +21,7 @@ static bool visible(const struct cpu *c, u16 sel, const struct desc *d)
 
 static bool peek(struct cpu *c, u16 sel, struct desc *d)
 {
-	return !SEL_NULL(sel) && desc_read(c, sel, false, d) && visible(c, sel, d);
+	return !SEL_NULL(sel) && desc_read(c, sel, d) && visible(c, sel, d);
 }
 
 /* System types LAR and LSL take, as a bit map by type (SDM vol. 2, tables under LAR and LSL). */

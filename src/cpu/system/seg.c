@@ -6,6 +6,7 @@
 #include "cpu/system/internal.h"
 
 #define DESC_ACCESSED BIT(40)
+#define DESC_SIZE     8u
 #define REAL_LIMIT    0xffffu
 #define REAL_ATTR     (SEG_ATTR_P | SEG_ATTR_S | TYPE_RW | TYPE_ACCESSED)
 #define V86_ATTR      (REAL_ATTR | SEG_ATTR_DPL)
@@ -20,10 +21,11 @@ void desc_split(u64 raw, struct desc *d)
 	d->limit = d->attr & SEG_ATTR_G ? limit << 12 | 0xfff : limit;
 }
 
-bool desc_read(struct cpu *c, u16 sel, bool wide, struct desc *d)
+/* Where sel's descriptor of so many bytes lies; false: beyond its table. */
+static bool desc_addr(const struct cpu *c, u16 sel, u32 bytes, u64 *addr)
 {
 	const struct seg *ldt = &c->seg[SEG_LDTR];
-	u32 last = (sel & ~7u) + (wide ? 15 : 7), limit = c->gdt.limit;
+	u32 first = sel & ~7u, limit = c->gdt.limit;
 	u64 base = c->gdt.base;
 
 	if (sel & SEL_TI) {
@@ -32,21 +34,26 @@ bool desc_read(struct cpu *c, u16 sel, bool wide, struct desc *d)
 		base = ldt->base;
 		limit = ldt->limit;
 	}
-	if (last > limit)
+	if (first + bytes - 1 > limit)
 		return false;
-	d->addr = base + (sel & ~7u);
+	*addr = base + first;
 	if (!(c->efer & EFER_LMA))
-		d->addr &= 0xffffffff;
-	d->high = wide ? access_load_sys(c, d->addr + 8, 8) : 0;
-	desc_split(access_load_sys(c, d->addr, 8), d);
-	if (wide)
-		d->base |= d->high << 32;
+		*addr &= 0xffffffff;
+	return true;
+}
+
+bool desc_read(struct cpu *c, u16 sel, struct desc *d)
+{
+	if (!desc_addr(c, sel, DESC_SIZE, &d->addr))
+		return false;
+	d->high = 0;
+	desc_split(access_load_sys(c, d->addr, DESC_SIZE), d);
 	return true;
 }
 
 void desc_read_or(struct cpu *c, u16 sel, u8 vector, struct desc *d)
 {
-	if (!desc_read(c, sel, false, d))
+	if (!desc_read(c, sel, d))
 		raise_sel(c, vector, sel);
 }
 
@@ -61,8 +68,10 @@ void desc_widen(struct cpu *c, u16 sel, struct desc *d)
 {
 	if (!(c->efer & EFER_LMA) || (d->attr & SEG_ATTR_S))
 		return;
-	if (!desc_read(c, sel, true, d))
+	if (!desc_addr(c, sel, 2 * DESC_SIZE, &d->addr))
 		raise_sel(c, VEC_GP, sel);
+	d->high = access_load_sys(c, d->addr + DESC_SIZE, DESC_SIZE);
+	d->base |= d->high << 32;
 	/* The upper half's type field must be zero (SDM vol. 3, 3.5.2). */
 	if (d->high & 0x1f0000000000ULL)
 		raise_sel(c, VEC_GP, sel);

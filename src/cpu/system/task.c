@@ -83,11 +83,21 @@ static void read_tss_desc(struct cpu *c, u16 sel, enum task_reason reason, struc
 		raise_sel(c, VEC_TS, sel);
 }
 
-static void set_busy(struct cpu *c, u64 desc_addr, bool busy)
-{
-	u64 type = access_load_sys(c, desc_addr + 5, 1);
+#define DESC_TYPE_AT 5 /* byte with a descriptor's type */
+#define TYPE_BUSY    2
 
-	access_store_sys(c, desc_addr + 5, 1, busy ? type | 2 : type & ~2ULL);
+static void clear_busy(struct cpu *c, u64 desc_addr)
+{
+	u64 type = access_load_sys(c, desc_addr + DESC_TYPE_AT, 1);
+
+	access_store_sys(c, desc_addr + DESC_TYPE_AT, 1, type & ~(u64)TYPE_BUSY);
+}
+
+/* As it was read and judged, with the bit. */
+static void set_busy(struct cpu *c, struct desc *d)
+{
+	d->attr |= TYPE_BUSY;
+	access_store_sys(c, d->addr + DESC_TYPE_AT, 1, (d->raw >> 40 & 0xff) | TYPE_BUSY);
 }
 
 /* LDTR of the new task: what LLDT checks, as #TS. */
@@ -98,7 +108,7 @@ static void load_ldt(struct cpu *c, u16 sel)
 	seg_commit_null(c, SEG_LDTR, sel, 0);
 	if (SEL_NULL(sel))
 		return;
-	if ((sel & SEL_TI) || !desc_read(c, sel, false, &d) || (d.attr & SEG_ATTR_S) ||
+	if ((sel & SEL_TI) || !desc_read(c, sel, &d) || (d.attr & SEG_ATTR_S) ||
 	    attr_type(d.attr) != TYPE_LDT || !(d.attr & SEG_ATTR_P))
 		raise_sel(c, VEC_TS, sel);
 	seg_commit(c, SEG_LDTR, sel, &d);
@@ -217,15 +227,14 @@ void task_switch(struct cpu *c, u16 sel, enum task_reason reason, u64 return_rip
 	read_cr3(c, &i, new, &cr3);
 	save_image(c, old, return_rip, flags);
 	if (!nested)
-		set_busy(c, old_desc, false);
+		clear_busy(c, old_desc);
 	if (nested) {
 		access_store_sys(c, d.base + TSS_BACKLINK, 2, back);
 		i.flags |= FL_NT;
 	}
 	if (reason != TASK_IRET)
-		set_busy(c, d.addr, true);
+		set_busy(c, &d);
 
-	d.attr |= 2;
 	seg_commit(c, SEG_TR, sel, &d);
 	c->cr0 |= CR0_TS;
 	c->dr7 &= ~0x55ULL; /* local breakpoints end with their task (17.2.4) */

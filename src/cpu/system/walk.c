@@ -19,6 +19,8 @@
 #define PTE_ADDR 0x000ffffffffff000ULL
 
 #define MAX_LEVELS 5
+/* Rounds that entries changed under the walk may cost before requests are looked at again. */
+#define MAX_ROUNDS 64
 #define CR3_PAE_BASE 0xffffffe0ULL
 
 /* One entry passed on the way down. */
@@ -237,13 +239,15 @@ int walk_linear(struct cpu *c, u64 la, unsigned access, unsigned flags, struct w
 		u32 *error)
 {
 	struct state s = {.c = c, .access = access, .flags = flags};
-	int leaf, r;
+	int leaf, r, rounds = 0;
 	u64 entry;
 
 	if (!(c->cr0 & CR0_PG))
 		return walk_unpaged(la, w);
 	/* Each further round means that another processor has changed an entry meanwhile. */
 	do {
+		if (rounds++ == MAX_ROUNDS)
+			return -EAGAIN;
 		s.la = la;
 		leaf = descend(&s, error);
 		w->gpa = s.failed;

@@ -174,6 +174,29 @@ static void call_through_a_gate(void **state)
 	assert_raises(VEC_GP, SEL_KCODE, far_jump(c, SEL_GATE | 3, 0, 4, 0));
 }
 
+/* 16 bytes, of which none is read twice: what was judged is what is used (SDM vol. 3, 5.8.3.1). */
+static void call_through_a_gate_in_long_mode(void **state)
+{
+	struct cpu *c;
+
+	fake_long(3);
+	c = fake.c;
+	call_gate(SEL_KCODE64, 0, 3);
+	put64(GDT_BASE + SEL_GATE + 8, 0xffffffff);
+	assert_true(RETURNS(far_call(c, SEL_GATE | 3, 0xdead, 8, 0x77)));
+	assert_int_equal(c->cpl, 0);
+	assert_int_equal(c->rip, 0xffffffff00012340ULL);
+	assert_int_equal(c->reg[RSP], 0x8000 - 32);
+	/* The upper half's type field is zero, and all of it is in the table. */
+	fake_long(3);
+	call_gate(SEL_KCODE64, 0, 3);
+	put64(GDT_BASE + SEL_GATE + 8, 1ULL << 40);
+	assert_raises(VEC_GP, SEL_GATE, far_call(fake.c, SEL_GATE | 3, 0, 8, 0));
+	put64(GDT_BASE + SEL_GATE + 8, 0);
+	fake.c->gdt.limit = SEL_GATE + 7;
+	assert_raises(VEC_GP, SEL_GATE, far_call(fake.c, SEL_GATE | 3, 0, 8, 0));
+}
+
 static void returns_never_go_inwards(void **state)
 {
 	struct cpu *c;
@@ -219,9 +242,12 @@ static void task_by_jump(void **state)
 	put32(tss2 + 32, 0x4321);     /* EIP */
 	put32(tss2 + 36, FL_FIXED);
 	put32(tss2 + 56, 0x6000);     /* ESP */
-	put32(tss2 + 72, SEL_UDATA | 3);
+	put32(tss2 + 72, SEL_RODATA | 3);
 	put32(tss2 + 76, SEL_UCODE | 3);
 	put32(tss2 + 80, SEL_UDATA | 3);
+	/* One register a descriptor, since two loads of one read it twice. */
+	seg_commit_null(c, SEG_DS, 0, 0);
+	seg_commit_null(c, SEG_ES, 0, 0);
 	c->reg[RBX] = 0x1357;
 	assert_true(RETURNS(task_switch(c, SEL_TSS2, TASK_CALL, 0x99, cpu_rflags(c), false, 0)));
 	assert_int_equal(c->rip, 0x4321);
@@ -254,6 +280,7 @@ int main(void)
 		cmocka_unit_test(direct_transfers),
 		cmocka_unit_test(limits_and_modes),
 		cmocka_unit_test(call_through_a_gate),
+		cmocka_unit_test(call_through_a_gate_in_long_mode),
 		cmocka_unit_test(returns_never_go_inwards),
 		cmocka_unit_test(iret_changes_what_the_privilege_lets_it),
 		cmocka_unit_test(task_by_jump),
