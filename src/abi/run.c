@@ -2,8 +2,8 @@
 /*
  * abi/run.c: KVM_RUN: from struct kvm_run to a run and back (api.rst, chapters 4.10 and 5).
  *
- * The VMM may write to its mapping at any time: every field is read once, and what it says is
- * never used as a length or an index.
+ * The VMM may write to its mapping at any time: every field is read once, what it says is never used
+ * as a length or an index, and what was written there is not read back.
  */
 #include "abi/internal.h"
 #include "abi/sregs.h"
@@ -112,18 +112,20 @@ static void put_io(struct vcpu *v, struct kvm_run *run)
 static void put_mmio(struct vcpu *v, struct kvm_run *run)
 {
 	const struct cpu_exit *e = v->exit;
+	u32 len = MIN(e->mmio.len, 8u);
 
 	run->mmio.phys_addr = e->mmio.gpa;
-	run->mmio.len = MIN(e->mmio.len, 8u);
+	run->mmio.len = len;
 	run->mmio.is_write = e->mmio.write;
 	memset(run->mmio.data, 0, sizeof(run->mmio.data));
 	if (e->mmio.write)
-		memcpy(run->mmio.data, e->mmio.data, run->mmio.len);
+		memcpy(run->mmio.data, e->mmio.data, len);
 }
 
 static void put_internal(struct vcpu *v, struct kvm_run *run)
 {
 	const struct cpu_exit *e = v->exit;
+	u8 len = MIN(e->internal.insn_len, 15);
 
 	run->internal.suberror = e->internal.suberror;
 	run->internal.ndata = 0;
@@ -132,10 +134,9 @@ static void put_internal(struct vcpu *v, struct kvm_run *run)
 	/* One word of flags, two of instruction bytes. */
 	run->emulation_failure.ndata = 3;
 	run->emulation_failure.flags = KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES;
-	run->emulation_failure.insn_size = MIN(e->internal.insn_len, 15);
+	run->emulation_failure.insn_size = len;
 	memset(run->emulation_failure.insn_bytes, 0x90, 15);
-	memcpy(run->emulation_failure.insn_bytes, e->internal.insn,
-	       run->emulation_failure.insn_size);
+	memcpy(run->emulation_failure.insn_bytes, e->internal.insn, len);
 }
 
 static void put_memory_fault(struct vcpu *v, struct kvm_run *run)
@@ -231,6 +232,7 @@ static void count_exit(struct vcpu *v, u32 reason)
 static long run_once(struct vcpu *v, struct kvm_run *run)
 {
 	struct abi_vcpu *av = v->abi;
+	u32 reason;
 	int r;
 
 	r = vcpu_run(v);
@@ -244,18 +246,17 @@ static long run_once(struct vcpu *v, struct kvm_run *run)
 	av->has_run = true;
 	if (v->exit->reason == CPU_EXIT_MEMORY) {
 		/* The error comes beside the exit (KVM_CAP_MEMORY_FAULT_INFO). */
-		if (!v->exit->memory.has_info)
-			run->exit_reason = KVM_EXIT_UNKNOWN;
-		else
-			run->exit_reason = put_exit(v, run);
-		count_exit(v, run->exit_reason);
+		reason = v->exit->memory.has_info ? put_exit(v, run) : KVM_EXIT_UNKNOWN;
+		run->exit_reason = reason;
+		count_exit(v, reason);
 		return r ? r : v->exit->memory.error;
 	}
 	if (r)
 		return r;
-	run->exit_reason = put_exit(v, run);
-	count_exit(v, run->exit_reason);
-	av->awaiting = run->exit_reason;
+	reason = put_exit(v, run);
+	run->exit_reason = reason;
+	count_exit(v, reason);
+	av->awaiting = reason;
 	return 0;
 }
 
