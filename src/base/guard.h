@@ -10,7 +10,7 @@
  *
  * A kick (a signal sent to a thread that may be stuck in a host page fault) can only ever break
  * off at a table entry, so a table entry promises: nothing was changed yet that restarting the
- * guest instruction would change twice.
+ * guest instruction would change twice, or whoever made the access takes it back (cpu/parts.c).
  *
  * Callers: every room. Nothing here sleeps but the access itself (a host page fault may). May be
  * used under any lock that the host page fault cannot want.

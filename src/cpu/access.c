@@ -7,19 +7,12 @@
 
 #include "cpu/code/op.h"
 #include "cpu/fault.h"
+#include "cpu/parts.h"
 #include "cpu/replay.h"
 #include "cpu/system/system.h"
 #include "cpu/watch.h"
 
 #define X87_EXTENDED 10 /* bytes of an operand in double extended precision */
-
-/* One page's part of an operand, resolved for an access. */
-struct part {
-	u8 *host;  /* NULL: a device */
-	gpa_t gpa;
-	u32 len;
-	bool code; /* writes go through mmu_code_write() */
-};
 
 static enum tlb_mode current_mode(const struct cpu *c)
 {
@@ -147,19 +140,24 @@ void access_check_alignment(struct cpu *c, u64 la, u32 size)
 	}
 }
 
-static unsigned resolve_current(struct cpu *c, u64 la, u32 size, unsigned access,
-				struct part part[2])
+static unsigned resolve_unaligned(struct cpu *c, u64 la, u32 size, unsigned access,
+				  struct part part[2])
 {
 	enum tlb_mode mode = current_mode(c);
-	unsigned n;
+	unsigned n = resolve(c, la, size, access, mode, walk_flags_of(c, mode), part);
 
-	if (unlikely(c->check_align) && !(c->op && (c->op->flags & OP_NO_AC)))
-		access_check_alignment(c, la, size);
-	n = resolve(c, la, size, access, mode, walk_flags_of(c, mode), part);
 	/* The trap comes when the instruction is done. */
 	if (unlikely(c->check_watch))
 		watch_data(c, la, size, access & MMU_WRITE);
 	return n;
+}
+
+static unsigned resolve_current(struct cpu *c, u64 la, u32 size, unsigned access,
+				struct part part[2])
+{
+	if (unlikely(c->check_align) && !(c->op && (c->op->flags & OP_NO_AC)))
+		access_check_alignment(c, la, size);
+	return resolve_unaligned(c, la, size, access, part);
 }
 
 /*
@@ -177,80 +175,6 @@ static bool note_code_writes(struct cpu *c, const struct part *part, unsigned n)
 	return c->mmu.epoch != epoch;
 }
 
-static void device(struct cpu *c, gpa_t gpa, u32 len, bool write, u8 *buf)
-{
-	while (len) {
-		/* Naturally aligned pieces of at most 8 bytes, as a bus would see them. */
-		u32 n = 8;
-
-		while (n > len || (gpa & (n - 1)))
-			n >>= 1;
-		replay_mmio(c, gpa, n, write, buf);
-		gpa += n;
-		buf += n;
-		len -= n;
-	}
-}
-
-/*
- * An access of a size that fits a register stays one access at the device, whatever its
- * alignment, as KVM presents it.
- */
-static void device_part(struct cpu *c, const struct part *p, bool write, u8 *buf)
-{
-	if (p->len <= 8)
-		replay_mmio(c, p->gpa, p->len, write, buf);
-	else
-		device(c, p->gpa, p->len, write, buf);
-}
-
-static void read_parts(struct cpu *c, u64 la, const struct part *part, unsigned n, u8 *buf)
-{
-	for (unsigned i = 0; i < n; i++) {
-		if (!part[i].host)
-			device_part(c, &part[i], false, buf);
-		else if (guard_copy_from(buf, part[i].host, part[i].len))
-			access_died(c, la, false);
-		la += part[i].len;
-		buf += part[i].len;
-	}
-}
-
-/* A store that fits a register is one store to the host too: other vCPUs must not see halves. */
-static bool store_whole(u8 *host, const u8 *buf, u32 len)
-{
-	u64 v = 0;
-
-	memcpy(&v, buf, len);
-	switch (len) {
-	case 1:
-		return guard_store8(host, (u8)v);
-	case 2:
-		return guard_store16(host, (u16)v);
-	case 4:
-		return guard_store32(host, (u32)v);
-	case 8:
-		return guard_store64(host, v);
-	}
-	return false;
-}
-
-static void write_parts(struct cpu *c, u64 la, const struct part *part, unsigned n, const u8 *buf)
-{
-	for (unsigned i = 0; i < n; i++) {
-		u32 len = part[i].len;
-		bool power = len <= 8 && !(len & (len - 1));
-
-		if (!part[i].host)
-			device_part(c, &part[i], true, (u8 *)buf);
-		else if (power ? !store_whole(part[i].host, buf, len)
-			       : guard_copy_to(part[i].host, buf, len) != 0)
-			access_died(c, la, true);
-		la += len;
-		buf += len;
-	}
-}
-
 static void write_sys(struct cpu *c, u64 la, const u8 *buf, u32 size, unsigned wflags)
 {
 	struct part part[2];
@@ -259,48 +183,7 @@ static void write_sys(struct cpu *c, u64 la, const u8 *buf, u32 size, unsigned w
 	do
 		n = resolve(c, la, size, MMU_WRITE, TLB_KERNEL, wflags, part);
 	while (note_code_writes(c, part, n));
-	write_parts(c, la, part, n, buf);
-}
-
-static bool load_whole(const u8 *host, u8 *buf, u32 len)
-{
-	u64 v64;
-	u32 v32;
-	u16 v16;
-
-	switch (len) {
-	case 1:
-		return guard_load8(host, buf);
-	case 2:
-		if (!guard_load16(host, &v16))
-			return false;
-		memcpy(buf, &v16, 2);
-		return true;
-	case 4:
-		if (!guard_load32(host, &v32))
-			return false;
-		memcpy(buf, &v32, 4);
-		return true;
-	case 8:
-		if (!guard_load64(host, &v64))
-			return false;
-		memcpy(buf, &v64, 8);
-		return true;
-	}
-	return guard_copy_from(buf, host, len) == 0;
-}
-
-static u64 load_parts(struct cpu *c, u64 la, u32 size, const struct part *part, unsigned n)
-{
-	u64 v = 0;
-
-	if (n == 1 && part[0].host) {
-		if (!load_whole(part[0].host, (u8 *)&v, size))
-			access_died(c, la, false);
-		return v;
-	}
-	read_parts(c, la, part, n, (u8 *)&v);
-	return v;
+	parts_write(c, la, part, n, buf);
 }
 
 u64 access_load_slow(struct cpu *c, u64 la, u32 size)
@@ -308,7 +191,7 @@ u64 access_load_slow(struct cpu *c, u64 la, u32 size)
 	struct part part[2];
 	unsigned n = resolve_current(c, la, size, MMU_READ, part);
 
-	return load_parts(c, la, size, part, n);
+	return parts_load(c, la, size, part, n);
 }
 
 void access_store_slow(struct cpu *c, u64 la, u32 size, u64 value)
@@ -326,7 +209,7 @@ void access_read(struct cpu *c, u64 la, void *buf, u32 size)
 			access_died(c, la, false);
 		return;
 	}
-	read_parts(c, la, part, resolve_current(c, la, size, MMU_READ, part), buf);
+	parts_read(c, la, part, resolve_current(c, la, size, MMU_READ, part), buf);
 }
 
 void access_write(struct cpu *c, u64 la, const void *buf, u32 size)
@@ -337,28 +220,56 @@ void access_write(struct cpu *c, u64 la, const void *buf, u32 size)
 	do
 		n = resolve_current(c, la, size, MMU_WRITE, part);
 	while (note_code_writes(c, part, n));
-	write_parts(c, la, part, n, buf);
+	parts_write(c, la, part, n, buf);
+}
+
+void access_write_words(struct cpu *c, u64 la, const void *buf, u32 size)
+{
+	struct part part[2];
+	unsigned n;
+
+	do
+		n = resolve_unaligned(c, la, size, MMU_WRITE, part);
+	while (note_code_writes(c, part, n));
+	parts_write(c, la, part, n, buf);
+}
+
+/* The one pointer that reaches all of an operand, or NULL and its parts. */
+static void *resolve_direct(struct cpu *c, u64 la, u32 size, bool write, struct part part[2],
+			    unsigned *n)
+{
+	*n = resolve_current(c, la, size, write ? MMU_WRITE : MMU_READ, part);
+	return *n == 1 && !(write && part[0].code) ? part[0].host : NULL;
+}
+
+void *access_direct(struct cpu *c, u64 la, u32 size, bool write)
+{
+	void *p = write ? tlb_write(c->tlb, la, size) : tlb_read(c->tlb, la, size);
+	struct part part[2];
+	unsigned n;
+
+	return likely(p) ? p : resolve_direct(c, la, size, write, part, &n);
 }
 
 void *access_ptr(struct cpu *c, u64 la, u32 size, bool write, bool *direct)
 {
+	void *p = write ? tlb_write(c->tlb, la, size) : tlb_read(c->tlb, la, size);
 	struct part part[2];
 	unsigned n;
-	void *p = write ? tlb_write(c->tlb, la, size) : tlb_read(c->tlb, la, size);
 
 	*direct = true;
 	if (likely(p))
 		return p;
-	n = resolve_current(c, la, size, write ? MMU_WRITE : MMU_READ, part);
-	if (n == 1 && part[0].host && !(write && part[0].code))
-		return part[0].host;
+	p = resolve_direct(c, la, size, write, part, &n);
+	if (p)
+		return p;
 	*direct = false;
 	c->bounce.la = la;
 	c->bounce.size = write ? size : 0;
 	/* A read-only memslot has bytes to be read, if no memory to be written. */
 	if (write)
 		n = resolve_current(c, la, size, MMU_READ, part);
-	read_parts(c, la, part, n, c->bounce.buf);
+	parts_read(c, la, part, n, c->bounce.buf);
 	return c->bounce.buf;
 }
 
@@ -403,16 +314,14 @@ static unsigned sys_flags(const struct cpu *c)
 
 u64 access_load_sys(struct cpu *c, u64 la, u32 size)
 {
-	const void *p = tlb_read(&c->mmu.tlb[TLB_KERNEL], la, size);
+	void *p = tlb_read(&c->mmu.tlb[TLB_KERNEL], la, size);
 	struct part part[2];
-	u64 v = 0;
 
 	if (likely(p)) {
-		if (!load_whole(p, (u8 *)&v, size))
-			access_died(c, la, false);
-		return v;
+		part[0] = (struct part){.host = p, .len = size};
+		return parts_load(c, la, size, part, 1);
 	}
-	return load_parts(c, la, size, part,
+	return parts_load(c, la, size, part,
 			  resolve(c, la, size, MMU_READ, TLB_KERNEL, sys_flags(c), part));
 }
 

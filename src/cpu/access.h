@@ -53,7 +53,8 @@ ACCESS(64)
 
 /*
  * Wider operands. access_read()/write() copy up to 4096 bytes, all checked before the first byte
- * is written. access_ptr() gives a host pointer for `size` bytes at la: the memory itself when one
+ * is written; of up to 256 bytes either all are written or, if it does not return, none
+ * (cpu/parts.h). access_ptr() gives a host pointer for `size` bytes at la: the memory itself when one
  * pointer can reach it (*direct true), else c->bounce.buf (size <= 64) holding a copy, which
  * access_ptr_done() writes back if `write`. The pointer is good until the next access or op. The
  * user of a direct pointer guards its accesses.
@@ -62,21 +63,10 @@ void access_read(struct cpu *c, u64 la, void *buf, u32 size);
 void access_write(struct cpu *c, u64 la, const void *buf, u32 size);
 void *access_ptr(struct cpu *c, u64 la, u32 size, bool write, bool *direct);
 void access_ptr_done(struct cpu *c, bool direct);
-
-/*
- * Read-modify-write: permission to write is checked before the read, as the processor does. Same
- * contract as access_ptr(write); a locked operation on a bounce buffer is made atomic by
- * access_lock_begin/end (stop the world).
- */
-static inline void *access_rmw(struct cpu *c, u64 la, u32 size, bool *direct)
-{
-	void *p = tlb_write(c->tlb, la, size);
-
-	*direct = true;
-	if (likely(p))
-		return p;
-	return access_ptr(c, la, size, true, direct);
-}
+/* As access_write() of several words, whose alignment has been looked at one by one. */
+void access_write_words(struct cpu *c, u64 la, const void *buf, u32 size);
+/* As access_ptr(), but NULL and nothing read where that would take a copy. */
+void *access_direct(struct cpu *c, u64 la, u32 size, bool write);
 
 /* Check without accessing: fault now if the access would (probe for push of several words, far
  * transfers). */

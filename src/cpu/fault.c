@@ -6,7 +6,7 @@
 #include "cpu/code/op.h"
 #include "cpu/cpu.h"
 
-static void NORETURN unwind(struct cpu *c)
+void cpu_unwind(struct cpu *c)
 {
 	if (c->op) {
 		c->rip = op_rip(c, c->op);
@@ -30,7 +30,7 @@ void cpu_queue_exception(struct cpu *c, u8 vector, bool has_error, u32 error)
 static void NORETURN raise_exception(struct cpu *c, u8 vector, bool has_error, u32 error)
 {
 	cpu_queue_exception(c, vector, has_error, error);
-	unwind(c);
+	cpu_unwind(c);
 }
 
 void cpu_raise(struct cpu *c, u8 vector)
@@ -49,7 +49,7 @@ void cpu_raise_pf(struct cpu *c, u64 la, u32 error)
 	cpu_queue_exception(c, VEC_PF, true, error);
 	c->exception.has_payload = true;
 	c->exception.payload = la;
-	unwind(c);
+	cpu_unwind(c);
 }
 
 void cpu_queue_debug(struct cpu *c, u64 dr6_bits)
@@ -63,12 +63,12 @@ void cpu_queue_debug(struct cpu *c, u64 dr6_bits)
 void cpu_leave(struct cpu *c, enum cpu_exit_reason reason)
 {
 	c->exit.reason = reason;
-	unwind(c);
+	cpu_unwind(c);
 }
 
 void cpu_restart(struct cpu *c)
 {
-	unwind(c);
+	cpu_unwind(c);
 }
 
 void cpu_cannot(struct cpu *c)

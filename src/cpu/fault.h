@@ -18,6 +18,8 @@ void cpu_queue_debug(struct cpu *c, u64 dr6_bits);
 void cpu_leave(struct cpu *c, enum cpu_exit_reason reason) NORETURN;
 /* Start the instruction again after looking at requests (a kick broke off an access). */
 void cpu_restart(struct cpu *c) NORETURN;
+/* Go on unwinding what was caught at an unwind point in between; none of the others. */
+void cpu_unwind(struct cpu *c) NORETURN;
 /* What is not carried out: KVM's internal error, emulation failure, with the bytes. */
 void cpu_cannot(struct cpu *c) NORETURN;
 

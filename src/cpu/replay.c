@@ -100,6 +100,23 @@ void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data)
 	cpu_leave(c, CPU_EXIT_IO);
 }
 
+static void keep_port(struct cpu *c, u16 port, u32 size, u32 value, u32 elements)
+{
+	struct replay *r = &c->replay;
+
+	if (r->ndone) /* it is the VMM's answer, and kept */
+		return;
+	r->rip = current_rip(c);
+	r->done[0] = (typeof(r->done[0])){
+		.addr = port, .data = value, .size = (u8)size, .port = true, .elements = elements};
+	r->ndone = r->next = 1;
+}
+
+void replay_keep_port(struct cpu *c, u16 port, u32 size, u32 value)
+{
+	keep_port(c, port, size, value, 0);
+}
+
 u32 replay_port_string(struct cpu *c, u16 port, u32 size, u32 max, const u8 **data)
 {
 	u32 answered = replay_elements(c);
@@ -110,6 +127,7 @@ u32 replay_port_string(struct cpu *c, u16 port, u32 size, u32 max, const u8 **da
 	c->stat.io_exits++;
 	if (!c->env->io(c->owner, port, size, false, c->io_data)) {
 		c->stat.io_in_vm++;
+		keep_port(c, port, size, 0, 1);
 		return 1;
 	}
 	c->exit.io.data = ask_vmm(c, port, size, false, true, max, NULL);

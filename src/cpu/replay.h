@@ -15,6 +15,11 @@
 void replay_mmio(struct cpu *c, gpa_t gpa, u32 size, bool write, void *data);
 void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data);
 /*
+ * What a port gave to an instruction that has yet to store it: if that is broken off and run again,
+ * a device of the VM's is not read a second time. Until replay_forget().
+ */
+void replay_keep_port(struct cpu *c, u16 port, u32 size, u32 value);
+/*
  * Repeated input of up to `max` elements, which together fit a page: how many were read, 1 to max,
  * and *data points to them. A device of the VM's gives one; the VMM is asked for all at once.
  */

@@ -7,6 +7,18 @@
  * with cpu->rip set. It does all its guest memory accesses before it changes any state, since an
  * access may not return: a fault unwinds to the run loop, which delivers it with the rip of this
  * op and every register as it was.
+ *
+ * An op can be run again from its start until its last store is done, and then does what it would
+ * have done at first. It has to be, because not only faults unwind: a device access that the VMM
+ * answers, a kick, memory that the VMM has to see to. So
+ * - it reads all it needs before its first store, or its stores do not depend on what they may
+ *   overwrite (pushes of registers);
+ * - a store of up to 256 bytes is done or leaves nothing (cpu/parts.h), on two pages, too: it may be
+ *   the last step of a read-modify-write;
+ * - a device is read once. Answers of the VMM's are kept by themselves (cpu/replay.h), what a device
+ *   of the VM's answered by replay_keep_port();
+ * - what cannot be so is taken back by an unwind point of the handler's own (a task switch), or goes
+ *   on from where it was: a string instruction, a gather or a scatter commits each element.
  */
 #ifndef CPU_CODE_OP_H
 #define CPU_CODE_OP_H

@@ -19,10 +19,9 @@
 /* Host pointer for a locked access at la, or NULL: use lock_stopped(). */
 static inline void *lock_ptr(struct cpu *c, u64 la, u32 size)
 {
-	bool direct = true;
-	void *p = access_rmw(c, la, size, &direct);
+	void *p = access_direct(c, la, size, true);
 
-	return direct && ((u64)p & (LOCK_LINE - 1)) + size <= LOCK_LINE ? p : NULL;
+	return ((u64)p & (LOCK_LINE - 1)) + size <= LOCK_LINE ? p : NULL;
 }
 
 /* Carry the op out by its unlocked handler with the world stopped. */

@@ -4,6 +4,7 @@
  */
 #include "cpu/interpreter/value.h"
 
+#include "cpu/fault.h"
 #include "cpu/interpreter/families.h"
 #include "cpu/system/decode.h"
 
@@ -201,30 +202,105 @@ bool decode_pusha(struct decoder *d, struct op *op)
 	return true;
 }
 
+/*
+ * What ENTER pushes, stored together at the end: the frame pointers that it copies may lie where it
+ * pushes, and were it run again after some of its stores, it would copy what it had stored.
+ */
+struct enter_frame {
+	u64 top;	  /* the stack pointer it began with; below that the words stand */
+	u32 size, n;	  /* bytes of a word, words */
+	u64 word[1 + 31]; /* rBP, up to 30 frame pointers, the new one */
+};
+
+/* To be stored: looked at now, so that faults come in the order of the pushes. */
+static void frame_push(struct cpu *c, struct enter_frame *f, u64 v)
+{
+	access_probe(c, stack_la(c, f->top - (f->n + 1) * f->size, f->size, true), f->size, true);
+	f->word[f->n++] = v;
+}
+
+/* A word at `sp`, as it is after the pushes so far. */
+static u64 frame_read(struct cpu *c, const struct enter_frame *f, u64 sp)
+{
+	u64 v = ea_load(c, stack_la(c, sp, f->size, false), f->size);
+
+	for (u32 i = 0; i < f->size; i++) {
+		u64 below = (f->top - 1 - (sp + i)) & stack_mask(c);
+
+		if (below < f->n * f->size)
+			((u8 *)&v)[i] =
+				((const u8 *)&f->word[below / f->size])[f->size - 1 - below % f->size];
+	}
+	return v;
+}
+
+static void frame_store(struct cpu *c, const struct enter_frame *f)
+{
+	u32 bytes = f->n * f->size;
+	u64 low = (f->top - bytes) & stack_mask(c);
+	u8 image[sizeof(f->word)];
+
+	/* A stack that wraps amid the frame takes it word by word. */
+	if (low + bytes - 1 > stack_mask(c)) {
+		for (u32 i = 0; i < f->n; i++)
+			ea_store(c, stack_la(c, f->top - (i + 1) * f->size, f->size, true), f->size,
+				 f->word[i]);
+		return;
+	}
+	for (u32 i = 0; i < f->n; i++)
+		memcpy(image + (f->n - 1 - i) * f->size, &f->word[i], f->size);
+	access_write_words(c, stack_la(c, low, bytes, true), image, bytes);
+}
+
+/* All words, then the write with the final stack pointer that is tried, at the width of a push. */
+static void frame_make(struct cpu *c, const struct op *o, struct enter_frame *f)
+{
+	u64 bp = c->reg[RBP];
+
+	frame_push(c, f, bp);
+	for (u32 i = 1; i < o->r1; i++)
+		frame_push(c, f, frame_read(c, f, bp - i * f->size));
+	if (o->r1)
+		frame_push(c, f, (f->top - f->size) & stack_mask(c));
+	access_probe(c, stack_la(c, f->top - f->n * f->size - (u32)o->imm, f->size, true), f->size,
+		     true);
+}
+
+/* A guest's fault finds the pushes before it done, as a processor leaves them. */
+static void frame_make_or_fault(struct cpu *c, const struct op *o, struct enter_frame *f)
+{
+	jmp_buf *outer = c->unwind, here;
+	u64 counted = c->stat.instructions;
+
+	c->unwind = &here;
+	if (!_setjmp(here)) {
+		frame_make(c, o, f);
+		c->unwind = outer;
+		return;
+	}
+	c->unwind = outer;
+	if (c->exception.pending && f->n) {
+		c->exception.pending = false; /* unless the stores are done */
+		c->stat.instructions = counted;
+		c->op = o;
+		frame_store(c, f);
+		c->exception.pending = true;
+	}
+	cpu_unwind(c);
+}
+
 /* SDM vol. 2, ENTER: o->imm bytes of frame, o->r1 levels. */
 static HANDLER(enter)
 {
-	u32 size = o->aux, level = o->r1;
-	u64 sp = c->reg[RSP], bp = c->reg[RBP], frame = sp - size;
-	u64 mask = stack_mask(c), top = frame;
+	struct enter_frame f = {.top = c->reg[RSP], .size = o->aux};
+	u64 bp = c->reg[RBP], frame = f.top - f.size, mask = stack_mask(c);
 
 	c->op = o;
-	ea_store(c, stack_la(c, frame, size, true), size, bp);
-	for (u32 i = 1; i < level; i++) {
-		u64 from = stack_la(c, bp - i * size, size, false);
-
-		top -= size;
-		ea_store(c, stack_la(c, top, size, true), size, ea_load(c, from, size));
-	}
-	if (level) {
-		top -= size;
-		ea_store(c, stack_la(c, top, size, true), size, frame & mask);
-	}
-	top -= (u32)o->imm;
-	/* A write with the final stack pointer is tried, at the width of a push. */
-	access_probe(c, stack_la(c, top, size, true), size, true);
-	set_sized(c, REG_OFF(RBP), size, mask == 0xffff && size != 2 ? (bp & ~mask) | (frame & mask) : frame);
-	stack_set(c, top);
+	frame_make_or_fault(c, o, &f);
+	frame_store(c, &f);
+	set_sized(c, REG_OFF(RBP), f.size,
+		  mask == 0xffff && f.size != 2 ? (bp & ~mask) | (frame & mask) : frame);
+	stack_set(c, f.top - f.n * f.size - (u32)o->imm);
 	return op_after_slow_store(c, o);
 }
 

@@ -86,12 +86,15 @@ static void set_acc(struct cpu *c, u32 size, u64 v)
 static void port_in(struct cpu *c, const struct op *o, u32 size)
 {
 	u16 port = R16(c, REG_OFF(RDX));
+	u32 v;
 	u64 la;
 
 	io_check(c, port, size);
 	la = dst_la(c, o, true);
 	access_probe(c, la, size, true);
-	ea_store(c, la, size, access_port_in(c, port, size));
+	v = access_port_in(c, port, size);
+	replay_keep_port(c, port, size, v);
+	ea_store(c, la, size, v);
 }
 
 static void port_out(struct cpu *c, const struct op *o, u32 size)

@@ -41,6 +41,9 @@ u64 tss_rsp(struct cpu *c, unsigned index)
 	return rsp;
 }
 
+/* The gate's field is five bits wide. */
+#define MAX_PARAMS 31
+
 struct gate_target {
 	u16 sel;
 	u64 rip;
@@ -56,7 +59,7 @@ static void read_target(struct cpu *c, const struct desc *gate, struct gate_targ
 	t->sel = gate_selector(gate->raw);
 	t->rip = gate_offset32(gate->raw);
 	t->size = attr_type(gate->attr) == TYPE_CALL16 ? 2 : 4;
-	t->nparams = (gate->raw >> 32) & 0x1f;
+	t->nparams = (gate->raw >> 32) & MAX_PARAMS;
 	if (t->size == 2)
 		t->rip &= 0xffff;
 	if (lma) {
@@ -75,14 +78,14 @@ static void read_target(struct cpu *c, const struct desc *gate, struct gate_targ
 		raise_sel(c, VEC_NP, t->sel);
 }
 
-/* Copy the parameters, then the old SS:SP is below them already. */
-static void push_params(struct cpu *c, struct stack *inner, const struct gate_target *t)
+/* Read before the inner stack is written, which may be the same memory: see code/op.h. */
+static void read_params(struct cpu *c, const struct gate_target *t, u32 param[MAX_PARAMS])
 {
 	struct stack old;
 
 	stack_current(c, &old);
 	for (unsigned n = t->nparams; n-- > 0;)
-		stack_push(c, inner, t->size, stack_peek(c, &old, n * t->size, t->size));
+		param[n] = (u32)stack_peek(c, &old, n * t->size, t->size);
 }
 
 static void call_inner(struct cpu *c, struct gate_target *t, u64 return_rip)
@@ -91,6 +94,7 @@ static void call_inner(struct cpu *c, struct gate_target *t, u64 return_rip)
 	struct stack st;
 	struct desc ss_desc;
 	bool lma = c->efer & EFER_LMA;
+	u32 param[MAX_PARAMS];
 	u16 ss;
 	u64 sp;
 
@@ -102,9 +106,11 @@ static void call_inner(struct cpu *c, struct gate_target *t, u64 return_rip)
 		seg_check_ss(c, ss, cpl, VEC_TS, &ss_desc);
 		stack_of_desc(c, ss, &ss_desc, sp, cpl, &st);
 	}
+	read_params(c, t, param);
 	stack_push(c, &st, t->size, c->seg[SEG_SS].sel);
 	stack_push(c, &st, t->size, c->reg[RSP]);
-	push_params(c, &st, t);
+	for (unsigned n = t->nparams; n-- > 0;)
+		stack_push(c, &st, t->size, param[n]);
 	stack_push(c, &st, t->size, c->seg[SEG_CS].sel);
 	stack_push(c, &st, t->size, return_rip);
 	far_check_rip(c, &t->cs, t->rip);

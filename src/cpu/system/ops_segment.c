@@ -210,7 +210,7 @@ static const struct op *run_push_seg(struct cpu *c, const struct op *o)
 	}
 	stack_push(c, &st, size, c->seg[o->aux >> AUX_N].sel);
 	stack_commit(c, &st);
-	return op_continue(o);
+	return op_after_slow_store(c, o);
 }
 
 static const struct op *run_pop_seg(struct cpu *c, const struct op *o)

@@ -3,7 +3,9 @@
  * system/task.c: hardware task switches (SDM vol. 3, 8.3). Legacy protected mode only.
  *
  * The old task is saved and the new TSS read before anything changes; from the commit on, faults
- * belong to the new task, with its first instruction's address.
+ * belong to the new task, with its first instruction's address. What is no fault of the guest's but
+ * ends the switch amid all the same (a signal, memory that the VMM has to see to) takes all of it
+ * back, and it is done again from the start: so the new TSS is marked busy last.
  */
 #include "cpu/system/internal.h"
 
@@ -94,9 +96,8 @@ static void clear_busy(struct cpu *c, u64 desc_addr)
 }
 
 /* As it was read and judged, with the bit. */
-static void set_busy(struct cpu *c, struct desc *d)
+static void set_busy(struct cpu *c, const struct desc *d)
 {
-	d->attr |= TYPE_BUSY;
 	access_store_sys(c, d->addr + DESC_TYPE_AT, 1, (d->raw >> 40 & 0xff) | TYPE_BUSY);
 }
 
@@ -189,63 +190,143 @@ static void load_cr3(struct cpu *c, const struct new_cr3 *n)
 	mmu_changed(c);
 }
 
-static void load_image(struct cpu *c, const struct image *i, const struct layout *l,
-		       const struct new_cr3 *cr3)
+/* A switch whose old task is saved. */
+struct entering {
+	u16 sel;
+	struct desc d; /* of the new TSS */
+	struct image i;
+	struct new_cr3 cr3;
+	enum task_reason reason;
+	bool has_error;
+	u32 error;
+};
+
+static void load_image(struct cpu *c, const struct entering *e)
 {
+	const struct image *i = &e->i;
+	bool wide = layout_of(e->d.attr) == &layout32;
+
 	/* Faults from here on are the new task's, at its own instruction pointer. */
 	c->op = NULL;
 	c->rip = i->ip;
 	for (unsigned n = 0; n < 8; n++)
-		c->reg[n] = l == &layout32 ? i->gpr[n]
-					   : (c->reg[n] & ~0xffffULL) | i->gpr[n];
+		c->reg[n] = wide ? i->gpr[n] : (c->reg[n] & ~0xffffULL) | i->gpr[n];
 	cpu_load_rflags(c, i->flags);
-	load_cr3(c, cr3);
+	load_cr3(c, &e->cr3);
 	load_segments(c, i);
+}
+
+static void enter_task(struct cpu *c, const struct entering *e)
+{
+	struct desc d = e->d;
+
+	d.attr |= TYPE_BUSY;
+	seg_commit(c, SEG_TR, e->sel, &d);
+	c->cr0 |= CR0_TS;
+	c->dr7 &= ~0x55ULL; /* local breakpoints end with their task (17.2.4) */
+	load_image(c, e);
+	if (e->has_error) {
+		struct stack st;
+
+		stack_current(c, &st);
+		stack_push(c, &st, layout_of(d.attr)->word, e->error);
+		stack_commit(c, &st);
+	}
+	if (e->i.trap)
+		cpu_queue_debug(c, DR6_BT);
+}
+
+/* What entering a task changes. */
+struct before {
+	u64 reg[NR_GPR], rip, flags, cr0, cr3, dr7, pdptr[4];
+	struct seg seg[NR_SEG];
+	const struct op *op;
+	u16 af;
+};
+
+static void remember(const struct cpu *c, struct before *b)
+{
+	*b = (struct before){.rip = c->rip, .flags = c->flags, .cr0 = c->cr0, .cr3 = c->cr3,
+			     .dr7 = c->dr7, .op = c->op, .af = c->af};
+	memcpy(b->reg, c->reg, sizeof(b->reg));
+	memcpy(b->pdptr, c->pdptr, sizeof(b->pdptr));
+	memcpy(b->seg, c->seg, sizeof(b->seg));
+}
+
+static void take_back(struct cpu *c, const struct before *b)
+{
+	bool other_cr3 = c->cr3 != b->cr3;
+
+	c->exception.pending = false;
+	c->rip = b->rip;
+	c->flags = b->flags;
+	c->cr0 = b->cr0;
+	c->cr3 = b->cr3;
+	c->dr7 = b->dr7;
+	c->op = b->op;
+	c->af = b->af;
+	memcpy(c->reg, b->reg, sizeof(b->reg));
+	memcpy(c->pdptr, b->pdptr, sizeof(b->pdptr));
+	memcpy(c->seg, b->seg, sizeof(b->seg));
+	cpu_update_mode(c);
+	if (other_cr3)
+		mmu_changed(c);
+}
+
+/* All of it, an exception of the new task's included, or nothing. No exception is pending before. */
+static void enter_task_or_take_back(struct cpu *c, const struct entering *e)
+{
+	jmp_buf *outer = c->unwind, here;
+	volatile bool entered = false, raised = false;
+	struct before b;
+
+	remember(c, &b);
+	c->unwind = &here;
+	if (_setjmp(here)) {
+		if (entered || !c->exception.pending) {
+			take_back(c, &b);
+			c->unwind = outer;
+			cpu_unwind(c);
+		}
+		raised = true;
+	} else {
+		enter_task(c, e);
+	}
+	entered = true;
+	if (e->reason != TASK_IRET)
+		set_busy(c, &e->d);
+	c->unwind = outer;
+	if (raised)
+		cpu_unwind(c);
 }
 
 void task_switch(struct cpu *c, u16 sel, enum task_reason reason, u64 return_rip, u64 flags,
 		 bool has_error, u32 error)
 {
 	const struct layout *old = layout_of(c->seg[SEG_TR].attr), *new;
-	struct seg *tr = &c->seg[SEG_TR];
+	struct entering e = {.reason = reason, .has_error = has_error, .error = error};
+	const struct seg *tr = &c->seg[SEG_TR];
 	bool nested = reason == TASK_CALL || reason == TASK_GATE;
-	u64 old_desc = c->gdt.base + (tr->sel & ~7u);
-	struct new_cr3 cr3;
-	struct image i;
-	struct desc d;
-	u16 back = tr->sel;
 
 	if (reason == TASK_IRET) {
 		sel = (u16)access_load_sys(c, tr->base + TSS_BACKLINK, 2);
 		flags &= ~FL_NT;
 	}
-	read_tss_desc(c, sel, reason, &d);
-	new = layout_of(d.attr);
-	read_image(c, d.base, new, &i);
+	read_tss_desc(c, sel, reason, &e.d);
+	e.sel = sel;
+	new = layout_of(e.d.attr);
+	read_image(c, e.d.base, new, &e.i);
 	if (nested)
-		access_probe_sys(c, d.base, 2, true);
-	read_cr3(c, &i, new, &cr3);
-	save_image(c, old, return_rip, flags);
-	if (!nested)
-		clear_busy(c, old_desc);
-	if (nested) {
-		access_store_sys(c, d.base + TSS_BACKLINK, 2, back);
-		i.flags |= FL_NT;
-	}
+		access_probe_sys(c, e.d.base, 2, true);
 	if (reason != TASK_IRET)
-		set_busy(c, &d);
-
-	seg_commit(c, SEG_TR, sel, &d);
-	c->cr0 |= CR0_TS;
-	c->dr7 &= ~0x55ULL; /* local breakpoints end with their task (17.2.4) */
-	load_image(c, &i, new, &cr3);
-	if (has_error) {
-		struct stack st;
-
-		stack_current(c, &st);
-		stack_push(c, &st, new->word, error);
-		stack_commit(c, &st);
+		access_probe_sys(c, e.d.addr + DESC_TYPE_AT, 1, true);
+	read_cr3(c, &e.i, new, &e.cr3);
+	save_image(c, old, return_rip, flags);
+	if (nested) {
+		access_store_sys(c, e.d.base + TSS_BACKLINK, 2, tr->sel);
+		e.i.flags |= FL_NT;
+	} else {
+		clear_busy(c, c->gdt.base + (tr->sel & ~7u));
 	}
-	if (i.trap)
-		cpu_queue_debug(c, DR6_BT);
+	enter_task_or_take_back(c, &e);
 }

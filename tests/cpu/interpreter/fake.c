@@ -98,6 +98,11 @@ void cpu_leave(struct cpu *c, enum cpu_exit_reason reason)
 	unwind(c, 1000 + (int)reason);
 }
 
+void cpu_unwind(struct cpu *c)
+{
+	unwind(c, raised);
+}
+
 void cpu_restart(struct cpu *c)
 {
 	unwind(c, 2000);
@@ -194,6 +199,19 @@ void *access_ptr(struct cpu *c, u64 la, u32 size, bool write, bool *direct)
 	return c->bounce.buf;
 }
 
+void access_write_words(struct cpu *c, u64 la, const void *buf, u32 size)
+{
+	access_write(c, la, buf, size);
+}
+
+void *access_direct(struct cpu *c, u64 la, u32 size, bool write)
+{
+	bool direct;
+	void *p = access_ptr(c, la, size, write, &direct);
+
+	return direct ? p : NULL;
+}
+
 void access_ptr_done(struct cpu *c, bool direct)
 {
 	if (!direct)
@@ -224,6 +242,10 @@ void access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host)
 u32 access_port_in(struct cpu *c, u16 port, u32 size)
 {
 	return port;
+}
+
+void replay_keep_port(struct cpu *c, u16 port, u32 size, u32 value)
+{
 }
 
 u32 replay_port_string(struct cpu *c, u16 port, u32 size, u32 max, const u8 **data)
