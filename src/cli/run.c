@@ -25,14 +25,31 @@ static const char doc[] =
 	"  userkvm run -- qemu-system-x86_64 -accel kvm -M microvm -kernel vmlinuz -nographic";
 
 #define KEY_NO_HOOKS 256 /* no letter */
+#define KEY_ENGINE   257
+
+/* What executes guest code; cpu/run.c knows them by the same names. */
+static const char *const engines[] = {"auto", "interpreter", "translator"};
 
 static const struct argp_option options[] = {
+	{"engine", KEY_ENGINE, "ENGINE", 0,
+	 "What executes guest code: auto (the default), interpreter or translator", 0},
 	{"no-hooks", KEY_NO_HOOKS, NULL, 0,
 	 "A test of userkvm's own: do not look at what COMMAND does to its memory. Guests may then "
 	 "see old bytes",
 	 0},
 	{0},
 };
+
+static void take_engine(const char *name, const struct argp_state *state)
+{
+	for (size_t i = 0; i < sizeof(engines) / sizeof(*engines); i++) {
+		if (!strcmp(name, engines[i])) {
+			setenv("USERKVM_ENGINE", name, 1);
+			return;
+		}
+	}
+	argp_error(state, "no such engine: %s", name);
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -41,6 +58,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case KEY_NO_HOOKS:
 		setenv("USERKVM_NO_HOOKS", "1", 1);
+		return 0;
+	case KEY_ENGINE:
+		take_engine(arg, state);
 		return 0;
 	case ARGP_KEY_ARG:
 		*command = state->argv + state->next - 1;

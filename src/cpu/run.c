@@ -4,6 +4,7 @@
  */
 #include "cpu/cpu.h"
 
+#include <stdlib.h>
 #include "base/pagemem.h"
 #include "cpu/code/cache.h"
 #include "cpu/fault.h"
@@ -12,20 +13,36 @@
 #include "cpu/replay.h"
 #include "cpu/spin.h"
 #include "cpu/system/system.h"
+#include "cpu/translator/translator.h"
 #include "cpu/watch.h"
 #include "sync/atomic.h"
 
 /* Private request: leave the interpreter after one block (which then is one instruction). */
 #define CPU_REQ_STEP (1u << 31)
 
+/* What `userkvm run --engine` asks for; "auto" is the interpreter until the translator is proved. */
+static bool wants_translator(void)
+{
+	const char *engine = getenv("USERKVM_ENGINE");
+
+	return engine && !strcmp(engine, "translator");
+}
+
+static void free_memory(struct cpu *c)
+{
+	pagemem_free((u8 *)c - CPU_STACK_ROOM, CPU_STACK_ROOM + sizeof(*c));
+}
+
 int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owner,
 	       const struct mmu_vcpu_ops *mops, struct cpu **out)
 {
-	struct cpu *c = pagemem_alloc(sizeof(*c));
+	u8 *p = pagemem_alloc(CPU_STACK_ROOM + sizeof(struct cpu));
+	struct cpu *c;
 	int r;
 
-	if (!c)
+	if (!p)
 		return -ENOMEM;
+	c = (struct cpu *)(p + CPU_STACK_ROOM);
 	c->env = env;
 	c->owner = owner;
 	r = native_init();
@@ -36,6 +53,8 @@ int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owne
 	r = code_cache_create(c);
 	if (r)
 		goto out_mmu;
+	if (wants_translator())
+		translator_create(c); /* without one there is the interpreter */
 	c->tlb = &c->mmu.tlb[TLB_KERNEL];
 	cpu_reset(c, false);
 	*out = c;
@@ -43,15 +62,16 @@ int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owne
 out_mmu:
 	mmu_vcpu_fini(&c->mmu);
 out_free:
-	pagemem_free(c, sizeof(*c));
+	free_memory(c);
 	return r;
 }
 
 void cpu_destroy(struct cpu *c)
 {
+	translator_destroy(c);
 	code_cache_destroy(c);
 	mmu_vcpu_fini(&c->mmu);
-	pagemem_free(c, sizeof(*c));
+	free_memory(c);
 }
 
 /* -- requests */

@@ -271,6 +271,19 @@ struct block;
 struct op;
 struct code_cache;
 struct native_cache;
+struct translator;
+
+/* Where generated code goes on at a linear address: looked up by it, and empty where `neg` is the
+ * negative of an address that another slot is for. */
+#define CODE_JUMPS 4096u
+struct code_jump {
+	u64 neg;  /* minus the address */
+	u64 host;
+};
+
+/* Bytes below a struct cpu that are its: while generated code runs, the host's stack pointer is in
+ * the struct, and a signal's frame and handler stand below it. */
+#define CPU_STACK_ROOM (64u << 10)
 
 struct cpu {
 	u64 reg[NR_GPR];
@@ -290,6 +303,14 @@ struct cpu {
 				    its trap: INT n, SYSCALL and SYSRET that clear TF */
 	const struct op *op;	 /* being executed; its offset gives the precise rip */
 	struct block *block;	 /* that op belongs to */
+	/* What generated code uses, near the general registers (translator/layout.h). */
+	struct {
+		u64 enter_sp; /* the thread's stack pointer, for C */
+		void *helper;
+		u64 mask_index, mask_page, mask_jump; /* for PEXT */
+		u64 resume; /* where to go on behind the helper */
+		u64 tmp[3];
+	} gen;
 	struct seg seg[NR_SEG];
 
 	u64 cr0, cr2, cr3, cr4, efer, xcr0;
@@ -367,6 +388,7 @@ struct cpu {
 	const struct cpu_env *env;
 	void *owner;
 	struct code_cache *code;	 /* code/: decoded blocks */
+	struct translator *translator;	 /* translator/: NULL when there is only the interpreter */
 	struct native_cache *native;	 /* native/: stubs */
 	jmp_buf *unwind;		 /* where cpu_raise() and friends go */
 
@@ -387,15 +409,16 @@ struct cpu {
 
 	struct statpage_vcpu stat; /* a page of its own; others may read it at any time */
 
-	struct mmu_vcpu mmu; /* large: last */
+	struct mmu_vcpu mmu; /* large: nearly last */
+	struct code_jump jump[TLB_MODES][CODE_JUMPS];
 };
 
 #define SHADOW_STI    1
 #define SHADOW_MOV_SS 2
 
 _Static_assert(offsetof(struct cpu, reg) == 0, "operands are byte offsets from the cpu");
-_Static_assert(offsetof(struct cpu, seg) <= 256,
-	       "what every block touches is an 8-bit displacement from the middle of 256 bytes");
+_Static_assert(offsetof(struct cpu, seg) <= 272,
+	       "what every block touches is an 8-bit displacement from cpu + 144");
 
 static inline bool cpu_long(const struct cpu *c)
 {

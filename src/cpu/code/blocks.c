@@ -19,9 +19,13 @@
 	(sizeof(struct block) + (BLOCK_MAX_OPS + 1) * sizeof(struct op) +                          \
 	 2 * sizeof(struct code_page) + 256)
 
-static void bump_gen(struct code_cache *cc)
+static void bump_gen(struct cpu *c)
 {
+	struct code_cache *cc = c->code;
+
 	cc->gen += 1ULL << FLOW_KEY_BITS;
+	if (cc->engine)
+		cc->engine->forget(c);
 }
 
 int code_cache_create(struct cpu *c)
@@ -56,13 +60,13 @@ void code_cache_destroy(struct cpu *c)
 void code_cache_distrust(struct cpu *c)
 {
 	c->code->trust++;
-	bump_gen(c->code);
+	bump_gen(c);
 }
 
 void code_cache_remap(struct cpu *c)
 {
 	c->code->map++;
-	bump_gen(c->code);
+	bump_gen(c);
 }
 
 void code_cache_clear(struct cpu *c)
@@ -73,7 +77,9 @@ void code_cache_clear(struct cpu *c)
 	memset(cc->pages, 0, sizeof(cc->pages));
 	memset(cc->exec, 0, sizeof(cc->exec));
 	cc->used = 0;
-	bump_gen(cc);
+	if (cc->engine)
+		cc->engine->cleared(c);
+	bump_gen(c);
 }
 
 /* Take note of requests answered since. True when there were any. */
@@ -86,7 +92,7 @@ static bool catch_up(struct cpu *c)
 	cc->epoch = c->mmu.epoch;
 	cc->map++;
 	cc->trust++;
-	bump_gen(cc);
+	bump_gen(c);
 	return true;
 }
 
@@ -115,7 +121,7 @@ static struct code_page *page_get(struct code_cache *cc, gpa_t gpa)
 	return p;
 }
 
-static void page_drop_blocks(struct code_cache *cc, struct code_page *p)
+static void page_drop_blocks(struct cpu *c, struct code_page *p)
 {
 	struct block *b;
 
@@ -125,7 +131,7 @@ static void page_drop_blocks(struct code_cache *cc, struct code_page *p)
 		b->key = KEY_DEAD;
 	p->blocks = p->straddlers = NULL;
 	p->lines = 0;
-	bump_gen(cc);
+	bump_gen(c);
 }
 
 /* Mark lines as code and say where the page's bytes are now. False: another page is there. */
@@ -165,7 +171,7 @@ static void page_verify(struct cpu *c, u64 la, struct code_page *p)
 		if (guard_copy_from(now, (void *)((u64)host & PAGE_MASK), PAGE_SIZE))
 			access_died(c, la, false);
 		if (!lines_equal(p, now))
-			page_drop_blocks(c->code, p);
+			page_drop_blocks(c, p);
 	}
 	p->verified = c->code->trust;
 }
@@ -269,6 +275,9 @@ static struct block *make(struct cpu *c, struct block **head, u64 la, u64 rip, u
 	}
 	b->hash_next = *head;
 	*head = b;
+	b->entry = b->op;
+	if (cc->engine)
+		cc->engine->made(c, b);
 	return b;
 }
 
@@ -288,7 +297,7 @@ static struct block *find_page(struct cpu *c, u64 la, u64 rip, u32 key)
 		gpa_t gpa;
 
 		catch_up(c);
-		if (cc->used + ARENA_STEP > FLOW_ARENA)
+		if (cc->used + ARENA_STEP > FLOW_ARENA || (cc->engine && cc->engine->full(c)))
 			code_cache_clear(c);
 		page = flow_exec_page(c, la);
 		if (page->verified != cc->trust) {

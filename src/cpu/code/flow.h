@@ -44,7 +44,16 @@ struct flow_exec {
 	struct code_page *page;
 };
 
+/* An engine that wants more than the handlers. All on the vCPU's thread. */
+struct code_engine {
+	void (*made)(struct cpu *c, struct block *b); /* may set its entry */
+	bool (*full)(const struct cpu *c);	      /* drop every block soon */
+	void (*cleared)(struct cpu *c);		      /* they were dropped */
+	void (*forget)(struct cpu *c); /* a new generation: only same-page links are good */
+};
+
 struct code_cache {
+	const struct code_engine *engine; /* or NULL */
 	u64 epoch; /* mmu.epoch as last taken note of */
 	u64 gen;   /* jump cache generation, shifted left by FLOW_KEY_BITS */
 	u64 map;   /* counts changes of what linear addresses mean */
@@ -97,7 +106,7 @@ static inline const struct op *flow_enter(struct cpu *c, struct block *b)
 {
 	c->block = b;
 	c->stat.instructions += b->nops;
-	return b->op;
+	return b->entry;
 }
 
 /* Leave the block for a target on a fixed rip; `which`: 0 fall through, 1 taken. */

@@ -84,6 +84,15 @@ struct block {
 	struct code_page *page;	   /* pages it was decoded from; the second for a straddler */
 	struct code_page *page2;
 	struct block *link[2];	   /* direct successors on the same page: fall through, taken */
+	const struct op *entry;	   /* what executes the block: op, or head where an engine has put
+				      itself in front of it */
+	/* The translator's. */
+	u32 heat;	    /* times it was entered and interpreted */
+	u32 host;	    /* where in the area its code is; 0: nowhere */
+	u32 edge[2];	    /* where the jumps to direct successors are; 0: not to be patched */
+	u64 inlined;	    /* bit per op: has code of its own */
+	bool falls_through; /* the end has */
+	struct op head;
 	struct op op[];
 };
 

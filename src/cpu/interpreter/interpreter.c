@@ -51,6 +51,22 @@ const struct op *op_raise(struct cpu *c, const struct op *o)
 	cpu_raise(c, (u8)o->imm);
 }
 
+static const struct op *stop(struct cpu *c, const struct op *o)
+{
+	return o;
+}
+
+const struct op *interpreter_one(struct cpu *c, const struct op *o, struct op *scratch)
+{
+	const struct op *next;
+
+	scratch[0] = *o;
+	scratch[1].fn = stop;
+	c->op = &scratch[0];
+	next = o->fn(c, &scratch[0]);
+	return next == &scratch[1] ? o + 1 : next;
+}
+
 static void run_from(struct cpu *c, u32 key)
 {
 	const struct op *o = flow_enter(c, flow_find(c, c->rip, key));

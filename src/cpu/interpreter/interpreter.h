@@ -21,4 +21,12 @@
  */
 void interpreter_run(struct cpu *c);
 
+/*
+ * Carry out one op of c->block by its handler: for an engine that has no code for it. `scratch` is
+ * two ops of the caller's. o + 1: done, and the next op is due (look at flow_pending() first: a
+ * handler may have left guest mode for a while). NULL: back to the run loop. Else c->block is
+ * another one, and this its entry.
+ */
+const struct op *interpreter_one(struct cpu *c, const struct op *o, struct op *scratch);
+
 #endif

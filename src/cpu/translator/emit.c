@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+#include "cpu/translator/emit.h"
+
+#define REX_W 8
+#define REX   0x40
+#define SIB_SP 0x24 /* base RSP, no index */
+#define RM_SIB 4
+
+void emit_bytes(struct emitter *e, const void *bytes, u32 n)
+{
+	if (e->full || (u64)(e->end - e->p) < n) {
+		e->full = true;
+		return;
+	}
+	memcpy(e->p, bytes, n);
+	e->p += n;
+}
+
+void emit8(struct emitter *e, u8 v)
+{
+	emit_bytes(e, &v, 1);
+}
+
+void emit32(struct emitter *e, u32 v)
+{
+	emit_bytes(e, &v, 4);
+}
+
+void emit64(struct emitter *e, u64 v)
+{
+	emit_bytes(e, &v, 8);
+}
+
+static u8 rex(bool w, int reg, int index, int base)
+{
+	return (u8)(REX | (w ? REX_W : 0) | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 |
+		    (base >> 3 & 1));
+}
+
+/* ModRM for a field of the vCPU, with an index scaled by 8 or none. */
+static void field_operand(struct emitter *e, int reg, int index, u32 field)
+{
+	s32 disp = (s32)field - GEN_SP;
+	bool byte = disp >= -128 && disp <= 127;
+	u8 sib = index == NO_INDEX ? SIB_SP : (u8)(3 << 6 | (index & 7) << 3 | RSP);
+
+	emit8(e, (u8)((byte ? 0x40 : 0x80) | (reg & 7) << 3 | RM_SIB));
+	emit8(e, sib);
+	if (byte)
+		emit8(e, (u8)disp);
+	else
+		emit32(e, (u32)disp);
+}
+
+static void field_op(struct emitter *e, bool wide, u8 opcode, int reg, int index, u32 field)
+{
+	u8 r = rex(wide, reg, MAX(index, 0), 0);
+
+	if (r != REX)
+		emit8(e, r);
+	emit8(e, opcode);
+	field_operand(e, reg, index, field);
+}
+
+void emit_load(struct emitter *e, int reg, u32 field)
+{
+	field_op(e, true, 0x8b, reg, NO_INDEX, field);
+}
+
+void emit_load32(struct emitter *e, int reg, u32 field)
+{
+	field_op(e, false, 0x8b, reg, NO_INDEX, field);
+}
+
+void emit_store(struct emitter *e, u32 field, int reg)
+{
+	field_op(e, true, 0x89, reg, NO_INDEX, field);
+}
+
+void emit_store_imm(struct emitter *e, u32 field, s32 imm)
+{
+	field_op(e, true, 0xc7, 0, NO_INDEX, field);
+	emit32(e, (u32)imm);
+}
+
+void emit_jump_field(struct emitter *e, u32 field)
+{
+	field_op(e, false, 0xff, 4, NO_INDEX, field);
+}
+
+void emit_call_field(struct emitter *e, u32 field)
+{
+	field_op(e, false, 0xff, 2, NO_INDEX, field);
+}
+
+void emit_load_indexed(struct emitter *e, int reg, int index, u32 field)
+{
+	field_op(e, true, 0x8b, reg, index, field);
+}
+
+void emit_jump_indexed(struct emitter *e, int index, u32 field)
+{
+	field_op(e, false, 0xff, 4, index, field);
+}
+
+/* VEX.F3.0F38.W1 F5 */
+void emit_pext(struct emitter *e, int dst, int src, u32 mask_field)
+{
+	const u8 vex[] = {0xc4, (u8)((dst & 8 ? 0 : 0x80) | 0x62), (u8)(0x82 | (~src & 15) << 3), 0xf5};
+
+	emit_bytes(e, vex, sizeof(vex));
+	field_operand(e, dst, NO_INDEX, mask_field);
+}
+
+static void move(struct emitter *e, bool wide, int dst, int src)
+{
+	const u8 b[] = {rex(wide, src, 0, dst), 0x89, (u8)(0xc0 | (src & 7) << 3 | (dst & 7))};
+
+	emit_bytes(e, b, sizeof(b));
+}
+
+void emit_move(struct emitter *e, int dst, int src)
+{
+	move(e, true, dst, src);
+}
+
+void emit_move32(struct emitter *e, int dst, int src)
+{
+	move(e, false, dst, src);
+}
+
+void emit_constant(struct emitter *e, int dst, u64 v)
+{
+	if (v == (u32)v) {
+		if (dst & 8)
+			emit8(e, REX | 1);
+		emit8(e, (u8)(0xb8 | (dst & 7)));
+		emit32(e, (u32)v);
+	} else if ((s64)v == (s32)v) {
+		emit8(e, rex(true, 0, 0, dst));
+		emit8(e, 0xc7);
+		emit8(e, (u8)(0xc0 | (dst & 7)));
+		emit32(e, (u32)v);
+	} else {
+		emit8(e, rex(true, 0, 0, dst));
+		emit8(e, (u8)(0xb8 | (dst & 7)));
+		emit64(e, v);
+	}
+}
+
+/* VEX.F2.0F3A.W1 F0: RORX */
+void emit_rotate(struct emitter *e, int dst, int src, u8 right)
+{
+	const u8 b[] = {0xc4,
+			(u8)((dst & 8 ? 0 : 0x80) | 0x40 | (src & 8 ? 0 : 0x20) | 3),
+			0xfb,
+			0xf0,
+			(u8)(0xc0 | (dst & 7) << 3 | (src & 7)),
+			right};
+
+	emit_bytes(e, b, sizeof(b));
+}
+
+/* ModRM and SIB; without a base there is a displacement of 32 bits (SDM vol. 2, table 2-3). */
+static void address(struct emitter *e, int reg, int base, int index, u8 scale, s32 disp)
+{
+	bool none = base == NO_INDEX;
+	bool byte = disp >= -128 && disp <= 127;
+	u8 mod = none || (!disp && (base & 7) != RBP) ? 0 : byte ? 0x40 : 0x80;
+
+	if (index == NO_INDEX && !none && (base & 7) != RSP) {
+		emit8(e, (u8)(mod | (reg & 7) << 3 | (base & 7)));
+	} else {
+		u8 i = index == NO_INDEX ? RSP : (u8)(index & 7);
+
+		emit8(e, (u8)(mod | (reg & 7) << 3 | RM_SIB));
+		emit8(e, (u8)(scale << 6 | i << 3 | (none ? RBP : (base & 7))));
+	}
+	if (none || mod == 0x80)
+		emit32(e, (u32)disp);
+	else if (mod == 0x40)
+		emit8(e, (u8)disp);
+}
+
+void emit_lea(struct emitter *e, int dst, int base, int index, u8 scale, s32 disp, bool wide)
+{
+	emit8(e, rex(wide, dst, MAX(index, 0), MAX(base, 0)));
+	emit8(e, 0x8d);
+	address(e, dst, base, index, scale, disp);
+}
+
+void emit_modrm_memory(struct emitter *e, int reg, int base, int index)
+{
+	address(e, reg, base, index, 0, 0);
+}
+
+static u8 *hole32(struct emitter *e)
+{
+	u8 *at = e->p;
+
+	emit32(e, 0);
+	return at;
+}
+
+u8 *emit_jump(struct emitter *e)
+{
+	emit8(e, 0xe9);
+	return hole32(e);
+}
+
+u8 *emit_jcc(struct emitter *e, u8 cc)
+{
+	emit8(e, 0x0f);
+	emit8(e, 0x80 | cc);
+	return hole32(e);
+}
+
+u8 *emit_jrcxz(struct emitter *e)
+{
+	u8 *at;
+
+	emit8(e, 0xe3);
+	at = e->p;
+	emit8(e, 0);
+	return at;
+}
+
+static void fill(struct emitter *e, u8 *disp, const u8 *target)
+{
+	s32 v = (s32)(target - (disp + 4));
+
+	if (!e->full)
+		memcpy(disp, &v, 4);
+}
+
+void emit_land(struct emitter *e, u8 *disp)
+{
+	fill(e, disp, e->p);
+}
+
+void emit_land8(struct emitter *e, u8 *disp)
+{
+	if (!e->full)
+		*disp = (u8)(e->p - (disp + 1));
+}
+
+void emit_jump_to(struct emitter *e, const u8 *target)
+{
+	u8 *disp = emit_jump(e);
+
+	fill(e, disp, target);
+}

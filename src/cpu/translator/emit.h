@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * translator/emit.h: host instructions, one function each, into a buffer. Registers are numbered as
+ * enum gpr, which is the encoding's order. None of these changes status flags but emit_bytes().
+ *
+ * An emitter that runs out of room stops writing and says so at the end (`full`).
+ */
+#ifndef CPU_TRANSLATOR_EMIT_H
+#define CPU_TRANSLATOR_EMIT_H
+
+#include "cpu/state.h"
+#include "cpu/translator/layout.h"
+
+struct emitter {
+	u8 *start; /* in the mapping that is written */
+	u8 *p;
+	u8 *end;
+	bool full;
+};
+
+#define NO_INDEX (-1)
+
+void emit_bytes(struct emitter *e, const void *bytes, u32 n);
+void emit8(struct emitter *e, u8 v);
+void emit32(struct emitter *e, u32 v);
+void emit64(struct emitter *e, u64 v);
+
+/* A field of the vCPU, by its offset in struct cpu. */
+void emit_load(struct emitter *e, int reg, u32 field);		/* 64 bits */
+void emit_load32(struct emitter *e, int reg, u32 field);
+void emit_store(struct emitter *e, u32 field, int reg);
+void emit_store_imm(struct emitter *e, u32 field, s32 imm);
+void emit_jump_field(struct emitter *e, u32 field);
+void emit_call_field(struct emitter *e, u32 field);
+/* The same, `index` * 8 bytes further on. */
+void emit_load_indexed(struct emitter *e, int reg, int index, u32 field);
+void emit_jump_indexed(struct emitter *e, int index, u32 field);
+void emit_pext(struct emitter *e, int dst, int src, u32 mask_field);
+
+void emit_move(struct emitter *e, int dst, int src); /* 64 bits */
+void emit_move32(struct emitter *e, int dst, int src);
+void emit_constant(struct emitter *e, int dst, u64 v);
+void emit_rotate(struct emitter *e, int dst, int src, u8 right);
+/* dst = base + (index << scale) + disp; base or index may be NO_INDEX. */
+void emit_lea(struct emitter *e, int dst, int base, int index, u8 scale, s32 disp, bool wide);
+/* Opcode with reg and [base + index]; `rex` has W, and 0x40 where one must be there. */
+void emit_modrm_memory(struct emitter *e, int reg, int base, int index);
+
+/* Jumps with a displacement to be filled in: where it stands. */
+u8 *emit_jump(struct emitter *e);
+u8 *emit_jcc(struct emitter *e, u8 cc);
+u8 *emit_jrcxz(struct emitter *e);
+void emit_land(struct emitter *e, u8 *disp);   /* of emit_jump() or emit_jcc(): to here */
+void emit_land8(struct emitter *e, u8 *disp);  /* of emit_jrcxz() */
+void emit_jump_to(struct emitter *e, const u8 *target);
+
+static inline u32 emit_offset(const struct emitter *e)
+{
+	return (u32)(e->p - e->start);
+}
+
+#endif

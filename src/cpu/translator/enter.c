@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * translator/enter.c: in and out of generated code.
+ *
+ * Generated code calls tr_helper_entry() with a word in R15 that says what it wants; everything the
+ * guest has in registers is stored, and tr_helper() runs on the thread's own stack, so a handler
+ * may unwind from there as from anywhere. It answers with the address to go on at, or NULL: back to
+ * the interpreter's loop. The code here stands outside the range whose faults and kicks tr_fixup()
+ * gets, so it is never broken off.
+ */
+#include "base/guard.h"
+#include "cpu/fault.h"
+#include "cpu/interpreter/interpreter.h"
+#include "cpu/translator/internal.h"
+
+#define STR_(x) #x
+#define STR(x)	STR_(x)
+
+_Static_assert(offsetof(struct cpu, rip) == OFF_RIP && OFF_RIP + 8 == GEN_SP, "a CALL pushes there");
+_Static_assert(offsetof(struct cpu, af) == OFF_AF, "");
+_Static_assert(offsetof(struct cpu, gen.enter_sp) == OFF_SP, "");
+_Static_assert(offsetof(struct cpu, gen.helper) == OFF_HELPER, "");
+_Static_assert(offsetof(struct cpu, gen.resume) == OFF_RESUME, "");
+_Static_assert(offsetof(struct cpu, gen.tmp) == OFF_TMP0, "");
+_Static_assert(offsetof(struct guard_fault, rip) == 16, "");
+
+/* Guest registers to and from the vCPU at `base`, by the map in layout.h; and the flags. */
+#define REGISTERS_OUT(base)                                                                        \
+	"mov %rax, 0+" base "\n mov %r13, 8+" base "\n mov %rdx, 16+" base "\n"                    \
+	"mov %rbx, 24+" base "\n mov %r12, 32+" base "\n mov %rbp, 40+" base "\n"                  \
+	"mov %rsi, 48+" base "\n mov %rdi, 56+" base "\n mov %r8, 64+" base "\n"                   \
+	"mov %r9, 72+" base "\n mov %r10, 96+" base "\n mov %r11, 104+" base "\n"                  \
+	"lahf\n seto %al\n mov %ax, " STR(OFF_AF) "+" base "\n"
+#define REGISTERS_IN(base)                                                                         \
+	"movzwl " STR(OFF_AF) "+" base ", %eax\n and $0xff01, %eax\n add $127, %al\n sahf\n"       \
+	"mov 0+" base ", %rax\n mov 8+" base ", %r13\n mov 16+" base ", %rdx\n"                    \
+	"mov 24+" base ", %rbx\n mov 32+" base ", %r12\n mov 40+" base ", %rbp\n"                  \
+	"mov 48+" base ", %rsi\n mov 56+" base ", %rdi\n mov 64+" base ", %r8\n"                   \
+	"mov 72+" base ", %r9\n mov 96+" base ", %r10\n mov 104+" base ", %r11\n"
+
+asm(".pushsection .text\n"
+    ".hidden tr_enter\n .globl tr_enter\n .type tr_enter, @function\n"
+    /* (cpu, host address) */
+    "tr_enter:\n"
+    "	push %rbx\n push %rbp\n push %r12\n push %r13\n push %r14\n push %r15\n sub $8, %rsp\n"
+    "	mov %rsp, " STR(OFF_SP) "(%rdi)\n"
+    "	mov %rsi, " STR(OFF_RIP) "(%rdi)\n"
+    "	lea " STR(OFF_RIP) "(%rdi), %rsp\n"
+    REGISTERS_IN("-" STR(OFF_RIP) "(%rsp)")
+    "	ret\n"
+    ".size tr_enter, . - tr_enter\n"
+
+    ".hidden tr_helper_entry\n .globl tr_helper_entry\n .type tr_helper_entry, @function\n"
+    "tr_helper_entry:\n"
+    REGISTERS_OUT("-" STR(OFF_RIP) "(%rsp)")
+    "	mov (%rsp), %r14\n"
+    "	lea -" STR(OFF_RIP) "(%rsp), %rbx\n"
+    "	mov %r14, " STR(OFF_RESUME) "(%rbx)\n"
+    "	mov %rbx, %rdi\n mov %r15d, %esi\n"
+    "	mov " STR(OFF_SP) "(%rbx), %rsp\n"
+    "	call tr_helper\n"
+    "1:	test %rax, %rax\n"
+    "	jz 2f\n"
+    "	mov %rax, " STR(OFF_RIP) "(%rbx)\n"
+    "	lea " STR(OFF_RIP) "(%rbx), %rsp\n"
+    REGISTERS_IN("-" STR(OFF_RIP) "(%rsp)")
+    "	ret\n"
+    "2:	mov %rbx, %rdi\n"
+    "	call tr_next\n"
+    "	add $8, %rsp\n pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbp\n pop %rbx\n"
+    "	ret\n"
+    ".size tr_helper_entry, . - tr_helper_entry\n"
+
+    /* In the context of generated code that faulted or was kicked: RSP is cpu + GEN_SP. */
+    ".hidden tr_fixup\n .globl tr_fixup\n .type tr_fixup, @function\n"
+    "tr_fixup:\n"
+    REGISTERS_OUT("-" STR(GEN_SP) "(%rsp)")
+    "	lea -" STR(GEN_SP) "(%rsp), %rbx\n"
+    "	mov %rcx, " STR(OFF_TMP0) "(%rbx)\n"
+    "	mov %r14, " STR(OFF_TMP1) "(%rbx)\n"
+    "	mov %r15, " STR(OFF_TMP2) "(%rbx)\n"
+    "	mov %rbx, %rdi\n"
+    "	mov " STR(OFF_SP) "(%rbx), %rsp\n"
+    "	call tr_died\n"
+    "	test %rax, %rax\n"
+    "	jz 2b\n"
+    "	mov %rax, " STR(OFF_RIP) "(%rbx)\n"
+    "	lea " STR(OFF_RIP) "(%rbx), %rsp\n"
+    "	mov " STR(OFF_TMP0) "(%rbx), %rcx\n"
+    "	mov " STR(OFF_TMP1) "(%rbx), %r14\n"
+    "	mov " STR(OFF_TMP2) "(%rbx), %r15\n"
+    REGISTERS_IN("-" STR(OFF_RIP) "(%rsp)")
+    "	ret\n"
+    ".size tr_fixup, . - tr_fixup\n"
+
+    /*
+     * IRET: code that was written through another address than it is executed at is seen after a
+     * serializing instruction (SDM vol. 3, 8.1.3).
+     */
+    ".hidden tr_serialize\n .globl tr_serialize\n .type tr_serialize, @function\n"
+    "tr_serialize:\n"
+    "	mov %rsp, %rax\n"
+    "	mov %ss, %ecx\n push %rcx\n push %rax\n pushfq\n"
+    "	mov %cs, %ecx\n push %rcx\n"
+    "	lea 1f(%rip), %rcx\n push %rcx\n"
+    "	iretq\n"
+    "1:	ret\n"
+    ".size tr_serialize, . - tr_serialize\n"
+    ".popsection\n");
+
+const struct op *tr_next(struct cpu *c) HIDDEN;
+u8 *tr_helper(struct cpu *c, u32 what) HIDDEN;
+u8 *tr_died(struct cpu *c) HIDDEN;
+
+const struct op *tr_next(struct cpu *c)
+{
+	return c->translator->next;
+}
+
+static u8 *leave(struct cpu *c, const struct op *next)
+{
+	c->translator->next = next;
+	return NULL;
+}
+
+/* On at `o`, the entry of c->block, or NULL. */
+static u8 *go_on(struct cpu *c, const struct op *o)
+{
+	struct block *b = c->block;
+
+	if (!o || o != &b->head || !b->host)
+		return leave(c, o);
+	c->op = NULL;
+	tr_use_table(c, b);
+	return c->translator->area.run + b->host;
+}
+
+static u8 *follow(struct cpu *c, struct block *b, unsigned which)
+{
+	const struct op *last = &b->op[b->nops - 1];
+	u64 target = which ? (u64)last->disp : b->rip + b->bytes;
+	u64 gen = c->code->gen;
+	u8 *host = go_on(c, flow_link(c, which, target));
+
+	if (!host)
+		return NULL;
+	/* In a new generation `b` may be gone. */
+	if (gen == c->code->gen && b->link[which] == c->block)
+		tr_learn_edge(c, b, which, c->block);
+	else
+		tr_learn_jump(c, c->block);
+	return host;
+}
+
+static bool has_code(const struct block *b, u32 i)
+{
+	return i < b->nops ? b->inlined >> i & 1 : b->falls_through;
+}
+
+/* Run ops of the block by their handlers, one or up to the next that has code. */
+static u8 *run(struct cpu *c, struct block *b, u32 i, bool one)
+{
+	do {
+		const struct op *o = interpreter_one(c, &b->op[i], c->translator->scratch);
+
+		if (o != &b->op[i + 1]) {
+			u8 *host = go_on(c, o);
+
+			if (host)
+				tr_learn_jump(c, c->block);
+			return host;
+		}
+		i++;
+		if (unlikely(flow_pending(c)))
+			return leave(c, o);
+	} while (!one && !has_code(b, i));
+	c->op = NULL;
+	return (u8 *)c->gen.resume;
+}
+
+u8 *tr_helper(struct cpu *c, u32 what)
+{
+	u32 at = what >> TR_OP_BITS & ((1u << TR_BLOCK_BITS) - 1);
+	struct block *b = (struct block *)(c->code->arena + (u64)at * 64);
+	u32 op = what & ((1u << TR_OP_BITS) - 1);
+
+	c->block = b;
+	c->op = NULL;
+	switch ((enum tr_reason)(what >> TR_REASON_SHIFT)) {
+	case TR_ONE:
+		return run(c, b, op, true);
+	case TR_RUN:
+		return run(c, b, op, false);
+	case TR_LINK:
+		return follow(c, b, 0);
+	default:
+		return follow(c, b, 1);
+	}
+}
+
+/* The block whose code is at this offset of the area. */
+static const struct tr_code *find_code(const struct translator *t, u32 at)
+{
+	u32 lo = 0, hi = t->ncodes;
+
+	while (hi - lo > 1) {
+		u32 mid = (lo + hi) / 2;
+
+		if (t->codes[mid].at <= at)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return &t->codes[lo];
+}
+
+static const struct tr_site *find_site(const struct tr_code *code, u32 at)
+{
+	for (u32 i = 0; i < code->nsites; i++) {
+		if (code->site[i].at == at)
+			return &code->site[i];
+	}
+	return NULL;
+}
+
+/*
+ * A host fault or a kick. At an access to guest memory the op has changed nothing yet. A fault: its
+ * handler begins anew, and finds out. A kick there: the instruction is started again after a look
+ * at the requests; elsewhere, generated code goes on to where it looks at them by itself.
+ */
+u8 *tr_died(struct cpu *c)
+{
+	struct translator *t = c->translator;
+	u32 at = (u32)((u8 *)guard_fault.rip - t->area.run);
+	const struct tr_code *code = find_code(t, at);
+	const struct tr_site *site = find_site(code, at);
+
+	if (!site) {
+		if (guard_fault.sig == GUARD_BROKEN_OFF)
+			return (u8 *)guard_fault.rip;
+		__builtin_trap(); /* generated code is wrong */
+	}
+	c->block = code->b;
+	c->op = &code->b->op[site->op];
+	if (guard_fault.sig == GUARD_BROKEN_OFF)
+		cpu_restart(c);
+	c->gen.resume = (u64)(t->area.run + site->resume);
+	return run(c, code->b, site->op, true);
+}

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * translator/integer.c: moves and arithmetic. The instruction is the guest's own, with registers and
+ * the memory operand replaced.
+ */
+#include "cpu/translator/translate.h"
+
+#define REX   0x40
+#define REX_W 8
+
+/* Prefixes and opcode. `any_rex`: an 8-bit operand is SPL, BPL, SIL or DIL. */
+static void emit_opcode(struct emitter *e, const struct insn *in, u8 rex_bits, bool any_rex)
+{
+	u8 rex = rex_bits | (in->size == 8 ? REX_W : 0);
+
+	if (in->size == 2)
+		emit8(e, 0x66);
+	if (in->rep)
+		emit8(e, in->rep);
+	if (rex || any_rex)
+		emit8(e, REX | rex);
+	if (in->map)
+		emit8(e, 0x0f);
+	emit8(e, in->opcode);
+}
+
+static bool byte_needs_rex(int host)
+{
+	return host >= RSP && host <= RDI;
+}
+
+static void emit_registers(struct xlate *x, const struct insn *in, int g, int rm)
+{
+	bool any = ((in->attr & (BYTES | E_BYTE)) && byte_needs_rex(rm)) ||
+		   ((in->attr & BYTES) && !(in->attr & NO_G) && byte_needs_rex(g));
+
+	emit_opcode(&x->e, in, (u8)((g >> 3) << 2 | rm >> 3), any);
+	emit8(&x->e, (u8)(0xc0 | (g & 7) << 3 | (rm & 7)));
+	emit_bytes(&x->e, in->imm, in->nimm);
+}
+
+static void take_cl(struct xlate *x, const struct insn *in)
+{
+	if (in->attr & BY_CL)
+		emit_move32(&x->e, RCX, tr_host[RCX]);
+}
+
+static void registers(struct xlate *x, const struct insn *in)
+{
+	int rm = tr_get(x, in->rm, R15);
+	int g = in->attr & NO_G ? in->reg : tr_get(x, in->reg, R14);
+
+	take_cl(x, in);
+	emit_registers(x, in, g, rm);
+	if (in->attr & E_WRITE)
+		tr_put(x, in->rm, rm);
+	if (in->attr & G_WRITE)
+		tr_put(x, in->reg, g);
+}
+
+static void memory(struct xlate *x, const struct insn *in)
+{
+	struct tr_mem m = tr_operand(x, in, insn_memory_size(in), in->attr & E_WRITE);
+	int g = in->attr & NO_G ? in->reg : tr_get(x, in->reg, RCX);
+	bool any = (in->attr & BYTES) && !(in->attr & NO_G) && byte_needs_rex(g);
+
+	take_cl(x, in);
+	tr_access(x);
+	emit_opcode(&x->e, in, (u8)((g >> 3) << 2 | (m.index >> 3) << 1 | m.base >> 3), any);
+	emit_modrm_memory(&x->e, g, m.base, m.index);
+	emit_bytes(&x->e, in->imm, in->nimm);
+	if (in->attr & G_WRITE)
+		tr_put(x, in->reg, g);
+}
+
+/*
+ * AH, CH, DH and BH cannot be named beside a REX prefix, so the bytes stay as they are, with the
+ * guest's RCX in the host's for as long.
+ */
+static bool high_bytes(struct xlate *x, const struct insn *in, const u8 *bytes, u8 len)
+{
+	bool g_wide = !(in->attr & (NO_G | BYTES));
+
+	if (in->mem || (g_wide && in->reg == RSP))
+		return false;
+	emit_move(&x->e, RCX, tr_host[RCX]);
+	emit_bytes(&x->e, bytes, len);
+	emit_move(&x->e, tr_host[RCX], RCX);
+	return true;
+}
+
+static void opcode_register(struct xlate *x, const struct insn *in)
+{
+	bool immediate = !(in->attr & E_READ) && !(in->attr & BYTES) && in->size != 2;
+	int rm;
+
+	if (immediate) { /* MOV of 32 or 64 bits */
+		u64 v = (u64)insn_imm(in);
+
+		if (in->size == 4)
+			v = (u32)v;
+		rm = tr_host[in->rm] == IN_MEMORY ? R15 : tr_host[in->rm];
+		emit_constant(&x->e, rm, v);
+	} else {
+		rm = tr_get(x, in->rm, R15);
+		if (in->size == 2)
+			emit8(&x->e, 0x66);
+		if (in->size == 8 || rm >= 8 || (in->size == 1 && byte_needs_rex(rm)))
+			emit8(&x->e, (u8)(REX | (in->size == 8 ? REX_W : 0) | rm >> 3));
+		if (in->map)
+			emit8(&x->e, 0x0f);
+		emit8(&x->e, (u8)((in->opcode & 0xf8) | (rm & 7)));
+		emit_bytes(&x->e, in->imm, in->nimm);
+	}
+	tr_put(x, in->rm, rm);
+}
+
+static bool lea(struct xlate *x, const struct insn *in)
+{
+	int dst = tr_host[in->reg] == IN_MEMORY ? R15 : tr_host[in->reg];
+	int base = NO_INDEX, index = NO_INDEX;
+
+	if (in->base >= 0)
+		base = tr_get(x, in->base, R15);
+	if (in->index >= 0)
+		index = tr_get(x, in->index, R14);
+	if (base == NO_INDEX && index == NO_INDEX)
+		emit_constant(&x->e, dst, in->size == 4 ? (u32)in->disp : (u64)in->disp);
+	else
+		emit_lea(&x->e, dst, base, index, in->scale, (s32)in->disp, in->size == 8);
+	tr_put(x, in->reg, dst);
+	return true;
+}
+
+bool tr_integer(struct xlate *x, const struct insn *in, const u8 *bytes, u8 len)
+{
+	switch (in->kind) {
+	case INSN_NOP:
+		return true;
+	case INSN_COPY:
+		emit_bytes(&x->e, bytes, len);
+		return true;
+	case INSN_LEA:
+		return lea(x, in);
+	case INSN_RM:
+		if (insn_has_high_byte(in))
+			return high_bytes(x, in, bytes, len);
+		if (in->mem)
+			memory(x, in);
+		else
+			registers(x, in);
+		return true;
+	case INSN_REG:
+		if (insn_has_high_byte(in))
+			return high_bytes(x, in, bytes, len);
+		opcode_register(x, in);
+		return true;
+	default:
+		return false;
+	}
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * translator/translator.h: the second engine: blocks of guest code (cpu/code/) that are executed
+ * often become host code, which runs until something needs C.
+ *
+ * The interpreter's loop drives it: a block's entry op counts, then runs the block's code. Blocks it
+ * does not take (16-bit and segmented code, single steps) stay with their handlers, and so does,
+ * one op at a time, whatever the translator does not know. docs/cpu.md has the whole picture.
+ *
+ * files:	layout.h	which register holds what
+ *		emit.[ch]	host instructions
+ *		insn.[ch]	which of the guest's are carried out in line
+ *		translate.[ch]	a block
+ *		integer.c, stack.c, branch.c, memory.c	its parts
+ *		enter.c		in and out of generated code; faults
+ *		area.[ch]	memory for code
+ *
+ * Everything here is for the vCPU's own thread, in guest mode.
+ */
+#ifndef CPU_TRANSLATOR_TRANSLATOR_H
+#define CPU_TRANSLATOR_TRANSLATOR_H
+
+#include "cpu/state.h"
+
+/* 0, or why this vCPU is to be interpreted: -ENOTSUP: the host lacks BMI2 or its PEXT is slow;
+ * else what memory for code was refused with. */
+int translator_create(struct cpu *c);
+void translator_destroy(struct cpu *c);
+
+/* Slot of the jump table for a linear address. */
+static inline u32 tr_jump_slot(u64 la)
+{
+	return (u32)((la + (la >> 12)) & (CODE_JUMPS - 1));
+}
+
+#endif
