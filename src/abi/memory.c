@@ -201,7 +201,8 @@ static void set_pages(struct abi_vm *avm, struct vcpu *v, struct run_pages *p)
 	v->immediate_exit = &av->run->immediate_exit;
 	v->coalesced_ring = avm->ring;
 	if (v->vm->dirty_ring_size)
-		mmu_ring_attach(&v->cpu->mmu, p->map + UAPI_RING_PAGE * PAGE_SIZE);
+		mmu_ring_attach(&v->cpu->mmu, p->map + UAPI_RING_PAGE * PAGE_SIZE,
+				VCPU_REQ_EVENT);
 }
 
 struct vcpu_alloc {

@@ -267,7 +267,7 @@ void setup_ring(void)
 	model_write(world.model, WORLD_HVA, 0); /* so that the page can be written */
 	if (mmu_ring_enable(world.mmu, RING_ENTRIES))
 		abort();
-	mmu_ring_attach(v0, ring);
+	mmu_ring_attach(v0, ring, 0);
 	world_set_slot(1, MMU_SLOT_LOG_DIRTY);
 	sched_spawn("vcpu", write_listed, NULL);
 	sched_spawn("collect", collect_and_reset, NULL);

@@ -293,6 +293,8 @@ int mmu_cache_use(struct mmu_cache *c, enum mmu_cache_how how,
 		r = -EAGAIN;
 		if (!c->set)
 			r = -EFAULT;
+		else if (!ring_has_room(c->vcpu))
+			r = -EINTR; /* the VMM has to empty it first */
 		else if (use_begin(c))
 			r = use_once(c, fn, arg, &refused);
 		else if (how == MMU_CACHE_WAIT && !(r = refresh(c)))

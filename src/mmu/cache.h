@@ -71,7 +71,8 @@ enum mmu_cache_how {
  * A use: fn(c, arg) runs with the range reachable by the two calls below, and hands on what they
  * return. It is called again from its start when something was taken away meanwhile, so what it
  * has written before must be such that it can. 0; -EFAULT: no memslot, a read-only one or nothing
- * mapped; -EHWPOISON; -EINTR: interrupted(); -EAGAIN: see above; or what fn returns.
+ * mapped; -EHWPOISON; -EINTR: interrupted(), or the vCPU's dirty ring has no room; -EAGAIN: see
+ * above; or what fn returns.
  */
 int mmu_cache_use(struct mmu_cache *c, enum mmu_cache_how how,
 		  int (*fn)(struct mmu_cache *c, void *arg), void *arg);

@@ -336,6 +336,8 @@ bool dirty_protect_word(struct mmu *mmu, gfn_t gfn, u64 bits);
 
 /* ring.c: list a page; the same after a host-side write, unless it is listed. v's thread. */
 void ring_add(struct mmu_vcpu *v, u32 slot, u64 offset);
+/* Is there room for what a host-side write lists, beyond what a full ring keeps free? */
+bool ring_has_room(const struct mmu_vcpu *v);
 void ring_add_written(struct mmu_vcpu *v, u32 slot, u64 offset);
 
 /* ------------------------------------------------------------------ the VM's memory */

@@ -58,6 +58,7 @@ struct mmu_dirty_gfn {
 
 struct mmu_ring {
 	struct mmu_dirty_gfn *entry; /* NULL: none; atomic */
+	u32 full_request; /* owner request bits */
 	u32 mask;
 	u32 added; /* by the vCPU's thread; atomic */
 	u32 taken; /* under slots_lock; atomic */
@@ -271,12 +272,12 @@ int mmu_set_manual_protect(struct mmu *mmu, u64 flags);
 /*
  * Dirty rings in the place of dirty logs. enable: before there are vCPUs; -EINVAL the second time
  * or for a number that is too small or no power of two. attach: before the vCPU runs; memory of
- * zeroes, which the VMM may see and change. full: the vCPU is to leave for the VMM; it dirties
- * nothing more until a reset, which takes out what the VMM has marked and counts it (-EINVAL
+ * zeroes, which the VMM may see and change; request bits to post when it becomes full. full: the
+ * vCPU is to leave for the VMM; it dirties nothing more until a reset, which takes out what the VMM has marked and counts it (-EINVAL
  * without rings; sleeps).
  */
 int mmu_ring_enable(struct mmu *mmu, u32 entries);
-void mmu_ring_attach(struct mmu_vcpu *v, struct mmu_dirty_gfn *entries);
+void mmu_ring_attach(struct mmu_vcpu *v, struct mmu_dirty_gfn *entries, u32 full_request);
 bool mmu_ring_full(const struct mmu_vcpu *v);
 int mmu_ring_reset(struct mmu *mmu, u32 *n);
 

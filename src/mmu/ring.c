@@ -14,6 +14,8 @@
 
 /* Kept free for what is listed on the way out: an instruction's pages, host-side writes. */
 #define RING_RESERVED 64
+/* What a host-side write may list: its page in the slot there is, and in the one that is leaving. */
+#define RING_PER_USE 2
 /* A host-side write lists its page unless one of so many last entries does. */
 #define RING_LOOK_BACK 16
 /* Entries taken out in one hold of mmu_lock. */
@@ -32,8 +34,9 @@ int mmu_ring_enable(struct mmu *mmu, u32 entries)
 	return r;
 }
 
-void mmu_ring_attach(struct mmu_vcpu *v, struct mmu_dirty_gfn *entries)
+void mmu_ring_attach(struct mmu_vcpu *v, struct mmu_dirty_gfn *entries, u32 full_request)
 {
+	v->ring.full_request = full_request;
 	v->ring.mask = v->mmu->ring_entries - 1;
 	sync_store_release(&v->ring.entry, entries);
 }
@@ -50,6 +53,13 @@ bool mmu_ring_full(const struct mmu_vcpu *v)
 	return r->entry && ring_used(r) >= r->mask + 1 - RING_RESERVED;
 }
 
+bool ring_has_room(const struct mmu_vcpu *v)
+{
+	const struct mmu_ring *r = &v->ring;
+
+	return !r->entry || ring_used(r) + RING_PER_USE <= r->mask + 1;
+}
+
 void ring_add(struct mmu_vcpu *v, u32 slot, u64 offset)
 {
 	struct mmu_ring *r = &v->ring;
@@ -64,6 +74,9 @@ void ring_add(struct mmu_vcpu *v, u32 slot, u64 offset)
 	sync_store_release(&e->flags, MMU_DIRTY_GFN_DIRTY);
 	if (sync_defect(RING_SHOWN_FIRST))
 		sync_store(&r->added, r->added + 1);
+	/* A vCPU that does not write itself meets nobody else who tells it to leave. */
+	if (mmu_ring_full(v))
+		mmu_vcpu_request(v, r->full_request);
 }
 
 /*

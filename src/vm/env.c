@@ -232,7 +232,7 @@ static bool env_requests(void *owner)
 			   ~(u32)(VCPU_REQ_EVENT | VCPU_REQ_SIGNAL | VCPU_REQ_CLOCK));
 
 	pv_requests(v, req);
-	return vcpu_must_leave(v) || sync_load(&v->pending_events);
+	return vcpu_must_leave(v) || sync_load(&v->pending_events) || mmu_ring_full(&v->cpu->mmu);
 }
 
 const struct cpu_env vcpu_cpu_env = {

@@ -9,6 +9,7 @@
 #define SLOT	3
 #define ENTRIES 256
 #define RESERVE 64
+#define FULL	(1u << 20) /* the request of a full ring */
 
 struct fixture {
 	struct hvm vm;
@@ -28,7 +29,7 @@ static int setup(void **state)
 	assert_int_equal(mmu_ring_enable(f.vm.mmu, ENTRIES), 0);
 	assert_int_equal(mmu_ring_enable(f.vm.mmu, ENTRIES), -EINVAL);
 	f.h = hvcpu_new(&f.vm, 0);
-	mmu_ring_attach(&f.h->v, f.ring);
+	mmu_ring_attach(&f.h->v, f.ring, FULL);
 	f.mem = map_aligned(NPAGES * PAGE_SIZE, PAGE_SIZE, MAP_PRIVATE);
 	assert_int_equal(
 		hvm_slot(&f.vm, SLOT, MMU_SLOT_LOG_DIRTY, GPA, NPAGES * PAGE_SIZE, f.mem), 0);
@@ -123,6 +124,38 @@ static void test_a_full_ring_takes_no_more(void **state)
 	assert_false(mmu_ring_full(&f.h->v));
 	assert_int_equal(store(n), 0);
 	collect(n);
+}
+
+static int write_byte(struct mmu_cache *c, void *arg)
+{
+	u8 byte = 1;
+
+	return mmu_cache_write(c, 0, &byte, 1);
+}
+
+/* A ring that host-side writes fill asks the vCPU to leave, and in the end they have to wait. */
+static void test_host_side_writes_leave_room(void **state)
+{
+	struct mmu_cache cache;
+	u64 n = 0;
+	int r;
+
+	mmu_cache_init(&cache, &f.h->v, 0);
+	do {
+		assert_int_equal(!!(f.h->v.requests & FULL), n >= ENTRIES - RESERVE);
+		assert_int_equal(mmu_cache_set(&cache, GPA + n * PAGE_SIZE, 1), 0);
+		r = mmu_cache_use(&cache, MMU_CACHE_WAIT, write_byte, NULL);
+		n += !r;
+	} while (!r);
+	assert_int_equal(r, -EINTR);
+	assert_in_range(n, ENTRIES - 2, ENTRIES);
+	assert_int_equal(f.mem[n * PAGE_SIZE], 0); /* not written, then */
+	for (u64 p = 0; p < n; p++)
+		collect(p);
+	assert_int_equal(reset(), n);
+	assert_int_equal(mmu_cache_use(&cache, MMU_CACHE_WAIT, write_byte, NULL), 0);
+	collect(n);
+	mmu_cache_fini(&cache);
 }
 
 /* What the VMM writes into the ring names no page of anybody else's. */
@@ -220,6 +253,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_page_is_listed_once_until_a_reset, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_reset_takes_what_was_collected, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_host_side_writes_leave_room, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_full_ring_takes_no_more, setup,
 						teardown),

@@ -32,9 +32,13 @@ static void create_vcpu(struct minivmm *v, unsigned id)
 	must(vcpu_take_cpuid(v->kvm, v->vcpu), "CPUID");
 }
 
-static void create(struct minivmm *v, unsigned type, int irqchip)
+static void create(struct minivmm *v, unsigned type, int irqchip, size_t ring_size)
 {
-	struct kvm_userspace_memory_region slot = {.memory_size = MINIVMM_MEM};
+	struct kvm_userspace_memory_region slot = {
+		.memory_size = MINIVMM_MEM,
+		.flags = ring_size ? KVM_MEM_LOG_DIRTY_PAGES : 0,
+	};
+	struct kvm_enable_cap rings = {.cap = KVM_CAP_DIRTY_LOG_RING, .args = {ring_size}};
 
 	memset(v, 0, sizeof(*v));
 	v->kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
@@ -47,6 +51,8 @@ static void create(struct minivmm *v, unsigned type, int irqchip)
 	 * elsewhere. */
 	ioctl(v->vm, KVM_SET_TSS_ADDR, 0xfffbd000);
 	must(ioctl(v->vm, KVM_SET_USER_MEMORY_REGION, &slot), "KVM_SET_USER_MEMORY_REGION");
+	if (ring_size)
+		must(ioctl(v->vm, KVM_ENABLE_CAP, &rings), "KVM_CAP_DIRTY_LOG_RING");
 	if (irqchip)
 		must(ioctl(v->vm, KVM_CREATE_IRQCHIP, 0), "KVM_CREATE_IRQCHIP");
 	create_vcpu(v, 0);
@@ -54,17 +60,22 @@ static void create(struct minivmm *v, unsigned type, int irqchip)
 
 void minivmm_create(struct minivmm *v)
 {
-	create(v, 0, 0);
+	create(v, 0, 0, 0);
 }
 
 void minivmm_create_type(struct minivmm *v, unsigned type)
 {
-	create(v, type, 0);
+	create(v, type, 0, 0);
 }
 
 void minivmm_create_with_irqchip(struct minivmm *v)
 {
-	create(v, 0, 1);
+	create(v, 0, 1, 0);
+}
+
+void minivmm_create_with_ring(struct minivmm *v, size_t size)
+{
+	create(v, 0, 1, size);
 }
 
 void minivmm_add_vcpu(const struct minivmm *v, unsigned id, struct minivmm *more)

@@ -48,6 +48,8 @@ struct guest_code {
 
 void minivmm_create(struct minivmm *v);
 void minivmm_create_with_irqchip(struct minivmm *v);
+/* With dirty rings of so many bytes, interrupt controllers, and a memslot that logs. */
+void minivmm_create_with_ring(struct minivmm *v, size_t size);
 void minivmm_create_type(struct minivmm *v, unsigned type); /* of VM */
 void minivmm_destroy(struct minivmm *v);
 /* One more vCPU of v's VM, as a minivmm of its own that shares the rest. It is loaded like the

@@ -263,7 +263,8 @@ void machine_start(void)
 		if (machine.log_mode == LOG_RINGS) {
 			machine.rings[i] = calloc(RING_ENTRIES, sizeof(struct kvm_dirty_gfn));
 			MUST(machine.rings[i], "out of memory");
-			mmu_ring_attach(&t->v, (struct mmu_dirty_gfn *)machine.rings[i]);
+			mmu_ring_attach(&t->v, (struct mmu_dirty_gfn *)machine.rings[i],
+					0);
 		}
 		v->g->index = i;
 		v->g->nareas = nareas;
