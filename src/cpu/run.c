@@ -45,23 +45,24 @@ int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owne
 	c = (struct cpu *)(p + CPU_STACK_ROOM);
 	c->env = env;
 	c->owner = owner;
-	r = native_init();
-	if (r)
-		goto out_free;
 	mmu_vcpu_init(mmu, &c->mmu, index, owner, mops);
 	c->mmu.stat = &c->stat.faults;
-	r = code_cache_create(c);
+	r = native_attach(c);
 	if (r)
 		goto out_mmu;
+	r = code_cache_create(c);
+	if (r)
+		goto out_native;
 	if (wants_translator())
 		translator_create(c); /* without one there is the interpreter */
 	c->tlb = &c->mmu.tlb[TLB_KERNEL];
 	cpu_reset(c, false);
 	*out = c;
 	return 0;
+out_native:
+	native_detach(c);
 out_mmu:
 	mmu_vcpu_fini(&c->mmu);
-out_free:
 	free_memory(c);
 	return r;
 }
@@ -70,6 +71,7 @@ void cpu_destroy(struct cpu *c)
 {
 	translator_destroy(c);
 	code_cache_destroy(c);
+	native_detach(c);
 	mmu_vcpu_fini(&c->mmu);
 	free_memory(c);
 }
@@ -85,6 +87,10 @@ static bool answer_requests(struct cpu *c)
 		sync_and(&c->mmu.requests, ~CPU_REQ_STEP);
 	if (req & MMU_REQ_MASK)
 		mmu_vcpu_safe_point(&c->mmu);
+	if (req & CPU_REQ_STUBS) {
+		sync_and(&c->mmu.requests, ~CPU_REQ_STUBS);
+		native_catch_up(c);
+	}
 	if (req & CPU_REQ_SPIN) {
 		sync_and(&c->mmu.requests, ~CPU_REQ_SPIN);
 		mmu_vcpu_leave(&c->mmu);
@@ -92,7 +98,7 @@ static bool answer_requests(struct cpu *c)
 		mmu_vcpu_enter(&c->mmu);
 	}
 	/* An instruction the VMM has just answered is finished before anything else happens. */
-	if ((req & ~(MMU_REQ_MASK | CPU_REQ_STEP | CPU_REQ_SPIN)) && !replay_pending(c)) {
+	if ((req & ~(MMU_REQ_MASK | CPU_REQ_STEP | CPU_REQ_SPIN | CPU_REQ_STUBS)) && !replay_pending(c)) {
 		bool leave;
 
 		mmu_vcpu_leave(&c->mmu);
@@ -359,6 +365,7 @@ void cpu_run(struct cpu *c)
 	if (!c->code_trusted)
 		code_cache_distrust(c);
 	c->code_trusted = false;
+	native_run_begin(c);
 	native_enter(c);
 	mmu_vcpu_enter(&c->mmu);
 	if (_setjmp(env))
@@ -367,5 +374,6 @@ void cpu_run(struct cpu *c)
 		;
 	mmu_vcpu_leave(&c->mmu);
 	native_leave(c);
+	native_run_end(c);
 	c->unwind = NULL;
 }

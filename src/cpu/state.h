@@ -389,7 +389,13 @@ struct cpu {
 	void *owner;
 	struct code_cache *code;	 /* code/: decoded blocks */
 	struct translator *translator;	 /* translator/: NULL when there is only the interpreter */
-	struct native_cache *native;	 /* native/: stubs */
+	struct native_cache *native;	 /* native/: the VM's stubs */
+	struct cpu *native_next;	 /* of the same VM; guarded by native/'s lock */
+	u64 native_seen;		 /* decoded blocks may use stubs of this epoch; atomic */
+	bool native_running;		 /* in cpu_run(); atomic */
+	bool native_temporary;		 /* an instruction is decoded to be run once */
+	u32 native_uncached;		 /* instructions run so */
+	s32 native_slot;		 /* where their stub is made */
 	jmp_buf *unwind;		 /* where cpu_raise() and friends go */
 
 	/* Guest page-table pages the walker read lately; good while mmu.epoch stays. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * native/code.c: the code cache of stubs, process-wide: one memfd mapped twice, once to write
- * and once to run, and a hash table from instruction to stub. Stubs are never freed.
+ * native/code.c: memory for stubs, process-wide: one memfd mapped twice, once to write and once to
+ * run, and divided into segments, which VMs take and give back (stubs.c), and one slot a vCPU for a
+ * temporary stub.
  *
  * A bitmap of code bytes says where in each stub the instruction itself starts: it is the only
  * one that may fault, and the only one a kick may break off (base/guard.h). A kick that finds the
@@ -16,37 +17,29 @@
 #include "base/guard.h"
 #include "base/pagemem.h"
 #include "cpu/native/native.h"
-#include "cpu/native/run.h"
+#include "cpu/native/code.h"
 #include "cpu/table/features.h"
 
-#define CODE_SIZE  (64UL << 20) /* address space; memory comes with use */
-#define SLOT_SIZE  1024UL	/* temporary stubs stand at the end, one a thread */
-#define MAX_SLOTS  1024UL
-#define HASH_SIZE  (1u << 16)	/* lines; chained */
-#define STUB_ALIGN 16
+#define SLOT_SIZE 1024UL /* the longest stub fits */
+#define MAX_SLOTS 4096UL
+#define CODE_SIZE (SEGMENTS * SEGMENT_SIZE + MAX_SLOTS * SLOT_SIZE) /* memory comes with use */
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U /* Linux 6.3 */
 #endif
 
-struct stub_entry {
-	struct native_insn insn;
-	u32 offset;
-	struct stub_entry *next;
-};
-
 struct native_host native_host;
 u8 *native_code;
 u8 *native_insn_map HIDDEN; /* bit per byte of code: an instruction starts here */
 
-static pthread_mutex_t code_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t init_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool initialized; /* guarded by init_lock */
 static u8 *code_rw;
-static size_t code_used;		 /* guarded by code_lock */
-static size_t slots_used;		 /* guarded by code_lock */
-static __thread s64 slot = -1;		 /* this thread's temporary stub */
-static __thread bool transient;
-size_t native_code_limit = CODE_SIZE - SLOT_SIZE * MAX_SLOTS;
-static struct stub_entry **table;	 /* HASH_SIZE; guarded by code_lock */
+/* The rest is the caller's to guard. */
+static u16 free_segment[SEGMENTS];
+static u32 nfree;
+static u16 free_slot[MAX_SLOTS];
+static u32 nfree_slots;
 
 void native_fixup(void);
 
@@ -146,121 +139,77 @@ static int map_code(void)
 	return r;
 }
 
+/* The first segment and the first slot are the first to be taken. */
+static void free_all(void)
+{
+	for (u32 i = 0; i < SEGMENTS; i++)
+		free_segment[nfree++] = (u16)(SEGMENTS - 1 - i);
+	for (u32 i = 0; i < MAX_SLOTS; i++)
+		free_slot[nfree_slots++] = (u16)(MAX_SLOTS - 1 - i);
+}
+
 int native_init(void)
 {
 	int r = 0;
 
-	pthread_mutex_lock(&code_lock);
-	if (table)
+	pthread_mutex_lock(&init_lock);
+	if (initialized)
 		goto out;
 	detect_host();
 	r = map_code();
 	if (r)
 		goto out;
-	table = calloc(HASH_SIZE, sizeof(*table));
-	r = table ? guard_add_code_range(native_code, CODE_SIZE, (void *)native_fixup) : -ENOMEM;
+	r = guard_add_code_range(native_code, CODE_SIZE, (void *)native_fixup);
 	if (r) {
-		free(table);
-		table = NULL;
 		unmap_code();
-	}
-out:
-	pthread_mutex_unlock(&code_lock);
-	return r;
-}
-
-/* FNV-1a over the whole struct. */
-static u32 hash_insn(const struct native_insn *n)
-{
-	const u8 *p = (const u8 *)n;
-	u32 h = 2166136261u;
-
-	for (size_t i = 0; i < sizeof(*n); i++)
-		h = (h ^ p[i]) * 16777619u;
-	return (h ^ h >> 16) & (HASH_SIZE - 1);
-}
-
-/* Under code_lock, since bits of two stubs can share a byte. */
-static void set_insn_bit(size_t at)
-{
-	native_insn_map[at / 8] |= (u8)(1u << (at % 8));
-}
-
-void native_stub_transient(bool on)
-{
-	transient = on;
-}
-
-/* Under code_lock. */
-static s64 put_transient(const struct native_insn *n)
-{
-	struct native_asm a;
-
-	native_assemble(n, &a);
-	if (slot < 0) {
-		if (slots_used == MAX_SLOTS)
-			return -ENOSPC;
-		slot = (s64)(CODE_SIZE - SLOT_SIZE * ++slots_used);
-	}
-	memcpy(code_rw + slot, a.bytes, a.len);
-	memset(native_insn_map + slot / 8, 0, SLOT_SIZE / 8);
-	set_insn_bit((size_t)slot + a.insn);
-	return slot;
-}
-
-/* Under code_lock. */
-static s64 add_stub(const struct native_insn *n, struct stub_entry **line)
-{
-	struct native_asm a;
-	struct stub_entry *e;
-	size_t at = ALIGN_UP(code_used, STUB_ALIGN), insn;
-
-	native_assemble(n, &a);
-	if (at + a.len > native_code_limit)
-		return -ENOSPC;
-	e = malloc(sizeof(*e));
-	if (!e)
-		return -ENOMEM;
-	memcpy(code_rw + at, a.bytes, a.len);
-	insn = at + a.insn;
-	set_insn_bit(insn);
-	code_used = at + a.len;
-	e->insn = *n;
-	e->offset = (u32)at;
-	e->next = *line;
-	*line = e;
-	return (s64)at;
-}
-
-s64 native_stub_get(const struct native_insn *n)
-{
-	struct stub_entry **line, *e;
-	s64 r;
-
-	pthread_mutex_lock(&code_lock);
-	if (transient) {
-		r = put_transient(n);
 		goto out;
 	}
-	line = &table[hash_insn(n)];
-	for (e = *line; e; e = e->next) {
-		if (!memcmp(&e->insn, n, sizeof(*n)))
-			break;
-	}
-	r = e ? (s64)e->offset : add_stub(n, line);
+	free_all();
+	initialized = true;
 out:
-	pthread_mutex_unlock(&code_lock);
+	pthread_mutex_unlock(&init_lock);
 	return r;
 }
 
-bool native_stub_assign(struct op *op, const struct native_insn *n)
+s32 native_segment_take(void)
 {
-	s64 stub = native_stub_get(n);
+	if (!nfree)
+		return -1;
+	nfree--;
+	memset(native_insn_map + free_segment[nfree] * SEGMENT_SIZE / 8, 0, SEGMENT_SIZE / 8);
+	return free_segment[nfree];
+}
 
-	if (stub < 0) {
-		op->fn = native_run_uncached;
-		return false;
-	}
-	op->imm = (s32)stub;
-	return true;
+void native_segment_give(u32 segment)
+{
+	free_segment[nfree++] = (u16)segment;
+}
+
+s32 native_slot_take(void)
+{
+	if (!nfree_slots)
+		return -1;
+	return free_slot[--nfree_slots];
+}
+
+void native_slot_give(u32 slot)
+{
+	free_slot[nfree_slots++] = (u16)slot;
+}
+
+void native_code_put(u32 at, const struct native_asm *a)
+{
+	u32 insn = at + a->insn;
+
+	memcpy(code_rw + at, a->bytes, a->len);
+	native_insn_map[insn / 8] |= (u8)(1u << (insn % 8));
+}
+
+u32 native_slot_put(u32 slot, const struct native_asm *a)
+{
+	u32 at = (u32)(SEGMENTS * SEGMENT_SIZE + slot * SLOT_SIZE);
+
+	memset(native_insn_map + at / 8, 0, SLOT_SIZE / 8);
+	native_code_put(at, a);
+	return at;
 }

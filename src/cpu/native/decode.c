@@ -112,7 +112,7 @@ static bool decode_stub(struct decoder *d, struct op *op, bool fp)
 	op->fn = native_trap(d, unit, n.unit == UNIT_EVEX || n.k_in || n.k_out);
 	if (op->fn)
 		return true;
-	if (!native_stub_assign(op, &n))
+	if (!native_stub_assign(d->c, op, &n))
 		return true;
 	op->aux = n.unit == UNIT_MMX ? (u16)(n.mm_out | fp << 8) : 0;
 	mem = native_memory(d, op);

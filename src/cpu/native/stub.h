@@ -4,7 +4,7 @@
  *
  * native_recode() makes of a guest instruction the bytes the host is to run: 64-bit code, memory
  * operand [rsi], general registers moved to fixed scratch ones, and the lists of registers to
- * load before and store after. native_stub_get() turns that into code, once per process.
+ * load before and store after. native_stub_get() turns that into code, once per VM.
  *
  * A stub is a leaf without a frame: rdi is the cpu, rsi the operand. Registers are stored back
  * after the instruction, so a fault in it leaves the guest's state alone; it returns 1 then
@@ -54,14 +54,40 @@ struct native_insn {
 /* False: a form that is not carried out natively. */
 bool native_recode(const struct decoder *d, struct native_insn *n);
 
-/* Offset of the stub from native_code, or -ENOMEM, -ENOSPC. */
-s64 native_stub_get(const struct native_insn *n);
-/* From now on native_stub_get() on this thread gives the thread's one temporary stub. */
-void native_stub_transient(bool on);
+/* Offset of the stub from native_code, or -ENOMEM, -ENOSPC. With c->native_temporary it is the vCPU's
+ * one temporary stub, good until the next. The vCPU's thread. */
+s64 native_stub_get(struct cpu *c, const struct native_insn *n);
 /* Set op->imm; false: no room, and op->fn is a handler that does without. */
-bool native_stub_assign(struct op *op, const struct native_insn *n);
-/* Bytes of code the cache takes at most; for tests. */
+bool native_stub_assign(struct cpu *c, struct op *op, const struct native_insn *n);
+/* Is it time to ask once more for a stub that there was no room for? */
+bool native_stub_again(struct cpu *c);
+/* Bytes of code a VM's stubs take at most; changed by tests only. */
 extern size_t native_code_limit;
+
+/*
+ * Execute nothing that was fetched before (SDM vol. 3, 8.1.3 and 8.3): an IRET to the next instruction,
+ * which serializes, and traps in no virtual machine, as CPUID would.
+ */
+static inline void native_serialize(void)
+{
+	u64 scratch;
+
+	asm volatile("lea -128(%%rsp), %%rsp\n\t" /* the red zone */
+		     "mov %%ss, %k0\n\t"
+		     "push %0\n\t"
+		     "lea 136(%%rsp), %0\n\t" /* as it was */
+		     "push %0\n\t"
+		     "pushfq\n\t"
+		     "mov %%cs, %k0\n\t"
+		     "push %0\n\t"
+		     "lea 1f(%%rip), %0\n\t"
+		     "push %0\n\t"
+		     "iretq\n"
+		     "1:"
+		     : "=&r"(scratch)
+		     :
+		     : "cc", "memory");
+}
 
 /* The code of a stub, and where in it the instruction itself stands. */
 struct native_asm {

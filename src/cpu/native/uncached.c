@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * native/uncached.c: when the code cache is full (a guest that makes up instructions can fill
- * it), further instructions are decoded and assembled each time they run, into a slot of the
- * thread's own. Slow, and right.
+ * native/uncached.c: while a VM has no room for a stub (a guest that makes up instructions fills what
+ * it has), the instruction is decoded and assembled each time it runs, into a slot of the vCPU's own.
+ * Slow, and right. Now and then it asks again, and then is as any other.
  */
-#include <cpuid.h>
 #include "cpu/code/cache.h"
 #include "cpu/fault.h"
 #include "cpu/native/native.h"
@@ -20,20 +19,27 @@ static __thread struct decoder decoder;
  */
 const struct op *native_run_uncached(struct cpu *c, const struct op *o)
 {
-	u32 eax, ebx, ecx, edx;
 	bool ok;
 
 	c->op = o;
 	decoder = (struct decoder){.c = c, .rip = op_rip(c, o), .key = c->block->key};
 	code_cache_bytes(c, o, decoder.bytes);
-	native_stub_transient(true);
+	c->native_temporary = !native_stub_again(c);
 	ok = decode_insn(&decoder, &current);
-	native_stub_transient(false);
+	if (ok && !c->native_temporary && current.fn != native_run_uncached) {
+		current.len = o->len;
+		current.off = o->off;
+		*(struct op *)o = current; /* the block is this vCPU's */
+		return o->fn(c, o);
+	}
+	if (!c->native_temporary) {
+		c->native_temporary = true;
+		ok = decode_insn(&decoder, &current);
+	}
+	c->native_temporary = false;
 	if (!ok || current.fn == native_run_uncached)
 		cpu_cannot(c);
 	current.len = o->len;
 	current.off = o->off;
-	/* Code written through another mapping: serialise (SDM vol. 3, 8.1.3). */
-	__cpuid(0, eax, ebx, ecx, edx);
 	return current.fn(c, &current) ? o + 1 : NULL;
 }

@@ -167,7 +167,7 @@ bool native_decode_x87(struct decoder *d, struct op *op)
 	op->fn = native_trap(d, UNIT_X87, false);
 	if (op->fn)
 		return true;
-	if (!native_stub_assign(op, &n))
+	if (!native_stub_assign(d->c, op, &n))
 		return true;
 	mem = native_memory(d, op);
 	op->aux = (u16)((d->i.opcode & 7) << 8 | d->i.raw.modrm.mod << 6 | d->i.raw.modrm.reg << 3 |

@@ -15,6 +15,7 @@ u8 fake_vector;
 u32 fake_error;
 bool fake_bounce;
 u64 fake_last_la;
+unsigned fake_clears;
 bool fake_read_twice;
 static struct {
 	u64 la;
@@ -31,11 +32,17 @@ static struct {
 
 struct cpu *fake_cpu_create(void)
 {
+	return fake_cpu_create_in(NULL);
+}
+
+struct cpu *fake_cpu_create_in(struct mmu *mmu)
+{
 	struct cpu *c = aligned_alloc(PAGE_SIZE, ALIGN_UP(sizeof(*c), PAGE_SIZE));
 
 	if (!c)
 		abort();
 	memset(c, 0, sizeof(*c));
+	c->mmu.mmu = mmu;
 	c->tlb = &tlb;
 	c->mode = MODE_LONG;
 	c->ea_mask = ~0ULL;
@@ -46,8 +53,18 @@ struct cpu *fake_cpu_create(void)
 	c->xcr0 = c->xcr0_allowed = 0xe7;
 	c->key = MODE_LONG | BLOCK_KEY_SSE | BLOCK_KEY_AVX | BLOCK_KEY_AVX512;
 	fake_tlb_clear(c);
+	if (native_attach(c))
+		abort();
 	native_enter(c);
 	return c;
+}
+
+void fake_cpu_destroy(struct cpu *c)
+{
+	if (!c)
+		return;
+	native_detach(c);
+	free(c);
 }
 
 void fake_tlb_clear(struct cpu *c)
@@ -210,6 +227,11 @@ void code_cache_bytes(const struct cpu *c, const struct op *o, u8 *bytes)
 
 void cpu_update_mode(struct cpu *c)
 {
+}
+
+void code_cache_clear(struct cpu *c)
+{
+	fake_clears++;
 }
 
 void *access_ptr(struct cpu *c, u64 la, u32 size, bool write, bool *direct)

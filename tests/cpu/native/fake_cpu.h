@@ -20,9 +20,12 @@ extern u8 fake_vector;
 extern u32 fake_error;
 extern bool fake_bounce; /* access_ptr() gives a copy */
 extern u64 fake_last_la;
+extern unsigned fake_clears;	 /* of the code cache */
 extern bool fake_read_twice; /* some byte was, since the instruction began */
 
 struct cpu *fake_cpu_create(void);
+struct cpu *fake_cpu_create_in(struct mmu *mmu); /* of that VM: a name only */
+void fake_cpu_destroy(struct cpu *c); /* NULL: nothing */
 /* The TLB knows [p, p + len), or nothing. */
 void fake_tlb_fill(struct cpu *c, const void *p, size_t len);
 void fake_tlb_clear(struct cpu *c);

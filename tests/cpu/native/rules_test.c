@@ -33,7 +33,7 @@ static struct cpu *c;
 
 static int new_cpu(void **state)
 {
-	free(c);
+	fake_cpu_destroy(c);
 	c = fake_cpu_create();
 	fake_bounce = false;
 	c->fx[0] = 0x7f;

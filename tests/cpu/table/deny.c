@@ -100,9 +100,11 @@ static void set_mode(enum cpu_mode m)
 int main(void)
 {
 	c = aligned_alloc(64, ALIGN_UP(sizeof(*c), 64));
-	if (!c || native_init())
+	if (!c)
 		return 1;
 	memset(c, 0, sizeof(*c));
+	if (native_attach(c))
+		return 1;
 	c->ncpuid = MAX_CPUID;
 	if (cpuid_supported(c->cpuid, &c->ncpuid))
 		return 1;
