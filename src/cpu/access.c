@@ -10,8 +10,10 @@
 #include "cpu/parts.h"
 #include "cpu/replay.h"
 #include "cpu/system/system.h"
+#include "cpu/table/vendor.h"
 #include "cpu/watch.h"
 
+#define VECTOR_ALIGN 16 /* bytes; of wider operands too */
 #define X87_EXTENDED 10 /* bytes of an operand in double extended precision */
 
 static enum tlb_mode current_mode(const struct cpu *c)
@@ -133,6 +135,9 @@ static unsigned resolve(struct cpu *c, u64 la, u32 size, unsigned access, enum t
 void access_check_alignment(struct cpu *c, u64 la, u32 size)
 {
 	u32 align = size <= 8 ? size : size == X87_EXTENDED ? 8 : 1;
+
+	if (size % VECTOR_ALIGN == 0 && cpu_vendor_does(c, FACT_AC_VECTORS))
+		align = VECTOR_ALIGN;
 
 	if (la & (align - 1)) {
 		check_canonical(c, la, size);

@@ -376,6 +376,7 @@ struct cpu {
 
 	struct cpuid_leaf cpuid[MAX_CPUID];
 	u32 ncpuid;
+	u8 vendor; /* enum vendor (table/vendor.h), as CPUID announces it */
 	u8 maxphyaddr;
 	u64 reserved_gpa; /* bits above maxphyaddr */
 	u64 cr4_allowed;  /* what CPUID lets CR4 have */

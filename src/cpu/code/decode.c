@@ -18,7 +18,7 @@
 
 #define INSN_MAX 15
 
-static ZydisDecoder decoders[MODE_LONG + 1];
+static ZydisDecoder decoders[NR_VENDORS][MODE_LONG + 1];
 
 static void make_decoders(void)
 {
@@ -35,16 +35,22 @@ static void make_decoders(void)
 		[MODE_LONG] = {ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64},
 	};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(m); i++) {
-		ZydisDecoderInit(&decoders[i], m[i].mode, m[i].stack);
+	for (unsigned i = 0; i < NR_VENDORS * ARRAY_SIZE(m); i++) {
+		enum vendor v = i / ARRAY_SIZE(m);
+		unsigned mode = i % ARRAY_SIZE(m);
+		ZydisDecoder *z = &decoders[v][mode];
+
+		ZydisDecoderInit(z, m[mode].mode, m[mode].stack);
 		/* MPX and CET are not announced, and without them these bytes are NOPs. */
-		ZydisDecoderEnableMode(&decoders[i], ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
-		ZydisDecoderEnableMode(&decoders[i], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
+		ZydisDecoderEnableMode(z, ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
+		ZydisDecoderEnableMode(z, ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
 		/* A processor without them takes their F3 for nothing: BSF and BSR. */
-		ZydisDecoderEnableMode(&decoders[i], ZYDIS_DECODER_MODE_TZCNT,
+		ZydisDecoderEnableMode(z, ZYDIS_DECODER_MODE_TZCNT,
 				       feature_on_host(feature_find("bmi1")));
-		ZydisDecoderEnableMode(&decoders[i], ZYDIS_DECODER_MODE_LZCNT,
+		ZydisDecoderEnableMode(z, ZYDIS_DECODER_MODE_LZCNT,
 				       feature_on_host(feature_find("abm")));
+		ZydisDecoderEnableMode(z, ZYDIS_DECODER_MODE_AMD_BRANCHES,
+				       vendor_does(v, FACT_NEAR_16));
 	}
 }
 
@@ -53,7 +59,7 @@ static const ZydisDecoder *decoder_of(u32 key)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, make_decoders);
-	return &decoders[key & BLOCK_KEY_MODE];
+	return &decoders[key & BLOCK_KEY_AMD ? VENDOR_AMD : VENDOR_INTEL][key & BLOCK_KEY_MODE];
 }
 
 u8 decode_gpr(ZydisRegister r)

@@ -12,6 +12,7 @@
 
 #include <Zydis/Zydis.h>
 #include "cpu/code/op.h"
+#include "cpu/table/vendor.h"
 
 struct decoder {
 	struct cpu *c;
@@ -24,6 +25,12 @@ struct decoder {
 			    what changes c->key, the mapping of code or c->shadow, and for
 			    control transfers */
 };
+
+/* Does the guest's processor do it? */
+static inline bool decode_vendor(const struct decoder *d, enum vendor_fact f)
+{
+	return vendor_does(d->key & BLOCK_KEY_AMD ? VENDOR_AMD : VENDOR_INTEL, f);
+}
 
 typedef bool decode_fn(struct decoder *d, struct op *op);
 

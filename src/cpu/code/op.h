@@ -68,6 +68,7 @@ _Static_assert(sizeof(struct op) == 32, "two ops a cache line");
 #define BLOCK_KEY_TLB	0x3000 /* enum tlb_mode shifted by BLOCK_KEY_TLB_SHIFT, or the one below */
 #define BLOCK_KEY_TLB_NEVER 0x3000 /* every access is looked at: tlb_never */
 #define BLOCK_KEY_TLB_SHIFT 12
+#define BLOCK_KEY_AMD	0x4000 /* the guest's processor is AMD's: cpu->vendor */
 #define BLOCK_KEY_EM	 0x800 /* CR0.EM: x87 is #NM, MMX and SSE #UD; VEX and EVEX go on */
 
 struct code_page;

@@ -16,22 +16,25 @@ static bool is_long(const struct decoder *d)
 	return (d->key & BLOCK_KEY_MODE) == MODE_LONG;
 }
 
-/* Bytes of a near branch's return address or indirect operand. */
+/* Bytes of a near branch's return address or indirect operand; so wide is the target. */
 static unsigned branch_size(const struct decoder *d)
 {
-	return is_long(d) ? 8 : d->i.operand_width == 16 ? 2 : 4;
+	if (!is_long(d))
+		return d->i.operand_width == 16 ? 2 : 4;
+	if (!decode_vendor(d, FACT_NEAR_16) || d->i.raw.rex.W)
+		return 8;
+	return d->i.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE ? 2 : 8;
 }
 
 /* Where a relative branch goes to; true: it needs no check. */
 static bool fixed_target(struct decoder *d, struct op *op)
 {
 	u64 t = d->rip + d->i.length + (u64)d->o[0].imm.value.s;
+	unsigned size = branch_size(d);
 
-	if (is_long(d)) {
-		op->disp = (s64)t;
-		return (u64)((s64)(t << 16) >> 16) == t;
-	}
-	op->disp = (s64)(branch_size(d) == 2 ? (u16)t : (u32)t);
+	op->disp = (s64)(size == 2 ? (u16)t : size == 4 ? (u32)t : t);
+	if (is_long(d))
+		return (u64)((op->disp << 16) >> 16) == (u64)op->disp;
 	return d->key & BLOCK_KEY_FLAT;
 }
 
@@ -225,7 +228,7 @@ bool decode_call(struct decoder *d, struct op *op)
 	if (d->o[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE)
 		return decode_indirect(d, op, call_r, call_m);
 	op->aux = (u16)branch_size(d);
-	op->fn = fixed_target(d, op) && is_long(d) ? call64 : call_checked;
+	op->fn = fixed_target(d, op) && op->aux == 8 ? call64 : call_checked;
 	return true;
 }
 
@@ -258,7 +261,7 @@ static HANDLER(ret64)
 	return flow_enter(c, b);
 }
 
-static HANDLER(ret_legacy)
+static HANDLER(ret_sized)
 {
 	u64 sp = c->reg[RSP], t;
 
@@ -278,6 +281,6 @@ bool decode_ret(struct decoder *d, struct op *op)
 	op->aux = (u16)branch_size(d);
 	if (d->i.operand_count_visible && d->o[0].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
 		op->imm = (s32)(u16)d->o[0].imm.value.u;
-	op->fn = is_long(d) ? ret64 : ret_legacy;
+	op->fn = op->aux == 8 ? ret64 : ret_sized;
 	return true;
 }

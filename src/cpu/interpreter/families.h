@@ -11,7 +11,7 @@ decode_fn decode_alu, decode_unary, decode_shift, decode_double_shift, decode_mu
 	decode_sign_extend;				   /* alu, unary, shift, muldiv */
 decode_fn decode_mov, decode_widen, decode_movbe, decode_bswap, decode_cmov, decode_setcc,
 	decode_lea, decode_xlat;			   /* mov.c */
-decode_fn decode_xchg, decode_xadd, decode_cmpxchg, decode_cmpxchg_wide; /* xchg.c */
+decode_fn decode_xchg, decode_xchg_r8, decode_xadd, decode_cmpxchg, decode_cmpxchg_wide; /* xchg.c */
 decode_fn decode_bt, decode_scan, decode_crc32;		   /* bits.c */
 decode_fn decode_bmi, decode_rorx, decode_mulx, decode_adx, decode_random; /* bmi.c */
 decode_fn decode_push, decode_pop, decode_pusha, decode_enter, decode_leave; /* stack.c */

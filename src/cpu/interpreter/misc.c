@@ -7,6 +7,8 @@
 #include "cpu/interpreter/families.h"
 #include "cpu/spin.h"
 
+#define OPCODE_PREFETCH 0x0d /* of the map 0F: PREFETCH and PREFETCHW */
+
 static HANDLER(nop)
 {
 	OP_NEXT(c, o);
@@ -15,6 +17,9 @@ static HANDLER(nop)
 /* Prefetches, hints and NOPs with an operand: none of them accesses it. */
 bool decode_nop(struct decoder *d, struct op *op)
 {
+	if (d->i.opcode_map == ZYDIS_OPCODE_MAP_0F && d->i.opcode == OPCODE_PREFETCH &&
+	    d->i.raw.modrm.mod == 3 && decode_vendor(d, FACT_PREFETCH_REG))
+		return false;
 	op->fn = nop;
 	return true;
 }
@@ -28,6 +33,8 @@ static HANDLER(pause_)
 
 bool decode_pause(struct decoder *d, struct op *op)
 {
+	if (d->i.raw.rex.B && decode_vendor(d, FACT_F3_XCHG))
+		return decode_xchg_r8(d, op);
 	op->fn = pause_;
 	return true;
 }

@@ -330,7 +330,8 @@ static HANDLER(string_rep)
 		if (n == count || !goes_on(c, o))
 			break;
 		/* Between iterations the flags are those from before it all (SDM vol. 2, REP). */
-		c->af = before;
+		if (!cpu_vendor_does(c, FACT_REP_TRAP))
+			c->af = before;
 		if (flow_pending(c) || (c->block->key & BLOCK_KEY_STEP)) {
 			c->repeating = true;
 			return op_uncount(c, o), op_leave(c, op_rip(c, o));

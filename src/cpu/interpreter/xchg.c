@@ -174,6 +174,18 @@ bool decode_xchg(struct decoder *d, struct op *op)
 	return decode_pair(d, op, fn, true);
 }
 
+/* 90 with REX.B, whatever the decoder makes of its prefixes. */
+bool decode_xchg_r8(struct decoder *d, struct op *op)
+{
+	static op_fn *const fn[] = WORDS(xchg_rr);
+	unsigned size = d->i.raw.rex.W ? 3 : d->i.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE ? 1 : 2;
+
+	op->r0 = REG_OFF(RAX);
+	op->r1 = REG_OFF(R8);
+	op->fn = fn[size];
+	return true;
+}
+
 bool decode_xadd(struct decoder *d, struct op *op)
 {
 	static op_fn *const fn[3][4] = {SIZES(xadd_rr), SIZES(xadd_mr), SIZES(xadd_lock_mr)};

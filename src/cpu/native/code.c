@@ -19,6 +19,7 @@
 #include "cpu/native/native.h"
 #include "cpu/native/code.h"
 #include "cpu/table/features.h"
+#include "cpu/table/vendor.h"
 
 #define SLOT_SIZE 1024UL /* the longest stub fits */
 #define MAX_SLOTS 4096UL
@@ -98,6 +99,7 @@ static void detect_host(void)
 	__cpuid_count(7, 0, a, b, c, d);
 	native_host.fdp_excptn_only = (b >> 6) & 1;
 	native_host.no_fcs_fds = (b >> 13) & 1;
+	native_host.hides_pointers = vendor_does(vendor_of_host(), FACT_FP_POINTERS);
 	__cpuid(0x80000008, a, b, c, d);
 	native_host.linear_bits = (u8)(a >> 8);
 	memset(image, 0, sizeof(image));

@@ -87,6 +87,24 @@ u8 native_alignment(const struct decoder *d, const ZydisDecodedOperand *o)
 	}
 }
 
+static bool is_sha(const struct decoder *d)
+{
+	return d->i.meta.isa_set == ZYDIS_ISA_SET_SHA;
+}
+
+/* They name general registers of 32 bits, or with W of 64, which other modes do not have. */
+static bool is_lane_w(const struct decoder *d)
+{
+	switch (d->i.mnemonic) {
+	case ZYDIS_MNEMONIC_VPINSRD:
+	case ZYDIS_MNEMONIC_VPEXTRD:
+		return d->i.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX && d->i.raw.vex.W &&
+		       d->i.machine_mode != ZYDIS_MACHINE_MODE_LONG_64;
+	default:
+		return false;
+	}
+}
+
 static op_fn *pick_handler(const struct native_insn *n, bool fp, bool mem, bool write)
 {
 	if (n->unit == UNIT_MMX)
@@ -104,6 +122,8 @@ static bool decode_stub(struct decoder *d, struct op *op, bool fp)
 	struct native_insn n;
 	enum native_unit unit;
 
+	if (is_lane_w(d) && decode_vendor(d, FACT_LANE_W))
+		return false;
 	if (!native_recode(d, &n))
 		return false;
 	unit = n.unit;
@@ -125,6 +145,10 @@ static bool decode_stub(struct decoder *d, struct op *op, bool fp)
 		return true;
 	op->fn = pick_handler(&n, fp, mem,
 			      mem && (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE));
+	if (mem && is_sha(d) && decode_vendor(d, FACT_SHA_UNALIGNED)) {
+		op->r1 = 0;
+		op->fn = native_run_load_copied;
+	}
 	return true;
 }
 

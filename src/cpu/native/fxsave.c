@@ -8,6 +8,7 @@
 #include "cpu/interpreter/ea.h"
 #include "cpu/native/forms.h"
 #include "cpu/native/legacy.h"
+#include "cpu/table/vendor.h"
 
 u32 legacy_xmm_count(const struct cpu *c)
 {
@@ -18,6 +19,8 @@ u32 legacy_xmm_count(const struct cpu *c)
 void legacy_put_x87(const struct cpu *c, u8 *image, bool wide)
 {
 	xstate_get_x87(c, image);
+	if (cpu_vendor_does(c, FACT_FP_POINTERS) && !(image[FX_FSW] & FSW_ES))
+		memset(image + FX_FOP, 0, FX_MXCSR - FX_FOP);
 	if (wide)
 		return;
 	memset(image + FX_FIP + 4, 0, 4);
@@ -87,8 +90,9 @@ void image_check(struct cpu *c, const struct op *o, u32 align, bool write)
 	u64 la = op_ea(c, o, 4, false);
 
 	access_check_canonical(c, la);
-	/* Which of the two, the manual leaves open: Intel's look at two bits first. */
-	if ((la & 3) && c->check_align)
+	/* Which of the two, the manual leaves open: both vendors' look at two bits first. */
+	if ((la & 3) && c->check_align &&
+	    !(align == XSAVE_ALIGN && cpu_vendor_does(c, FACT_IMAGE_GP)))
 		cpu_raise_error(c, VEC_AC, 0);
 	if (la & (align - 1))
 		cpu_raise_error(c, VEC_GP, 0);
@@ -139,6 +143,7 @@ static const struct op *fxrstor(struct cpu *c, const struct op *o)
 bool native_decode_fxsave(struct decoder *d, struct op *op)
 {
 	native_memory(d, op);
+	op->flags |= OP_NO_AC; /* image_check() looks */
 	op->aux = d->i.mnemonic == ZYDIS_MNEMONIC_FXSAVE64 ||
 		  d->i.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64;
 	op->fn = d->i.mnemonic == ZYDIS_MNEMONIC_FXSAVE ||

@@ -11,6 +11,7 @@
 #include "cpu/native/forms.h"
 #include "cpu/native/native.h"
 #include "cpu/native/run.h"
+#include "cpu/table/vendor.h"
 
 /* op->aux */
 #define M_REG(a)   ((a) & 15)	     /* mask register, or vector of sign bits */
@@ -87,7 +88,7 @@ static void read_elements(struct cpu *c, const struct op *o, u64 active, u8 *buf
 }
 
 /* Two pages at most: the first byte stored and the last one stand for them. */
-static void write_elements(struct cpu *c, const struct op *o, u64 active, const u8 *buf)
+static void probe_elements(struct cpu *c, const struct op *o, u64 active)
 {
 	u32 size = 1u << M_ELEM(o->aux);
 	u32 first = (u32)__builtin_ctzll(active), last = 63 - (u32)__builtin_clzll(active);
@@ -95,6 +96,13 @@ static void write_elements(struct cpu *c, const struct op *o, u64 active, const 
 
 	access_probe(c, element_la(c, o, first, size, true), 1, true);
 	access_probe(c, end, 1, true);
+}
+
+static void write_elements(struct cpu *c, const struct op *o, u64 active, const u8 *buf)
+{
+	u32 size = 1u << M_ELEM(o->aux);
+
+	probe_elements(c, o, active);
 	for (; active; active &= active - 1) {
 		u32 i = (u32)__builtin_ctzll(active);
 
@@ -107,13 +115,17 @@ static void check_operand(struct cpu *c, const struct op *o, u64 active)
 {
 	u32 size = 1u << M_ELEM(o->aux);
 	u32 first = (u32)__builtin_ctzll(active), last = 63 - (u32)__builtin_clzll(active);
-	bool write = o->aux & M_WRITE;
+	bool write = o->aux & M_WRITE, each = cpu_vendor_does(c, FACT_AC_VECTORS);
 
 	native_check_alignment(c, o);
-	if (likely(!c->check_align) || !(o->aux & M_AC))
+	if (likely(!c->check_align) || !((o->aux & M_AC) || each))
 		return;
 	element_la(c, o, last, size, write);
-	access_check_alignment(c, element_la(c, o, first, size, write) - first * size, o->r0);
+	if (each)
+		access_check_alignment(c, element_la(c, o, first, size, write), size);
+	else
+		access_check_alignment(c, element_la(c, o, first, size, write) - first * size,
+				       o->r0);
 }
 
 /* Of no element nothing is looked at, not even a null segment or the alignment. */
@@ -128,7 +140,11 @@ static COLD const struct op *run_elements(struct cpu *c, const struct op *o)
 		check_operand(c, o, active);
 		read_elements(c, o, active, buf);
 	}
-	/* What is stored is known, and its exception raised, before memory is looked at. */
+	/* What is stored is known, and its exception raised, before memory is looked at; or after. */
+	if (active && write && cpu_vendor_does(c, FACT_STORE_FIRST)) {
+		check_operand(c, o, active);
+		probe_elements(c, o, active);
+	}
 	if (call(c, o, buf))
 		native_died(c, o, 0, write);
 	if (active && write) {

@@ -9,6 +9,7 @@
 #include "cpu/fault.h"
 #include "cpu/native/forms.h"
 #include "cpu/native/run.h"
+#include "cpu/table/vendor.h"
 
 /* The image lists registers from TOP on: list them from physical register 0. */
 static void rotate(struct cpu *c, u32 top)
@@ -86,8 +87,9 @@ static const struct op *run_mem(struct cpu *c, const struct op *o, bool write)
 	void *p;
 
 	native_check_mf(c, o);
-	if (write)
-		clear_top(c); /* before a fault of the store; the tags after it */
+	/* Before a fault of the store; the tags after it. */
+	if (write && !cpu_vendor_does(c, FACT_MMX_TOP))
+		clear_top(c);
 	la = native_ea(c, o, write);
 	p = access_ptr(c, la, o->r0, write, &direct);
 	run_stub(c, o, p, la, write);

@@ -7,6 +7,7 @@
 #include "cpu/interpreter/ea.h"
 #include "cpu/native/native.h"
 #include "cpu/native/run.h"
+#include "cpu/table/vendor.h"
 
 void native_enter(struct cpu *c)
 {
@@ -63,11 +64,13 @@ void native_check_alignment(struct cpu *c, const struct op *o)
 		cpu_raise_error(c, VEC_GP, 0);
 }
 
-/* A conversion's exceptions come before those of the store, and its flags are then set. */
+/* A conversion's exceptions may come before those of the store; its flags are then set. */
 static COLD void try_store(struct cpu *c, const struct op *o)
 {
 	u8 value[64];
 
+	if (cpu_vendor_does(c, FACT_STORE_FIRST))
+		return;
 	if (call(c, o, value, true))
 		native_died(c, o, 0, true);
 }
@@ -117,6 +120,17 @@ const struct op *native_run_reg_fp(struct cpu *c, const struct op *o)
 const struct op *native_run_load(struct cpu *c, const struct op *o)
 {
 	return run_mem(c, o, false, false);
+}
+
+const struct op *native_run_load_copied(struct cpu *c, const struct op *o)
+{
+	u8 operand[16] __attribute__((aligned(16)));
+	u64 la = native_ea(c, o, false);
+
+	access_read(c, la, operand, o->r0);
+	if (unlikely(call(c, o, operand, false)))
+		native_died(c, o, la, false);
+	return o + 1;
 }
 
 const struct op *native_run_load_fp(struct cpu *c, const struct op *o)

@@ -21,6 +21,7 @@ struct native_host {
 	u32 mxcsr_mask;
 	/* CPUID.7:EBX[6], [13]: FDP only on exceptions; FCS and FDS are not kept. */
 	bool fdp_excptn_only, no_fcs_fds;
+	bool hides_pointers; /* FXSAVE stores FIP, FDP and FOP only with an exception pending */
 	u8 linear_bits; /* of its widest linear address */
 };
 extern struct native_host native_host;

@@ -9,10 +9,14 @@
 #include "cpu/fault.h"
 #include "cpu/native/forms.h"
 #include "cpu/native/run.h"
+#include "cpu/table/vendor.h"
 
 /* op->aux: FOP, the low 11 bits of the opcode (SDM vol. 1, 8.1.9). */
 #define FOP_MASK 0x7ff
 #define FOP_REG	 0x738 /* of a memory form: all but the addressing */
+
+/* op->r1 of what records no pointers: FLDCW; the others of its kind need no stub. */
+#define CONTROL 1
 
 #define FSW_BEFORE_STORE 0x1f /* IE, DE, ZE, OE, UE */
 
@@ -55,12 +59,20 @@ static void hide_pointers(struct cpu *c, const struct op *o, bool mem)
 	set_pointers(c, (struct pointers){.fop = host_fop(o, mem) ^ FOP_MASK});
 }
 
-/* Where the host recorded its own addresses, record the guest's; the others are as before.
- * Selectors are recorded as 0, as processors do that announce it in CPUID.(7,0):EBX[13]. */
+/*
+ * Where the host recorded its own addresses, record the guest's; the others are as before. A host
+ * that does not store what it recorded has done as processors do: all instructions but those of
+ * control record where they stand, and their operand's address if they have one (SDM vol. 1,
+ * 8.1.8; APM vol. 1, 6.2.6). Selectors are recorded as 0, as processors do that announce it in
+ * CPUID.(7,0):EBX[13].
+ */
 static void show_pointers(struct cpu *c, const struct op *o, struct pointers old, bool mem)
 {
 	struct pointers now = get_pointers(c);
 	u64 rip = op_rip(c, o), ea = op_offset(c, o);
+
+	if (native_host.hides_pointers && o->r1 != CONTROL)
+		now = (struct pointers){.fip = 1, .fdp = 1, .fop = host_fop(o, mem)};
 
 	if (!cpu_long(c))
 		rip = (u32)rip;
@@ -132,8 +144,15 @@ static COLD const struct op *store_slow(struct cpu *c, const struct op *o)
 
 	memcpy(old, c->fx, sizeof(old));
 	run_stub(c, o, value, 0, true, true);
-	if (given_up(c))
+	if (given_up(c) && !cpu_vendor_does(c, FACT_STORE_FIRST))
 		return o + 1;
+	if (given_up(c)) {
+		memcpy(new_, c->fx, sizeof(new_));
+		memcpy(c->fx, old, sizeof(old));
+		access_probe(c, op_ea(c, o, o->r0, true), o->r0, true);
+		memcpy(c->fx, new_, sizeof(new_));
+		return o + 1;
+	}
 	memcpy(new_, c->fx, sizeof(new_));
 	memcpy(c->fx, old, sizeof(old));
 	access_write(c, op_ea(c, o, o->r0, true), value, o->r0);
@@ -172,6 +191,7 @@ bool native_decode_x87(struct decoder *d, struct op *op)
 	mem = native_memory(d, op);
 	op->aux = (u16)((d->i.opcode & 7) << 8 | d->i.raw.modrm.mod << 6 | d->i.raw.modrm.reg << 3 |
 			d->i.raw.modrm.rm);
+	op->r1 = d->i.mnemonic == ZYDIS_MNEMONIC_FLDCW ? CONTROL : 0;
 	if (!mem)
 		op->fn = run_reg;
 	else if (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)

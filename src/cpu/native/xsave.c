@@ -8,11 +8,11 @@
 #include "cpu/native/forms.h"
 #include "cpu/native/legacy.h"
 #include "cpu/system/system.h"
+#include "cpu/table/vendor.h"
 
 #define MXCSR_INIT 0x1f80
 #define HEADER_AT  XSAVE_LEGACY
 #define AREA_MIN   (XSAVE_LEGACY + XSAVE_HEADER)
-#define XSAVE_ALIGN 64
 
 /* op->aux */
 #define X_WIDE	     1 /* REX.W */
@@ -57,9 +57,9 @@ static u32 component_at(enum xcomp x, u64 bv, bool compact)
 }
 
 /* The offset of the first byte that components `rfbm` take of the legacy region or the header. */
-static u32 area_begin(u64 rfbm, bool compact)
+static u32 area_begin(const struct cpu *c, u64 rfbm, bool compact)
 {
-	if (rfbm & XMASK(XC_X87))
+	if ((rfbm & XMASK(XC_X87)) || cpu_vendor_does(c, FACT_IMAGE_WHOLE))
 		return 0;
 	/* In the standard format MXCSR goes with AVX too (SDM vol. 1, 13.7 and 13.8). */
 	return rfbm & (XMASK(XC_SSE) | (compact ? 0 : XMASK(XC_AVX))) ? FX_MXCSR : HEADER_AT;
@@ -80,7 +80,7 @@ static void probe_area(struct cpu *c, const struct op *o, u64 rfbm, u64 layout, 
 			end = MAX(end, component_at(x, layout, compact) + xcomp_size(x));
 	}
 	image_probe(c, o, end - 1, write);
-	image_probe(c, o, area_begin(rfbm, compact), write);
+	image_probe(c, o, area_begin(c, rfbm, compact), write);
 	image_probe(c, o, HEADER_AT, write);
 }
 
@@ -132,12 +132,13 @@ static void add_components(struct cpu *c, struct image *im, u64 write, u64 layou
 	}
 }
 
-/* Outside 64-bit mode the upper sixteen registers count as initial (SDM vol. 1, 13.6). */
+/* Outside 64-bit mode the upper sixteen registers may count as initial. */
 static u64 in_use(const struct cpu *c)
 {
 	u64 bv = xstate_in_use(c);
 
-	return cpu_long(c) ? bv : bv & ~XMASK(XC_HI16_ZMM);
+	return cpu_long(c) || cpu_vendor_does(c, FACT_HI16_IN_USE) ? bv
+								    : bv & ~XMASK(XC_HI16_ZMM);
 }
 
 static const struct op *xsave(struct cpu *c, const struct op *o)
@@ -253,19 +254,25 @@ static void read_image(struct cpu *c, const struct op *o, struct image *im, u64 
 	if (!header_valid(c, o, h))
 		cpu_raise_error(c, VEC_GP, 0);
 	memset(im->legacy, 0, sizeof(im->legacy));
-	begin = area_begin(rfbm, h->xcomp_bv & XCOMP_COMPACT);
+	begin = area_begin(c, rfbm, h->xcomp_bv & XCOMP_COMPACT);
 	image_read(c, o, begin, im->legacy + begin, XSAVE_LEGACY - begin);
 }
 
+/* In the compacted format MXCSR is part of the SSE component. */
+static u32 compact_mxcsr(struct cpu *c, const struct image *im, u64 load)
+{
+	return load & XMASK(XC_SSE) ? legacy_take_mxcsr(c, im->legacy) : MXCSR_INIT;
+}
+
 /*
- * MXCSR's reserved bits are looked at first in the standard format; in the compacted one after
- * components have been initialized and the legacy region's registers loaded.
+ * MXCSR's reserved bits are looked at first in the standard format; in the compacted one, by vendor,
+ * after components have been initialized and the legacy region's registers loaded.
  */
 static const struct op *xrstor(struct cpu *c, const struct op *o)
 {
 	u64 rfbm = requested(c, o), load, init;
 	struct image im;
-	bool compact;
+	bool compact, last;
 
 	need_xsave(c, o);
 	image_check(c, o, XSAVE_ALIGN, false);
@@ -276,6 +283,9 @@ static const struct op *xrstor(struct cpu *c, const struct op *o)
 	read_components(c, o, &im, load);
 	if (!compact && (rfbm & (XMASK(XC_SSE) | XMASK(XC_AVX))))
 		c->mxcsr = legacy_take_mxcsr(c, im.legacy);
+	last = compact && (rfbm & XMASK(XC_SSE)) && !cpu_vendor_does(c, FACT_MXCSR_FIRST);
+	if (compact && (rfbm & XMASK(XC_SSE)) && !last)
+		c->mxcsr = compact_mxcsr(c, &im, load);
 	for (u32 x = XC_X87; x < NR_XCOMP; x++) {
 		if (init & XMASK(x))
 			init_component(c, x);
@@ -284,8 +294,8 @@ static const struct op *xrstor(struct cpu *c, const struct op *o)
 		legacy_take_x87(c, im.legacy, o->aux & X_WIDE);
 	if (load & XMASK(XC_SSE))
 		xstate_set_xmm(c, im.legacy, legacy_xmm_count(c));
-	if (compact && (rfbm & XMASK(XC_SSE)))
-		c->mxcsr = load & XMASK(XC_SSE) ? legacy_take_mxcsr(c, im.legacy) : MXCSR_INIT;
+	if (last)
+		c->mxcsr = compact_mxcsr(c, &im, load);
 	for (u32 x = XC_AVX; x < NR_XCOMP; x++) {
 		if (load & XMASK(x))
 			xcomp_set(c, x, im.comp[x]);
@@ -332,6 +342,7 @@ static op_fn *handler(ZydisMnemonic m, u16 *aux)
 bool native_decode_xsave(struct decoder *d, struct op *op)
 {
 	native_memory(d, op);
+	op->flags |= OP_NO_AC; /* image_check() looks */
 	op->aux = 0;
 	op->fn = handler(d->i.mnemonic, &op->aux);
 	return op->fn;

@@ -7,6 +7,7 @@
 #include "cpu/native/xstate.h"
 #include "cpu/system/internal.h"
 #include "cpu/system/msr.h"
+#include "cpu/table/vendor.h"
 
 #define LEAF_INDEXED  1u /* KVM_CPUID_FLAG_SIGNIFCANT_INDEX */
 #define MAX_BASIC     0x1fu
@@ -282,9 +283,11 @@ static u64 cr4_of_cpuid(const struct cpu *c)
 
 void cpuid_derive(struct cpu *c)
 {
-	const struct cpuid_leaf *l = cpuid_find(c, 0x80000000, 0);
+	const struct cpuid_leaf *l = cpuid_find(c, 0, 0);
 	u8 bits = DEFAULT_MAXPHYADDR;
 
+	c->vendor = (u8)(l ? vendor_of_leaf0(l->ebx) : vendor_of_host());
+	l = cpuid_find(c, 0x80000000, 0);
 	if (l && l->eax >= 0x80000008) {
 		l = cpuid_find(c, 0x80000008, 0);
 		if (l)
@@ -323,6 +326,7 @@ int cpu_set_cpuid(struct cpu *c, const struct cpuid_leaf *e, u32 n)
 	memcpy(c->cpuid, e, n * sizeof(*e));
 	c->ncpuid = n;
 	cpuid_derive(c);
+	cpu_update_mode(c);
 	return 0;
 }
 
@@ -330,8 +334,7 @@ bool cpuid_vendor_is_amd(const struct cpu *c)
 {
 	const struct cpuid_leaf *l = cpuid_find(c, 0, 0);
 
-	/* "Auth" of AuthenticAMD, "Hygo" of HygonGenuine */
-	return l && (l->ebx == 0x68747541 || l->ebx == 0x6f677948);
+	return l && vendor_of_leaf0(l->ebx) == VENDOR_AMD;
 }
 
 /* Intel answers a leaf beyond its class's last with the last basic leaf (SDM vol. 2, CPUID). */

@@ -6,6 +6,7 @@
  * pushed first, registers change last.
  */
 #include "cpu/system/internal.h"
+#include "cpu/table/vendor.h"
 
 #define IDT_ERROR 2 /* error code: names an IDT entry */
 
@@ -35,6 +36,8 @@ static NORETURN void raise_idt(struct cpu *c, u8 vector, const struct delivery *
  */
 static bool sets_rf(const struct cpu *c, const struct delivery *e)
 {
+	if (e->kind == EVENT_DEBUG && cpu_vendor_does(c, FACT_REP_TRAP))
+		return false;
 	if (e->kind == EVENT_DEBUG || e->kind == EVENT_EXTERNAL)
 		return c->repeating;
 	if (e->kind != EVENT_EXCEPTION)

@@ -5,6 +5,7 @@
  */
 #include "cpu/code/op.h"
 #include "cpu/system/internal.h"
+#include "cpu/table/vendor.h"
 
 #define XCR0_AVX    0x6ULL  /* SSE and AVX */
 #define XCR0_AVX512 0xe6ULL /* and opmask, ZMM_Hi256, Hi16_ZMM */
@@ -93,6 +94,8 @@ void cpu_update_mode(struct cpu *c)
 	c->ea_mask = c->mode == MODE_LONG ? ~0ULL : 0xffffffffULL;
 
 	key = c->mode | vector_key(c);
+	if (c->vendor == VENDOR_AMD)
+		key |= BLOCK_KEY_AMD;
 	if (c->mode != MODE_LONG) {
 		if (c->seg[SEG_SS].attr & SEG_ATTR_DB)
 			key |= BLOCK_KEY_SS32;

@@ -70,6 +70,14 @@ static inline unsigned op_size(const struct op *o)
 	return o->aux & AUX_SIZE;
 }
 
+/* Bytes of the offset of a far pointer in memory. */
+static inline unsigned op_far_size(const struct decoder *d)
+{
+	unsigned size = d->i.operand_width / 8u;
+
+	return decode_vendor(d, FACT_FAR_NO_W) ? MIN(size, 4u) : size;
+}
+
 /* A 16-bit source operand in register r0 or memory. */
 u16 op_read16(struct cpu *c, const struct op *o);
 /* A destination that is a register of the operand size, or 16 bits of memory. */

@@ -61,7 +61,7 @@ static bool decode_far(struct decoder *d, struct op *op, op_fn *fn)
 		return true;
 	}
 	decode_mem(d, t, op);
-	op->aux = d->i.operand_width / 8;
+	op->aux = (u16)op_far_size(d);
 	return true;
 }
 

@@ -203,8 +203,7 @@ static const struct op *run_push_seg(struct cpu *c, const struct op *o)
 
 	op_begin(c, o);
 	stack_current(c, &st);
-	/* Of a 32-bit slot processors write only the lower half (SDM vol. 2, PUSH). */
-	if (size == 4) {
+	if (size == 4 && !cpu_vendor_does(c, FACT_PUSH_SEG)) {
 		st.sp = (st.sp & ~st.mask) | ((st.sp - 2) & st.mask);
 		size = 2;
 	}
@@ -309,7 +308,7 @@ static bool decode_load_far(struct decoder *d, struct op *op, enum segreg s)
 {
 	op->r0 = decode_gpr(d->o[0].reg.value);
 	decode_mem(d, &d->o[1], op);
-	op->aux = (u16)(d->i.operand_width / 8 | s << AUX_N);
+	op->aux = (u16)(op_far_size(d) | s << AUX_N);
 	return op_plain(op, run_load_far);
 }
 

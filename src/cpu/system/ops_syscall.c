@@ -148,8 +148,10 @@ static const struct op *run_sysexit(struct cpu *c, const struct op *o)
 	u16 cs = base + (to_long ? 32 : 16);
 
 	op_begin(c, o);
+	if (c->cpl)
+		raise_gp0(c);
 	need_sysenter(c);
-	if (c->mode == MODE_REAL || c->cpl || !base)
+	if (c->mode == MODE_REAL || !base)
 		raise_gp0(c);
 	if (to_long && (!la_canonical(c, c->reg[RDX]) || !la_canonical(c, c->reg[RCX])))
 		raise_gp0(c);

@@ -13,8 +13,56 @@
 
 const struct vendor_info vendor_info[NR_VENDOR_FACTS] = {
 	[FACT_FP_POINTERS] = {
-		"FXSAVE and XSAVE store FIP, FDP and FOP as 0 unless an x87 exception is pending", AMD,
-		"vol. 1, 8.1.8 and 10.5.1", "vol. 5, FXSAVE; vol. 3, Fn8000_0008_EBX[RstrFpErrPtrs]"},
+		"FXSAVE and XSAVE store FIP, FDP and FOP as 0 unless an x87 exception is pending",
+		AMD, "vol. 1, 10.5.1", "vol. 5, FXSAVE; vol. 3, Fn8000_0008_EBX[RstrFpErrPtrs]"},
+	[FACT_NEAR_16] = {
+		"near branches in 64-bit mode take an operand-size prefix: 16 bits",
+		AMD, "vol. 2, JMP, CALL, RET, Jcc", "vol. 1, 3.7.9 and table 3-9"},
+	[FACT_FAR_NO_W] = {
+		"REX.W does not widen the offset of a far pointer in memory",
+		AMD, "vol. 2, JMP, CALL, LDS/LES/LFS/LGS/LSS", "vol. 3, JMP (Far), CALL (Far), LxS"},
+	[FACT_F3_XCHG] = {
+		"F3 90 with REX.B is XCHG R8, not PAUSE",
+		AMD, "vol. 2, PAUSE", "vol. 3, XCHG, NOP and PAUSE"},
+	[FACT_PREFETCH_REG] = {
+		"0F 0D with a register operand is #UD, not NOP",
+		AMD, "vol. 2, table A-3 (NOP Ev)", "vol. 3, PREFETCH, and table A-6 (group P)"},
+	[FACT_PUSH_SEG] = {
+		"PUSH of a segment register writes all of a 32-bit slot, not its lower half",
+		AMD, "vol. 2, PUSH", "vol. 3, PUSH"},
+	[FACT_REP_TRAP] = {
+		"a trap between iterations shows the last one's flags, and not RF",
+		AMD, "vol. 2, REP; vol. 3, 17.3.1.1", "vol. 3, 1.2.6; vol. 2, 3.1.6"},
+	[FACT_AC_VECTORS] = {
+		"#AC looks at vector operands of 16 bytes and more",
+		AMD, "vol. 2, tables 2-18 to 2-27", "vol. 4, 2.14 and each exception table"},
+	[FACT_SHA_UNALIGNED] = {
+		"SHA instructions take operands that are not aligned",
+		AMD, "vol. 2, SHA1MSG1 and table 2-21", "vol. 4, 2.10 (model's own)"},
+	[FACT_LANE_W] = {
+		"VPINSRD and VPEXTRD outside 64-bit mode with VEX.W set are #UD",
+		AMD, "vol. 2, PINSRB and PEXTRB", "vol. 4, VPINSRQ and VPEXTRQ"},
+	[FACT_MMX_TOP] = {
+		"an MMX store that faults leaves TOP as it was",
+		AMD, "vol. 3, 12.2 (model's own)", "vol. 5, 2.1 (faults restart)"},
+	[FACT_HI16_IN_USE] = {
+		"outside 64-bit mode XSAVE counts Hi16_ZMM as in use where it is not initial",
+		AMD, "vol. 1, 13.6", "vol. 2, 11.5.7"},
+	[FACT_IMAGE_GP] = {
+		"an XSAVE area that is not aligned is #GP with alignment checking too",
+		AMD, "vol. 2, XSAVE", "vol. 4, XSAVE"},
+	[FACT_IMAGE_WHOLE] = {
+		"XSAVE and XRSTOR look at the area from its first byte, whatever is asked for",
+		AMD, "vol. 1, 13.13 (model's own)", "vol. 4, XSAVE (model's own)"},
+	[FACT_MXCSR_FIRST] = {
+		"XRSTOR looks at MXCSR's reserved bits before it changes anything",
+		AMD, "vol. 1, 13.12 (compacted)", "vol. 4, XRSTOR"},
+	[FACT_GATHER_END] = {
+		"a gather that faults has not yet touched the mask bits and upper parts it clears",
+		AMD, "vol. 2, VPGATHERDD", "vol. 4, VPGATHERDD"},
+	[FACT_STORE_FIRST] = {
+		"a store's access faults before the floating-point exception of its value",
+		AMD, "vol. 1, 8.5 (model's own)", "vol. 2, table 8-9"},
 };
 
 enum vendor vendor_of_leaf0(u32 ebx)

@@ -11,12 +11,29 @@
 #ifndef CPU_TABLE_VENDOR_H
 #define CPU_TABLE_VENDOR_H
 
-#include "base/types.h"
+#include "cpu/state.h"
 
 enum vendor { VENDOR_INTEL, VENDOR_AMD, NR_VENDORS };
 
+/* Named after what AMD's processors do, or leave out. */
 enum vendor_fact {
 	FACT_FP_POINTERS,
+	FACT_NEAR_16,
+	FACT_FAR_NO_W,
+	FACT_F3_XCHG,
+	FACT_PREFETCH_REG,
+	FACT_PUSH_SEG,
+	FACT_REP_TRAP,
+	FACT_AC_VECTORS,
+	FACT_SHA_UNALIGNED,
+	FACT_LANE_W,
+	FACT_MMX_TOP,
+	FACT_HI16_IN_USE,
+	FACT_IMAGE_GP,
+	FACT_IMAGE_WHOLE,
+	FACT_MXCSR_FIRST,
+	FACT_GATHER_END,
+	FACT_STORE_FIRST,
 	NR_VENDOR_FACTS
 };
 
@@ -34,6 +51,12 @@ enum vendor vendor_of_host(void);
 static inline bool vendor_does(enum vendor v, enum vendor_fact f)
 {
 	return vendor_info[f].holds & BIT(v);
+}
+
+/* Does the processor that the guest is told it has? */
+static inline bool cpu_vendor_does(const struct cpu *c, enum vendor_fact f)
+{
+	return vendor_does((enum vendor)c->vendor, f);
 }
 
 #endif

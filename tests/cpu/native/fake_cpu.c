@@ -52,6 +52,9 @@ struct cpu *fake_cpu_create_in(struct mmu *mmu)
 	c->efer = EFER_LMA | EFER_LME;
 	c->xcr0 = c->xcr0_allowed = 0xe7;
 	c->key = MODE_LONG | BLOCK_KEY_SSE | BLOCK_KEY_AVX | BLOCK_KEY_AVX512;
+	c->vendor = (u8)vendor_of_host();
+	if (c->vendor == VENDOR_AMD)
+		c->key |= BLOCK_KEY_AMD;
 	fake_tlb_clear(c);
 	if (native_attach(c))
 		abort();

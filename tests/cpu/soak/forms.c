@@ -10,6 +10,7 @@
 #include "../random.h"
 #include "cpu/native/xstate.h"
 #include "cpu/table/features.h"
+#include "cpu/table/vendor.h"
 #include "soak.h"
 
 #define KEEP 48 /* encodings of a mnemonic in a mode; of more, a random choice */
@@ -146,6 +147,8 @@ void forms_collect(void)
 		ZydisDecoderInit(&decoder[m], d[m].mode, d[m].stack);
 		ZydisDecoderEnableMode(&decoder[m], ZYDIS_DECODER_MODE_CET, ZYAN_FALSE);
 		ZydisDecoderEnableMode(&decoder[m], ZYDIS_DECODER_MODE_MPX, ZYAN_FALSE);
+		ZydisDecoderEnableMode(&decoder[m], ZYDIS_DECODER_MODE_AMD_BRANCHES,
+				       vendor_does(vendor_of_host(), FACT_NEAR_16));
 		found[m] = calloc(ZYDIS_MNEMONIC_MAX_VALUE + 1, sizeof(*found[m]));
 		if (!found[m])
 			abort();

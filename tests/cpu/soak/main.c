@@ -20,6 +20,7 @@
 #include "../lines.h"
 #include "../random.h"
 #include "cpu/table/features.h"
+#include "cpu/table/vendor.h"
 #include "soak.h"
 
 #define BATCH	   100000u /* pairs a child: so many stubs fit in native/'s code cache */
@@ -28,8 +29,6 @@
 #define MAX_WORK   16
 #define STUCK_S	   120 /* a child that makes no progress for so long hangs */
 #define PROGRESS_S 10
-#define EXCUSED_MAX	    0.002 /* of all pairs, by one excuse */
-#define EXCUSED_MAX_INTEGER 0.01
 
 /* What a child has to say; one for each that runs at a time. */
 struct report {
@@ -427,11 +426,14 @@ static void print_coverage(bool must_cover)
 /* One that excuses much hides something. */
 static void print_excuses(void)
 {
-	double max = integer_only ? EXCUSED_MAX_INTEGER : EXCUSED_MAX;
+	bool amd = vendor_of_host() == VENDOR_AMD;
 
 	for (unsigned e = EXCUSE_NONE + 1; e < NR_EXCUSES; e++) {
-		printf("%8lu excused: %s (%s)\n", total.excused[e], soak_excuse[e].what,
-		       soak_excuse[e].section);
+		const struct soak_excuse *x = &soak_excuse[e];
+		double max = integer_only ? x->max_integer : x->max;
+
+		printf("%8lu excused: %s (%s %s)\n", total.excused[e], x->what,
+		       amd ? "APM" : "SDM", amd ? x->amd : x->intel);
 		if (total.excused[e] > MAX(max * total.pairs, 10.0))
 			failed = true;
 	}

@@ -135,7 +135,9 @@ void guest_flush_tlb(void);
 
 enum { DIFF_NONE, DIFF_VECTOR, DIFF_REG, DIFF_FLAGS, DIFF_XSTATE, DIFF_MEMORY };
 
-/* What a difference may be excused with, and the section of the SDM that allows it. */
+/* ---- excuse.c */
+
+/* What a difference may be excused with. */
 enum excuse {
 	EXCUSE_NONE,
 	EXCUSE_FLAGS,
@@ -146,12 +148,22 @@ enum excuse {
 	EXCUSE_PARTS,
 	EXCUSE_KERNEL,
 	EXCUSE_NULL,
+	EXCUSE_UPPER,
+	EXCUSE_POINTERS,
+	EXCUSE_CANON,
+	EXCUSE_REP_LOOP,
+	EXCUSE_RESERVED,
+	EXCUSE_INT1,
 	NR_EXCUSES
 };
 /* Needed everywhere. */
-#define SOAK_EXPECTED (1u << EXCUSE_FLAGS | 1u << EXCUSE_KERNEL | 1u << EXCUSE_NULL)
+#define SOAK_EXPECTED                                                                              \
+	(1u << EXCUSE_FLAGS | 1u << EXCUSE_KERNEL | 1u << EXCUSE_NULL | 1u << EXCUSE_UPPER |       \
+	 1u << EXCUSE_POINTERS)
 extern const struct soak_excuse {
-	const char *what, *section;
+	const char *what;
+	const char *intel, *amd;   /* the sections that allow it: SDM and APM */
+	double max, max_integer;   /* of all pairs; of integer instructions alone */
 } soak_excuse[NR_EXCUSES];
 
 struct soak_result {
@@ -162,7 +174,13 @@ struct soak_result {
 	struct soak_state host, guest;
 	struct soak_end host_end, guest_end;
 };
-/* Both sides of a case. */
+enum excuse excuse_vector(const struct soak_case *t, const struct soak_result *r);
+enum excuse excuse_page_fault(const struct soak_end *h, const struct soak_end *g);
+enum excuse excuse_rip(const struct soak_case *t, const struct soak_result *r);
+u64 excuse_undefined_flags(const struct soak_case *t);
+bool excuse_stores_in_parts(const struct soak_case *t);
+
+/* Both sides of a case (compare.c). */
 void soak_compare(const struct soak_case *t, struct soak_result *r);
 
 /* ---- regress.c: cases as lines of text, made small */
