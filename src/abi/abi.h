@@ -51,6 +51,11 @@ void abi_after_close(void);
 void abi_appeared(int fd);
 /* fd is sent over a socket: it may be in flight with no number here, so its object stays. */
 void abi_sent(int fd);
+/* The VMM is about to close these numbers, of whatever kind. Not in a vforked child. */
+void abi_closing(unsigned first, unsigned last);
+/* The VMM has written to this number. False at once unless an eventfd that matters had it. */
+bool abi_cares_for_writes(int fd);
+void abi_written(void);
 void abi_forked_child(void);
 
 #endif

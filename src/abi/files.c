@@ -8,7 +8,7 @@
  * closes need no look at every open descriptor.
  *
  * Readers of a chain hold table_lock. Chains are whole at every instant, so a forked child may
- * go on with its copy of the table after abi_forked_child() made the lock anew.
+ * go on with its copy of the table after files_forked_child() made the lock anew.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -432,7 +432,7 @@ void abi_after_close(void)
 	}
 }
 
-void abi_forked_child(void)
+void files_forked_child(void)
 {
 	mutex_init(&table_lock);
 }

@@ -91,6 +91,8 @@ void file_abandon(struct abi_file *f, int fd);
 /* The object fd refers to, with a reference, or NULL. */
 struct abi_file *file_get(int fd);
 void file_put(struct abi_file *f);
+/* In a forked child: the table's lock anew. */
+void files_forked_child(void);
 /* The id of this process, from the kernel: right in a vforked child too. */
 int file_pid(void);
 void avm_get(struct abi_vm *avm);

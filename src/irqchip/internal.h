@@ -41,6 +41,7 @@ struct ic_timers {
 	u64 sleeps_until; /* the thread; 0 while it is awake and will look anyway */
 	u64 (*now)(void);
 	bool manual; /* tests: time moves by timers_run() only, there is no thread */
+	bool allowed; /* a guest runs: the thread may be started */
 	bool started, stop;
 	struct helper thread;
 	struct waitq wake;

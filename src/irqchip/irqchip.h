@@ -55,6 +55,8 @@ enum irqchip_mode {
 int irqchip_create(void *vm, enum irqchip_mode mode, u32 ioapic_pins, const struct irqchip_ops *ops,
 		   struct irqchip **out);
 void irqchip_destroy(struct irqchip *ic);
+/* A guest begins to run: from here on timers fire by themselves. Idempotent. */
+void irqchip_start(struct irqchip *ic);
 enum irqchip_mode irqchip_mode(const struct irqchip *ic);
 
 /* ---- 8259 and I/O APIC, 8254 */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * irqchip/timer.c: the deadlines of an irqchip (APIC timers, the 8254), a heap served by one
- * thread that is started when something is first armed.
+ * thread that is started when something is armed and a guest has begun to run.
  */
 #include "irqchip/internal.h"
 
@@ -135,13 +135,24 @@ void timer_arm(struct irqchip *ic, struct ic_timer *t, u64 deadline)
 	t->deadline = deadline;
 	place(h, h->n++, t);
 	sift_up(h, t->pos);
-	if (h->manual)
+	if (h->manual || !h->allowed)
 		return;
 	/* A guest that only ever moves its deadline on does not wake the thread each time. */
 	if (!h->started)
 		h->started = thread_start(&h->thread, timer_thread, ic) == 0;
 	else if (deadline < h->sleeps_until)
 		waitq_wake_all(&h->wake);
+}
+
+void irqchip_start(struct irqchip *ic)
+{
+	struct ic_timers *h = &ic->timers;
+
+	mutex_lock(&ic->lock);
+	h->allowed = true;
+	if (h->n && !h->started && !h->manual)
+		h->started = thread_start(&h->thread, timer_thread, ic) == 0;
+	mutex_unlock(&ic->lock);
 }
 
 u64 timers_run(struct irqchip *ic)

@@ -56,10 +56,7 @@ int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
 	mmu->ops = ops;
 	mmu->primary = primary;
 	locks_init(mmu);
-	/* Now, and not in an invalidation, which may run inside the VMM's allocator. */
-	r = sync_rcu_start();
-	if (!r)
-		r = tree_init(mmu);
+	r = tree_init(mmu);
 	if (r)
 		goto no_tree;
 	r = memslots_init(mmu);

@@ -2,6 +2,7 @@
 /*
  * preload/descriptors.c: ioctl, and the calls by which descriptors come and go.
  */
+#include <linux/close_range.h>
 #include <linux/userfaultfd.h>
 #include <stdarg.h>
 #include <sys/ioctl.h>
@@ -136,8 +137,10 @@ bool descriptor_before_close(int fd)
 	mask_enter(&w);
 	ours = abi_before_close(fd);
 	/* a vfork child closes its own number, not the one this set is about */
-	if (preload_own_process())
+	if (preload_own_process()) {
 		maybe_ours_clear(fd);
+		abi_closing((unsigned)fd, (unsigned)fd);
+	}
 	mask_leave(&w);
 	errno = e;
 	return ours;
@@ -165,16 +168,31 @@ EXPORT int close(int fd)
 	return r;
 }
 
+static void before_closing_range(unsigned first, unsigned last)
+{
+	struct mask_window w;
+
+	if (!armed() || first > last || !preload_own_process())
+		return;
+	mask_enter(&w);
+	abi_closing(first, last);
+	mask_leave(&w);
+}
+
 EXPORT int close_range(unsigned int first, unsigned int last, int flags)
 {
-	int r = REAL(close_range)(first, last, flags);
+	int r;
 
+	if (!(flags & CLOSE_RANGE_CLOEXEC))
+		before_closing_range(first, last);
+	r = REAL(close_range)(first, last, flags);
 	descriptor_after_close(armed() && r == 0);
 	return r;
 }
 
 EXPORT void closefrom(int first)
 {
+	before_closing_range(first < 0 ? 0 : (unsigned)first, ~0U);
 	/* glibc's own falls back on /proc where the call is missing; 5.14 has it */
 	if (raw3(SYS_close_range, first < 0 ? 0 : first, ~0U, 0))
 		abort();

@@ -4,6 +4,7 @@
  * changes of files that may back guest memory.
  */
 #include <fcntl.h>
+#include <sys/eventfd.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -37,10 +38,30 @@ EXPORT ssize_t read(int fd, void *buf, size_t n)
 	return REAL(read)(fd, buf, n);
 }
 
+/* An eventfd that raises an interrupt does so at once, with no thread of ours there yet, too. */
+static ssize_t written(int fd, ssize_t r)
+{
+	struct mask_window w;
+	int e = errno;
+
+	if (likely(!armed() || r <= 0 || !abi_cares_for_writes(fd)) || !preload_own_process())
+		return r;
+	mask_enter(&w);
+	abi_written();
+	mask_leave(&w);
+	errno = e;
+	return r;
+}
+
 EXPORT ssize_t write(int fd, const void *buf, size_t n)
 {
 	REFUSE(fd, "write");
-	return REAL(write)(fd, buf, n);
+	return written(fd, REAL(write)(fd, buf, n));
+}
+
+EXPORT int eventfd_write(int fd, eventfd_t value)
+{
+	return write(fd, &value, sizeof(value)) == sizeof(value) ? 0 : -1;
 }
 
 EXPORT ssize_t pread(int fd, void *buf, size_t n, off_t off)
@@ -66,7 +87,7 @@ EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
 EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
 {
 	REFUSE(fd, "writev");
-	return REAL(writev)(fd, iov, n);
+	return written(fd, REAL(writev)(fd, iov, n));
 }
 
 EXPORT ssize_t preadv(int fd, const struct iovec *iov, int n, off_t off)

@@ -9,6 +9,7 @@
 #include "preload/preload.h"
 #include "preload/real.h"
 #include "primary/linux/linux.h"
+#include "sync/rcu.h"
 
 /* Who we are, for `userkvm doctor` and for whoever looks at a process from outside. */
 EXPORT const char userkvm_version[] = USERKVM_VERSION;
@@ -29,12 +30,14 @@ static void before_fork(void)
 {
 	mask_enter(&forking);
 	primary_linux_fork_begin();
+	sync_rcu_fork_begin();
 	dispositions_lock();
 }
 
 static void after_fork_parent(void)
 {
 	dispositions_unlock();
+	sync_rcu_fork_end(false);
 	primary_linux_fork_end(false);
 	mask_leave(&forking);
 }
@@ -43,6 +46,7 @@ static void after_fork_child(void)
 {
 	own_pid = raw0(SYS_getpid);
 	dispositions_unlock();
+	sync_rcu_fork_end(true);
 	primary_linux_fork_end(true);
 	abi_forked_child();
 	mask_forked_child();

@@ -12,6 +12,7 @@
 #ifndef PRELOAD_PRELOAD_H
 #define PRELOAD_PRELOAD_H
 
+#include <alloca.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/types.h>
@@ -133,6 +134,9 @@ int dispositions_set(int sig, const struct sigaction *act, struct sigaction *old
 void dispositions_before_exec(void);
 void dispositions_after_failed_exec(void);
 
+/* ---- signals.c: sigaction() as the VMM calls it */
+int action_of_vmm(int sig, const struct sigaction *act, struct sigaction *old);
+
 /* ---- process.c: pthread_create() of a thread that blocks mask_of_helpers() */
 int thread_create_helper(pthread_t *thread, const pthread_attr_t *attr, void *(*fn)(void *),
 			 void *arg);
@@ -142,5 +146,12 @@ int thread_create_helper(pthread_t *thread, const pthread_attr_t *attr, void *(*
 size_t environment_room(char *const envp[]);
 char **environment_with_us(char *const envp[], void *room);
 void environment_init(void);
+/* Evaluates to envp with this library in LD_PRELOAD; lives as long as the calling function. */
+#define WITH_US(envp)                                                                          \
+	({                                                                                     \
+		char *const *e_ = (envp);                                                      \
+		size_t room_ = environment_room(e_);                                           \
+		room_ ? environment_with_us(e_, alloca(room_)) : (char **)e_;                  \
+	})
 
 #endif

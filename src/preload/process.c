@@ -7,7 +7,6 @@
  * is told by its pid. What is left here are the forks without handlers, and exec, which carries
  * userkvm into the child.
  */
-#include <alloca.h>
 #include <stdarg.h>
 #include "base/thread.h"
 #include "preload/preload.h"
@@ -138,14 +137,6 @@ EXPORT int pthread_create(pthread_t *restrict thread, const pthread_attr_t *rest
 }
 
 /* ------------------------------------------------------------------ exec */
-
-/* Evaluates to envp with this library in LD_PRELOAD; lives as long as the calling function. */
-#define WITH_US(envp)                                                                          \
-	({                                                                                     \
-		char *const *e_ = (envp);                                                      \
-		size_t room_ = environment_room(e_);                                           \
-		room_ ? environment_with_us(e_, alloca(room_)) : (char **)e_;                  \
-	})
 
 /* An exec: it returns only when it failed. `call` finds the environment in `env`. */
 #define EXEC(envp, call)                                                                       \

@@ -59,6 +59,8 @@
 	X(int, posix_spawnp,                                                                   \
 	  (pid_t *, const char *, const posix_spawn_file_actions_t *,                          \
 	   const posix_spawnattr_t *, char *const[], char *const[]))                           \
+	X(int, system, (const char *))                                                         \
+	X(FILE *, popen, (const char *, const char *))                                         \
 	X(int, sigaction, (int, const struct sigaction *, struct sigaction *))                 \
 	X(sighandler_t, signal, (int, sighandler_t))                                           \
 	X(int, siginterrupt, (int, int))                                                       \

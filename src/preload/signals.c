@@ -12,7 +12,7 @@
 
 int __libc_current_sigrtmax(void);
 
-static int action(int sig, const struct sigaction *act, struct sigaction *old)
+int action_of_vmm(int sig, const struct sigaction *act, struct sigaction *old)
 {
 	if (!armed())
 		return REAL(sigaction)(sig, act, old);
@@ -22,7 +22,7 @@ static int action(int sig, const struct sigaction *act, struct sigaction *old)
 EXPORT int sigaction(int sig, const struct sigaction *restrict act,
 		     struct sigaction *restrict old)
 {
-	return action(sig, act, old);
+	return action_of_vmm(sig, act, old);
 }
 ALIAS(__sigaction, sigaction);
 
@@ -42,7 +42,7 @@ static sighandler_t set_handler(int sig, sighandler_t handler, int flags, bool m
 	sigemptyset(&act.sa_mask);
 	if (mask_self)
 		sigaddset(&act.sa_mask, sig);
-	return action(sig, &act, &old) ? SIG_ERR : old.sa_handler;
+	return action_of_vmm(sig, &act, &old) ? SIG_ERR : old.sa_handler;
 }
 
 EXPORT sighandler_t signal(int sig, sighandler_t handler)
@@ -65,7 +65,7 @@ EXPORT int siginterrupt(int sig, int interrupt)
 {
 	struct sigaction act;
 
-	if (action(sig, NULL, &act))
+	if (action_of_vmm(sig, NULL, &act))
 		return -1;
 	if (interrupt) {
 		__atomic_fetch_or(&interrupting, sig_bit(sig), __ATOMIC_RELAXED);
@@ -74,7 +74,7 @@ EXPORT int siginterrupt(int sig, int interrupt)
 		__atomic_fetch_and(&interrupting, ~sig_bit(sig), __ATOMIC_RELAXED);
 		act.sa_flags |= SA_RESTART;
 	}
-	return action(sig, &act, NULL);
+	return action_of_vmm(sig, &act, NULL);
 }
 
 /* X/Open: SIG_HOLD blocks and leaves the disposition; anything else sets it and unblocks. */
@@ -89,7 +89,7 @@ EXPORT sighandler_t sigset(int sig, sighandler_t disposition)
 	}
 	set = sig_bit(sig);
 	if (disposition == SIG_HOLD) {
-		if (action(sig, NULL, &old))
+		if (action_of_vmm(sig, NULL, &old))
 			return SIG_ERR;
 		raw4(SYS_rt_sigprocmask, SIG_BLOCK, &set, &before, 8);
 	} else {

@@ -19,10 +19,10 @@
 enum bus { BUS_MMIO, BUS_PIO, BUS_CCW /* s390's; nothing on x86 accesses it */, NR_BUSES };
 
 struct ioevent {
-	u64 addr, datamatch, id;
+	u64 addr, datamatch;
 	u32 len; /* bytes; 0: any */
-	int fd;	 /* held */
 	bool wildcard;
+	struct eventfd *event;
 };
 
 struct zone {
@@ -71,7 +71,7 @@ void vm_iobus_destroy(struct vm *vm)
 		return;
 	for (u32 i = 0; i < NR_BUSES; i++) {
 		for (u32 j = 0; b->map[i] && j < b->map[i]->nevents; j++)
-			eventfd_release(b->map[i]->events[j].fd);
+			eventfd_release(b->map[i]->events[j].event);
 		map_free(b->map[i]);
 	}
 	mutex_destroy(&b->ring_lock);
@@ -199,36 +199,36 @@ static int ioeventfd_assign(struct vm *vm, const struct kvm_ioeventfd *a)
 		return -EINVAL;
 	e.wildcard = !(a->flags & KVM_IOEVENTFD_FLAG_DATAMATCH);
 	e.datamatch = e.wildcard ? 0 : a->datamatch;
-	e.fd = eventfd_hold(a->fd, &e.id);
-	if (e.fd < 0)
-		return e.fd;
+	r = eventfd_hold(a->fd, &e.event);
+	if (r)
+		return r;
 	r = ioeventfd_add(vm, bus_of(a->flags), &e);
 	if (r)
-		eventfd_release(e.fd);
+		eventfd_release(e.event);
 	return r;
 }
 
-static bool named_by(const struct ioevent *e, const struct kvm_ioeventfd *a, u64 id)
+static bool named_by(const struct ioevent *e, const struct kvm_ioeventfd *a)
 {
 	bool wildcard = !(a->flags & KVM_IOEVENTFD_FLAG_DATAMATCH);
 
-	return e->id == id && e->addr == a->addr && e->len == a->len &&
-	       e->wildcard == wildcard && (wildcard || e->datamatch == a->datamatch);
+	return e->addr == a->addr && e->len == a->len && e->wildcard == wildcard &&
+	       (wildcard || e->datamatch == a->datamatch) && eventfd_is(e->event, a->fd);
 }
 
 /* Take events[i] out of a bus. */
 static int ioeventfd_remove(struct vm_iobus *b, enum bus bus, u32 i)
 {
 	struct bus_map *m = map_copy(b->map[bus]);
-	int fd;
+	struct eventfd *event;
 
 	if (!m)
 		return -ENOMEM;
-	fd = m->events[i].fd;
+	event = m->events[i].event;
 	m->nevents--;
 	memmove(&m->events[i], &m->events[i + 1], (m->nevents - i) * sizeof(*m->events));
 	map_replace(b, bus, m);
-	eventfd_release(fd);
+	eventfd_release(event);
 	return 0;
 }
 
@@ -237,8 +237,7 @@ static int ioeventfd_deassign(struct vm *vm, const struct kvm_ioeventfd *a)
 	struct vm_iobus *b = vm->iobus;
 	enum bus bus = bus_of(a->flags);
 	struct bus_map *m;
-	u64 id;
-	int r = eventfd_id(a->fd, &id);
+	int r = eventfd_check(a->fd);
 
 	if (r)
 		return r;
@@ -246,7 +245,7 @@ static int ioeventfd_deassign(struct vm *vm, const struct kvm_ioeventfd *a)
 	mutex_lock(&b->lock);
 	m = b->map[bus];
 	for (u32 i = 0; m && i < m->nevents; i++) {
-		if (named_by(&m->events[i], a, id)) {
+		if (named_by(&m->events[i], a)) {
 			r = ioeventfd_remove(b, bus, i);
 			break;
 		}
@@ -343,7 +342,7 @@ static bool signal_event(const struct bus_map *m, u64 addr, u32 size, const void
 	}
 	for (; lo < m->nevents && m->events[lo].addr == addr; lo++) {
 		if (event_takes(&m->events[lo], size, data)) {
-			eventfd_signal(m->events[lo].fd);
+			eventfd_signal(m->events[lo].event);
 			return true;
 		}
 	}
@@ -387,7 +386,7 @@ static bool ring_put(struct vcpu *v, bool pio, u64 addr, u32 size, const void *d
 	return room;
 }
 
-/* Ioeventfds and coalesced zones take writes only. Signalling an eventfd does not block. */
+/* Ioeventfds and coalesced zones take writes only. An eventfd is signalled when this returns. */
 static bool bus_write(struct vcpu *v, enum bus bus, u64 addr, u32 size, const void *data)
 {
 	const struct bus_map *m;
@@ -400,6 +399,8 @@ static bool bus_write(struct vcpu *v, enum bus bus, u64 addr, u32 size, const vo
 		coalesce = !taken && in_zone(m, addr, size);
 	}
 	sync_rcu_read_unlock();
+	if (taken)
+		eventfds_settle();
 	return taken || (coalesce && ring_put(v, bus == BUS_PIO, addr, size, data));
 }
 

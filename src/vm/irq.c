@@ -2,8 +2,10 @@
 /*
  * vm/irq.c: irqfds: eventfds that raise GSIs.
  *
- * One helper thread per VM waits for them all with epoll. It injects with irq->lock held, so
- * that after a deassign, which takes the lock, nothing more comes from that eventfd.
+ * One helper thread per VM waits for them all with epoll, in the keeper's table of descriptors
+ * (vm/keeper.h). It is started when a guest is first run; before, what the VMM itself writes is
+ * seen as it writes it, and the rest as the thread begins. It injects with irq->lock held, so that after a deassign, which takes the lock, nothing more
+ * comes from that eventfd.
  */
 #include "vm/irq.h"
 
@@ -15,6 +17,7 @@
 #include "base/thread.h"
 #include "sync/atomic.h"
 #include "vm/eventfd.h"
+#include "vm/keeper.h"
 
 #define STOP_KEY   0 /* epoll key of the thread's own eventfd; irqfds count from 1 */
 #define MAX_EVENTS 16
@@ -22,30 +25,35 @@
 struct irqfd {
 	struct irqfd *next;
 	u64 key;	     /* epoll's; never used again, so a late event finds nothing */
-	u64 id;		     /* of the eventfd */
-	int fd, resample_fd; /* held; resample_fd -1: edge-like */
+	struct eventfd *event, *resample; /* resample NULL: edge-like */
 	u32 gsi;
+	bool watched; /* by the thread */
 };
 
 struct vm_irq {
 	struct vm *vm;
+	struct vm_irq *next; /* of those whose guest has not run; guarded by waiting_lock */
 	struct mutex lock; /* guards all but nresample; taken before the irqchip's */
 	struct irqfd *list;
 	u64 next_key;
 	u32 nresample; /* atomic: how many wait for acknowledgements */
+	bool begun; /* what was assigned before a guest ran is served */
 	bool started;
 	struct helper thread;
-	int epoll, stop; /* -1 until the thread is started */
+	int epoll, stop; /* the keeper's; -1 until the thread is started */
 };
+
+static struct mutex waiting_lock = {.m = PTHREAD_MUTEX_INITIALIZER};
+static struct vm_irq *waiting;
 
 static void inject(struct vm_irq *irq, const struct irqfd *f)
 {
 	struct irqchip *ic = irq->vm->irqchip;
 
-	if (!eventfd_take(f->fd))
+	if (!eventfd_take(f->event))
 		return;
 	vm_distrust_code(irq->vm);
-	if (f->resample_fd >= 0) {
+	if (f->resample) {
 		irqchip_set_gsi(ic, IRQ_SOURCE_IRQFD, f->gsi, true);
 		return;
 	}
@@ -70,6 +78,7 @@ static void *irqfd_thread(void *arg)
 	struct vm_irq *irq = arg;
 	struct epoll_event ev[MAX_EVENTS];
 
+	keeper_table = true;
 	for (;;) {
 		long n = syscall(SYS_epoll_wait, irq->epoll, ev, MAX_EVENTS, -1);
 
@@ -79,11 +88,11 @@ static void *irqfd_thread(void *arg)
 			serve(irq, ev[i].data.u64);
 		}
 		if (n < 0 && errno != EINTR)
-			return NULL; /* the VMM closed what it does not own */
+			return NULL;
 	}
 }
 
-static int watch(struct vm_irq *irq, int fd, u64 key)
+static int watch_fd(struct vm_irq *irq, int fd, u64 key)
 {
 	/* Edge-triggered: each signal is one event, and a counter that is already up, too. */
 	struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.u64 = key};
@@ -98,36 +107,121 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
-static int open_fds(struct vm_irq *irq)
+/* What follows runs on the keeper's thread. */
+
+static long close_fds(void *arg)
 {
-	irq->epoll = (int)syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
-	if (irq->epoll < 0)
-		return -errno;
-	irq->epoll = eventfd_renumber(irq->epoll);
-	irq->stop = (int)syscall(SYS_eventfd2, 0, EFD_CLOEXEC);
-	if (irq->stop < 0)
-		return -errno;
-	irq->stop = eventfd_renumber(irq->stop);
-	return watch(irq, irq->stop, STOP_KEY);
+	struct vm_irq *irq = arg;
+
+	close_fd(&irq->epoll);
+	close_fd(&irq->stop);
+	return 0;
 }
 
-/* With irq->lock held. */
-static int start(struct vm_irq *irq)
+static long start_thread(void *arg)
 {
-	int r;
+	struct vm_irq *irq = arg;
+	long r;
 
-	if (irq->started)
-		return 0;
-	r = open_fds(irq);
+	irq->epoll = (int)syscall(SYS_epoll_create1, EPOLL_CLOEXEC);
+	irq->stop = (int)syscall(SYS_eventfd2, 0, EFD_CLOEXEC);
+	r = irq->epoll < 0 || irq->stop < 0 ? -EMFILE : watch_fd(irq, irq->stop, STOP_KEY);
 	if (!r)
 		r = thread_start(&irq->thread, irqfd_thread, irq);
-	if (r) {
-		close_fd(&irq->epoll);
-		close_fd(&irq->stop);
-		return r;
+	if (r)
+		close_fds(irq);
+	return r;
+}
+
+static long stop_thread(void *arg)
+{
+	struct vm_irq *irq = arg;
+	u64 one = 1;
+
+	return syscall(SYS_write, irq->stop, &one, sizeof(one));
+}
+
+struct watch {
+	struct vm_irq *irq;
+	const struct irqfd *f;
+};
+
+static long watch(void *arg)
+{
+	const struct watch *w = arg;
+
+	return watch_fd(w->irq, eventfd_kept(w->f->event), w->f->key);
+}
+
+static long unwatch(void *arg)
+{
+	const struct watch *w = arg;
+
+	return syscall(SYS_epoll_ctl, w->irq->epoll, EPOLL_CTL_DEL,
+		       eventfd_kept(w->f->event), NULL);
+}
+
+/* With irq->lock held. Without a keeper no guest has run: vm_irq_start() comes later. */
+static int serve_irqfd(struct vm_irq *irq, struct irqfd *f)
+{
+	struct watch w = {irq, f};
+	int r = 0;
+
+	if (!keeper_started() || f->watched)
+		return 0;
+	if (!irq->started) {
+		r = (int)keeper_call(start_thread, irq);
+		irq->started = !r;
 	}
-	irq->started = true;
-	return 0;
+	if (!r)
+		r = (int)keeper_call(watch, &w);
+	f->watched = !r;
+	return r;
+}
+
+void vm_irqs_written(void)
+{
+	mutex_lock(&waiting_lock);
+	for (struct vm_irq *irq = waiting; irq; irq = irq->next) {
+		mutex_lock(&irq->lock);
+		for (struct irqfd *f = irq->list; f; f = f->next)
+			inject(irq, f);
+		mutex_unlock(&irq->lock);
+	}
+	mutex_unlock(&waiting_lock);
+}
+
+void vm_irqs_forked_child(void)
+{
+	mutex_init(&waiting_lock);
+	waiting = NULL;
+}
+
+static void wait_no_more(struct vm_irq *irq)
+{
+	struct vm_irq **p;
+
+	mutex_lock(&waiting_lock);
+	for (p = &waiting; *p && *p != irq; p = &(*p)->next)
+		;
+	if (*p)
+		*p = irq->next;
+	mutex_unlock(&waiting_lock);
+}
+
+int vm_irq_start(struct vm *vm)
+{
+	struct vm_irq *irq = vm->irq;
+	int r = 0;
+
+	mutex_lock(&irq->lock);
+	for (struct irqfd *f = irq->list; !irq->begun && !r && f; f = f->next)
+		r = serve_irqfd(irq, f);
+	irq->begun = !r;
+	mutex_unlock(&irq->lock);
+	if (!r)
+		wait_no_more(irq);
+	return r;
 }
 
 int vm_irq_create(struct vm *vm)
@@ -142,17 +236,23 @@ int vm_irq_create(struct vm *vm)
 	irq->stop = -1;
 	mutex_init(&irq->lock);
 	vm->irq = irq;
+	mutex_lock(&waiting_lock);
+	irq->next = waiting;
+	waiting = irq;
+	mutex_unlock(&waiting_lock);
 	return 0;
 }
 
-/* Its descriptors leave the epoll set with the held duplicate, before that is closed: the VMM's
- * own would keep it in the set. */
+/* It leaves the epoll set before it is closed: the VMM's own would keep it there. */
 static void irqfd_free(struct vm_irq *irq, struct irqfd *f)
 {
-	syscall(SYS_epoll_ctl, irq->epoll, EPOLL_CTL_DEL, f->fd, NULL);
-	eventfd_release(f->fd);
-	if (f->resample_fd >= 0)
-		eventfd_release(f->resample_fd);
+	struct watch w = {irq, f};
+
+	if (f->watched)
+		keeper_call(unwatch, &w);
+	eventfd_release(f->event);
+	if (f->resample)
+		eventfd_release(f->resample);
 	free(f);
 }
 
@@ -163,16 +263,17 @@ void vm_irq_destroy(struct vm *vm)
 
 	if (!irq)
 		return;
+	wait_no_more(irq);
 	if (irq->started) {
-		eventfd_signal(irq->stop);
+		keeper_call(stop_thread, irq);
 		thread_join(&irq->thread);
 	}
 	while ((f = irq->list)) {
 		irq->list = f->next;
 		irqfd_free(irq, f);
 	}
-	close_fd(&irq->epoll);
-	close_fd(&irq->stop);
+	if (irq->started)
+		keeper_call(close_fds, irq);
 	mutex_destroy(&irq->lock);
 	free(irq);
 	vm->irq = NULL;
@@ -181,29 +282,26 @@ void vm_irq_destroy(struct vm *vm)
 /* ---- KVM_IRQFD */
 
 /* One eventfd raises one GSI. */
-static bool in_use(const struct vm_irq *irq, u64 id)
+static bool in_use(const struct vm_irq *irq, int fd)
 {
 	for (const struct irqfd *f = irq->list; f; f = f->next) {
-		if (f->id == id)
+		if (eventfd_is(f->event, fd))
 			return true;
 	}
 	return false;
 }
 
-static int add(struct vm_irq *irq, struct irqfd *f)
+static int add(struct vm_irq *irq, struct irqfd *f, int fd)
 {
 	int r;
 
 	mutex_lock(&irq->lock);
-	r = in_use(irq, f->id) ? -EBUSY : start(irq);
-	if (!r) {
-		f->key = irq->next_key++;
-		r = watch(irq, f->fd, f->key);
-	}
+	f->key = irq->next_key++;
+	r = in_use(irq, fd) ? -EBUSY : serve_irqfd(irq, f);
 	if (!r) {
 		f->next = irq->list;
 		irq->list = f;
-		if (f->resample_fd >= 0)
+		if (f->resample)
 			sync_add(&irq->nresample, 1);
 	}
 	mutex_unlock(&irq->lock);
@@ -214,7 +312,6 @@ static int assign(struct vm *vm, const struct kvm_irqfd *a)
 {
 	bool resample = a->flags & KVM_IRQFD_FLAG_RESAMPLE;
 	struct irqfd *f;
-	u64 unused;
 	int r;
 
 	/* Something here has to take the interrupt, and to see its EOI. */
@@ -224,22 +321,21 @@ static int assign(struct vm *vm, const struct kvm_irqfd *a)
 	if (!f)
 		return -ENOMEM;
 	f->gsi = a->gsi;
-	f->resample_fd = -1;
-	r = f->fd = eventfd_hold((int)a->fd, &f->id);
-	if (r < 0)
+	r = eventfd_hold((int)a->fd, &f->event);
+	if (r)
 		goto out_free;
 	if (resample) {
-		r = f->resample_fd = eventfd_hold((int)a->resamplefd, &unused);
-		if (r < 0)
+		r = eventfd_hold((int)a->resamplefd, &f->resample);
+		if (r)
 			goto out_release;
 	}
-	r = add(vm->irq, f);
+	r = add(vm->irq, f, (int)a->fd);
 	if (!r)
 		return 0;
-	if (f->resample_fd >= 0)
-		eventfd_release(f->resample_fd);
+	if (f->resample)
+		eventfd_release(f->resample);
 out_release:
-	eventfd_release(f->fd);
+	eventfd_release(f->event);
 out_free:
 	free(f);
 	return r;
@@ -248,7 +344,7 @@ out_free:
 static bool gsi_resampled(const struct vm_irq *irq, u32 gsi)
 {
 	for (const struct irqfd *f = irq->list; f; f = f->next) {
-		if (f->resample_fd >= 0 && f->gsi == gsi)
+		if (f->resample && f->gsi == gsi)
 			return true;
 	}
 	return false;
@@ -260,7 +356,7 @@ static void remove_one(struct vm_irq *irq, struct irqfd **at)
 	struct irqfd *f = *at;
 
 	*at = f->next;
-	if (f->resample_fd >= 0) {
+	if (f->resample) {
 		sync_sub(&irq->nresample, 1);
 		if (!gsi_resampled(irq, f->gsi))
 			irqchip_set_gsi(irq->vm->irqchip, IRQ_SOURCE_IRQFD, f->gsi, false);
@@ -272,14 +368,13 @@ static int deassign(struct vm *vm, const struct kvm_irqfd *a)
 {
 	struct vm_irq *irq = vm->irq;
 	struct irqfd **at = &irq->list;
-	u64 id;
-	int r = eventfd_id((int)a->fd, &id);
+	int r = eventfd_check((int)a->fd);
 
 	if (r)
 		return r;
 	mutex_lock(&irq->lock);
 	while (*at) {
-		if ((*at)->id == id && (*at)->gsi == a->gsi)
+		if ((*at)->gsi == a->gsi && eventfd_is((*at)->event, (int)a->fd))
 			remove_one(irq, at);
 		else
 			at = &(*at)->next;
@@ -307,8 +402,8 @@ void vm_irq_acked(struct vm *vm, u32 gsi)
 	if (gsi_resampled(irq, gsi))
 		irqchip_set_gsi(vm->irqchip, IRQ_SOURCE_IRQFD, gsi, false);
 	for (struct irqfd *f = irq->list; f; f = f->next) {
-		if (f->resample_fd >= 0 && f->gsi == gsi)
-			eventfd_signal(f->resample_fd);
+		if (f->resample && f->gsi == gsi)
+			eventfd_signal(f->resample);
 	}
 	mutex_unlock(&irq->lock);
 }

@@ -13,6 +13,12 @@
 
 int vm_irq_create(struct vm *vm); /* called by vm_create() */
 void vm_irq_destroy(struct vm *vm);
+/* A guest is about to run, and the keeper is there. 0 or -errno. Idempotent. */
+int vm_irq_start(struct vm *vm);
+
+/* The VMM wrote to an eventfd: take what irqfds of guests that never ran hold. */
+void vm_irqs_written(void);
+void vm_irqs_forked_child(void);
 
 /* KVM_IRQFD: KVM's errno (EINVAL, EBADF, EBUSY, ENOENT ...). */
 int vm_irqfd(struct vm *vm, const struct kvm_irqfd *f);

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <linux/kvm_para.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -41,10 +42,20 @@ int steal_msr_write(struct vcpu *v, u64 value)
 	return 0;
 }
 
+/* The VMM may have closed the number, and have made it its own since. */
+static bool still_ours(const struct vcpu *v)
+{
+	struct stat st;
+
+	return v->steal.fd >= 0 && !syscall(SYS_fstat, v->steal.fd, &st) &&
+	       st.st_ino == v->steal.ino && st.st_dev == v->steal.dev;
+}
+
 void steal_fini(struct vcpu *v)
 {
-	if (v->steal.fd >= 0)
+	if (still_ours(v))
 		syscall(SYS_close, v->steal.fd);
+	v->steal.fd = -1;
 }
 
 /* ns that this thread has waited for a processor, or 0 where the kernel does not say. */
@@ -54,7 +65,9 @@ static u64 run_delay(struct vcpu *v)
 	char line[96], *p;
 	long n;
 
-	if (v->steal.tid != tid) {
+	if (v->steal.tid != tid || (v->steal.fd >= 0 && !still_ours(v))) {
+		struct stat st = {0};
+
 		steal_fini(v);
 		v->steal.tid = tid;
 		v->steal.counted = false;
@@ -62,6 +75,9 @@ static u64 run_delay(struct vcpu *v)
 					   O_RDONLY | O_CLOEXEC);
 		if (v->steal.fd >= 0)
 			v->steal.fd = eventfd_renumber(v->steal.fd);
+		syscall(SYS_fstat, v->steal.fd, &st);
+		v->steal.ino = st.st_ino;
+		v->steal.dev = st.st_dev;
 	}
 	if (v->steal.fd < 0)
 		return 0;

@@ -233,8 +233,10 @@ static int run_loop(struct vcpu *v)
 
 int vcpu_run(struct vcpu *v)
 {
-	int r;
+	int r = vm_start(v->vm);
 
+	if (unlikely(r))
+		return r;
 	v->cpu->code_trusted = false;
 	v->leave_soon = v->immediate_exit && __atomic_load_n(v->immediate_exit, __ATOMIC_RELAXED);
 	sync_store(&v->tid, (int)syscall(SYS_gettid));

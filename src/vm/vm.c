@@ -10,8 +10,10 @@
 #include "base/clock.h"
 #include "primary/linux/linux.h"
 #include "sync/atomic.h"
+#include "sync/rcu.h"
 #include "vm/clock.h"
 #include "vm/env.h"
+#include "vm/eventfd.h"
 #include "vm/irq.h"
 #include "vm/msr_filter.h"
 #include "vm/pv.h"
@@ -166,6 +168,26 @@ void vm_put(struct vm *vm)
 	mutex_destroy(&vm->clock.lock);
 	mutex_destroy(&vm->lock);
 	free(vm);
+	sync_rcu_reap();
+}
+
+int vm_start(struct vm *vm)
+{
+	int r;
+
+	if (likely(sync_load_acquire(&vm->ran)))
+		return 0;
+	r = sync_rcu_start();
+	if (!r)
+		r = eventfds_start();
+	if (!r)
+		r = vm_irq_start(vm);
+	if (r)
+		return r;
+	if (vm->irqchip)
+		irqchip_start(vm->irqchip);
+	sync_store_release(&vm->ran, true);
+	return 0;
 }
 
 struct vcpu *vm_find_vcpu(struct vm *vm, u32 id)

@@ -62,6 +62,7 @@ struct vcpu {
 		struct mmu_cache cache;
 		bool preempted;	 /* what the guest was told last */
 		int tid, fd;	 /* the thread whose schedstat is open */
+		u64 ino, dev;	 /* of that file */
 		bool counted;	 /* the next two mean something */
 		u64 looked_at;	 /* host TSC */
 		u64 delay, owed; /* ns: the thread's run delay then; not yet told to the guest */
@@ -90,6 +91,7 @@ struct vm {
 	u32 nvcpus;			 /* atomic */
 	u32 bsp_id;
 	int pid;	/* of the process that made it: others get EIO */
+	bool ran;	/* atomic: a guest was run, and the helper threads are there */
 	u32 host_tsc_khz;
 	u32 tsc_khz;	/* default of new vCPUs */
 	u64 tsc_offset; /* of the vCPU whose TSC the VMM set last; by lock */
@@ -118,6 +120,8 @@ struct vm {
 int vm_create(u32 type, struct vm **out);
 void vm_get(struct vm *vm);
 void vm_put(struct vm *vm);
+/* A guest is about to run: start the helper threads, which there are none of before. 0 or -errno. */
+int vm_start(struct vm *vm);
 
 /* KVM_CREATE_VCPU's rules: EINVAL beyond the limit, EEXIST for an id in use. One VM reference is
  * taken for the vCPU's descriptor. */

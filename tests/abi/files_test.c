@@ -203,7 +203,7 @@ static int run_child(int (*fn)(const struct set *s), const struct set *s, bool s
 
 	if (!p) {
 		if (!share)
-			abi_forked_child();
+			files_forked_child();
 		_exit(fn(s));
 	}
 	assert_int_equal(waitpid(p, &status, 0), p);
@@ -301,7 +301,7 @@ static void test_from_another_process(void **state)
 	if (!p) {
 		struct set s;
 
-		abi_forked_child();
+		files_forked_child();
 		s = set_new();
 		send_fd(pair[0], abi_open(O_RDWR));
 		send_fd(pair[0], s.vm);

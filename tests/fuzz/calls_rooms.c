@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
-#include <urcu/urcu-bp.h>
+#include "sync/rcu.h"
 #include "abi/abi.h"
 #include "mmu/mmu.h"
 #include "primary/linux/linux.h"
@@ -147,7 +147,7 @@ int calls_fork(int (*fn)(void *arg), void *arg)
 
 void calls_check_leaks(void)
 {
-	urcu_bp_barrier();
+	sync_rcu_reap();
 	if (__lsan_do_recoverable_leak_check && __lsan_do_recoverable_leak_check())
 		abort();
 }

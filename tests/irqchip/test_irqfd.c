@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "harness.h"
 #include "sync/atomic.h"
+#include "vm/eventfd.h"
 #include "vm/irq.h"
 
 #define VECTOR 0x55
@@ -28,7 +29,7 @@ static int setup(void **state)
 	vm = calloc(1, sizeof(*vm));
 	vm->irqchip = m.ic;
 	m.on_ack = on_ack;
-	return vm_irq_create(vm);
+	return vm_irq_create(vm) || eventfds_start() || vm_irq_start(vm);
 }
 
 static int teardown(void **state)

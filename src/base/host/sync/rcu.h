@@ -12,7 +12,10 @@
 #include <urcu/urcu-bp.h>
 #include "base/thread.h"
 
-typedef struct rcu_head sync_rcu_head;
+typedef struct sync_rcu_head {
+	struct sync_rcu_head *next;
+	void (*fn)(struct sync_rcu_head *head);
+} sync_rcu_head;
 
 #define sync_rcu_read_lock()   urcu_bp_read_lock()
 #define sync_rcu_read_unlock() urcu_bp_read_unlock()
@@ -21,20 +24,17 @@ typedef struct rcu_head sync_rcu_head;
 /* Store that makes everything written before it visible to who loads the pointer. */
 #define sync_rcu_publish(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 /* Call fn(head) after every read side that could see the object has ended. Never blocks. */
-#define sync_rcu_call(head, fn) urcu_bp_call_rcu((head), (fn))
+void sync_rcu_call(sync_rcu_head *head, void (*fn)(sync_rcu_head *head));
 /*
- * Start the thread that makes those calls, if it does not run yet. It is started with every signal
- * blocked, as a helper must be; and starting it allocates, which the first sync_rcu_call() had
- * better not have to. 0 or -ENOMEM.
+ * Start the thread that makes those calls, if it does not run yet: when a guest is about to run.
+ * 0 or -errno.
  */
-static inline int sync_rcu_start(void)
-{
-	u64 old = thread_block_signals();
-	struct call_rcu_data *d = urcu_bp_get_default_call_rcu_data();
-
-	thread_restore_signals(old);
-	return d ? 0 : -ENOMEM;
-}
+int sync_rcu_start(void);
+/* Make the calls that wait, where the thread was never started. Blocks. */
+void sync_rcu_reap(void);
+/* Around a fork, on the forking thread, and then in the child. */
+void sync_rcu_fork_begin(void);
+void sync_rcu_fork_end(bool child);
 /* Wait for every read side now running. Blocks; not from a read side, not under mmu_lock. */
 #define sync_rcu_wait()         urcu_bp_synchronize_rcu()
 

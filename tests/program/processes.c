@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: MIT */
+/* Processes and threads of a program with a VM: the same as beside the real device. */
+#include "../preload/check.h"
+#include "../vmm/minivmm.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+GUEST(halts, 16, "hlt");
+GUEST(writes_port, 16, "1: out %al, $0x10\n jmp 1b");
+
+static struct minivmm v;
+
+static void make(void)
+{
+	minivmm_create(&v);
+	minivmm_load(&v, MINIVMM_REAL, halts);
+}
+
+static void use_everything(void)
+{
+	struct kvm_pit_config pit = {0};
+	struct kvm_pit_state2 state;
+	struct kvm_irqfd irqfd = {.gsi = 5};
+
+	minivmm_create_with_irqchip(&v);
+	minivmm_load(&v, MINIVMM_REAL, writes_port);
+	CHECK(ioctl(v.vm, KVM_CREATE_PIT2, &pit) == 0);
+	CHECK(ioctl(v.vm, KVM_GET_PIT2, &state) == 0);
+	state.channels[0].mode = 2;
+	state.channels[0].count = 1193;
+	CHECK(ioctl(v.vm, KVM_SET_PIT2, &state) == 0);
+	irqfd.fd = (unsigned)eventfd(0, 0);
+	CHECK(ioctl(v.vm, KVM_IRQFD, &irqfd) == 0);
+}
+
+static int wait_for(pid_t pid)
+{
+	int status;
+
+	CHECK(waitpid(pid, &status, 0) == pid);
+	return status;
+}
+
+/* A VM of its own in a forked child, while the parent has one and runs it. */
+static void *runs_on(void *stop)
+{
+	while (!*(volatile int *)stop)
+		minivmm_run(&v);
+	return NULL;
+}
+
+static void vm_in_a_forked_child(void)
+{
+	volatile int stop = 0;
+	pthread_t t;
+
+	use_everything();
+	CHECK(pthread_create(&t, NULL, runs_on, (void *)&stop) == 0);
+	for (int i = 0; i < 20; i++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			struct minivmm mine;
+			struct kvm_userspace_memory_region none = {.slot = 0};
+
+			CHECK_ERRNO(ioctl(v.vcpu, KVM_RUN, 0), EIO);
+			minivmm_create_with_irqchip(&mine);
+			minivmm_load(&mine, MINIVMM_REAL, writes_port);
+			CHECK(minivmm_run(&mine) == KVM_EXIT_IO);
+			CHECK(ioctl(mine.vm, KVM_SET_USER_MEMORY_REGION, &none) == 0);
+			minivmm_destroy(&mine);
+			/* and one in its child */
+			pid = fork();
+			if (pid == 0) {
+				make();
+				CHECK(minivmm_run(&v) == KVM_EXIT_HLT);
+				_exit(0);
+			}
+			_exit(wait_for(pid) != 0);
+		}
+		CHECK(wait_for(pid) == 0);
+	}
+	stop = 1;
+	pthread_join(t, NULL);
+}
+
+static void no_thread_before_a_run(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(unshare(CLONE_NEWUSER) ? 1 : 0);
+	if (wait_for(pid) != 0)
+		_exit(0); /* this machine does not let anybody */
+	use_everything();
+	CHECK(unshare(CLONE_NEWUSER) == 0);
+}
+
+static void its_only_thread_ends(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		use_everything();
+		syscall(SYS_exit, 3);
+	}
+	CHECK(WEXITSTATUS(wait_for(pid)) == 3);
+}
+
+/* -- children that were given no environment */
+
+static void shell_after_clearenv(void)
+{
+	char line[256] = "";
+	FILE *f;
+
+	CHECK(access("/dev/kvm", R_OK | W_OK) == 0);
+	CHECK(clearenv() == 0);
+	CHECK(system("/bin/grep -q userkvm /proc/self/maps") == 0);
+	f = popen("/bin/grep -c userkvm /proc/self/maps", "r");
+	CHECK(f && fgets(line, sizeof(line), f) && atoi(line) > 0);
+	CHECK(pclose(f) == 0);
+	CHECK(!environ || !environ[0]);
+	CHECK(system(NULL) != 0);
+	CHECK(WEXITSTATUS(system("exit 7")) == 7);
+	CHECK(WTERMSIG(system("kill -9 $$")) == SIGKILL);
+	CHECK(setenv("LD_PRELOAD", "", 1) == 0);
+	CHECK(system("/bin/grep -q userkvm /proc/self/maps") == 0);
+}
+
+int main(void)
+{
+	static const struct check_case cases[] = {
+		{"a VM in a forked child beside the parent's", vm_in_a_forked_child},
+		{"no thread before a guest runs: unshare(CLONE_NEWUSER)", no_thread_before_a_run},
+		{"the only thread ends, and so does the process", its_only_thread_ends},
+		{"system() and popen() after clearenv()", shell_after_clearenv},
+	};
+
+	return check_all(cases, sizeof(cases) / sizeof(cases[0]));
+}
