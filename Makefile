@@ -5,7 +5,7 @@ BUILD := build
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all program setup ready demo shell check check-quick soak soak-cpu fuzz bench install clean help
+.PHONY: all program setup ready demo shell check check-quick soak soak-cpu visible fuzz bench install clean help
 
 # What a user needs, and nothing of the tests.
 PROGRAM := src/cli/userkvm src/libuserkvm.so
@@ -69,6 +69,17 @@ SEED ?= 1
 soak-cpu: all
 	@$(BUILD)/tests/cpu/soak/cpu_soak -c -n $(N) -s $(SEED) -r tests/cpu/soak/regressions.txt
 
+# Nothing of the host's shows in what a guest can read: two builds, which differ in what unset
+# variables hold.
+visible:
+	@tools/setup
+	@for u in zero pattern; do \
+		test -f $(BUILD)-$$u/build.ninja || meson setup -Dunset=$$u $(BUILD)-$$u || exit 1; \
+		ninja -C $(BUILD)-$$u tests/cpu/soak/cpu_visible || exit 1; \
+	done
+	@OTHER=$(BUILD)-pattern/tests/cpu/soak/cpu_visible tests/cpu/soak/visible \
+		$(BUILD)-zero/tests/cpu/soak/cpu_visible $(N) $(SEED)
+
 # Every figure beside what it is compared to: make bench ROUNDS=5 BENCH=memory
 ROUNDS ?= 3
 BENCH ?=
@@ -94,6 +105,7 @@ help:
 	@echo 'make soak          what takes longer: every machine, many boots in a row'
 	@echo 'make fuzz          fuzz under sanitizers, TIME (60) seconds for each fuzzer'
 	@echo 'make soak-cpu      random instructions against the host: N=10000000 SEED=1'
+	@echo 'make visible       look for what the host left in what a guest can read: N=, SEED='
 	@echo 'make bench         measure, in ROUNDS (3): each figure beside the host'"'"'s own'
 	@echo 'make install       into PREFIX (/usr/local), below DESTDIR'
 	@echo 'make setup         install the packages that the tests need'

@@ -121,8 +121,33 @@ static void emit_store_flags(struct native_asm *a)
 	emit_field(a, 0, OFF_AF);
 }
 
+bool native_fill_scratch;
+u64 native_scratch;
+
+/* Whatever the stub may leave unloaded holds native_scratch. */
+static void emit_scratch(struct native_asm *a)
+{
+	EMIT(a, 0x48, 0xb8); /* mov rax, imm64 */
+	emit(a, &native_scratch, 8);
+	for (u32 r = 0; r < (native_host.avx512f ? 32 : 16); r++) {
+		u8 p0 = (u8)(0x62 | (r & 8 ? 0 : 0x80) | (r & 16 ? 0 : 0x10));
+
+		if (native_host.avx512f) /* vpbroadcastq zmm, rax */
+			EMIT(a, 0x62, p0, 0xfd, 0x48, 0x7c, (u8)(0xc0 | (r & 7) << 3));
+		else /* movq xmm, rax */
+			EMIT(a, 0x66, r & 8 ? 0x4c : 0x48, 0x0f, 0x6e, (u8)(0xc0 | (r & 7) << 3));
+	}
+	for (u32 k = 0; native_host.avx512bw && k < 8; k++) /* kmovq k, rax */
+		EMIT(a, 0xc4, 0xe1, 0xfb, 0x92, (u8)(0xc0 | k << 3));
+	EMIT(a, 0x48, 0x89, 0xc1, 0x48, 0x89, 0xc2); /* rcx, rdx */
+	for (u32 r = 0; r < 4; r++)		     /* r8 to r11 */
+		EMIT(a, 0x49, 0x89, (u8)(0xc0 | r));
+}
+
 static void emit_before(struct native_asm *a, const struct native_insn *n)
 {
+	if (unlikely(native_fill_scratch))
+		emit_scratch(a);
 	if (n->unit == UNIT_X87) {
 		EMIT(a, 0x48, 0x0f, 0xae); /* fxrstor64 */
 		emit_field(a, 1, OFF_FX);

@@ -97,6 +97,9 @@ struct native_asm {
 	u32 insn;
 };
 void native_assemble(const struct native_insn *n, struct native_asm *a);
+/* For tests, before the first stub is made: each begins by filling the host's registers with this. */
+extern bool native_fill_scratch;
+extern u64 native_scratch;
 
 static inline native_stub_fn *native_stub(s32 offset)
 {

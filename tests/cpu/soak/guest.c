@@ -277,6 +277,11 @@ int guest_init(void)
 	return r ? r : warm_up();
 }
 
+struct cpu *guest_vcpu(void)
+{
+	return c;
+}
+
 void guest_flush_tlb(void)
 {
 	c->mmu.requests |= MMU_REQ_FLUSH;

@@ -130,6 +130,7 @@ int guest_init(void);
 struct soak_end guest_run(struct soak_state *s, enum soak_mode mode);
 /* Make the next run start without TLB entries. */
 void guest_flush_tlb(void);
+struct cpu *guest_vcpu(void);
 
 /* ---- compare.c */
 
