@@ -21,7 +21,9 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
 #endif
-#define MADV_GUARD_INSTALL_ 102 /* since Linux 6.13 */
+/* Since Linux 6.13, on shared memory since 6.15. */
+#define MADV_GUARD_INSTALL_ 102
+#define MADV_GUARD_REMOVE_  103
 #define NO_KEY (-2) /* mprotect() */
 
 /* ------------------------------------------------------------------ mmap, munmap, mremap */
@@ -106,8 +108,9 @@ EXPORT int munmap(void *addr, size_t len)
 
 EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 {
-	struct change from = {0}, to = {0};
+	struct change from = {0}, to = {0}, guard = {0};
 	void *target = NULL;
+	bool guarded;
 	va_list ap;
 	long r;
 
@@ -120,6 +123,7 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 	r = flags & MREMAP_FIXED ? change_make_room(target, new_len) : 0;
 	if (r)
 		return (void *)raw_errno(r);
+	guarded = armed() && primary_linux_guarded((u64)old, old_len);
 	/* old size 0 takes nothing away: it makes a second mapping */
 	if (!change_begin(&from, old, old_len, CHANGE_UNMAP))
 		return MAP_FAILED;
@@ -128,6 +132,11 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 	} else {
 		r = raw5(SYS_mremap, old, old_len, new_len, flags, target);
 		change_end(&to, r);
+	}
+	/* Guard pages go with the mapping. */
+	if (guarded && (r >= 0 || r < -4095)) {
+		change_begin(&guard, (void *)r, new_len, CHANGE_GUARD);
+		change_end(&guard, r);
 	}
 	return (void *)change_end(&from, r);
 }
@@ -151,7 +160,8 @@ EXPORT int shmdt(const void *addr)
 	struct change c = {0};
 	u64 len = armed() ? primary_linux_shm_len((u64)addr) : 0;
 
-	if (!change_begin(&c, addr, len, CHANGE_UNMAP))
+	/* Perhaps not all of it goes, so what is known of it is kept: a change, not an end. */
+	if (!change_begin(&c, addr, len, CHANGE_PROTECT))
 		return -1;
 	return (int)change_end(&c, raw1(SYS_shmdt, addr));
 }
@@ -211,20 +221,30 @@ static bool takes_pages(int advice)
 	case MADV_REMOVE:
 	case MADV_COLLAPSE:
 	case MADV_HWPOISON:
-	case MADV_GUARD_INSTALL_:
 		return true;
 	default:
 		return false;
 	}
 }
 
+/* What kind of change this advice is; -1: none. */
+static int change_by_advice(int advice)
+{
+	if (advice == MADV_GUARD_INSTALL_)
+		return CHANGE_GUARD;
+	if (advice == MADV_GUARD_REMOVE_)
+		return CHANGE_GUARD_GONE;
+	return takes_pages(advice) ? CHANGE_CONTENT : -1;
+}
+
 EXPORT int madvise(void *addr, size_t len, int advice)
 {
 	u64 reach = change_before_ours(addr, len);
+	int kind = change_by_advice(advice);
 	struct change c = {0};
 	long r = 0;
 
-	if (takes_pages(advice) && !change_begin(&c, addr, reach, CHANGE_CONTENT))
+	if (kind >= 0 && !change_begin(&c, addr, reach, kind))
 		return -1;
 	if (reach || !len)
 		r = raw3(SYS_madvise, addr, reach, advice);
@@ -246,9 +266,10 @@ EXPORT int posix_madvise(void *addr, size_t len, int advice)
 EXPORT ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t n, int advice,
 			       unsigned int flags)
 {
+	int kind = change_by_advice(advice);
 	struct change c = {0};
 
-	if (armed() && takes_pages(advice) && n && n <= UIO_MAXIOV) {
+	if (armed() && kind >= 0 && n && n <= UIO_MAXIOV) {
 		u64 lo = ~0ULL, hi = 0;
 
 		for (size_t i = 0; i < n; i++) {
@@ -259,7 +280,7 @@ EXPORT ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t n, int
 			lo = MIN(lo, (u64)v.iov_base);
 			hi = MAX(hi, (u64)v.iov_base + v.iov_len);
 		}
-		if (hi > lo && !change_begin(&c, (void *)lo, hi - lo, CHANGE_CONTENT))
+		if (hi > lo && !change_begin(&c, (void *)lo, hi - lo, kind))
 			return -1;
 	}
 	return change_end(&c, raw5(SYS_process_madvise, pidfd, iov, n, advice, flags));

@@ -6,11 +6,11 @@
 #include <linux/kcmp.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "base/held.h"
 #include "sync/atomic.h"
 #include "sync/lock.h"
 #include "sync/rcu.h"
@@ -85,26 +85,6 @@ bool eventfd_is(const struct eventfd *e, int fd)
 }
 
 /* ------------------------------------------------------------------ holding */
-
-/* Three quarters up what the limit allows: far from what the VMM counts on. */
-static int high_number(void)
-{
-	struct rlimit rl;
-
-	if (getrlimit(RLIMIT_NOFILE, &rl) || rl.rlim_cur > INT32_MAX)
-		return 0;
-	return (int)(rl.rlim_cur - rl.rlim_cur / 4);
-}
-
-int eventfd_renumber(int fd)
-{
-	long high = syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, high_number());
-
-	if (high < 0)
-		return fd;
-	syscall(SYS_close, fd);
-	return (int)high;
-}
 
 static void close_spare(struct eventfd *e)
 {
@@ -317,7 +297,7 @@ static bool may_be_held(unsigned first, unsigned last)
 /* With lock held. Where there is no room for a duplicate of ours there has to be a keeper. */
 static void hold_without_number(struct eventfd *e, int from)
 {
-	long spare = syscall(SYS_fcntl, from, F_DUPFD_CLOEXEC, high_number());
+	long spare = syscall(SYS_fcntl, from, F_DUPFD_CLOEXEC, held_number());
 
 	if (spare >= 0) {
 		close_spare(e);

@@ -46,7 +46,4 @@ int eventfds_start(void);
 void eventfds_closing(unsigned first, unsigned last);
 void eventfds_forked_child(void);
 
-/* Renumber a descriptor of our own out of the VMM's way. The new number; fd itself on failure. */
-int eventfd_renumber(int fd);
-
 #endif

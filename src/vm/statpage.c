@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/pagemem.h"
 #include "sync/atomic.h"
+#include "base/held.h"
 #include "vm/eventfd.h"
 
 #define FILE_SIZE ((1 + VM_MAX_VCPUS) * PAGE_SIZE)
@@ -51,7 +52,7 @@ static bool make_file(struct vm *vm)
 	vm->stat.fd = -1;
 	if (fd < 0)
 		return false;
-	fd = eventfd_renumber(fd);
+	fd = held_renumber(fd);
 	map = NULL;
 	if (!syscall(SYS_ftruncate, fd, FILE_SIZE) && !syscall(SYS_fstat, fd, &st))
 		map = pagemem_map(FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <x86intrin.h>
+#include "base/held.h"
 #include "sync/atomic.h"
 #include "vm/eventfd.h"
 
@@ -74,7 +75,7 @@ static u64 run_delay(struct vcpu *v)
 		v->steal.fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/schedstat",
 					   O_RDONLY | O_CLOEXEC);
 		if (v->steal.fd >= 0)
-			v->steal.fd = eventfd_renumber(v->steal.fd);
+			v->steal.fd = held_renumber(v->steal.fd);
 		syscall(SYS_fstat, v->steal.fd, &st);
 		v->steal.ino = st.st_ino;
 		v->steal.dev = st.st_dev;

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "cpu/replay.h"
+#include "primary/linux/linux.h"
 #include "sync/atomic.h"
 #include "vm/env.h"
 #include "vm/pv.h"
@@ -245,6 +246,7 @@ int vcpu_run(struct vcpu *v)
 	signals_run_begin(v, v->has_sigmask ? &v->sigmask : NULL);
 	if (v->leave_soon)
 		mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_SIGNAL);
+	primary_linux_look_at_entry();
 	pv_run_begin(v);
 	r = run_loop(v);
 	pv_run_end(v);

@@ -219,6 +219,11 @@ void primary_linux_change_end(void *cookie)
 	record.ended += cookie != NULL;
 }
 
+bool primary_linux_guarded(hva_t start, u64 len)
+{
+	return false;
+}
+
 int primary_linux_step_aside(u64 start, u64 len)
 {
 	return 0;

@@ -12,6 +12,7 @@
 #include <unistd.h>
 #include "base/heap.h"
 #include "primary/linux/internal.h"
+#include "primary/linux/notifier.h"
 
 /* One VM's part of a change, or one file mapping's. Holds a reference by get() until the end. */
 struct begun {
@@ -93,6 +94,19 @@ static void end_all(struct change *c)
 	}
 }
 
+/* The end of a list that was for looking only. */
+static void end_all_unchanged(struct change *c)
+{
+	while (c->list) {
+		struct begun *b = c->list;
+		const struct primary_notifier n = b->p->notifier;
+
+		c->list = b->next;
+		n.put(n.mmu);
+		pool_free(b);
+	}
+}
+
 /* Mappings change that no memslot shows: counted, no more. */
 static struct change elsewhere;
 
@@ -101,8 +115,8 @@ static struct change *start_change(struct change *c, int *err)
 {
 	bool content = c->kind == CHANGE_CONTENT;
 
-	/* A range under a userfaultfd may become a memslot later. */
-	if (!c->list && !c->no_memory && c->kind != CHANGE_UFFD) {
+	/* A range that is marked may become a memslot later. */
+	if (!c->list && !c->no_memory && c->kind != CHANGE_UFFD && c->kind != CHANGE_GUARD) {
 		pool_free(c);
 		return content ? NULL : &elsewhere;
 	}
@@ -114,6 +128,13 @@ static struct change *start_change(struct change *c, int *err)
 	primary_linux_change_end(c);
 	*err = -ENOMEM;
 	return NULL;
+}
+
+/* The kernel need not tell of what we have just been told; and two userfaultfds do not go together. */
+static void stop_watching(enum primary_change kind, hva_t start, hva_t end)
+{
+	if (kind == CHANGE_UNMAP || kind == CHANGE_UFFD)
+		notifier_unwatch(start, end);
 }
 
 void *primary_linux_change_begin(hva_t start, u64 len, enum primary_change kind, int *err)
@@ -130,8 +151,10 @@ void *primary_linux_change_begin(hva_t start, u64 len, enum primary_change kind,
 	 */
 	if (kind != CHANGE_CONTENT)
 		regions_change_begin();
-	if (registry_empty() && kind != CHANGE_UFFD)
+	if (registry_empty() && kind != CHANGE_UFFD && kind != CHANGE_GUARD) {
+		stop_watching(kind, first, end);
 		return kind == CHANGE_CONTENT ? NULL : &elsewhere;
+	}
 	c = pool_alloc();
 	if (!c) {
 		if (kind != CHANGE_CONTENT)
@@ -143,7 +166,26 @@ void *primary_linux_change_begin(hva_t start, u64 len, enum primary_change kind,
 	c->start = first;
 	c->end = end;
 	registry_each(first, end - 1, add_vm, c);
-	return start_change(c, err);
+	c = start_change(c, err);
+	if (c)
+		stop_watching(kind, first, end);
+	return c;
+}
+
+/* What is known of a range that no call of the kernel's shows. */
+static void remember_marks(const struct change *c)
+{
+	enum primary_change k = c->kind;
+
+	if (k == CHANGE_UNMAP || k == CHANGE_UFFD || k == CHANGE_UFFD_GONE)
+		regions_mark(REGION_UFFD, c->start, c->end, k == CHANGE_UFFD);
+	if (k == CHANGE_UNMAP || k == CHANGE_GUARD || k == CHANGE_GUARD_GONE)
+		regions_mark(REGION_GUARD, c->start, c->end, k == CHANGE_GUARD);
+}
+
+bool primary_linux_guarded(hva_t start, u64 len)
+{
+	return len && regions_marked(REGION_GUARD, start, start + len);
 }
 
 void primary_linux_change_end(void *cookie)
@@ -158,12 +200,110 @@ void primary_linux_change_end(void *cookie)
 	}
 	if (c->kind != CHANGE_CONTENT) {
 		regions_forget(c->start, c->end);
-		if (c->kind != CHANGE_PROTECT)
-			regions_set_uffd(c->start, c->end, c->kind == CHANGE_UFFD);
+		remember_marks(c);
 		regions_change_end();
 	}
 	end_all(c);
 	pool_free(c);
+}
+
+/* ------------------------------------------------------------------ changes nobody told of */
+
+/* How long after a look an entry into the guest need not look again: cycles, about a millisecond. */
+#define LOOK_CYCLES (1ULL << 21)
+
+bool primary_linux_no_looks;
+static u64 looked; /* atomic: time stamp */
+
+/* Every VM that has windows is stopped: -ENOMEM or 0. */
+static int begin_everything(struct change *c, enum primary_change kind)
+{
+	c->kind = kind;
+	c->start = 0;
+	c->end = ~0ULL;
+	regions_change_begin();
+	registry_each(0, ~0ULL, add_vm, c);
+	if (!c->no_memory && begin_all(c))
+		return 0;
+	regions_change_end();
+	end_all(c);
+	return -ENOMEM;
+}
+
+void *changes_begin_everything(void)
+{
+	struct change *c = pool_alloc();
+
+	if (!c || !begin_everything(c, CHANGE_CONTENT))
+		return c;
+	pool_free(c);
+	return NULL;
+}
+
+void changes_unmapped(void *all, hva_t start, hva_t end)
+{
+	struct change *c = all, gone = {.kind = CHANGE_UNMAP, .start = start, .end = end};
+
+	for (struct begun *b = c->list; b; b = b->next)
+		windows_drop(b->p, start, end);
+	regions_forget(start, end);
+	remember_marks(&gone);
+}
+
+void changes_end_everything(void *all)
+{
+	struct change *c = all;
+
+	regions_change_end();
+	end_all(c);
+	pool_free(c);
+}
+
+void changes_drop_everything(void)
+{
+	struct change c = {NULL};
+
+	if (begin_everything(&c, CHANGE_PROTECT))
+		return; /* out of memory: they are looked at by and by */
+	regions_change_end();
+	end_all(&c);
+}
+
+/* As a change of what the window shows, which has happened. */
+static void look_at(struct primary_linux *p)
+{
+	struct window_piece w;
+	struct own_range part;
+	hva_t from = 0;
+	void *change;
+	bool lost;
+	int err;
+
+	for (; windows_find_stale(p, from, &w, &lost); from = w.end) {
+		while (lost && space_leave(w.start + w.delta, w.end + w.delta, &part))
+			; /* the VMM's from now on, as it took it */
+		change = primary_linux_change_begin(w.start, w.end - w.start, CHANGE_UNMAP, &err);
+		primary_linux_change_end(change);
+	}
+}
+
+void changes_look_again(void)
+{
+	struct change c = {NULL};
+
+	sync_store(&looked, __builtin_ia32_rdtsc());
+	if (primary_linux_no_looks || !windows_any())
+		return;
+	registry_each(0, ~0ULL, add_vm, &c);
+	for (struct begun *b = c.list; b; b = b->next)
+		look_at(b->p);
+	end_all_unchanged(&c);
+}
+
+void primary_linux_look_at_entry(void)
+{
+	if (windows_any() && __builtin_ia32_rdtsc() - sync_load(&looked) > LOOK_CYCLES)
+		changes_look_again();
 }
 
 /* ------------------------------------------------------------------ stepping aside */

@@ -28,7 +28,9 @@ struct region {
 	bool readable, writable, shared;
 	bool special; /* a device's or the kernel's: may have side effects, cannot be duplicated */
 	bool uffd;    /* registered with a userfaultfd */
-	bool fixed;   /* the kernel would not duplicate it */
+	bool guarded; /* has guard pages, perhaps */
+	bool fixed;   /* the kernel would not duplicate it, or not without its being seen */
+	bool secret;  /* memfd_secret(): no page of it is the host's to hand out */
 	bool doubtful; /* asked about while mappings changed: for changes of its file alone */
 	u64 off;      /* of start in the file */
 	u64 ino;      /* 0: no file */
@@ -43,9 +45,14 @@ int regions_find(hva_t hva, struct region *out, u64 *epoch);
 void regions_forget(hva_t start, hva_t end);
 /* The mapping around hva cannot be duplicated: do not try again. */
 void regions_set_fixed(hva_t hva);
-/* [start, end) was registered with a userfaultfd, or no longer is. */
-void regions_set_uffd(hva_t start, hva_t end, bool on);
-/* Was anything? Then a change of contents is one the guest must fault on anew. */
+/*
+ * Marks of ranges in whose mappings no window is made: registered with a userfaultfd; guard pages
+ * (MADV_GUARD_INSTALL) are in the VMM's page tables alone. Set, or taken off.
+ */
+enum region_mark { REGION_UFFD, REGION_GUARD, REGION_MARKS };
+void regions_mark(enum region_mark mark, hva_t start, hva_t end, bool on);
+bool regions_marked(enum region_mark mark, hva_t start, hva_t end);
+/* Was anything under a userfaultfd? Then a change of contents is one the guest must fault on anew. */
 bool regions_uffd_seen(void);
 /* In a forked child: start anew. */
 void regions_reset(void);
@@ -75,6 +82,8 @@ struct primary_linux {
 
 void registry_add(struct primary_linux *p);
 void registry_remove(struct primary_linux *p);
+/* Is there a VM? */
+bool registry_any(void);
 int registry_range_add(struct primary_linux *p, hva_t start, u64 len);
 /* Of what lies in no other memslot of p the windows go, too. */
 void registry_range_remove(struct primary_linux *p, hva_t start, u64 len);
@@ -92,6 +101,20 @@ void registry_each(hva_t start, hva_t last, void (*fn)(struct primary_linux *p, 
 /* Call fn for each memslot of p, by ascending hva. From within registry_each(). */
 void registry_each_range(struct primary_linux *p, void (*fn)(hva_t start, hva_t end, void *arg),
 			 void *arg);
+
+/* ------------------------------------------------------------------ changes.c */
+
+/*
+ * For notifier.c. Stop every vCPU that could use a window, of any VM, until the end; NULL: out of
+ * memory. In between, [start, end) was unmapped.
+ */
+void *changes_begin_everything(void);
+void changes_unmapped(void *all, hva_t start, hva_t end);
+void changes_end_everything(void *all);
+/* Drop every window there is. */
+void changes_drop_everything(void);
+/* Compare each window with the mapping it was made from, and drop what is not as it was. */
+void changes_look_again(void);
 
 /* ------------------------------------------------------------------ store.c, linux.c */
 
@@ -125,6 +148,13 @@ int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64
 bool windows_overlap(struct primary_linux *p, hva_t start, hva_t end);
 /* The same by where they lie: what [at, end) shows of the VMM's memory, of one of them. */
 bool windows_at(struct primary_linux *p, u64 at, u64 end, struct window_piece *out);
+/*
+ * The first window from hva on that no longer shows what the VMM's mapping does, or (*lost) whose
+ * place the VMM has mapped over; false: none.
+ */
+bool windows_find_stale(struct primary_linux *p, hva_t from, struct window_piece *out, bool *lost);
+/* Is there one, of any VM? */
+bool windows_any(void);
 /* Unmap the windows of [start, end). No translation leads there any more. */
 void windows_drop(struct primary_linux *p, hva_t start, hva_t end);
 

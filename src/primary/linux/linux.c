@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include "base/guard.h"
 #include "primary/linux/internal.h"
+#include "primary/linux/maps.h"
+#include "primary/linux/notifier.h"
 
 bool primary_linux_no_windows;
 
@@ -25,6 +27,8 @@ int primary_linux_create(void **out)
 		return -ENOMEM;
 	rwlock_init(&p->windows_lock);
 	registry_add(p);
+	maps_hold();
+	notifier_start();
 	*out = p;
 	return 0;
 }
@@ -64,7 +68,8 @@ int linux_touch(hva_t at, bool write, bool (*interrupted)(void *arg), void *arg)
 static int touch(const struct region *r, hva_t at, bool write, bool (*interrupted)(void *arg),
 		 void *arg)
 {
-	if (write ? !r->writable : !r->readable)
+	/* Secret memory is in the VMM's page tables only: KVM cannot pin it (memfd_secret(2)). */
+	if (r->secret || (write ? !r->writable : !r->readable))
 		return -EFAULT;
 	return r->special ? 0 : linux_touch(at, write, interrupted, arg);
 }
@@ -91,7 +96,7 @@ static int region_level(const struct region *r, hva_t hva)
 
 static bool wants_window(const struct region *r)
 {
-	return r->shared && !r->special && !r->uffd && !r->fixed && !primary_linux_no_windows;
+	return r->shared && !r->special && !r->uffd && !r->guarded && !r->fixed && !primary_linux_no_windows;
 }
 
 /*

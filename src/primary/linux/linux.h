@@ -33,9 +33,13 @@ enum primary_change {
 	CHANGE_CONTENT,	 /* madvise DONTNEED, REMOVE, FREE, COLLAPSE; brk shrink */
 	CHANGE_UFFD,	 /* userfaultfd registered or write-protected */
 	CHANGE_UFFD_GONE, /* userfaultfd unregistered */
+	CHANGE_GUARD,	  /* madvise GUARD_INSTALL, or a guarded mapping came here */
+	CHANGE_GUARD_GONE, /* madvise GUARD_REMOVE */
 };
 void *primary_linux_change_begin(hva_t start, u64 len, enum primary_change kind, int *err);
 void primary_linux_change_end(void *cookie);
+/* Are there guard pages in [start, start + len), as far as we were told? */
+bool primary_linux_guarded(hva_t start, u64 len);
 
 /*
  * The VMM is about to have [start, start + len) for itself, whatever is there: windows of ours that
@@ -44,11 +48,17 @@ void primary_linux_change_end(void *cookie);
  */
 int primary_linux_step_aside(u64 start, u64 len);
 
-/* How much shmdt(at) would take away, or 0: no System V segment is attached there. */
+/* How much shmdt(at) may take away, at most. */
 u64 primary_linux_shm_len(hva_t at);
 
 /* The same by file: truncation or punching of [off, off + len) of what fd refers to. */
 void *primary_linux_file_change_begin(int fd, u64 off, u64 len, int *err);
+
+/*
+ * A vCPU is about to enter the guest, with no lock held: look again, unless somebody just did, at
+ * what neither the hooks nor the kernel tell of.
+ */
+void primary_linux_look_at_entry(void);
 
 /* fork() is about to happen / happened: private memory becomes copy-on-write. */
 void primary_linux_fork_begin(void);
@@ -69,7 +79,10 @@ int primary_linux_store_map(void *store, u64 off, void *at, u64 len, int prot);
 /* As primary_linux_file_change_begin(): a punch of the store, for slots that lie over mappings. */
 void *primary_linux_store_change_begin(void *store, u64 off, u64 len, int *err);
 
-/* Tests change this. Windows off: every frame is direct. */
-extern bool primary_linux_no_windows;
+/*
+ * Tests change these. Windows off: every frame is direct. Notifier off: changes that nobody tells of
+ * stay unseen until the next look, or, without looks, for good.
+ */
+extern bool primary_linux_no_windows, primary_linux_no_notifier, primary_linux_no_looks;
 
 #endif

@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * /proc/self/maps, by its query call where the kernel has one (Linux 6.11), else by reading it up
- * to the address. Raw system calls: the VMM's libc is interposed by us.
+ * to the address. It is held open from a VM's making on: later there may be no /proc, no right to
+ * open it and no number for it. Raw system calls: the VMM's libc is interposed by us.
  */
-#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/ioctl.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
+#include "base/held.h"
 #include "primary/linux/linux.h"
 #include "primary/linux/maps.h"
 
@@ -26,6 +29,11 @@ struct query {
 #define QUERY_READABLE 1
 #define QUERY_WRITABLE 2
 #define QUERY_SHARED   8
+#ifndef SYS_memfd_secret
+#define SYS_memfd_secret 447 /* Linux 5.14 */
+#endif
+#define USER_END       (1ULL << 47)
+#define SHORT_NAME     128 /* bytes of a stack for most names */
 
 /*
  * Mappings of devices, of the kernel's own pages and of anonymous inodes may be VM_IO or
@@ -48,11 +56,38 @@ static bool name_special(const char *name)
 	return false;
 }
 
-static int query(int fd, hva_t hva, struct region *out)
+static struct {
+	struct mutex lock; /* of what follows */
+	char name[PATH_MAX]; /* of a file, where it is longer than most */
+	struct {
+		char buf[2 * PATH_MAX + 1];
+		size_t n;  /* bytes in buf */
+		size_t at; /* of the next line */
+		int fd;
+	} reader;
+	struct held {
+		int fd;	   /* -1: none. Atomic, written under the lock */
+		ino_t ino; /* of it */
+	} held[2]; /* in the VMM's table of descriptors; in that of a helper */
+	dev_t secret; /* device of memfd_secret()'s files, 0: there are none */
+} maps = {.lock = {.m = PTHREAD_MUTEX_INITIALIZER}, .held = {{.fd = -1}, {.fd = -1}}};
+
+static __thread int my_table __attribute__((tls_model("initial-exec")));
+
+/* As the name and the device say. */
+static void describe(struct region *r, const char *name, dev_t dev)
 {
-	char name[PATH_MAX];
-	struct query q = {.size = sizeof(q), .addr = hva, .name_size = sizeof(name),
-			  .name = (u64)name};
+	static const char sysv[] = "/SYSV", secret[] = "/secretmem";
+
+	r->special = name_special(name);
+	/* A duplicate of a System V segment's mapping would be counted as attached. */
+	r->fixed = !strncmp(name, sysv, sizeof(sysv) - 1);
+	r->secret = maps.secret && dev == maps.secret && !strncmp(name, secret, sizeof(secret) - 1);
+}
+
+static int query_named(int fd, hva_t hva, char *name, u32 size, struct region *out)
+{
+	struct query q = {.size = sizeof(q), .addr = hva, .name_size = size, .name = (u64)name};
 
 	name[0] = 0;
 	if (syscall(SYS_ioctl, fd, QUERY_IOCTL, &q))
@@ -63,11 +98,24 @@ static int query(int fd, hva_t hva, struct region *out)
 		.readable = q.vma_flags & QUERY_READABLE,
 		.writable = q.vma_flags & QUERY_WRITABLE,
 		.shared = q.vma_flags & QUERY_SHARED,
-		.special = q.name_size && name_special(name),
 		.off = q.off,
 		.ino = q.ino,
 	};
+	describe(out, name, makedev(q.dev_major, q.dev_minor));
 	return 0;
+}
+
+static int query(int fd, hva_t hva, struct region *out)
+{
+	char name[SHORT_NAME];
+	int r = query_named(fd, hva, name, sizeof(name), out);
+
+	if (r != -ENAMETOOLONG)
+		return r;
+	mutex_lock(&maps.lock);
+	r = query_named(fd, hva, maps.name, sizeof(maps.name), out);
+	mutex_unlock(&maps.lock);
+	return r;
 }
 
 /* ------------------------------------------------------------------ by reading */
@@ -89,6 +137,8 @@ static u64 number(const char **p, unsigned base)
 /* One line: "start-end rwxs off maj:min ino   name". */
 static void parse_line(const char *p, struct region *r)
 {
+	u64 major, minor;
+
 	memset(r, 0, sizeof(*r));
 	r->start = number(&p, 16);
 	p++;
@@ -100,77 +150,170 @@ static void parse_line(const char *p, struct region *r)
 	p += 5;
 	r->off = number(&p, 16);
 	p++;
-	number(&p, 16);
+	major = number(&p, 16);
 	p++;
-	number(&p, 16);
+	minor = number(&p, 16);
 	p++;
 	r->ino = number(&p, 10);
 	p += strspn(p, " ");
-	r->special = name_special(p);
+	describe(r, p, makedev(major, minor));
 }
 
-struct reader {
-	int fd;
-	size_t n;      /* bytes in buf */
-	size_t at;     /* of the next line */
-	char buf[2 * PATH_MAX + 1];
-};
+/* The lock is held from here on until the reading is done. */
+static void read_from(int fd)
+{
+	mutex_lock(&maps.lock);
+	syscall(SYS_lseek, fd, 0L, SEEK_SET);
+	maps.reader.fd = fd;
+	maps.reader.n = maps.reader.at = 0;
+}
+
+static void read_done(void)
+{
+	mutex_unlock(&maps.lock);
+}
 
 /* The next line, NUL-terminated; NULL at the end. A longer one than any path comes cut short. */
-static const char *next_line(struct reader *rd)
+static const char *next_line(void)
 {
+	char *buf = maps.reader.buf;
+
 	for (;;) {
-		char *nl = memchr(rd->buf + rd->at, '\n', rd->n - rd->at);
-		const char *line = rd->buf + rd->at;
+		size_t left = maps.reader.n - maps.reader.at;
+		const char *line = buf + maps.reader.at;
+		char *nl = memchr(line, '\n', left);
 		long r;
 
 		if (nl) {
 			*nl = 0;
-			rd->at = (size_t)(nl + 1 - rd->buf);
+			maps.reader.at = (size_t)(nl + 1 - buf);
 			return line;
 		}
-		memmove(rd->buf, rd->buf + rd->at, rd->n - rd->at);
-		rd->n -= rd->at;
-		rd->at = 0;
-		if (rd->n == sizeof(rd->buf) - 1)
+		memmove(buf, line, left);
+		maps.reader.n = left;
+		maps.reader.at = 0;
+		if (left == sizeof(maps.reader.buf) - 1)
 			return NULL;
 		do {
-			r = syscall(SYS_read, rd->fd, rd->buf + rd->n, sizeof(rd->buf) - 1 - rd->n);
+			r = syscall(SYS_read, maps.reader.fd, buf + left,
+				    sizeof(maps.reader.buf) - 1 - left);
 		} while (r < 0 && errno == EINTR);
 		if (r <= 0)
 			return NULL;
-		rd->n += (size_t)r;
+		maps.reader.n += (size_t)r;
 	}
 }
 
 static int read_up_to(int fd, hva_t hva, struct region *out)
 {
-	struct reader rd = {.fd = fd};
 	const char *line;
+	int r = -EFAULT;
 
-	while ((line = next_line(&rd))) {
+	read_from(fd);
+	while ((line = next_line())) {
 		parse_line(line, out);
-		if (out->end > hva)
-			return out->start <= hva ? 0 : -EFAULT;
+		if (out->end <= hva)
+			continue;
+		r = out->start <= hva ? 0 : -EFAULT;
+		break;
 	}
-	return -EFAULT;
+	read_done();
+	return r;
+}
+
+/* ------------------------------------------------------------------ the descriptor */
+
+static ino_t inode_of(int fd)
+{
+	struct stat st;
+
+	return syscall(SYS_fstat, fd, &st) ? 0 : st.st_ino;
+}
+
+static dev_t secret_device(void)
+{
+	int fd = (int)syscall(SYS_memfd_secret, O_CLOEXEC);
+	struct stat st = {0};
+
+	if (fd < 0)
+		return 0;
+	syscall(SYS_fstat, fd, &st);
+	syscall(SYS_close, fd);
+	return st.st_dev;
+}
+
+static int open_maps(void)
+{
+	long fd = syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : (int)fd;
+}
+
+/* The number is what it was, or another file's by now, or free: hold a new one. 0 or -errno. */
+static int hold_again(int was)
+{
+	struct held *h = &maps.held[my_table];
+	int fd = 0;
+
+	mutex_lock(&maps.lock);
+	if (h->fd == was) {
+		fd = open_maps();
+		if (fd >= 0) {
+			fd = held_renumber(fd);
+			h->ino = inode_of(fd);
+			sync_store_release(&h->fd, fd);
+		}
+	}
+	mutex_unlock(&maps.lock);
+	return MIN(fd, 0);
+}
+
+void maps_hold(void)
+{
+	mutex_lock(&maps.lock);
+	if (!maps.secret)
+		maps.secret = secret_device();
+	mutex_unlock(&maps.lock);
+	if (sync_load(&maps.held[my_table].fd) < 0)
+		hold_again(-1);
+}
+
+void maps_forked_child(void)
+{
+	/* It shows the parent. Its number may be somebody's by now, so it is not closed. */
+	mutex_init(&maps.lock);
+	maps.held[0].fd = maps.held[1].fd = -1;
+}
+
+void maps_use_another(void)
+{
+	my_table = 1;
+	maps.held[1].fd = -1;
+	hold_again(-1);
 }
 
 int maps_query(hva_t hva, struct region *out)
 {
-	int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	int r;
+	const struct held *h = &maps.held[my_table];
 
-	if (fd < 0)
-		return -errno;
-	r = query(fd, hva, out);
-	if (r && r != -EFAULT)
-		r = read_up_to(fd, hva, out);
-	syscall(SYS_close, fd);
-	return r;
+	for (;;) {
+		int fd = sync_load_acquire(&h->fd), r = query(fd, hva, out);
+
+		if (!r || r == -EFAULT)
+			return r;
+		if (fd >= 0 && inode_of(fd) == h->ino)
+			return read_up_to(fd, hva, out);
+		r = hold_again(fd);
+		if (r)
+			return r;
+	}
 }
 
-/* The kernel shows a System V segment's id as its inode number. */
+/*
+ * shmdt() takes away what is left of the attachment, wherever the VMM has cut it, and the kernel says
+ * how much that can be only to who may ask for the segment's state: else it is all from there on. An
+ * invalidation too many does no harm. The kernel shows a segment's id as its inode number.
+ */
 u64 primary_linux_shm_len(hva_t at)
 {
 	struct shmid_ds ds;
@@ -178,41 +321,11 @@ u64 primary_linux_shm_len(hva_t at)
 
 	if (maps_query(at, &r) || r.start != at || r.off || !r.shared || r.ino > INT_MAX ||
 	    syscall(SYS_shmctl, (int)r.ino, IPC_STAT, &ds))
-		return 0;
+		return USER_END - at;
 	return ALIGN_UP(ds.shm_segsz, PAGE_SIZE);
 }
 
 /* ------------------------------------------------------------------ userfaultfd */
-
-static bool is_uffd(int dir, const char *name)
-{
-	static const char uffd[] = "anon_inode:[userfaultfd]";
-	char link[sizeof(uffd)];
-
-	return syscall(SYS_readlinkat, dir, name, link, sizeof(link)) == sizeof(uffd) - 1 &&
-	       !memcmp(link, uffd, sizeof(uffd) - 1);
-}
-
-static bool process_has_uffd(void)
-{
-	int dir = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd",
-			       O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char buf[4096] __attribute__((aligned(8)));
-	bool found = false;
-	long n;
-
-	while (dir >= 0 && !found && (n = syscall(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
-		for (long at = 0; at < n && !found;) {
-			const struct dirent64 *d = (const struct dirent64 *)(buf + at);
-
-			found = is_uffd(dir, d->d_name);
-			at += d->d_reclen;
-		}
-	}
-	if (dir >= 0)
-		syscall(SYS_close, dir);
-	return found;
-}
 
 /* The line "VmFlags: rd wr sh ..." of a mapping: um missing, uw write-protect, ui minor. */
 static bool flags_say_uffd(const char *line)
@@ -222,15 +335,15 @@ static bool flags_say_uffd(const char *line)
 
 bool maps_under_uffd(hva_t hva)
 {
-	struct reader rd = {.fd = -1};
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/smaps", O_RDONLY | O_CLOEXEC);
 	bool here = false, found = false;
 	const char *line;
 	struct region r;
 
-	if (!process_has_uffd())
+	if (fd < 0)
 		return false;
-	rd.fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/smaps", O_RDONLY | O_CLOEXEC);
-	while (rd.fd >= 0 && (line = next_line(&rd))) {
+	read_from(fd);
+	while ((line = next_line())) {
 		/* Only a mapping's first line begins with a digit of an address. */
 		if (!(line[0] >= 'A' && line[0] <= 'Z')) {
 			if (here)
@@ -242,7 +355,7 @@ bool maps_under_uffd(hva_t hva)
 			break;
 		}
 	}
-	if (rd.fd >= 0)
-		syscall(SYS_close, rd.fd);
+	read_done();
+	syscall(SYS_close, fd);
 	return found;
 }

@@ -8,11 +8,16 @@
 
 #include "primary/linux/internal.h"
 
+/* Hold what the calls below need. Fails silently: they try again. */
+void maps_hold(void);
+void maps_forked_child(void);
+/* This thread has a table of descriptors of its own, and holds another. */
+void maps_use_another(void);
 /* 0 with the whole mapping around hva in *out (uffd is left false), -EFAULT: none; or -errno. */
 int maps_query(hva_t hva, struct region *out);
 /*
- * Is the mapping around hva registered with a userfaultfd? Asks only where the process has one;
- * slow then, since the kernel counts the mapping's pages for the answer.
+ * Is the mapping around hva registered with a userfaultfd? Slow, since the kernel counts the
+ * mapping's pages for the answer.
  */
 bool maps_under_uffd(hva_t hva);
 

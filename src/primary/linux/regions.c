@@ -19,8 +19,8 @@ struct piece {
 static struct {
 	struct rwlock lock;	     /* regions_lock */
 	struct interval_tree pieces; /* do not overlap */
-	struct interval_tree uffd;   /* ranges under userfaultfd; do not overlap */
-	u32 uffd_seen;		     /* atomic */
+	struct interval_tree marked[REGION_MARKS]; /* do not overlap */
+	u32 seen[REGION_MARKS];	     /* atomic: was one ever set? */
 	u64 begun, ended;	     /* atomic: changes of mappings */
 } cache;
 
@@ -113,19 +113,31 @@ void regions_forget(hva_t start, hva_t end)
 	rwlock_write_unlock(&cache.lock);
 }
 
-void regions_set_uffd(hva_t start, hva_t end, bool on)
+void regions_mark(enum region_mark mark, hva_t start, hva_t end, bool on)
 {
 	struct region r = {.start = start, .end = end};
 
-	if (!on && !regions_uffd_seen())
+	if (!on && !sync_load(&cache.seen[mark]))
 		return;
 	rwlock_write_lock(&cache.lock);
-	cut(&cache.uffd, start, end);
+	cut(&cache.marked[mark], start, end);
 	if (on) {
-		sync_store(&cache.uffd_seen, 1);
-		piece_put(&cache.uffd, &r);
+		sync_store(&cache.seen[mark], 1);
+		piece_put(&cache.marked[mark], &r);
 	}
 	rwlock_write_unlock(&cache.lock);
+}
+
+bool regions_marked(enum region_mark mark, hva_t start, hva_t end)
+{
+	bool any;
+
+	if (!sync_load(&cache.seen[mark]))
+		return false;
+	rwlock_read_lock(&cache.lock);
+	any = interval_find(&cache.marked[mark], start, end - 1);
+	rwlock_read_unlock(&cache.lock);
+	return any;
 }
 
 void regions_set_fixed(hva_t hva)
@@ -141,16 +153,17 @@ void regions_set_fixed(hva_t hva)
 
 bool regions_uffd_seen(void)
 {
-	return sync_load(&cache.uffd_seen);
+	return sync_load(&cache.seen[REGION_UFFD]);
 }
 
 /* ------------------------------------------------------------------ lookup */
 
-/* Lock held. A mapping partly under userfaultfd counts as wholly so: it makes no difference to what
- * the guest sees. */
-static bool under_uffd(const struct region *r)
+/* Lock held. A mapping partly marked counts as wholly so: it makes no difference to what the guest
+ * sees. */
+static void look_at_marks(struct region *r)
 {
-	return interval_find(&cache.uffd, r->start, r->end - 1);
+	r->uffd = interval_find(&cache.marked[REGION_UFFD], r->start, r->end - 1);
+	r->guarded = interval_find(&cache.marked[REGION_GUARD], r->start, r->end - 1);
 }
 
 static bool lookup(hva_t hva, struct region *out)
@@ -160,7 +173,7 @@ static bool lookup(hva_t hva, struct region *out)
 	if (!n || container_of(n, struct piece, node)->r.doubtful)
 		return false;
 	*out = container_of(n, struct piece, node)->r;
-	out->uffd = under_uffd(out);
+	look_at_marks(out);
 	return true;
 }
 
@@ -189,7 +202,7 @@ int regions_find(hva_t hva, struct region *out, u64 *epoch)
 		return r;
 	clip(hva, out);
 	rwlock_write_lock(&cache.lock);
-	out->uffd = under_uffd(out);
+	look_at_marks(out);
 	if (regions_unchanged(*epoch)) {
 		cut(&cache.pieces, out->start, out->end);
 		piece_put(&cache.pieces, out);

@@ -4,6 +4,8 @@
 #include <unistd.h>
 #include "base/heap.h"
 #include "primary/linux/internal.h"
+#include "primary/linux/maps.h"
+#include "primary/linux/notifier.h"
 
 static struct {
 	struct rwlock lock;	    /* registry_lock */
@@ -40,12 +42,24 @@ void registry_add(struct primary_linux *p)
 		registry.nr_ranges = 0;
 		regions_reset();
 		heap_forked_child();
+		maps_forked_child();
+		notifier_forked_child();
 	}
 	sync_store(&registry.pid, pid);
 	rwlock_write_lock(&registry.lock);
 	p->next = registry.list;
 	registry.list = p;
 	rwlock_write_unlock(&registry.lock);
+}
+
+bool registry_any(void)
+{
+	bool any;
+
+	rwlock_read_lock(&registry.lock);
+	any = registry.list;
+	rwlock_read_unlock(&registry.lock);
+	return any;
 }
 
 void registry_remove(struct primary_linux *p)

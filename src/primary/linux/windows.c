@@ -14,11 +14,21 @@
 #include <unistd.h>
 #include "primary/linux/internal.h"
 #include "primary/linux/maps.h"
+#include "primary/linux/notifier.h"
+
+/* Of what mapping a window is the second. */
+struct source {
+	u64 ino, off; /* off: in the file, minus the hva */
+	bool readable, writable;
+};
 
 struct window {
 	struct interval node; /* by hva */
 	u64 delta;	      /* window address minus hva */
+	struct source of;
 };
+
+static u32 nr_windows; /* atomic */
 
 /* ------------------------------------------------------------------ the kernel's side */
 
@@ -120,7 +130,7 @@ bool windows_at(struct primary_linux *p, u64 at, u64 end, struct window_piece *o
 
 /* windows_lock held for write. Out of memory loses the piece from our books only: it stays
  * mapped until the process ends, and nobody is led there. */
-static void put(struct primary_linux *p, hva_t start, hva_t end, u64 delta)
+static void put(struct primary_linux *p, hva_t start, hva_t end, u64 delta, const struct source *of)
 {
 	struct window *w = start < end ? pool_alloc() : NULL;
 
@@ -129,74 +139,83 @@ static void put(struct primary_linux *p, hva_t start, hva_t end, u64 delta)
 	w->node.start = start;
 	w->node.last = end - 1;
 	w->delta = delta;
+	w->of = *of;
 	interval_insert(&p->windows, &w->node);
+	sync_add(&nr_windows, 1);
 }
 
 /* The parts of [start, end) that no window covers yet become windows, the rest is unmapped. */
-static void fill_gaps(struct primary_linux *p, hva_t start, hva_t end, u64 delta)
+static void fill_gaps(struct primary_linux *p, hva_t start, hva_t end, u64 delta,
+		      const struct source *of)
 {
 	while (start < end) {
 		struct window *w = find(p, start, end - 1);
 		hva_t gap_end = w ? MAX(w->node.start, start) : end;
 		hva_t next = w ? MIN(w->node.last + 1, end) : end;
 
-		put(p, start, gap_end, delta);
+		put(p, start, gap_end, delta, of);
 		space_give(gap_end + delta, next + delta);
 		start = next;
 	}
 }
 
-/* Keep of a duplicate of [from, to) what is p's to see, unless the mappings changed meanwhile. */
-static bool adopt(struct primary_linux *p, hva_t hva, hva_t from, hva_t to, u64 delta, u64 epoch)
+/* Do all mappings of [start, end) show what the one that `of` says did, and as it did? */
+static bool shows(const struct source *of, hva_t start, hva_t end)
+{
+	struct region now;
+
+	for (hva_t at = start; at < end; at = now.end) {
+		if (maps_query(at, &now) || !now.shared || now.ino != of->ino ||
+		    now.off - now.start != of->off || now.writable != of->writable ||
+		    now.readable != of->readable)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Keep of a duplicate of [from, to) what is p's to see, unless the mappings changed meanwhile: first
+ * the kernel is asked to tell of changes that nobody else tells of, then whether one came before. 0;
+ * -EAGAIN; -EBUSY: it is under somebody's userfaultfd.
+ */
+static int adopt(struct primary_linux *p, hva_t hva, hva_t from, hva_t to, u64 delta,
+		 const struct source *of, u64 epoch)
 {
 	hva_t start = from, end = to;
-	bool ok;
+	int err = -EAGAIN;
 
 	if (!registry_clip(p, hva, &start, &end))
-		return false;
+		return err;
 	rwlock_write_lock(&p->windows_lock);
-	ok = regions_unchanged(epoch);
-	if (ok) {
+	if (regions_unchanged(epoch))
+		err = notifier_watch(start, end) == -EBUSY ? -EBUSY : 0;
+	if (!err && !shows(of, start, end))
+		err = -EAGAIN;
+	if (!err) {
 		space_give(from + delta, start + delta);
-		fill_gaps(p, start, end, delta);
+		fill_gaps(p, start, end, delta, of);
 		space_give(end + delta, to + delta);
 	}
 	rwlock_write_unlock(&p->windows_lock);
 	registry_unlock();
-	return ok;
-}
-
-/* Is the mapping still what the cache says? A change nobody told us of must not show a guest more
- * of a file than the VMM maps. */
-static bool still(const struct region *r, hva_t hva)
-{
-	struct region now;
-
-	if (maps_query(hva, &now))
-		return false;
-	return now.shared && now.ino == r->ino && now.start <= r->start && now.end >= r->end &&
-	       now.off + (r->start - now.start) == r->off && now.writable == r->writable &&
-	       now.readable == r->readable;
+	return err;
 }
 
 int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64 epoch)
 {
+	struct source of = {r->ino, r->off - r->start, r->readable, r->writable};
 	hva_t start = r->start, end = r->end;
 	u64 delta = 0;
 	int err;
 
-	if (!still(r, hva)) {
-		regions_forget(r->start, r->end);
-		return -EAGAIN;
-	}
-	/* Registered before we were there to see it. */
-	if (maps_under_uffd(hva)) {
-		regions_set_uffd(r->start, r->end, true);
-		return -EAGAIN;
-	}
 	if (!registry_clip(p, hva, &start, &end))
 		return -EAGAIN;
 	registry_unlock();
+	/* A change nobody told us of must not show a guest more of a file than the VMM maps. */
+	if (!shows(&of, start, end)) {
+		regions_forget(r->start, r->end);
+		return -EAGAIN;
+	}
 	err = duplicate(start, end, &delta);
 	if (err)
 		return err;
@@ -205,10 +224,56 @@ int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64
 	 * its begin may show what was there before, so it is not kept. The same for a memslot
 	 * that has gone: who removes it drops its windows afterwards.
 	 */
-	if (adopt(p, hva, start, end, delta, epoch))
+	err = adopt(p, hva, start, end, delta, &of, epoch);
+	if (!err)
 		return 0;
 	space_give(start + delta, end + delta);
+	/* Registered where we did not see it: before we were there, or by a raw call. */
+	if (err == -EBUSY)
+		regions_mark(REGION_UFFD, r->start, r->end, true);
 	return -EAGAIN;
+}
+
+static bool from_here(struct interval *n, void *arg)
+{
+	*(struct interval **)arg = n;
+	return false;
+}
+
+/* The first window that ends after `from`, in *w; false: none. */
+static bool next_window(struct primary_linux *p, hva_t from, struct window *w)
+{
+	struct interval *n = NULL;
+
+	rwlock_read_lock(&p->windows_lock);
+	interval_each(&p->windows, from, ~0ULL, from_here, &n);
+	if (n)
+		*w = *container_of(n, struct window, node);
+	rwlock_read_unlock(&p->windows_lock);
+	return n;
+}
+
+bool windows_find_stale(struct primary_linux *p, hva_t from, struct window_piece *out, bool *lost)
+{
+	struct window w;
+
+	for (; next_window(p, from, &w); from = w.node.last + 1) {
+		hva_t start = w.node.start, end = w.node.last + 1;
+		struct source at_window = w.of;
+
+		at_window.off -= w.delta;
+		*lost = !shows(&at_window, start + w.delta, end + w.delta);
+		if (!*lost && shows(&w.of, start, end))
+			continue;
+		*out = (struct window_piece){start, end, w.delta};
+		return true;
+	}
+	return false;
+}
+
+bool windows_any(void)
+{
+	return sync_load(&nr_windows);
 }
 
 void windows_drop(struct primary_linux *p, hva_t start, hva_t end)
@@ -220,8 +285,9 @@ void windows_drop(struct primary_linux *p, hva_t start, hva_t end)
 		hva_t s = w->node.start, e = w->node.last + 1;
 
 		interval_remove(&p->windows, &w->node);
-		put(p, s, MIN(start, e), w->delta);
-		put(p, MAX(end, s), e, w->delta);
+		sync_sub(&nr_windows, 1);
+		put(p, s, MIN(start, e), w->delta, &w->of);
+		put(p, MAX(end, s), e, w->delta, &w->of);
 		space_give(MAX(s, start) + w->delta, MIN(e, end) + w->delta);
 		pool_free(w);
 	}

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+#include "primary/linux/notifier.h"
+
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include "base/held.h"
+#include "base/thread.h"
+#include "primary/linux/internal.h"
+#include "primary/linux/maps.h"
+
+/* Newer than the headers this is built with. */
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1 /* Linux 5.11 */
+#endif
+#define FEATURE_WP_HUGETLBFS_SHMEM (1 << 12) /* Linux 5.19 */
+#define FEATURE_WP_ASYNC	   (1 << 15) /* Linux 6.7; with it files can be registered, too */
+
+#define EVENTS_AT_ONCE 16
+#define RETRY_MS       1 /* out of memory in an invalidation */
+
+bool primary_linux_no_notifier;
+
+static struct {
+	struct mutex lock;	      /* of what follows */
+	struct interval_tree watched; /* [start, last] of pieces that do not overlap */
+	int fd;			      /* atomic for the helper; -1: none */
+	ino_t ino;		      /* of it */
+	struct mutex life; /* outside every other lock of the room; of what follows */
+	bool running, joinable;
+	struct helper helper;
+} notifier = {.lock = {.m = PTHREAD_MUTEX_INITIALIZER},
+	      .life = {.m = PTHREAD_MUTEX_INITIALIZER},
+	      .fd = -1};
+
+/* ------------------------------------------------------------------ the descriptor; lock held */
+
+static ino_t inode_of(int fd)
+{
+	struct stat st;
+
+	return syscall(SYS_fstat, fd, &st) ? 0 : st.st_ino;
+}
+
+static int open_with(u64 features)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = features};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+
+	if (fd < 0)
+		return -1;
+	if (!syscall(SYS_ioctl, fd, UFFDIO_API, &api))
+		return held_renumber(fd);
+	syscall(SYS_close, fd);
+	return -1;
+}
+
+static void open_userfaultfd(void)
+{
+	static const u64 more[] = {FEATURE_WP_HUGETLBFS_SHMEM | FEATURE_WP_ASYNC,
+				   FEATURE_WP_HUGETLBFS_SHMEM, 0};
+	int fd = -1;
+
+	for (size_t i = 0; i < ARRAY_SIZE(more) && fd < 0; i++)
+		fd = open_with(UFFD_FEATURE_EVENT_UNMAP | more[i]);
+	notifier.ino = inode_of(fd);
+	sync_store(&notifier.fd, fd);
+}
+
+/* ------------------------------------------------------------------ what is watched; lock held */
+
+static void put(hva_t start, hva_t end)
+{
+	struct interval *n = start < end ? pool_alloc() : NULL;
+
+	/* Out of memory: it stays registered, and an event too many does no harm. */
+	if (!n)
+		return;
+	n->start = start;
+	n->last = end - 1;
+	interval_insert(&notifier.watched, n);
+}
+
+/* Forget what is watched of [start, end), and unregister it unless it is gone. */
+static void cut(hva_t start, hva_t end, bool gone)
+{
+	struct interval *n;
+
+	while ((n = interval_find(&notifier.watched, start, end - 1))) {
+		hva_t s = n->start, e = n->last + 1;
+		struct uffdio_range r = {MAX(s, start), MIN(e, end) - MAX(s, start)};
+
+		interval_remove(&notifier.watched, n);
+		pool_free(n);
+		put(s, start);
+		put(end, e);
+		if (!gone)
+			syscall(SYS_ioctl, notifier.fd, UFFDIO_UNREGISTER, &r);
+	}
+}
+
+int notifier_watch(hva_t start, hva_t end)
+{
+	struct uffdio_register r = {.range = {start, end - start},
+				    .mode = UFFDIO_REGISTER_MODE_WP};
+	hva_t gap, last;
+	int err = 0;
+
+	if (primary_linux_no_notifier)
+		return -EOPNOTSUPP;
+	mutex_lock(&notifier.lock);
+	if (interval_gap(&notifier.watched, start, end - 1, &gap, &last)) {
+		err = syscall(SYS_ioctl, notifier.fd, UFFDIO_REGISTER, &r) ? -errno : 0;
+		if (!err) {
+			cut(start, end, true);
+			put(start, end);
+		}
+	}
+	mutex_unlock(&notifier.lock);
+	return err;
+}
+
+void notifier_unwatch(hva_t start, hva_t end)
+{
+	mutex_lock(&notifier.lock);
+	if (start < end)
+		cut(start, end, false);
+	mutex_unlock(&notifier.lock);
+}
+
+/* ------------------------------------------------------------------ the helper */
+
+/* Callers wait for this: each goes on when its event is read. */
+static void read_events(void *all)
+{
+	struct uffd_msg m[EVENTS_AT_ONCE];
+	long n;
+
+	while ((n = syscall(SYS_read, notifier.fd, m, sizeof(m))) > 0) {
+		for (size_t i = 0; i < (size_t)n / sizeof(m[0]); i++) {
+			if (m[i].event != UFFD_EVENT_UNMAP)
+				continue;
+			mutex_lock(&notifier.lock);
+			cut(m[i].arg.remove.start, m[i].arg.remove.end, true);
+			mutex_unlock(&notifier.lock);
+			changes_unmapped(all, m[i].arg.remove.start, m[i].arg.remove.end);
+		}
+	}
+}
+
+static void take_events(void)
+{
+	void *all;
+
+	/* Without memory there is no invalidation, and so no event is read: the caller waits. */
+	while (!(all = changes_begin_everything()))
+		poll(NULL, 0, RETRY_MS);
+	read_events(all);
+	changes_end_everything(all);
+}
+
+/* The VMM has closed the number, which it could. What was registered is so no more: windows are made anew. */
+static void start_over(void)
+{
+	mutex_lock(&notifier.lock);
+	cut(0, ~0ULL, true);
+	open_userfaultfd();
+	mutex_unlock(&notifier.lock);
+	changes_drop_everything();
+}
+
+/* Is nobody left to look for? Then the helper ends, and nobody is made to wait for it any more. */
+static bool idle(void)
+{
+	bool end;
+
+	mutex_lock(&notifier.life);
+	end = !registry_any();
+	if (end) {
+		notifier_unwatch(0, ~0ULL);
+		take_events();
+		notifier.running = false;
+	}
+	mutex_unlock(&notifier.life);
+	return end;
+}
+
+/*
+ * In a table of descriptors of the helper's own, which the VMM cannot close: who waits for an event
+ * is never without somebody to read it. Where that may not be, the VMM's table is good enough.
+ */
+static void keep_to_ourselves(unsigned fd)
+{
+	if (syscall(SYS_unshare, CLONE_FILES))
+		return;
+	if (fd)
+		syscall(SYS_close_range, 0, fd - 1, 0);
+	syscall(SYS_close_range, fd + 1, ~0U, 0);
+	maps_use_another();
+}
+
+static void *helper(void *unused)
+{
+	if (sync_load(&notifier.fd) >= 0)
+		keep_to_ourselves((unsigned)sync_load(&notifier.fd));
+	while (!idle()) {
+		struct pollfd p = {sync_load(&notifier.fd), POLLIN, 0};
+
+		if (poll(&p, 1, NOTIFIER_TICK_MS) > 0) {
+			if ((p.revents & POLLIN) && inode_of(p.fd) == notifier.ino)
+				take_events();
+			else
+				start_over();
+		}
+		changes_look_again();
+	}
+	return NULL;
+}
+
+void notifier_start(void)
+{
+	mutex_lock(&notifier.life);
+	if (!notifier.running) {
+		if (notifier.joinable)
+			thread_join(&notifier.helper);
+		mutex_lock(&notifier.lock);
+		if (notifier.fd < 0)
+			open_userfaultfd();
+		mutex_unlock(&notifier.lock);
+		notifier.running = notifier.joinable =
+			!thread_start(&notifier.helper, helper, NULL);
+	}
+	mutex_unlock(&notifier.life);
+}
+
+void notifier_forked_child(void)
+{
+	/* The number may be somebody's by now; of the parent's memory it says nothing here. */
+	mutex_init(&notifier.lock);
+	mutex_init(&notifier.life);
+	notifier.watched = (struct interval_tree){NULL};
+	notifier.fd = -1;
+	notifier.running = notifier.joinable = false;
+}
