@@ -330,8 +330,8 @@ struct cpu {
 	/* MSRs cpu/ keeps. */
 	u64 star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux;
 	u64 sysenter_cs, sysenter_esp, sysenter_eip;
-	u64 pat, misc_enable, feature_control, debugctl, spec_ctrl, xss, smbase, arch_capabilities;
-	u64 platform_info, misc_features, ucode_rev, perf_capabilities;
+	u64 pat, misc_enable, feature_control, spec_ctrl, xss, arch_capabilities;
+	u64 platform_info, misc_features, ucode_rev, perf_capabilities, hwcr, smi_count, power_ctl;
 	u64 mtrr_def, mtrr_fixed[11], mtrr_base[NR_MTRR_VAR], mtrr_mask[NR_MTRR_VAR];
 	u64 mcg_cap, mcg_status, mcg_ctl, mce[NR_MCE_BANKS * 4];
 	u64 mce_ctl2[NR_MCE_BANKS]; /* there with MCG_CMCI_P */
@@ -442,11 +442,16 @@ static inline bool cpu_protected(const struct cpu *c)
 	return c->mode >= MODE_PROT16;
 }
 
-static inline bool la_canonical(const struct cpu *c, u64 la)
+static inline u64 la_make_canonical(const struct cpu *c, u64 la)
 {
 	unsigned shift = c->cr4 & CR4_LA57 ? 7 : 16;
 
-	return (u64)((s64)(la << shift) >> shift) == la;
+	return (u64)((s64)(la << shift) >> shift);
+}
+
+static inline bool la_canonical(const struct cpu *c, u64 la)
+{
+	return la_make_canonical(c, la) == la;
 }
 
 /* RFLAGS whole, and set whole (the caller has decided what may change). */

@@ -228,6 +228,46 @@ static const u32 msrs[] = {
 	0xffffffff,
 };
 
+/* Registers without state, or that keep part of it; and what is read afterwards. */
+static void test_msr_rules(int vcpu)
+{
+	static const struct {
+		u32 index;
+		u64 value;
+	} sets[] = {
+		{0x0, 0},	   {0x17, 0},	       {0x2a, 1},	   {0x2c, 0},
+		{0x34, 5},	   {0x34, 0},	       {0xc1, 1},	   {0xc2, ~0ULL},
+		{0xcd, 3},	   {0x11e, 1},	       {0x179, 0},	   {0x17b, 1},
+		{0x186, ~0ULL},	   {0x187, 1},	       {0x198, 0},	   {0x199, 0},
+		{0x1db, 0},	   {0x1dc, 1},	       {0x1dd, 0},	   {0x1de, 1},
+		{0x1fc, 2},	   {0x280, 0},	       {0x280, 1},	   {0x345, 0},
+		{0x345, 1},	   {0x606, 0},	       {0x611, 0},	   {0x619, 0},
+		{0x639, 0},	   {0x641, 0},	       {0x175, 1ULL << 63 | 8},
+		{0x176, 1ULL << 47},
+		{0xc0000103, 5},   {0xc0010000, 1},    {0xc0010003, ~0ULL}, {0xc0010004, 1},
+		{0xc0010007, ~0ULL}, {0xc0010010, 0},  {0xc0010015, 0x148}, {0xc0010015, 1},
+		{0xc0010015, 1 << 18}, {0xc0010015, 0}, {0xc001001b, 1},    {0xc001001f, 1ULL << 46},
+		{0xc0010055, 0},   {0xc0010058, 0},    {0xc0010058, 1},	    {0xc0010112, 0},
+		{0xc0010113, 0},   {0xc0010117, 0x1000}, {0xc0011022, 1},   {0xc0011023, 1},
+		{0xc001102a, 1},   {0xc001102c, 1},
+	};
+	struct {
+		struct kvm_msrs h;
+		struct kvm_msr_entry e[1];
+	} m = {.h.nmsrs = 1};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sets); i++) {
+		m.e[0] = (struct kvm_msr_entry){.index = sets[i].index, .data = sets[i].value};
+		line(call(vcpu, KVM_SET_MSRS, &m), "SET_MSRS %x = %llx", sets[i].index,
+		     (unsigned long long)sets[i].value);
+		m.e[0] = (struct kvm_msr_entry){.index = sets[i].index};
+		if (call(vcpu, KVM_GET_MSRS, &m) == 1)
+			out("reads %llx", (unsigned long long)m.e[0].data);
+		else
+			out("cannot be read");
+	}
+}
+
 /* Values that go in and come back, or do not. */
 static void test_msr_values(int vcpu)
 {
@@ -306,6 +346,7 @@ static void test_msrs(int vcpu)
 	line(call(vcpu, KVM_GET_MSRS, &m), "GET_MSRS 256");
 	line(call(vcpu, KVM_SET_MSRS, &m), "SET_MSRS 256");
 	test_msr_values(vcpu);
+	test_msr_rules(vcpu);
 }
 
 /* IA32_APIC_BASE of a vCPU whose APIC is the VMM's: the same rules. */

@@ -189,6 +189,10 @@ bool cpuid_has(const struct cpu *c, u32 function, enum cpuid_reg reg, unsigned b
 /* What follows from the table: maxphyaddr, allowed CR4 and XCR0. */
 void cpuid_derive(struct cpu *c);
 
+/* msr_fixed.c: 0; -ENOENT: none of these, or not to be read or written; -EINVAL: not this value */
+int msr_fixed_get(u32 msr, u64 *value);
+int msr_fixed_set(u32 msr, bool host, u64 value);
+
 /* cr.c */
 bool cr0_valid(const struct cpu *c, u64 v);
 bool cr4_valid(const struct cpu *c, u64 v);

@@ -6,7 +6,9 @@
 #include "cpu/system/internal.h"
 #include "cpu/system/msr.h"
 
-#define DEBUGCTL_BITS 0x3ULL /* LBR and BTF are taken; neither has an effect here */
+/* What a guest may write: LBR and BTF, on AMD the pins' bits too (APM vol. 2, 13.1.1). */
+#define DEBUGCTL_INTEL 0x3ULL
+#define DEBUGCTL_AMD   0x3fULL
 #define SPEC_CTRL_BITS 0x7ULL
 #define FEATURE_CONTROL_LOCK BIT(0)
 #define MTRR_DEF_BITS 0xcffULL
@@ -20,7 +22,7 @@ struct msr_line {
 	u32 msr;
 	u32 offset;
 	u64 reserved;	/* a guest's write of these bits is #GP */
-	bool canonical; /* a guest's write must be a canonical address */
+	bool canonical; /* a write must be a canonical address */
 	bool read_only; /* to the guest; the VMM sets it */
 	bool strict;	/* the VMM may not set reserved bits either */
 };
@@ -29,8 +31,8 @@ struct msr_line {
 
 static const struct msr_line lines[] = {
 	LINE(MSR_SYSENTER_CS, sysenter_cs),
-	LINE(MSR_SYSENTER_ESP, sysenter_esp, .canonical = true),
-	LINE(MSR_SYSENTER_EIP, sysenter_eip, .canonical = true),
+	LINE(MSR_SYSENTER_ESP, sysenter_esp),
+	LINE(MSR_SYSENTER_EIP, sysenter_eip),
 	LINE(MSR_STAR, star),
 	LINE(MSR_LSTAR, lstar, .canonical = true),
 	LINE(MSR_CSTAR, cstar, .canonical = true),
@@ -38,19 +40,20 @@ static const struct msr_line lines[] = {
 	LINE(MSR_KERNEL_GS_BASE, kernel_gs_base, .canonical = true),
 	LINE(MSR_FS_BASE, seg[SEG_FS].base, .canonical = true),
 	LINE(MSR_GS_BASE, seg[SEG_GS].base, .canonical = true),
-	LINE(MSR_TSC_AUX, tsc_aux, .reserved = 0xffffffff00000000ULL),
+	LINE(MSR_TSC_AUX, tsc_aux),
 	LINE(MSR_MISC_ENABLE, misc_enable),
-	LINE(MSR_FEATURE_CONTROL, feature_control, .reserved = ~0x100007ULL),
-	LINE(MSR_DEBUGCTL, debugctl, .reserved = ~DEBUGCTL_BITS),
-	LINE(MSR_SPEC_CTRL, spec_ctrl, .reserved = ~SPEC_CTRL_BITS),
-	LINE(MSR_SMBASE, smbase, .read_only = true),
+	LINE(MSR_FEATURE_CONTROL, feature_control, .reserved = ~FEATURE_CONTROL_LOCK),
+	LINE(MSR_SPEC_CTRL, spec_ctrl, .reserved = ~SPEC_CTRL_BITS, .strict = true),
 	LINE(MSR_ARCH_CAPABILITIES, arch_capabilities, .read_only = true),
 	LINE(MSR_PLATFORM_INFO, platform_info, .read_only = true),
 	LINE(MSR_MISC_FEATURES, misc_features, .reserved = ~1ULL),
-	LINE(MSR_PERF_CAPABILITIES, perf_capabilities, .read_only = true),
-	LINE(MSR_MCG_CAP, mcg_cap, .read_only = true),
+	LINE(MSR_PERF_CAPABILITIES, perf_capabilities, .reserved = ~0ULL, .read_only = true,
+	     .strict = true),
 	LINE(MSR_MCG_STATUS, mcg_status, .reserved = ~0x7ULL),
 	LINE(MSR_XSS, xss, .reserved = ~0ULL, .strict = true),
+	LINE(MSR_HWCR, hwcr),
+	LINE(MSR_SMI_COUNT, smi_count, .read_only = true),
+	LINE(MSR_POWER_CTL, power_ctl),
 };
 
 static const struct msr_line *find_line(u32 msr)
@@ -72,13 +75,18 @@ static bool is_absent(const struct cpu *c, u32 msr)
 	const struct cpuid_leaf *l;
 
 	switch (msr) {
-	case MSR_SPEC_CTRL: /* IBRS and IBPB, STIBP, SSBD */
+	case MSR_SPEC_CTRL: /* IBRS and IBPB, STIBP, SSBD; AMD's IBRS, STIBP, SSBD */
 		return !cpuid_has(c, 7, EDX, 26) && !cpuid_has(c, 7, EDX, 27) &&
-		       !cpuid_has(c, 7, EDX, 31);
-	case MSR_PRED_CMD:
-		return !cpuid_has(c, 7, EDX, 26);
+		       !cpuid_has(c, 7, EDX, 31) && !cpuid_has(c, 0x80000008, EBX, 14) &&
+		       !cpuid_has(c, 0x80000008, EBX, 15) && !cpuid_has(c, 0x80000008, EBX, 24);
+	case MSR_PRED_CMD: /* IBRS and IBPB; AMD's IBPB */
+		return !cpuid_has(c, 7, EDX, 26) && !cpuid_has(c, 0x80000008, EBX, 12);
 	case MSR_FLUSH_CMD:
 		return !cpuid_has(c, 7, EDX, 28);
+	case MSR_VIRT_SSBD:
+		return !cpuid_has(c, 0x80000008, EBX, 25);
+	case MSR_FEATURE_CONTROL:
+		return cpuid_vendor_is_amd(c);
 	case MSR_ARCH_CAPABILITIES:
 		return !cpuid_has(c, 7, EDX, 29);
 	case MSR_PERF_CAPABILITIES: /* PDCM */
@@ -88,33 +96,6 @@ static bool is_absent(const struct cpu *c, u32 msr)
 	case MSR_XSS: /* XSAVES */
 		l = cpuid_find(c, 0xd, 1);
 		return !l || !(l->eax & BIT(3));
-	case MSR_SMBASE:
-		return true;
-	}
-	return false;
-}
-
-/* Registers that read as zero and take zero (or, from the VMM, anything): KVM keeps them for
- * guests that probe. */
-static bool is_inert(u32 msr)
-{
-	switch (msr) {
-	case MSR_LBR_FROM:
-	case MSR_LBR_TO:
-	case MSR_INT_FROM:
-	case MSR_INT_TO:
-	case MSR_SMI_COUNT:
-	case MSR_POWER_CTL:
-	case MSR_VM_HSAVE_PA:
-	case MSR_VIRT_SSBD:
-	case MSR_HWCR:
-	case MSR_K8_SYSCFG:
-	case MSR_BBL_CR_CTL3:
-	case MSR_PLATFORM_ID:
-	case MSR_EBL_CR_POWERON:
-	case MSR_PRED_CMD:
-	case MSR_FLUSH_CMD:
-		return true;
 	}
 	return false;
 }
@@ -191,13 +172,29 @@ static u64 *mce_ctl2_field(struct cpu *c, u32 msr, bool host)
 	return host || (c->mcg_cap & MCG_CMCI_P) ? &c->mce_ctl2[n] : NULL;
 }
 
+static bool mce_ctl2_valid(const struct cpu *c, u64 v)
+{
+	return !(v & ~(c->mcg_cap & MCG_CMCI_P ? MCI_CTL2_BITS : 0));
+}
+
 /* MCi_CTL takes all ones, zero, or (for the bank-0 quirks of old kernels) bit 10 clear; a guest
- * clears MCi_STATUS and sets nothing there. */
-static bool mce_valid(u32 msr, u64 v, bool host)
+ * clears MCi_STATUS and sets nothing there, unless it is AMD's and HWCR lets it (APM vol. 2, 9.3.2). */
+static bool mce_valid(const struct cpu *c, u32 msr, u64 v, bool host)
 {
 	if ((msr & 3) == 0)
 		return v == 0 || (v | BIT(10) | 1) == ~0ULL;
-	return host || (msr & 3) != 1 || v == 0;
+	return host || (msr & 3) != 1 || v == 0 ||
+	       (cpuid_vendor_is_amd(c) && (c->hwcr & HWCR_MC_STATUS_WRITE));
+}
+
+static int mcg_ctl_set(struct cpu *c, u64 v, bool host)
+{
+	if (!(c->mcg_cap & MCG_CTL_P) && (v || !host))
+		return -EINVAL;
+	if (v && v != ~0ULL)
+		return -EINVAL;
+	c->mcg_ctl = v;
+	return 0;
 }
 
 /* ---- the time-stamp counter */
@@ -315,10 +312,8 @@ int cpu_msr_get(struct cpu *c, u32 msr, bool host, u64 *value)
 		*value = *p;
 		return 0;
 	}
-	if (is_inert(msr)) {
-		*value = 0;
+	if (!msr_fixed_get(msr, value))
 		return 0;
-	}
 	switch (msr) {
 	case MSR_EFER:
 		*value = c->efer;
@@ -340,28 +335,101 @@ int cpu_msr_get(struct cpu *c, u32 msr, bool host, u64 *value)
 			return -EINVAL;
 		*value = c->mcg_ctl;
 		return 0;
+	case MSR_MCG_CAP:
+		*value = c->mcg_cap;
+		return 0;
 	case MSR_UCODE_REV:
 		*value = c->ucode_rev;
+		return 0;
+	case MSR_DEBUGCTL: /* its features are not there, so their bits stay clear */
+		*value = 0;
 		return 0;
 	}
 	return owner_get(c, msr, host, value);
 }
 
+static bool quirk_off(struct cpu *c, u64 quirk)
+{
+	return c->env->quirk_off && c->env->quirk_off(c->owner, quirk);
+}
+
+/* BTS and PEBS are not there, and a guest cannot say otherwise; EMON it writes in vain. */
+static int misc_enable_set(struct cpu *c, u64 *v, bool host)
+{
+	u64 changed = *v ^ c->misc_enable;
+
+	if (!host) {
+		if (changed & (MISC_ENABLE_NO_BTS | MISC_ENABLE_NO_PEBS))
+			return -EINVAL;
+		*v ^= changed & MISC_ENABLE_EMON;
+	}
+	/* Where the bit is what CPUID shows, it comes with SSE3 (SDM vol. 4, IA32_MISC_ENABLE). */
+	if ((changed & MISC_ENABLE_MWAIT) && quirk_off(c, KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT) &&
+	    !cpuid_has(c, 1, ECX, 0))
+		return -EINVAL;
+	return 0;
+}
+
+/* Of HWCR three bits are taken and dropped (their features make no difference here), two are kept. */
+static int hwcr_set(u64 *v)
+{
+	*v &= ~(HWCR_TLB_CACHE_DISABLE | HWCR_FLUSH_FILTER_DISABLE | HWCR_IGNNE_EMULATION);
+	return *v & ~(HWCR_MC_STATUS_WRITE | HWCR_TSC_FREQ_SEL) ? -EINVAL : 0;
+}
+
+/* AMD's SYSENTER has 32 bits of these: no address is wrong. From the VMM one is made canonical, so
+ * that what it has read elsewhere can be restored. */
+static int sysenter_set(struct cpu *c, u64 *v, bool host)
+{
+	if (!la_canonical(c, *v) && !host && !cpuid_vendor_is_amd(c))
+		return -EINVAL;
+	*v = la_make_canonical(c, *v);
+	return 0;
+}
+
+/* AMD's processors drop the upper half, Intel's refuse it. */
+static int tsc_aux_set(struct cpu *c, u64 *v)
+{
+	if (*v >> 32 && !cpuid_vendor_is_amd(c))
+		return -EINVAL;
+	*v = (u32)*v;
+	return 0;
+}
+
+/* Rules of single registers; *v becomes what is kept. */
+static int line_rule(struct cpu *c, u32 msr, u64 *v, bool host)
+{
+	switch (msr) {
+	case MSR_FEATURE_CONTROL: /* until the next reset (SDM vol. 3, 23.7) */
+		return !host && (c->feature_control & FEATURE_CONTROL_LOCK) ? -EINVAL : 0;
+	case MSR_MISC_FEATURES:
+		return (*v & 1) && !(c->platform_info & PLATFORM_CPUID_FAULT) ? -EINVAL : 0;
+	case MSR_MISC_ENABLE:
+		return misc_enable_set(c, v, host);
+	case MSR_HWCR:
+		return hwcr_set(v);
+	case MSR_SYSENTER_ESP:
+	case MSR_SYSENTER_EIP:
+		return sysenter_set(c, v, host);
+	case MSR_TSC_AUX:
+		return tsc_aux_set(c, v);
+	}
+	return 0;
+}
+
 static int line_set(struct cpu *c, const struct msr_line *l, u64 v, bool host)
 {
+	int r;
+
 	if (!host && l->read_only)
 		return -EINVAL;
 	if ((!host || l->strict) && (v & l->reserved))
 		return -EINVAL;
 	if (l->canonical && !la_canonical(c, v))
 		return -EINVAL;
-	/* Until the next reset (SDM vol. 3, 23.7). */
-	if (l->msr == MSR_FEATURE_CONTROL && !host && (c->feature_control & FEATURE_CONTROL_LOCK))
-		return -EINVAL;
-	if (l->msr == MSR_MISC_FEATURES && (v & 1) && !(c->platform_info & BIT(31)))
-		return -EINVAL;
-	if (l->msr == MSR_TSC_AUX && host)
-		v = (u32)v;
+	r = line_rule(c, l->msr, &v, host);
+	if (r)
+		return r;
 	*field(c, l) = v;
 	return 0;
 }
@@ -375,7 +443,9 @@ static int special_set(struct cpu *c, u32 msr, u64 v, bool host)
 		tsc_set(c, v, host);
 		return 0;
 	case MSR_TSC_ADJUST:
-		tsc_adjust_set(c, v, host);
+		/* Without its CPUID bit KVM keeps nothing. */
+		if (cpuid_has(c, 7, EBX, 1))
+			tsc_adjust_set(c, v, host);
 		return 0;
 	case MSR_PAT:
 		if (!pat_valid(v))
@@ -383,12 +453,17 @@ static int special_set(struct cpu *c, u32 msr, u64 v, bool host)
 		c->pat = v;
 		return 0;
 	case MSR_MTRR_CAP:
+	case MSR_MCG_CAP: /* KVM_X86_SETUP_MCE sets it */
 		return -EINVAL;
 	case MSR_MCG_CTL:
-		if (!host && (!(c->mcg_cap & MCG_CTL_P) || (v && v != ~0ULL)))
-			return -EINVAL;
-		c->mcg_ctl = v;
-		return 0;
+		return mcg_ctl_set(c, v, host);
+	case MSR_PRED_CMD: /* commands: there are no such buffers here */
+	case MSR_FLUSH_CMD:
+		return v & ~1ULL ? -EINVAL : 0;
+	case MSR_DEBUGCTL:
+		return !host && (v & ~(cpuid_vendor_is_amd(c) ? DEBUGCTL_AMD : DEBUGCTL_INTEL))
+			       ? -EINVAL
+			       : 0;
 	case MSR_UCODE_REV:
 		if (host)
 			c->ucode_rev = v;
@@ -401,6 +476,7 @@ int cpu_msr_set(struct cpu *c, u32 msr, bool host, u64 value)
 {
 	const struct msr_line *l = find_line(msr);
 	u64 *p;
+	int r;
 
 	if (!host && is_absent(c, msr))
 		return -EINVAL;
@@ -415,19 +491,18 @@ int cpu_msr_set(struct cpu *c, u32 msr, bool host, u64 value)
 	}
 	p = mce_field(c, msr);
 	if (p) {
-		if (!mce_valid(msr, value, host))
+		if (!mce_valid(c, msr, value, host))
 			return -EINVAL;
 		*p = value;
 		return 0;
 	}
 	p = mce_ctl2_field(c, msr, host);
 	if (p) {
-		if (value & ~MCI_CTL2_BITS)
+		if (!mce_ctl2_valid(c, value))
 			return -EINVAL;
 		*p = value;
 		return 0;
 	}
-	if (is_inert(msr))
-		return 0;
-	return special_set(c, msr, value, host);
+	r = msr_fixed_set(msr, host, value);
+	return r == -ENOENT ? special_set(c, msr, value, host) : r;
 }

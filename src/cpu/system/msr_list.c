@@ -5,6 +5,7 @@
  */
 #include "cpu/system/internal.h"
 #include "cpu/system/msr.h"
+#include "cpu/table/vendor.h"
 
 static const u32 saved[] = {
 	MSR_SYSENTER_CS,   MSR_SYSENTER_ESP,	MSR_SYSENTER_EIP, MSR_STAR,
@@ -12,7 +13,8 @@ static const u32 saved[] = {
 	MSR_TSC,	   MSR_PAT,		MSR_TSC_AUX,	  MSR_FEATURE_CONTROL,
 	MSR_DEBUGCTL,	   MSR_TSC_ADJUST,	MSR_TSC_DEADLINE, MSR_ARCH_CAPABILITIES,
 	MSR_PERF_CAPABILITIES, MSR_MISC_ENABLE, MSR_MCG_STATUS,	  MSR_MCG_CTL,
-	MSR_PLATFORM_INFO, MSR_MISC_FEATURES,	MSR_UCODE_REV,
+	MSR_PLATFORM_INFO, MSR_MISC_FEATURES,	MSR_UCODE_REV,	  MSR_SPEC_CTRL,
+	MSR_HWCR,	   MSR_SMI_COUNT,	MSR_POWER_CTL,
 	MSR_KVM_WALL_CLOCK, MSR_KVM_SYSTEM_TIME, MSR_KVM_WALL_CLOCK_NEW, MSR_KVM_SYSTEM_TIME_NEW,
 	MSR_KVM_STEAL_TIME, MSR_KVM_PV_EOI_EN,
 };
@@ -47,7 +49,8 @@ int cpu_msr_feature(u32 msr, u64 *value)
 {
 	switch (msr) {
 	case MSR_UCODE_REV:
-		*value = UCODE_REV;
+		/* KVM goes by the processor it runs on: it does not know the guest's yet. */
+		*value = vendor_of_host() == VENDOR_AMD ? UCODE_REV_AMD : UCODE_REV_INTEL;
 		return 0;
 	case MSR_ARCH_CAPABILITIES:
 		*value = ARCH_CAPABILITIES;

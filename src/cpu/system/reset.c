@@ -14,8 +14,7 @@
 #define RESET_PAT      0x0007040600070406ULL
 #define RESET_MXCSR    0x1f80u
 #define RESET_FCW      0x037f
-#define RESET_SMBASE   0x30000ULL
-#define MISC_ENABLE	  (BIT(0) | BIT(11) | BIT(12)) /* fast strings; no BTS, no PEBS */
+#define MISC_ENABLE	  (BIT(0) | MISC_ENABLE_NO_BTS | MISC_ENABLE_NO_PEBS) /* fast strings */
 #define DEFAULT_SIGNATURE 0x600u /* family 6, until CPUID says otherwise */
 
 static void reset_segments(struct cpu *c)
@@ -52,16 +51,16 @@ static void reset_power_up(struct cpu *c)
 	c->xcr0 = 1;
 	c->pat = RESET_PAT;
 	c->misc_enable = MISC_ENABLE;
-	c->smbase = RESET_SMBASE;
 	c->star = c->lstar = c->cstar = c->sfmask = c->kernel_gs_base = c->tsc_aux = 0;
 	c->sysenter_cs = c->sysenter_esp = c->sysenter_eip = 0;
-	c->feature_control = c->debugctl = c->spec_ctrl = c->xss = 0;
+	c->feature_control = c->spec_ctrl = c->xss = 0;
 	c->mtrr_def = 0;
 	c->misc_features = 0;
 	if (!c->mcg_cap)
 		c->mcg_cap = NR_MCE_BANKS; /* until KVM_X86_SETUP_MCE */
 	c->platform_info = PLATFORM_CPUID_FAULT;
-	c->ucode_rev = UCODE_REV;
+	cpu_msr_feature(MSR_UCODE_REV, &c->ucode_rev);
+	c->hwcr = c->smi_count = c->power_ctl = 0;
 	cpu_msr_feature(MSR_ARCH_CAPABILITIES, &c->arch_capabilities);
 	cpuid_derive(c);
 }

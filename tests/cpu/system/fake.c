@@ -135,7 +135,7 @@ void fake_reset(void)
 	static const struct cpuid_leaf cpuid[] = {
 		{.eax = 0xd},
 		{.function = 1, .eax = 0x60fb1, .edx = 0x078bfbff},
-		{.function = 7, .flags = 1, .ebx = 1 | 1 << 7 | 1 << 20, .ecx = 1 << 2 | 1 << 16},
+		{.function = 7, .flags = 1, .ebx = 1 | 1 << 1 | 1 << 7 | 1 << 20, .ecx = 1 << 2 | 1 << 16},
 		{.function = 0x80000000, .eax = 0x80000008},
 		{.function = 0x80000001, .edx = 1u << 11 | 1u << 20 | 1u << 26 | 1u << 29},
 		{.function = 0x80000008, .eax = 40 | 48 << 8},
