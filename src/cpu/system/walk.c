@@ -39,6 +39,7 @@ struct state {
 	struct step step[MAX_LEVELS]; /* [level - 1] */
 	u64 rights;    /* PTE_RW and PTE_US where every level has it */
 	bool nx;
+	bool rom_leaf; /* the leaf's dirty bit cannot be set */
 	gpa_t failed; /* entry that could not be read or written */
 };
 
@@ -122,7 +123,7 @@ static int start(struct state *s, gpa_t *table, u32 *error)
 	s->size = c->cr4 & CR4_PAE ? 8 : 4;
 	s->bits = s->size == 8 ? 9 : 10;
 	s->rights = PTE_RW | PTE_US;
-	s->nx = false;
+	s->nx = s->rom_leaf = false;
 	if (c->efer & EFER_LMA) {
 		s->levels = c->cr4 & CR4_LA57 ? 5 : 4;
 		*table = c->cr3 & PTE_ADDR;
@@ -201,7 +202,10 @@ static unsigned allowed(const struct state *s)
 	return perm | (s->nx ? 0 : MMU_EXEC);
 }
 
-/* Set accessed everywhere and dirty in the leaf. 1: an entry changed meanwhile, walk again. */
+/*
+ * Set accessed everywhere and dirty in the leaf. 1: an entry changed meanwhile, walk again. A table in
+ * a read-only slot takes no bit, and the access goes on, as in KVM: no device takes the bit either.
+ */
 static int mark(struct state *s, int leaf)
 {
 	for (int level = s->levels; level >= leaf; level--) {
@@ -215,6 +219,10 @@ static int mark(struct state *s, int leaf)
 		if (want == st->entry)
 			continue;
 		r = access_phys_cmpxchg(s->c, st->gpa, s->size, st->entry, want, &done);
+		if (r == -ENOENT) {
+			s->rom_leaf |= level == leaf;
+			continue;
+		}
 		if (r) {
 			s->failed = st->gpa;
 			return r;
@@ -264,7 +272,7 @@ int walk_linear(struct cpu *c, u64 la, unsigned access, unsigned flags, struct w
 
 	entry = s.step[leaf - 1].entry;
 	w->gpa = leaf_gpa(&s, leaf, entry);
-	if (!(entry & PTE_D))
+	if (!(entry & PTE_D) && !s.rom_leaf)
 		w->perm &= ~MMU_WRITE;
 	w->global = (entry & PTE_G) && (c->cr4 & CR4_PGE);
 	w->level = leaf;

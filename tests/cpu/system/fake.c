@@ -100,6 +100,8 @@ int access_phys_load(struct cpu *c, gpa_t gpa, u32 size, u64 *value)
 
 int access_phys_cmpxchg(struct cpu *c, gpa_t gpa, u32 size, u64 old, u64 new_, bool *done)
 {
+	if (fake.rom_page && (gpa & PAGE_MASK) == fake.rom_page)
+		return -ENOENT;
 	if (fake.race)
 		fake.race(gpa);
 	*done = get(gpa, size) == old;

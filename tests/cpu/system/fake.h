@@ -20,6 +20,7 @@ struct fake {
 	struct cpu *c;
 	u8 *mem;
 	u64 bad_page;	  /* supervisor accesses to this page fault; 0: none */
+	u64 rom_page;	  /* physical: stores find no memory there; 0: none */
 	unsigned flushes; /* mmu_tlb_flush() */
 	unsigned nphys;	  /* entries the walker has read */
 	struct {

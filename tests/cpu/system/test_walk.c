@@ -306,6 +306,23 @@ static void tables_in_a_hole(void **state)
 	assert_int_equal(w.gpa, FAKE_MEM);
 }
 
+/* A leaf in a read-only slot: its bits stay clear, and it serves reads and writes all the same. */
+static void tables_in_a_read_only_slot(void **state)
+{
+	struct walk w;
+	u32 e;
+
+	fake_long(0);
+	map4(T4 | ALL, PAGE | ALL);
+	fake.rom_page = T4;
+	assert_int_equal(walk(LA, MMU_READ, &w, &e), 0);
+	assert_int_equal(w.gpa, PAGE + (LA & 0xfff));
+	assert_int_equal(walk(LA, MMU_WRITE, &w, &e), 0);
+	assert_true(w.perm & MMU_WRITE);
+	assert_int_equal(get(T4 + 8, 8), PAGE | ALL);
+	assert_int_equal(get(T2 + 8, 8) & A, A); /* the level above is not read-only */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -318,6 +335,7 @@ int main(void)
 		cmocka_unit_test(unpaged),
 		cmocka_unit_test(changed_entry_is_walked_again),
 		cmocka_unit_test(tables_in_a_hole),
+		cmocka_unit_test(tables_in_a_read_only_slot),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
