@@ -79,7 +79,17 @@ static long enable_x2apic_api(struct abi_vm *avm, struct vm *vm, const u64 *args
 
 static long enable_disable_exits(struct abi_vm *avm, struct vm *vm, const u64 *args)
 {
-	return args[0] & ~(u64)DISABLE_EXITS_VALID ? -EINVAL : 0;
+	long r = 0;
+
+	if (args[0] & ~(u64)DISABLE_EXITS_VALID)
+		return -EINVAL;
+	mutex_lock(&vm->lock);
+	if (vm->nvcpus) /* how they run is settled when they are made */
+		r = -EINVAL;
+	else if (args[0] & KVM_X86_DISABLE_EXITS_HLT)
+		vm->halts_itself = true;
+	mutex_unlock(&vm->lock);
+	return r;
 }
 
 static long enable_platform_info(struct abi_vm *avm, struct vm *vm, const u64 *args)

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* abi/cpuid.c: the calls that carry lists: CPUID and MSRs. */
 #include "abi/cpuid.h"
+#include <linux/kvm_para.h>
 #include <stdlib.h>
 #include "base/guard.h"
+
+#define CPUID1_ECX_OSXSAVE (1u << 27)
+#define CPUID1_EDX_APIC	   (1u << 9)
+#define CPUID7_ECX_OSPKE   (1u << 4)
 
 long cpuid_copy_out(void *user, const struct cpuid_leaf *l, u32 n)
 {
@@ -76,9 +81,26 @@ long vcpu_ioctl_set_msrs(struct call *c)
 	return msrs_each(c->user, false, set_one, c->v->cpu);
 }
 
-/* After the first KVM_RUN, CPUID may only be set to what it is (api.rst, KVM_SET_CPUID). */
+/* Bits that follow the vCPU's state: KVM puts its own in before it compares. */
+static struct cpuid_leaf runtime_bits(u32 function, u32 index)
+{
+	struct cpuid_leaf l = {.function = function, .index = index};
+
+	if (function == 1) {
+		l.ecx = CPUID1_ECX_OSXSAVE;
+		l.edx = CPUID1_EDX_APIC;
+	} else if (function == 7 && !index) {
+		l.ecx = CPUID7_ECX_OSPKE;
+	} else if (function == 0xd && index < 2) {
+		l.ebx = ~0u; /* sizes */
+	}
+	return l;
+}
+
+/* After the guest was first entered, CPUID may only be set to what it is (api.rst, KVM_SET_CPUID). */
 static bool same_cpuid(struct cpu *cpu, const struct cpuid_leaf *l, u32 n)
 {
+	struct cpuid_leaf any;
 	u32 i, now[4];
 
 	if (n != cpu->ncpuid)
@@ -91,21 +113,31 @@ static bool same_cpuid(struct cpu *cpu, const struct cpuid_leaf *l, u32 n)
 			return false;
 		/* What KVM_GET_CPUID2 gave out has the bits that follow the guest's state. */
 		cpu_cpuid(cpu, o->function, o->index, now);
-		if ((l[i].eax != o->eax && l[i].eax != now[0]) ||
-		    (l[i].ebx != o->ebx && l[i].ebx != now[1]) ||
-		    (l[i].ecx != o->ecx && l[i].ecx != now[2]) ||
-		    (l[i].edx != o->edx && l[i].edx != now[3]))
+		any = runtime_bits(o->function, o->index);
+		if (((l[i].eax ^ o->eax) && (l[i].eax ^ now[0])) ||
+		    ((l[i].ebx ^ o->ebx) & ~any.ebx && (l[i].ebx ^ now[1]) & ~any.ebx) ||
+		    ((l[i].ecx ^ o->ecx) & ~any.ecx && (l[i].ecx ^ now[2]) & ~any.ecx) ||
+		    ((l[i].edx ^ o->edx) & ~any.edx && (l[i].edx ^ now[3]) & ~any.edx))
 			return false;
 	}
 	return true;
 }
 
-static long set_leaves(struct vcpu *v, const struct cpuid_leaf *l, u32 n)
+/* Nobody can kick a vCPU that halts without an exit out of its halt (cpuid.rst, KVM_FEATURE_PV_UNHALT). */
+static void drop_unhalt(struct cpuid_leaf *l, u32 n)
 {
-	struct abi_vcpu *av = v->abi;
+	for (u32 i = 0; i < n; i++)
+		if (l[i].function == KVM_CPUID_FEATURES)
+			l[i].eax &= ~(1u << KVM_FEATURE_PV_UNHALT);
+}
+
+static long set_leaves(struct vcpu *v, struct cpuid_leaf *l, u32 n)
+{
 	long r;
 
-	if (av->has_run)
+	if (v->vm->halts_itself)
+		drop_unhalt(l, n);
+	if (v->has_run)
 		return same_cpuid(v->cpu, l, n) ? 0 : -EINVAL;
 	r = cpu_set_cpuid(v->cpu, l, n);
 	if (!r)

@@ -20,6 +20,7 @@
 
 void events_get(struct vcpu *v, struct kvm_vcpu_events *e)
 {
+	vcpu_accept_nmis(v);
 	cpu_get_events(v->cpu, e);
 	/* The SMM fields are always there; a SIPI vector is never reported. */
 	e->flags |= KVM_VCPUEVENT_VALID_SMM;

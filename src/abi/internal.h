@@ -56,7 +56,6 @@ struct abi_vm {
 struct abi_vcpu {
 	struct abi_vm *avm;
 	struct kvm_run *run;
-	bool has_run; /* entered at least once: CPUID is fixed (KVM_SET_CPUID2) */
 	u32 awaiting; /* KVM_EXIT_* whose answer the next KVM_RUN takes, or 0 */
 };
 

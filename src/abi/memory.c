@@ -131,6 +131,8 @@ long vm_ioctl_set_boot_cpu(struct call *c)
 	mutex_lock(&c->vm->lock);
 	if (c->vm->nvcpus)
 		r = -EBUSY;
+	else if (c->arg > c->vm->max_vcpu_id)
+		r = -EINVAL;
 	else
 		c->vm->bsp_id = (u32)c->arg;
 	mutex_unlock(&c->vm->lock);

@@ -243,7 +243,6 @@ static long run_once(struct vcpu *v, struct kvm_run *run)
 		count_exit(v, KVM_EXIT_INTR);
 		return r;
 	}
-	av->has_run = true;
 	if (v->exit->reason == CPU_EXIT_MEMORY) {
 		/* The error comes beside the exit (KVM_CAP_MEMORY_FAULT_INFO). */
 		reason = v->exit->memory.has_info ? put_exit(v, run) : KVM_EXIT_UNKNOWN;

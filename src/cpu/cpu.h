@@ -67,6 +67,9 @@ void cpu_cpuid(struct cpu *c, u32 function, u32 index, u32 out[4]);
 
 /* ---- events, on the vCPU's thread */
 void cpu_queue_exception(struct cpu *c, u8 vector, bool has_error, u32 error);
+/* So many NMIs have come, beside those that wait. One can wait while another is handled; before that
+ * two can, the first of which is taken at once, as in KVM. */
+void cpu_queue_nmis(struct cpu *c, u32 n);
 /* Could an external interrupt be delivered right now (IF, shadow, nothing pending)? */
 bool cpu_interrupt_allowed(const struct cpu *c);
 

@@ -194,7 +194,7 @@ static void take_interrupts(struct cpu *c)
 	int vector;
 
 	if (c->nmi_pending && !c->nmi_masked && !c->shadow && nothing_in_flight(c)) {
-		c->nmi_pending = false;
+		c->nmi_pending--;
 		c->nmi_injected = true;
 		deliver_nmi(c);
 	}

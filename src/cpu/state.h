@@ -351,7 +351,8 @@ struct cpu {
 		bool injected, soft; /* an interrupt taken from its controller, not yet delivered */
 		u8 vector;
 	} interrupt;
-	bool nmi_pending, nmi_injected, nmi_masked;
+	u8 nmi_pending; /* how many: at most MAX_PENDING_NMIS, see cpu_queue_nmis() */
+	bool nmi_injected, nmi_masked;
 	u8 shadow;	   /* interrupt shadow until the next instruction: SHADOW_* */
 	bool triple_fault; /* pending */
 	bool event_ext;	   /* an event not made by the program is being delivered: error

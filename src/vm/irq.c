@@ -24,11 +24,18 @@
 
 struct irqfd {
 	struct irqfd *next;
+	struct irqfd *next_taken; /* guarded by taken.lock */
 	u64 key;	     /* epoll's; never used again, so a late event finds nothing */
 	struct eventfd *event, *resample; /* resample NULL: edge-like */
 	u32 gsi;
 	bool watched; /* by the thread */
 };
+
+/* Every VM's: an eventfd wakes one irqfd only. */
+static struct {
+	struct mutex lock; /* taken after a VM's */
+	struct irqfd *list;
+} taken = {.lock = {.m = PTHREAD_MUTEX_INITIALIZER}};
 
 struct vm_irq {
 	struct vm *vm;
@@ -195,6 +202,8 @@ void vm_irqs_forked_child(void)
 {
 	mutex_init(&waiting_lock);
 	waiting = NULL;
+	mutex_init(&taken.lock);
+	taken.list = NULL;
 }
 
 static void wait_no_more(struct vm_irq *irq)
@@ -243,11 +252,41 @@ int vm_irq_create(struct vm *vm)
 	return 0;
 }
 
+/* -EBUSY: the eventfd, which is fd's, is an irqfd already, in this VM or another one. */
+static int take(struct irqfd *f, int fd)
+{
+	int r = 0;
+
+	mutex_lock(&taken.lock);
+	for (const struct irqfd *o = taken.list; o; o = o->next_taken)
+		if (eventfd_is(o->event, fd))
+			r = -EBUSY;
+	if (!r) {
+		f->next_taken = taken.list;
+		taken.list = f;
+	}
+	mutex_unlock(&taken.lock);
+	return r;
+}
+
+static void give_back(struct irqfd *f)
+{
+	mutex_lock(&taken.lock);
+	for (struct irqfd **at = &taken.list; *at; at = &(*at)->next_taken) {
+		if (*at == f) {
+			*at = f->next_taken;
+			break;
+		}
+	}
+	mutex_unlock(&taken.lock);
+}
+
 /* It leaves the epoll set before it is closed: the VMM's own would keep it there. */
 static void irqfd_free(struct vm_irq *irq, struct irqfd *f)
 {
 	struct watch w = {irq, f};
 
+	give_back(f);
 	if (f->watched)
 		keeper_call(unwatch, &w);
 	eventfd_release(f->event);
@@ -281,29 +320,25 @@ void vm_irq_destroy(struct vm *vm)
 
 /* ---- KVM_IRQFD */
 
-/* One eventfd raises one GSI. */
-static bool in_use(const struct vm_irq *irq, int fd)
-{
-	for (const struct irqfd *f = irq->list; f; f = f->next) {
-		if (eventfd_is(f->event, fd))
-			return true;
-	}
-	return false;
-}
-
 static int add(struct vm_irq *irq, struct irqfd *f, int fd)
 {
 	int r;
 
 	mutex_lock(&irq->lock);
+	r = take(f, fd);
+	if (r)
+		goto out;
 	f->key = irq->next_key++;
-	r = in_use(irq, fd) ? -EBUSY : serve_irqfd(irq, f);
-	if (!r) {
+	r = serve_irqfd(irq, f);
+	if (r) {
+		give_back(f);
+	} else {
 		f->next = irq->list;
 		irq->list = f;
 		if (f->resample)
 			sync_add(&irq->nresample, 1);
 	}
+out:
 	mutex_unlock(&irq->lock);
 	return r;
 }

@@ -40,7 +40,13 @@ static void post_event(struct vcpu *v, u32 event)
 
 void vcpu_nmi(struct vcpu *v)
 {
+	sync_add(&v->nmis, 1);
 	post_event(v, EVENT_NMI);
+}
+
+void vcpu_accept_nmis(struct vcpu *v)
+{
+	cpu_queue_nmis(v->cpu, sync_xchg(&v->nmis, 0));
 }
 
 void vcpu_init(struct vcpu *v)
@@ -78,7 +84,7 @@ static void accept_events(struct vcpu *v)
 		return;
 	ev = sync_xchg(&v->pending_events, 0);
 	if (ev & EVENT_NMI)
-		v->cpu->nmi_pending = true;
+		vcpu_accept_nmis(v);
 	if (ev & EVENT_INIT) {
 		replay_forget(v->cpu);
 		cpu_reset(v->cpu, true);
@@ -224,6 +230,7 @@ static int run_loop(struct vcpu *v)
 			v->exit->reason = CPU_EXIT_RING_FULL;
 			return 0;
 		}
+		v->has_run = true;
 		cpu_run(v->cpu);
 		r = after_run(v);
 		/* A halt that ends without the VMM, by a timer say, changed no code. */

@@ -74,6 +74,8 @@ struct vcpu {
 	} eoi; /* pv_eoi.c */
 	struct cpu_exit *exit; /* = &cpu->exit */
 	const u8 *immediate_exit; /* in struct kvm_run, which is abi/'s; may be NULL */
+	u32 nmis;	      /* atomic: posted and not yet accepted */
+	bool has_run;	      /* the guest was entered at least once: its CPUID is fixed */
 	bool leave_soon;      /* immediate_exit was set when this run began */
 	u8 *coalesced_ring;   /* abi/'s page, shared by the VM's vCPUs */
 	void *abi;	      /* abi/'s own */
@@ -107,6 +109,7 @@ struct vm {
 	u64 disabled_quirks, exits_on_hypercall;
 	u32 max_vcpu_id;
 	u32 dirty_ring_size; /* bytes, 0: dirty logs */
+	bool halts_itself;   /* KVM_X86_DISABLE_EXITS_HLT: a halted vCPU is nobody's to wake */
 	bool hide_platform_info; /* KVM_CAP_MSR_PLATFORM_INFO switched off */
 	struct msr_filter *msr_filter; /* vm/msr_filter.c; RCU */
 	struct {
@@ -149,6 +152,7 @@ void vcpu_post(struct vcpu *v, u32 request_bits); /* request and kick */
 
 /* Events from outside; any thread. */
 void vcpu_nmi(struct vcpu *v);
+void vcpu_accept_nmis(struct vcpu *v); /* those that came; the vCPU's thread, or under its mutex */
 void vcpu_init(struct vcpu *v);
 void vcpu_sipi(struct vcpu *v, u8 vector);
 int vcpu_interrupt(struct vcpu *v, u32 vector); /* KVM_INTERRUPT: EINVAL, ENXIO, EEXIST */

@@ -19,6 +19,61 @@ static struct cpuid *room(u32 nent)
 	return &c;
 }
 
+static bool apic_bit(int vcpu)
+{
+	struct cpuid *c = room(256);
+
+	call(vcpu, KVM_GET_CPUID2, c);
+	for (u32 i = 0; i < c->h.nent; i++)
+		if (c->e[i].function == 1)
+			return c->e[i].edx >> 9 & 1;
+	return false;
+}
+
+/* CPUID's APIC bit is what IA32_APIC_BASE says, not what the VMM gave. */
+static void test_apic_bit(void)
+{
+	struct machine m = machine_new(true);
+	struct cpuid *c = room(256);
+	struct kvm_sregs s;
+
+	call(sys_fd, KVM_GET_SUPPORTED_CPUID, c);
+	for (u32 i = 0; i < c->h.nent; i++)
+		if (c->e[i].function == 1)
+			c->e[i].edx &= ~(1u << 9);
+	line(call(m.vcpu, KVM_SET_CPUID2, c), "SET_CPUID2 without APIC");
+	out("APIC bit %d", apic_bit(m.vcpu));
+	call(m.vcpu, KVM_GET_SREGS, &s);
+	s.apic_base &= ~0x800ULL;
+	line(call(m.vcpu, KVM_SET_SREGS, &s), "SET_SREGS disable the APIC");
+	out("APIC bit %d", apic_bit(m.vcpu));
+	machine_free(&m);
+}
+
+/* Where halts do not exit, nobody can kick a vCPU out of one. */
+static void test_unhalt_bit(void)
+{
+	struct kvm_enable_cap cap = {.cap = KVM_CAP_X86_DISABLE_EXITS,
+				     .args = {KVM_X86_DISABLE_EXITS_HLT}};
+	int vm = ioctl(sys_fd, KVM_CREATE_VM, 0), vcpu;
+	struct cpuid *c = room(2);
+
+	line(call(vm, KVM_ENABLE_CAP, &cap), "DISABLE_EXITS before there is a vCPU");
+	vcpu = ioctl(vm, KVM_CREATE_VCPU, 0);
+	line(call(vm, KVM_ENABLE_CAP, &cap), "DISABLE_EXITS with a vCPU");
+	c->e[0].function = 0x40000000;
+	c->e[0].eax = 0x40000001;
+	memcpy(&c->e[0].ebx, "KVMKVMKVM\0\0", 12);
+	c->e[1].function = 0x40000001;
+	c->e[1].eax = 0xff;
+	call(vcpu, KVM_SET_CPUID2, c);
+	c = room(2);
+	line(call(vcpu, KVM_GET_CPUID2, c), "GET_CPUID2 with KVM's features");
+	out("features %x", c->e[1].eax);
+	close(vcpu);
+	close(vm);
+}
+
 void test_cpuid(void)
 {
 	struct machine m = machine_new(false);
@@ -60,6 +115,8 @@ void test_cpuid(void)
 						: "other");
 	line(call(m.vcpu, KVM_SET_CPUID2, room(0)), "SET_CPUID2 back to none");
 	machine_free(&m);
+	test_apic_bit();
+	test_unhalt_bit();
 }
 
 static void test_flags(const struct machine *m)
@@ -116,6 +173,22 @@ static void test_flags(const struct machine *m)
 	call(m->vcpu, KVM_GET_VCPU_EVENTS, &e);
 	out("nmi masked %d pending %d injected %d", e.nmi.masked, e.nmi.pending,
 	    e.nmi.injected);
+	for (f = 2; f < 4; f++) {
+		memset(&e, 0, sizeof(e));
+		e.nmi.pending = f;
+		e.flags = KVM_VCPUEVENT_VALID_NMI_PENDING;
+		line(call(m->vcpu, KVM_SET_VCPU_EVENTS, &e), "SET_VCPU_EVENTS %u NMIs", f);
+		call(m->vcpu, KVM_GET_VCPU_EVENTS, &e);
+		out("pending %d", e.nmi.pending);
+	}
+	memset(&e, 0, sizeof(e));
+	e.flags = KVM_VCPUEVENT_VALID_NMI_PENDING;
+	call(m->vcpu, KVM_SET_VCPU_EVENTS, &e);
+	for (f = 0; f < 3; f++) {
+		line(call(m->vcpu, KVM_NMI, NULL), "NMI %u", f);
+		call(m->vcpu, KVM_GET_VCPU_EVENTS, &e);
+		out("pending %d", e.nmi.pending);
+	}
 	memset(&e, 0, sizeof(e));
 	e.flags = KVM_VCPUEVENT_VALID_SHADOW;
 	e.interrupt.shadow = KVM_X86_SHADOW_INT_STI;

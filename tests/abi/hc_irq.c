@@ -150,11 +150,17 @@ static void test_irqfd(int vm)
 {
 	int e = eventfd(0, EFD_NONBLOCK), e2 = eventfd(0, EFD_NONBLOCK);
 	struct kvm_irqfd f = {.fd = e, .gsi = 5};
+	struct machine other = machine_new(true);
 
 	line(call(vm, KVM_IRQFD, &f), "IRQFD");
 	line(call(vm, KVM_IRQFD, &f), "IRQFD again");
+	line(call(other.vm, KVM_IRQFD, &f), "IRQFD of another VM");
 	f.flags = KVM_IRQFD_FLAG_DEASSIGN;
 	line(call(vm, KVM_IRQFD, &f), "IRQFD deassign");
+	f.flags = 0;
+	line(call(other.vm, KVM_IRQFD, &f), "IRQFD of another VM, free again");
+	machine_free(&other);
+	f.flags = KVM_IRQFD_FLAG_DEASSIGN;
 	line(call(vm, KVM_IRQFD, &f), "IRQFD deassign again");
 	f.flags = 8;
 	line(call(vm, KVM_IRQFD, &f), "IRQFD flag 8");

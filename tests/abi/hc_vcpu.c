@@ -216,6 +216,12 @@ static void test_translate(int vcpu)
 	line(call(vcpu, KVM_TRANSLATE, &t), "TRANSLATE in real mode");
 	out("physical %llx valid %d writeable %d usermode %d",
 	    (unsigned long long)t.physical_address, t.valid, t.writeable, t.usermode);
+	t.linear_address = 1ULL << 40;
+	line(call(vcpu, KVM_TRANSLATE, &t), "TRANSLATE 1 << 40 in real mode");
+	out("physical %llx valid %d", (unsigned long long)t.physical_address, t.valid);
+	t.linear_address = ~0ULL;
+	line(call(vcpu, KVM_TRANSLATE, &t), "TRANSLATE ~0 in real mode");
+	out("physical %llx valid %d", (unsigned long long)t.physical_address, t.valid);
 }
 
 static const u32 msrs[] = {

@@ -8,6 +8,8 @@ static void test_vcpus(void)
 	int vm = ioctl(sys_fd, KVM_CREATE_VM, 0);
 	u64 addr = 0xfffbc000;
 
+	line(call_value(vm, KVM_SET_BOOT_CPU_ID, 5000), "SET_BOOT_CPU_ID 5000");
+	line(call_value(vm, KVM_SET_BOOT_CPU_ID, 1UL << 32), "SET_BOOT_CPU_ID 1 << 32");
 	line(call_value(vm, KVM_SET_BOOT_CPU_ID, 3), "SET_BOOT_CPU_ID before vCPUs");
 	line(call_value(vm, KVM_SET_TSS_ADDR, 0xfffbd000), "SET_TSS_ADDR");
 	line(call_value(vm, KVM_SET_TSS_ADDR, 0xffffd000), "SET_TSS_ADDR highest");

@@ -356,10 +356,18 @@ static const struct cpuid_leaf *beyond(const struct cpu *c, u32 function, u32 in
 /* Bits that follow the vCPU's state. */
 static void adjust(const struct cpu *c, u32 function, u32 index, u32 out[4])
 {
+	u64 apic_base;
+
 	if (function == 1) {
 		out[ECX] &= ~B(27);
 		if (c->cr4 & CR4_OSXSAVE)
 			out[ECX] |= B(27);
+		/* The APIC is there while IA32_APIC_BASE says so, whatever the VMM gave. */
+		if (c->env && !c->env->msr_read(c->owner, MSR_APIC_BASE, true, &apic_base)) {
+			out[EDX] &= ~B(9);
+			if (apic_base & APIC_BASE_ENABLE)
+				out[EDX] |= B(9);
+		}
 		if (c->env && c->env->quirk_off &&
 		    c->env->quirk_off(c->owner, KVM_X86_QUIRK_MISC_ENABLE_NO_MWAIT)) {
 			out[ECX] &= ~B(3);

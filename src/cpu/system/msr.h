@@ -102,6 +102,8 @@
 /* Kept by the owner; those of linux/kvm_para.h are listed to the VMM by cpu_msr_list(). */
 #define MSR_KVM_FIRST		0x4b564d00
 #define MSR_KVM_LAST		MSR_KVM_MIGRATION_CONTROL
+#define MSR_APIC_BASE		0x1b
+#define APIC_BASE_ENABLE	BIT(11)
 #define MSR_TSC_DEADLINE	0x6e0
 
 #endif

@@ -33,7 +33,8 @@ static void reset_events(struct cpu *c)
 {
 	memset(&c->exception, 0, sizeof(c->exception));
 	memset(&c->interrupt, 0, sizeof(c->interrupt));
-	c->nmi_pending = c->nmi_injected = c->nmi_masked = false;
+	c->nmi_pending = 0;
+	c->nmi_injected = c->nmi_masked = false;
 	c->shadow = 0;
 	c->triple_fault = c->halted = c->event_ext = false;
 	memset(&c->replay, 0, sizeof(c->replay));

@@ -245,11 +245,17 @@ void cpu_translate(struct cpu *c, struct kvm_translation *t)
 	struct walk w;
 	u32 error;
 
+	t->writeable = 1;
+	t->usermode = 0;
+	/* Without paging the address is the answer, all of it; ~0 is KVM's word for none. */
+	if (!(c->cr0 & CR0_PG)) {
+		t->physical_address = t->linear_address;
+		t->valid = t->linear_address != ~0ULL;
+		return;
+	}
 	mmu_vcpu_enter(&c->mmu);
 	t->valid = walk_linear(c, t->linear_address, MMU_READ, WALK_NO_SET | WALK_AC, &w,
 			       &error) == 0;
 	mmu_vcpu_leave(&c->mmu);
 	t->physical_address = t->valid ? w.gpa : ~0ULL;
-	t->writeable = 1;
-	t->usermode = 0;
 }

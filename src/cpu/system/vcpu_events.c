@@ -57,6 +57,15 @@ static bool events_valid(const struct kvm_vcpu_events *e)
 	return true;
 }
 
+#define MAX_PENDING_NMIS 2u
+
+void cpu_queue_nmis(struct cpu *c, u32 n)
+{
+	u32 most = c->nmi_masked || c->nmi_injected ? MAX_PENDING_NMIS - 1 : MAX_PENDING_NMIS;
+
+	c->nmi_pending = (u8)MIN(c->nmi_pending + n, most);
+}
+
 int cpu_set_events(struct cpu *c, const struct kvm_vcpu_events *e)
 {
 	bool payload = e->flags & KVM_VCPUEVENT_VALID_PAYLOAD;
@@ -77,9 +86,11 @@ int cpu_set_events(struct cpu *c, const struct kvm_vcpu_events *e)
 	if (e->flags & KVM_VCPUEVENT_VALID_SHADOW)
 		c->shadow = shadow_swap(e->interrupt.shadow);
 	c->nmi_injected = e->nmi.injected;
-	if (e->flags & KVM_VCPUEVENT_VALID_NMI_PENDING)
-		c->nmi_pending = e->nmi.pending;
 	c->nmi_masked = e->nmi.masked;
+	if (e->flags & KVM_VCPUEVENT_VALID_NMI_PENDING) {
+		c->nmi_pending = 0;
+		cpu_queue_nmis(c, e->nmi.pending);
+	}
 	if (e->flags & KVM_VCPUEVENT_VALID_TRIPLE_FAULT)
 		c->triple_fault = e->triple_fault.pending;
 	return 0;
