@@ -188,6 +188,7 @@ static void closes_what_it_does_not_know(void)
 		int status;
 
 		if (pid == 0) {
+			alarm(10);
 			limit_numbers(1024);
 			make(writes_once);
 			if (way & 1)
