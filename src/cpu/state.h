@@ -308,8 +308,8 @@ struct cpu {
 		u64 enter_sp; /* the thread's stack pointer, for C */
 		void *helper;
 		u64 mask_index, mask_page, mask_jump; /* for PEXT */
-		u64 resume; /* where to go on behind the helper */
-		u64 tmp[3];
+		u64 resume; /* where to go on behind the helper; an indirect CALL's target */
+		u64 tmp[3]; /* scratch registers while a fault or a kick is looked at */
 	} gen;
 	struct seg seg[NR_SEG];
 

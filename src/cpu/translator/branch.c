@@ -196,9 +196,10 @@ bool tr_branch(struct xlate *x, const struct insn *in)
 		return true;
 	case INSN_CALL_INDIRECT:
 		indirect_target(x, in);
-		emit_store(e, FIELD(gen.tmp), R15);
+		/* Not in gen.tmp, which a kick on the way would use. */
+		emit_store(e, FIELD(gen.resume), R15);
 		store_return(x);
-		emit_load(e, R15, FIELD(gen.tmp));
+		emit_load(e, R15, FIELD(gen.resume));
 		jump_to_register(x, -8);
 		return true;
 	default:

@@ -24,19 +24,23 @@ _Static_assert(offsetof(struct cpu, gen.resume) == OFF_RESUME, "");
 _Static_assert(offsetof(struct cpu, gen.tmp) == OFF_TMP0, "");
 _Static_assert(offsetof(struct guard_fault, rip) == 16, "");
 
-/* Guest registers to and from the vCPU at `base`, by the map in layout.h; and the flags. */
+/*
+ * Guest registers to and from the vCPU at `base`, by the map in layout.h; and the flags. On the
+ * thread's stack, never on the one inside the vCPU: a signal's frame there may begin 128 bytes below
+ * it, and that is where RAX and RCX are stored.
+ */
 #define REGISTERS_OUT(base)                                                                        \
-	"mov %rax, 0+" base "\n mov %r13, 8+" base "\n mov %rdx, 16+" base "\n"                    \
-	"mov %rbx, 24+" base "\n mov %r12, 32+" base "\n mov %rbp, 40+" base "\n"                  \
-	"mov %rsi, 48+" base "\n mov %rdi, 56+" base "\n mov %r8, 64+" base "\n"                   \
-	"mov %r9, 72+" base "\n mov %r10, 96+" base "\n mov %r11, 104+" base "\n"                  \
-	"lahf\n seto %al\n mov %ax, " STR(OFF_AF) "+" base "\n"
+	"mov %rax, 0(" base ")\n mov %r13, 8(" base ")\n mov %rdx, 16(" base ")\n"                 \
+	"mov %rbx, 24(" base ")\n mov %r12, 32(" base ")\n mov %rbp, 40(" base ")\n"               \
+	"mov %rsi, 48(" base ")\n mov %rdi, 56(" base ")\n mov %r8, 64(" base ")\n"                \
+	"mov %r9, 72(" base ")\n mov %r10, 96(" base ")\n mov %r11, 104(" base ")\n"               \
+	"lahf\n seto %al\n mov %ax, " STR(OFF_AF) "(" base ")\n"
 #define REGISTERS_IN(base)                                                                         \
-	"movzwl " STR(OFF_AF) "+" base ", %eax\n and $0xff01, %eax\n add $127, %al\n sahf\n"       \
-	"mov 0+" base ", %rax\n mov 8+" base ", %r13\n mov 16+" base ", %rdx\n"                    \
-	"mov 24+" base ", %rbx\n mov 32+" base ", %r12\n mov 40+" base ", %rbp\n"                  \
-	"mov 48+" base ", %rsi\n mov 56+" base ", %rdi\n mov 64+" base ", %r8\n"                   \
-	"mov 72+" base ", %r9\n mov 96+" base ", %r10\n mov 104+" base ", %r11\n"
+	"movzwl " STR(OFF_AF) "(" base "), %eax\n and $0xff01, %eax\n add $127, %al\n sahf\n"     \
+	"mov 0(" base "), %rax\n mov 8(" base "), %r13\n mov 16(" base "), %rdx\n"                 \
+	"mov 24(" base "), %rbx\n mov 32(" base "), %r12\n mov 40(" base "), %rbp\n"               \
+	"mov 48(" base "), %rsi\n mov 56(" base "), %rdi\n mov 64(" base "), %r8\n"                \
+	"mov 72(" base "), %r9\n mov 96(" base "), %r10\n mov 104(" base "), %r11\n"
 
 asm(".pushsection .text\n"
     ".hidden tr_enter\n .globl tr_enter\n .type tr_enter, @function\n"
@@ -44,52 +48,57 @@ asm(".pushsection .text\n"
     "tr_enter:\n"
     "	push %rbx\n push %rbp\n push %r12\n push %r13\n push %r14\n push %r15\n sub $8, %rsp\n"
     "	mov %rsp, " STR(OFF_SP) "(%rdi)\n"
-    "	mov %rsi, " STR(OFF_RIP) "(%rdi)\n"
-    "	lea " STR(OFF_RIP) "(%rdi), %rsp\n"
-    REGISTERS_IN("-" STR(OFF_RIP) "(%rsp)")
+    "	mov %rdi, %r14\n"
+    "	mov %rsi, " STR(OFF_RIP) "(%r14)\n"
+    "3:\n"
+    REGISTERS_IN("%r14")
+    "	lea " STR(OFF_RIP) "(%r14), %rsp\n"
     "	ret\n"
     ".size tr_enter, . - tr_enter\n"
 
     ".hidden tr_helper_entry\n .globl tr_helper_entry\n .type tr_helper_entry, @function\n"
     "tr_helper_entry:\n"
-    REGISTERS_OUT("-" STR(OFF_RIP) "(%rsp)")
-    "	mov (%rsp), %r14\n"
-    "	lea -" STR(OFF_RIP) "(%rsp), %rbx\n"
+    "	pop %r14\n"
+    "	lea -" STR(GEN_SP) "(%rsp), %rcx\n"
+    "	mov " STR(OFF_SP) "(%rcx), %rsp\n"
+    REGISTERS_OUT("%rcx")
+    "	mov %rcx, %rbx\n"
     "	mov %r14, " STR(OFF_RESUME) "(%rbx)\n"
     "	mov %rbx, %rdi\n mov %r15d, %esi\n"
-    "	mov " STR(OFF_SP) "(%rbx), %rsp\n"
     "	call tr_helper\n"
-    "1:	test %rax, %rax\n"
+    "	test %rax, %rax\n"
     "	jz 2f\n"
-    "	mov %rax, " STR(OFF_RIP) "(%rbx)\n"
-    "	lea " STR(OFF_RIP) "(%rbx), %rsp\n"
-    REGISTERS_IN("-" STR(OFF_RIP) "(%rsp)")
-    "	ret\n"
+    "	mov %rbx, %r14\n"
+    "	mov %rax, " STR(OFF_RIP) "(%r14)\n"
+    "	jmp 3b\n"
     "2:	mov %rbx, %rdi\n"
     "	call tr_next\n"
     "	add $8, %rsp\n pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbp\n pop %rbx\n"
     "	ret\n"
     ".size tr_helper_entry, . - tr_helper_entry\n"
 
-    /* In the context of generated code that faulted or was kicked: RSP is cpu + GEN_SP. */
+    /* In the context of generated code that faulted or was kicked: RSP is cpu + GEN_SP. What is
+     * scratch there matters too, when it goes on where it was. */
     ".hidden tr_fixup\n .globl tr_fixup\n .type tr_fixup, @function\n"
     "tr_fixup:\n"
-    REGISTERS_OUT("-" STR(GEN_SP) "(%rsp)")
-    "	lea -" STR(GEN_SP) "(%rsp), %rbx\n"
-    "	mov %rcx, " STR(OFF_TMP0) "(%rbx)\n"
-    "	mov %r14, " STR(OFF_TMP1) "(%rbx)\n"
-    "	mov %r15, " STR(OFF_TMP2) "(%rbx)\n"
+    "	mov %rcx, " STR(OFF_TMP0) "-" STR(GEN_SP) "(%rsp)\n"
+    "	lea -" STR(GEN_SP) "(%rsp), %rcx\n"
+    "	mov " STR(OFF_SP) "(%rcx), %rsp\n"
+    "	mov %r14, " STR(OFF_TMP1) "(%rcx)\n"
+    "	mov %r15, " STR(OFF_TMP2) "(%rcx)\n"
+    REGISTERS_OUT("%rcx")
+    "	mov %rcx, %rbx\n"
     "	mov %rbx, %rdi\n"
-    "	mov " STR(OFF_SP) "(%rbx), %rsp\n"
     "	call tr_died\n"
     "	test %rax, %rax\n"
     "	jz 2b\n"
-    "	mov %rax, " STR(OFF_RIP) "(%rbx)\n"
-    "	lea " STR(OFF_RIP) "(%rbx), %rsp\n"
-    "	mov " STR(OFF_TMP0) "(%rbx), %rcx\n"
-    "	mov " STR(OFF_TMP1) "(%rbx), %r14\n"
-    "	mov " STR(OFF_TMP2) "(%rbx), %r15\n"
-    REGISTERS_IN("-" STR(OFF_RIP) "(%rsp)")
+    "	mov %rbx, %r14\n"
+    "	mov %rax, " STR(OFF_RIP) "(%r14)\n"
+    REGISTERS_IN("%r14")
+    "	mov " STR(OFF_TMP0) "(%r14), %rcx\n"
+    "	mov " STR(OFF_TMP2) "(%r14), %r15\n"
+    "	lea " STR(OFF_RIP) "(%r14), %rsp\n"
+    "	mov " STR(OFF_TMP1) "-" STR(OFF_RIP) "(%rsp), %r14\n"
     "	ret\n"
     ".size tr_fixup, . - tr_fixup\n"
 

@@ -15,6 +15,8 @@
 #define ROOM	   (64u << 10)
 #define MAX_CODES  (AREA_SLICE / 128)
 
+bool translator_eager;
+
 const s8 tr_host[16] = {
 	[RAX] = RAX, [RCX] = R13, [RDX] = RDX, [RBX] = RBX, [RSP] = R12, [RBP] = RBP,
 	[RSI] = RSI, [RDI] = RDI, [R8] = R8, [R9] = R9, [R10] = IN_MEMORY, [R11] = IN_MEMORY,
@@ -160,7 +162,7 @@ static bool wanted(const struct block *b)
 /* Is most of it in line? Going in and out costs more than handlers do. */
 static bool pays(const struct block *b)
 {
-	return 2 * (u32)__builtin_popcountll(b->inlined) >= b->nops;
+	return translator_eager || 2 * (u32)__builtin_popcountll(b->inlined) >= b->nops;
 }
 
 bool tr_translate(struct cpu *c, struct block *b)
@@ -270,7 +272,7 @@ static const struct op *count_block(struct cpu *c, const struct op *o)
 {
 	struct block *b = c->block;
 
-	if (likely(++b->heat < TR_HOT))
+	if (likely(++b->heat < TR_HOT) && !translator_eager)
 		return b->op[0].fn(c, b->op);
 	if (!tr_translate(c, b)) {
 		b->entry = b->op;

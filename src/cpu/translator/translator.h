@@ -27,6 +27,9 @@
 int translator_create(struct cpu *c);
 void translator_destroy(struct cpu *c);
 
+/* For tests: translate every block, whatever it holds, when it is first entered. */
+extern bool translator_eager;
+
 /* Slot of the jump table for a linear address. */
 static inline u32 tr_jump_slot(u64 la)
 {

@@ -10,8 +10,10 @@
 #include "cpu/cpu.h"
 #include "cpu/native/xstate.h"
 #include "cpu/system/system.h"
+#include "cpu/translator/translator.h"
 #include "primary/linux/linux.h"
 #include "soak.h"
+#include "sync/atomic.h"
 
 /* The system's memory: tables, descriptors, handlers, stack; pages from SYS_GPA, where no user
  * access reaches them. */
@@ -42,8 +44,12 @@ enum {
 #define PTE_U  4u
 #define PTE_NX BIT(63) /* the host's mapping of the data is not executable either */
 
+#define GIVE_UP (1u << MMU_REQ_OWNER_SHIFT)
+
+bool guest_translated, guest_pair;
 static u8 *sys;
 static struct cpu *c;
+static struct cpu *both[2];
 
 static u64 *table(unsigned page)
 {
@@ -148,6 +154,12 @@ static bool never(void *owner)
 	return false;
 }
 
+static bool given_up(void *owner)
+{
+	sync_and(&c->mmu.requests, ~GIVE_UP);
+	return true;
+}
+
 static void no_kick(void *owner) {}
 
 static const struct cpu_env env = {
@@ -159,7 +171,7 @@ static const struct cpu_env env = {
 	.msr_read = no_msr,
 	.msr_write = no_msr_write,
 	.msr_allowed = msr_allowed,
-	.requests = never,
+	.requests = given_up,
 	.interrupted = never,
 };
 static const struct mmu_vcpu_ops mops = {.kick = no_kick, .interrupted = never};
@@ -262,6 +274,21 @@ static int warm_up(void)
 	return guest_run(&s, SOAK_64).vector == VEC_BP ? 0 : -EFAULT;
 }
 
+static int make_cpu(struct mmu *mmu, bool translated)
+{
+	int r;
+
+	setenv("USERKVM_ENGINE", translated ? "translator" : "interpreter", 1);
+	translator_eager = true;
+	r = cpu_create(mmu, translated, &env, NULL, &mops, &c);
+	if (!r && translated && !c->translator)
+		r = -ENOTSUP;
+	if (!r)
+		r = make_system_registers();
+	both[translated] = c;
+	return r ? r : warm_up();
+}
+
 int guest_init(void)
 {
 	struct mmu *mmu;
@@ -271,10 +298,24 @@ int guest_init(void)
 		return r;
 	make_page_tables();
 	make_descriptors();
-	r = cpu_create(mmu, 0, &env, NULL, &mops, &c);
-	if (!r)
-		r = make_system_registers();
-	return r ? r : warm_up();
+	if (guest_pair)
+		r = make_cpu(mmu, false);
+	return r ? r : make_cpu(mmu, guest_pair || guest_translated);
+}
+
+void guest_choose(bool translated)
+{
+	c = both[translated];
+}
+
+void guest_give_up(void)
+{
+	sync_or(&c->mmu.requests, GIVE_UP);
+}
+
+u64 guest_instructions(void)
+{
+	return c->stat.instructions;
 }
 
 struct cpu *guest_vcpu(void)

@@ -2,12 +2,13 @@
 /*
  * soak/main.c: many pairs in sandboxed children, counted here.
  *
- * Usage: cpu_soak [-n PAIRS] [-s SEED] [-j CHILDREN] [-a] [-c] [-e] [-i] [-m NAME] [-x BITS] [-r FILE]
+ * Usage: cpu_soak [-n PAIRS] [-s SEED] [-j CHILDREN] [-a] [-c] [-e] [-i] [-t] [-m NAME]
+ *		   [-x BITS] [-r FILE]
  * -a: show all that is found, not the first few;
  * -c: fail unless every line of the table that can be reached was; -e: excuse nothing but what
- * differs on every processor; -i: only the interpreter's own instructions; -m: only mnemonics with
- * NAME in them; -x: as on a host without these CPUID bits (avx512,sha_ni: also all whose names begin
- * so); -r: replay cases first.
+ * differs on every processor; -i: only the interpreter's own instructions; -t: by the translator;
+ * -m: only mnemonics with NAME in them; -x: as on a host without these CPUID bits (avx512,sha_ni:
+ * also all whose names begin so); -r: replay cases first.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -494,7 +495,7 @@ int main(int argc, char **argv)
 	time_t began = time(NULL);
 	int o;
 
-	while ((o = getopt(argc, argv, "n:s:j:r:m:x:acei")) != -1) {
+	while ((o = getopt(argc, argv, "n:s:j:r:m:x:aceit")) != -1) {
 		if (o == 'n')
 			wanted = strtoull(optarg, NULL, 0);
 		else if (o == 's')
@@ -507,6 +508,8 @@ int main(int argc, char **argv)
 			max_found = MAX_FOUND;
 		else if (o == 'e')
 			strict = true;
+		else if (o == 't')
+			guest_translated = true;
 		else if (o == 'i')
 			integer_only = true;
 		else if (o == 'x')

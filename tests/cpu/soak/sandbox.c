@@ -41,7 +41,7 @@ int sandbox_enter(void)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
 	};
 	static const struct sock_fprog filter = {ARRAY_SIZE(code), code};
-	static const struct rlimit none = {0, 0}, memory = {2UL << 30, 2UL << 30};
+	static const struct rlimit none = {0, 0}, memory = {8UL << 30, 8UL << 30}; /* of addresses; the translator reserves 4 */
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	    setrlimit(RLIMIT_CORE, &none) || setrlimit(RLIMIT_FSIZE, &none) ||

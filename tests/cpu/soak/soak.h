@@ -126,7 +126,15 @@ int host_init(void);
 bool host_has_ldt(void);
 struct soak_end host_run(struct soak_state *s, enum soak_mode mode);
 
+extern bool guest_translated; /* by the translator, where it knows the instruction; or */
+extern bool guest_pair;	      /* a vCPU of either kind; set before: */
 int guest_init(void);
+/* With guest_pair: which of the two runs. */
+void guest_choose(bool translated);
+/* Make the run end with vector GUEST_STUCK, if there is one now. From a signal's handler. */
+void guest_give_up(void);
+u64 guest_instructions(void);
+#define GUEST_STUCK (1000 + CPU_EXIT_REQUEST)
 struct soak_end guest_run(struct soak_state *s, enum soak_mode mode);
 /* Make the next run start without TLB entries. */
 void guest_flush_tlb(void);
