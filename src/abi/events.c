@@ -314,7 +314,7 @@ long vcpu_ioctl_pre_fault(struct call *c)
 		return -EFAULT;
 	if (m.flags || !m.size || (m.gpa | m.size) & (PAGE_SIZE - 1) || m.gpa + m.size <= m.gpa)
 		return -EINVAL;
-	r = mmu_prefault(&c->v->cpu->mmu, m.gpa, m.size, &done);
+	r = vcpu_prefault(c->v, m.gpa, m.size, &done);
 	m.gpa += done;
 	m.size -= done;
 	if (guard_copy_to(c->user, &m, sizeof(m)))

@@ -223,9 +223,10 @@ static struct mmu_span fault_span(const struct fault *f, int level)
 }
 
 /*
- * The largest level at which no invalidation of the block is in progress and all of it has the
- * attribute that the frame was got for; 0 when the page itself has another, or an invalidation of it
- * is in progress, or one of the block ended since the frame was asked for. mmu_lock held for read.
+ * The largest level at which no invalidation of the block is in progress or has ended since the frame
+ * was asked for, and all of it has the attribute that the frame was got for; 0 when that is not so of
+ * the page itself. mmu_lock held for read. A block beside which a VMM changes its mappings again and
+ * again is mapped smaller: the fault comes to an end.
  */
 static int fault_stable_level(const struct fault *f)
 {
@@ -239,9 +240,7 @@ static int fault_stable_level(const struct fault *f)
 			one = true;
 			s.gfn = s.gfn_end = 0;
 		}
-		if (one && mmu_invalidated_since(mmu, f->seq, &s))
-			return 0;
-		if (one && !mmu_invalidating(mmu, &s))
+		if (one && !mmu_invalidating(mmu, &s) && !mmu_invalidated_since(mmu, f->seq, &s))
 			return level;
 	}
 	return 0;

@@ -243,7 +243,7 @@ int tokens_init(struct mmu *mmu);
 void tokens_fini(struct mmu *mmu);
 
 /* Completed invalidations whose ranges are remembered, so that others make no fault retry. */
-#define MMU_RECENT 32
+#define MMU_RECENT 256
 
 /*
  * A token's range is one of host addresses (the primary MMU's changes) or one of gfns (conversions,

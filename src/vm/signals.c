@@ -25,6 +25,7 @@ static __thread struct {
 	struct vcpu *vcpu; /* non-NULL between begin and end */
 	u64 kept;	   /* since the call began; bit sig - 1 */
 	bool leave;	   /* the run is to end */
+	bool waits;	   /* between signals_wait_begin() and its end */
 	bool masked;	   /* `before` is to be restored */
 	sigset_t before;
 } run __attribute__((tls_model("initial-exec")));
@@ -128,11 +129,24 @@ void signals_leave_run(void *uc)
 	struct vcpu *v = run.vcpu;
 
 	run.leave = true;
-	if (!v)
-		return;
-	mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_SIGNAL);
-	sync_add(&v->wake_seq, 1);
-	guard_break_off(uc);
+	if (v) {
+		mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_SIGNAL);
+		sync_add(&v->wake_seq, 1);
+	}
+	if (v || run.waits)
+		guard_break_off(uc);
+}
+
+void signals_wait_begin(void)
+{
+	run.waits = true;
+	__asm__ volatile("" : : : "memory"); /* for this thread's own handlers */
+}
+
+void signals_wait_end(void)
+{
+	__asm__ volatile("" : : : "memory");
+	run.waits = false;
 }
 
 void signals_keep(int sig, siginfo_t *info, void *uc, bool blocked)

@@ -32,6 +32,13 @@ bool signals_in_run(void);
 /* Is there a signal to leave the run for? The vCPU's thread. */
 bool signals_pending(void);
 
+/*
+ * Between the two, outside a run, what comes breaks off the guarded access that this thread is in:
+ * for a call that waits for the host, asks signals_pending() and gives -EINTR. Not nested.
+ */
+void signals_wait_begin(void);
+void signals_wait_end(void);
+
 /* The call of the VMM's on this thread ends: nothing is kept any more. With all signals blocked. */
 void signals_call_end(void);
 /* The same call, on its own thread: it is to end at once, if it is a run. */

@@ -267,6 +267,16 @@ int vcpu_run(struct vcpu *v)
 	return r;
 }
 
+int vcpu_prefault(struct vcpu *v, gpa_t gpa, u64 size, u64 *done)
+{
+	int r;
+
+	signals_wait_begin();
+	r = mmu_prefault(&v->cpu->mmu, gpa, size, done);
+	signals_wait_end();
+	return r;
+}
+
 /* -- what the VMM asks and sets */
 
 int vcpu_interrupt(struct vcpu *v, u32 vector)

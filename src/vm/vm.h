@@ -141,6 +141,8 @@ int vm_create_irqchip(struct vm *vm, enum irqchip_mode mode, u32 pins);
  * caller holds vcpu->mutex.
  */
 int vcpu_run(struct vcpu *v);
+/* Make [gpa, gpa + size) present; *done bytes were. -EINTR: a signal has come; or as mmu_fault(). */
+int vcpu_prefault(struct vcpu *v, gpa_t gpa, u64 size, u64 *done);
 /*
  * A device of the VMM's is about to raise an interrupt, and may have stored into code before:
  * every vCPU compares what it has cached before it runs on. Any thread, any lock.

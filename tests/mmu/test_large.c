@@ -12,12 +12,17 @@ struct fixture {
 	size_t len;
 };
 
-static void setup(struct fixture *f, size_t len, size_t align)
+static void setup_over(struct fixture *f, size_t len, size_t align, const struct primary_ops *ops)
 {
 	f->len = len;
 	f->mem = map_aligned(len, align, MAP_PRIVATE | MAP_NORESERVE);
-	hvm_init(&f->vm);
+	hvm_init_over(&f->vm, ops);
 	f->h = hvcpu_new(&f->vm, 0);
+}
+
+static void setup(struct fixture *f, size_t len, size_t align)
+{
+	setup_over(f, len, align, &primary_linux_ops);
 }
 
 static void teardown(struct fixture *f)
@@ -141,6 +146,49 @@ static void test_4k_leaves_stay_when_logging_starts(void **state)
 	teardown(&f);
 }
 
+static struct {
+	hva_t page; /* is changed while a frame is asked for */
+	unsigned asked;
+} beside;
+
+#define MANY_FAULTS 100
+
+static int fault_in_beside(void *primary, hva_t hva, bool write,
+			   bool (*interrupted)(void *arg), void *arg, struct frame *out)
+{
+	int r = primary_linux_ops.fault_in(primary, hva, write, interrupted, arg, out), error;
+
+	/* So that one that never comes to its end fails. */
+	if (++beside.asked < MANY_FAULTS)
+		primary_linux_change_end(primary_linux_change_begin(beside.page, PAGE_SIZE,
+								    CHANGE_UNMAP, &error));
+	return r;
+}
+
+/* A VMM that goes on changing its mappings in a block holds up no fault on another page of it. */
+static void test_invalidations_beside_a_fault(void **state)
+{
+	struct primary_ops ops = primary_linux_ops;
+	struct fixture f;
+
+	ops.fault_in = fault_in_beside;
+	setup_over(&f, GB, GB, &ops);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, GB, GB, f.mem), 0);
+	beside.page = (hva_t)f.mem + 512 * MB;
+	assert_int_equal(guest_store_once(f.h, GB + 5 * MB, 1), 0);
+	assert_int_equal(beside.asked, 1);
+	assert_int_equal(stats(&f.vm).pages_2m, 1);
+	beside.page = (hva_t)f.mem + 9 * MB;
+	assert_int_equal(guest_store_once(f.h, GB + 8 * MB, 1), 0);
+	assert_int_equal(beside.asked, 2);
+	assert_int_equal(stats(&f.vm).pages_4k, 1);
+	/* On the page itself it does. */
+	beside.page = (hva_t)f.mem + 20 * MB;
+	assert_int_equal(guest_store_once(f.h, GB + 20 * MB, 1), 0);
+	assert_int_equal(beside.asked, MANY_FAULTS);
+	teardown(&f);
+}
+
 static void test_prefault_maps_without_an_access(void **state)
 {
 	struct fixture f;
@@ -165,6 +213,7 @@ int main(void)
 		cmocka_unit_test(test_1g_leaf),
 		cmocka_unit_test(test_logging_splits_and_its_end_recovers),
 		cmocka_unit_test(test_4k_leaves_stay_when_logging_starts),
+		cmocka_unit_test(test_invalidations_beside_a_fault),
 		cmocka_unit_test(test_prefault_maps_without_an_access),
 	};
 
