@@ -318,6 +318,13 @@ struct cpu {
 	struct dtable gdt, idt;
 	u64 pdptr[4]; /* PAE: loaded by MOV CR3 and friends */
 
+	/* Where vector state is while generated code runs (translator/vector.h): 0, in the host's
+	 * registers; 1, below. */
+	struct {
+		u64 low_out, high_out;
+		u32 wanted; /* to be brought in when generated code goes on */
+	} vec;
+
 	/* Vector and x87 state. `fx` is an FXSAVE image whose XMM part is not used. */
 	struct vreg v[32] __attribute__((aligned(64)));
 	u64 k[8];

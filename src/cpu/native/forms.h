@@ -18,6 +18,7 @@ bool native_decode_x87_c(struct decoder *d, struct op *op);
 /* In C, each with its own file. */
 bool native_decode_emms(struct decoder *d, struct op *op);
 bool native_decode_vzero(struct decoder *d, struct op *op);
+op_fn native_vzeroupper;
 bool native_decode_mxcsr(struct decoder *d, struct op *op);
 bool native_decode_maskmov(struct decoder *d, struct op *op);
 bool native_decode_vmaskmov(struct decoder *d, struct op *op);

@@ -42,7 +42,7 @@ static void clear(struct cpu *c, u32 from)
 		memset(c->v[i].b + from, 0, sizeof(c->v[i].b) - from);
 }
 
-static const struct op *vzeroupper(struct cpu *c, const struct op *o)
+const struct op *native_vzeroupper(struct cpu *c, const struct op *o)
 {
 	clear(c, 16);
 	return o + 1;
@@ -58,6 +58,6 @@ bool native_decode_vzero(struct decoder *d, struct op *op)
 {
 	op->fn = native_trap(d, UNIT_VEX, false);
 	if (!op->fn)
-		op->fn = d->i.mnemonic == ZYDIS_MNEMONIC_VZEROALL ? vzeroall : vzeroupper;
+		op->fn = d->i.mnemonic == ZYDIS_MNEMONIC_VZEROALL ? vzeroall : native_vzeroupper;
 	return true;
 }

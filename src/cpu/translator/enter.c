@@ -12,6 +12,7 @@
 #include "cpu/fault.h"
 #include "cpu/interpreter/interpreter.h"
 #include "cpu/translator/internal.h"
+#include "cpu/translator/vector.h"
 
 #define STR_(x) #x
 #define STR(x)	STR_(x)
@@ -187,7 +188,8 @@ static u8 *run(struct cpu *c, struct block *b, u32 i, bool one)
 	return (u8 *)c->gen.resume;
 }
 
-u8 *tr_helper(struct cpu *c, u32 what)
+/* Outside: vector state is in struct cpu meanwhile. */
+static __attribute__((noinline)) u8 *helper(struct cpu *c, u32 what)
 {
 	u32 at = what >> TR_OP_BITS & ((1u << TR_BLOCK_BITS) - 1);
 	struct block *b = (struct block *)(c->code->arena + (u64)at * 64);
@@ -200,11 +202,27 @@ u8 *tr_helper(struct cpu *c, u32 what)
 		return run(c, b, op, true);
 	case TR_RUN:
 		return run(c, b, op, false);
+	case TR_LOW_VECTORS:
+		tr_vectors_want(c, VECTOR_LOW);
+		return (u8 *)c->gen.resume;
+	case TR_HIGH_VECTORS:
+		tr_vectors_want(c, VECTOR_HIGH);
+		return (u8 *)c->gen.resume;
 	case TR_LINK:
 		return follow(c, b, 0);
 	default:
 		return follow(c, b, 1);
 	}
+}
+
+__attribute__((target("general-regs-only"))) u8 *tr_helper(struct cpu *c, u32 what)
+{
+	unsigned parts = tr_vectors_out(c);
+	u8 *host = helper(c, what);
+
+	if (host)
+		tr_vectors_in(c, parts);
+	return host;
 }
 
 /* The block whose code is at this offset of the area. */
@@ -237,7 +255,7 @@ static const struct tr_site *find_site(const struct tr_code *code, u32 at)
  * handler begins anew, and finds out. A kick there: the instruction is started again after a look
  * at the requests; elsewhere, generated code goes on to where it looks at them by itself.
  */
-u8 *tr_died(struct cpu *c)
+static __attribute__((noinline)) u8 *died(struct cpu *c)
 {
 	struct translator *t = c->translator;
 	u32 at = (u32)((u8 *)guard_fault.rip - t->area.run);
@@ -255,4 +273,14 @@ u8 *tr_died(struct cpu *c)
 		cpu_restart(c);
 	c->gen.resume = (u64)(t->area.run + site->resume);
 	return run(c, code->b, site->op, true);
+}
+
+__attribute__((target("general-regs-only"))) u8 *tr_died(struct cpu *c)
+{
+	unsigned parts = tr_vectors_out(c);
+	u8 *host = died(c);
+
+	if (host)
+		tr_vectors_in(c, parts);
+	return host;
 }

@@ -3,6 +3,7 @@
  * translator/translate.c: a block becomes code; and what is kept of it.
  */
 #include "cpu/translator/internal.h"
+#include "cpu/translator/vector.h"
 
 #include <assert.h>
 #include <cpuid.h>
@@ -91,7 +92,7 @@ static enum how emit_op(struct xlate *x)
 	if (o->fn == op_raise)
 		return BY_HANDLER;
 	insn_parse(bytes, o->len, next, &in);
-	if (tr_integer(x, &in, bytes, o->len) || tr_stack(x, &in))
+	if (tr_integer(x, &in, bytes, o->len) || tr_stack(x, &in) || tr_vector(x, o, bytes))
 		return INLINE;
 	return tr_branch(x, &in) ? INLINE_END : BY_HANDLER;
 }
@@ -177,6 +178,7 @@ bool tr_translate(struct cpu *c, struct block *b)
 	x->c = c;
 	x->b = b;
 	x->nstubs = x->nsites = 0;
+	x->vectors = 0;
 	x->edge[0] = x->edge[1] = 0;
 	x->e = (struct emitter){.start = t->area.write + t->used,
 			       .p = t->area.write + t->used,
@@ -341,6 +343,7 @@ int translator_create(struct cpu *c)
 		return r;
 	}
 	c->gen.helper = (void *)tr_helper_entry;
+	c->vec.low_out = c->vec.high_out = 1;
 	c->gen.mask_index = (u64)(TLB_ENTRIES - 1) << PAGE_SHIFT;
 	c->gen.mask_page = PAGE_MASK;
 	c->gen.mask_jump = CODE_JUMPS - 1;

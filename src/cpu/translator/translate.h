@@ -22,6 +22,7 @@ enum tr_reason {
 	TR_RUN,	 /* the same, and the ops after it up to one that has code */
 	TR_LINK, /* the block is done: on to its fall-through successor */
 	TR_TAKEN, /* ... or to the target of its branch */
+	TR_LOW_VECTORS, TR_HIGH_VECTORS, /* bring vector state in (vector.h), then begin the op anew */
 };
 #define TR_OP_BITS     7
 #define TR_BLOCK_BITS  20
@@ -48,6 +49,7 @@ struct xlate {
 	struct emitter e;
 	u32 nop; /* the op at hand */
 	u32 nstubs, nsites;
+	u32 vectors; /* enum vector_part: what is in registers from here to the block's end */
 	u32 edge[2]; /* offset of the displacement of a jump that may be patched; 0: none */
 	u8 *op_at[BLOCK_MAX_OPS + 2];
 	struct stub stub[MAX_STUBS];

@@ -12,6 +12,7 @@
  *		insn.[ch]	which of the guest's are carried out in line
  *		translate.[ch]	a block
  *		integer.c, stack.c, branch.c, memory.c	its parts
+ *		vector.[ch]	vector instructions, and where vector state is
  *		enter.c		in and out of generated code; faults
  *		area.[ch]	memory for code
  *
