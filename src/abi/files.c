@@ -19,6 +19,7 @@
 #include <unistd.h>
 #include "abi/internal.h"
 #include "base/pagemem.h"
+#include "base/stack.h"
 #include "sync/atomic.h"
 
 #define TABLE_BUCKETS 256
@@ -105,6 +106,7 @@ void avm_put(struct abi_vm *avm)
 	for (p = avm->pages; p; p = next) {
 		next = p->next;
 		pagemem_free(p->map, p->len);
+		stack_free(p->stack, STACK_SIZE);
 		free(p);
 	}
 	mutex_destroy(&avm->lock);

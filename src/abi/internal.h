@@ -34,6 +34,7 @@ struct run_pages {
 	struct run_pages *next;
 	void *map;
 	size_t len;
+	void *stack; /* of KVM_RUN */
 };
 
 /* IA32_MCG_CAP: what the machine-check emulation has (SDM vol. 3, 16.3.1.1). */
@@ -56,6 +57,7 @@ struct abi_vm {
 struct abi_vcpu {
 	struct abi_vm *avm;
 	struct kvm_run *run;
+	void *stack; /* KVM_RUN runs on it (base/stack.h) */
 	u32 awaiting; /* KVM_EXIT_* whose answer the next KVM_RUN takes, or 0 */
 };
 

@@ -7,6 +7,7 @@
 #include "abi/internal.h"
 #include "base/clock.h"
 #include "base/guard.h"
+#include "base/stack.h"
 #include "sync/atomic.h"
 #include "vm/clock.h"
 
@@ -200,6 +201,7 @@ static void set_pages(struct abi_vm *avm, struct vcpu *v, struct run_pages *p)
 		avm->ring = (u8 *)p->map + UAPI_COALESCED_PAGE * PAGE_SIZE;
 	av->avm = avm;
 	av->run = p->map;
+	av->stack = p->stack;
 	v->immediate_exit = &av->run->immediate_exit;
 	v->coalesced_ring = avm->ring;
 	if (v->vm->dirty_ring_size)
@@ -230,17 +232,19 @@ static long create_vcpu(struct call *c)
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return -ENOMEM;
+	a->pages.stack = stack_alloc(STACK_SIZE);
+	fd = -ENOMEM;
+	if (!a->pages.stack)
+		goto fail;
 	snprintf(name, sizeof(name), "userkvm:vcpu:%u", (u32)c->arg);
 	fd = file_create(FILE_VCPU, name, vcpu_file_size(c->vm), O_CLOEXEC, &f);
-	if (fd < 0) {
-		free(a);
-		return fd;
-	}
+	if (fd < 0)
+		goto fail;
 	r = vm_create_vcpu(c->vm, (u32)c->arg, &f->vcpu);
 	if (r) {
 		file_abandon(f, fd);
-		free(a);
-		return r;
+		fd = r;
+		goto fail;
 	}
 	/* The pages and abi/'s part stay while the VM does: vm/ never drops a vCPU before. */
 	a->pages.map = f->map;
@@ -251,6 +255,10 @@ static long create_vcpu(struct call *c)
 	avm_get(c->avm);
 	f->avm = c->avm;
 	file_publish(f, fd);
+	return fd;
+fail:
+	stack_free(a->pages.stack, STACK_SIZE);
+	free(a);
 	return fd;
 }
 

@@ -7,6 +7,7 @@
  */
 #include "abi/internal.h"
 #include "abi/sregs.h"
+#include "base/stack.h"
 #include "sync/atomic.h"
 
 #define PIO_OFFSET (UAPI_PIO_PAGE * PAGE_SIZE)
@@ -259,17 +260,23 @@ static long run_once(struct vcpu *v, struct kvm_run *run)
 	return 0;
 }
 
+static long run_on_stack(void *vcpu)
+{
+	struct vcpu *v = vcpu;
+	struct kvm_run *run = ((struct abi_vcpu *)v->abi)->run;
+	long r = before_run(v, run);
+
+	if (!r)
+		r = run_once(v, run);
+	put_tail(v, run);
+	return r;
+}
+
 long vcpu_ioctl_run(struct call *c)
 {
 	struct abi_vcpu *av = c->v->abi;
-	struct kvm_run *run = av->run;
-	long r;
 
 	if (c->arg)
 		return -EINVAL;
-	r = before_run(c->v, run);
-	if (!r)
-		r = run_once(c->v, run);
-	put_tail(c->v, run);
-	return r;
+	return stack_call((u8 *)av->stack + STACK_SIZE, run_on_stack, c->v);
 }

@@ -14,9 +14,8 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/syscall.h>
-#include <sys/mman.h>
 #include <unistd.h>
-#include "base/pagemem.h"
+#include "base/stack.h"
 
 #define KERNEL_SIGSET_BYTES 8 /* the kernel's sigset_t on x86-64 */
 
@@ -37,49 +36,55 @@ static inline void thread_restore_signals(u64 old)
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, KERNEL_SIGSET_BYTES);
 }
 
-#define THREAD_STACK (256UL << 10) /* bytes */
-
-/* A stack in *attr, which is then to be destroyed, with a page below it that nobody reaches. */
-static inline void *thread_stack_alloc(pthread_attr_t *attr)
-{
-	void *stack = pagemem_alloc(THREAD_STACK);
-
-	if (!stack)
-		return NULL;
-	syscall(SYS_mprotect, stack, PAGE_SIZE, PROT_NONE);
-	pthread_attr_init(attr);
-	pthread_attr_setstack(attr, (u8 *)stack + PAGE_SIZE, THREAD_STACK - PAGE_SIZE);
-	return stack;
-}
-
 struct helper {
 	pthread_t thread;
 	void *stack;
+	size_t stack_size;
 };
+
+typedef int thread_create_t(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
+
+/* glibc puts the program's thread-local variables there, too, and says EINVAL when they do not fit. */
+#define THREAD_STACK_MAX (64UL << 20)
+
+/* 0 or an error number, as pthread_create(). */
+static inline int thread_create_on_own_stack(struct helper *h, thread_create_t *create,
+					     void *(*fn)(void *), void *arg)
+{
+	pthread_attr_t attr;
+	int r = EINVAL;
+
+	for (h->stack_size = STACK_SIZE; r == EINVAL && h->stack_size <= THREAD_STACK_MAX;
+	     h->stack_size *= 4) {
+		h->stack = stack_alloc(h->stack_size);
+		if (!h->stack)
+			return EAGAIN;
+		pthread_attr_init(&attr);
+		pthread_attr_setstack(&attr, (u8 *)h->stack + PAGE_SIZE,
+				      h->stack_size - PAGE_SIZE);
+		r = create(&h->thread, &attr, fn, arg);
+		pthread_attr_destroy(&attr);
+		if (!r)
+			return 0;
+		stack_free(h->stack, h->stack_size);
+	}
+	return r;
+}
 
 /* 0 or -errno. The thread is to be joined. */
 static inline int thread_start(struct helper *h, void *(*fn)(void *), void *arg)
 {
-	pthread_attr_t attr;
-	u64 old;
-	int r;
+	u64 old = thread_block_signals();
+	int r = thread_create_on_own_stack(h, pthread_create, fn, arg);
 
-	h->stack = thread_stack_alloc(&attr);
-	if (!h->stack)
-		return -ENOMEM;
-	old = thread_block_signals();
-	r = pthread_create(&h->thread, &attr, fn, arg);
 	thread_restore_signals(old);
-	pthread_attr_destroy(&attr);
-	if (r)
-		pagemem_free(h->stack, THREAD_STACK);
 	return -r;
 }
 
 static inline void thread_join(struct helper *h)
 {
 	pthread_join(h->thread, NULL);
-	pagemem_free(h->stack, THREAD_STACK);
+	stack_free(h->stack, h->stack_size);
 }
 
 #endif

@@ -111,18 +111,19 @@ int thread_create_helper(pthread_t *thread, const pthread_attr_t *attr, void *(*
 			 void *arg)
 {
 	u64 helpers = mask_of_helpers(), before;
-	pthread_attr_t own;
-	bool bare = !attr;
+	struct helper h;
 	int r;
 
-	/* A library's below us, which lives as long as the process: its stack is ours, too. */
-	if (bare && !thread_stack_alloc(&own))
-		return EAGAIN;
 	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &helpers, &before, 8);
-	r = REAL(pthread_create)(thread, bare ? &own : attr, fn, arg);
+	if (attr) {
+		r = REAL(pthread_create)(thread, attr, fn, arg);
+	} else {
+		/* A library's below us, which lives as long as the process: its stack is ours. */
+		r = thread_create_on_own_stack(&h, REAL(pthread_create), fn, arg);
+		if (!r)
+			*thread = h.thread;
+	}
 	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, 8);
-	if (bare)
-		pthread_attr_destroy(&own);
 	return r;
 }
 

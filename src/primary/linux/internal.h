@@ -41,6 +41,9 @@ struct region {
  * regions_epoch() from before.
  */
 int regions_find(hva_t hva, struct region *out, u64 *epoch);
+/* The same, from the kernel whatever the cache says: it may be wrong of changes nobody told of, and
+ * another thread may be about to put into it what it asked before one. */
+int regions_ask(hva_t hva, struct region *out, u64 *epoch);
 /* Mappings in [start, end) may no longer be what the cache says. */
 void regions_forget(hva_t start, hva_t end);
 /* The mapping around hva cannot be duplicated: do not try again. */

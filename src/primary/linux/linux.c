@@ -160,11 +160,13 @@ static int frame_make(struct primary_linux *p, const struct region *r, hva_t hva
  * What of the VMM's is mapped at hva: where something of ours is, nothing. Where the kernel does not say (no /proc, no descriptor left) the touch
  * alone decides: one private page, and what the access needs of it.
  */
-static int find_region(hva_t hva, bool write, struct region *r, u64 *epoch)
+static int find_region(hva_t hva, bool write, bool anew, struct region *r, u64 *epoch)
 {
-	int err = own_overlaps(hva & PAGE_MASK, (hva & PAGE_MASK) + PAGE_SIZE)
-			  ? -EFAULT
-			  : regions_find(hva, r, epoch);
+	int err;
+
+	if (own_overlaps(hva & PAGE_MASK, (hva & PAGE_MASK) + PAGE_SIZE))
+		return -EFAULT;
+	err = anew ? regions_ask(hva, r, epoch) : regions_find(hva, r, epoch);
 
 	if (!err || err == -EFAULT)
 		return err;
@@ -184,13 +186,13 @@ static int linux_fault_in(void *primary, hva_t hva, bool write, bool (*interrupt
 	u64 epoch;
 	int err;
 
-	err = find_region(hva, write, &r, &epoch);
+	err = find_region(hva, write, false, &r, &epoch);
 	if (!err)
 		err = touch(&r, touch_at(primary, &r, hva), write, interrupted, arg);
 	if (err == -EFAULT) {
 		/* It may be what we remember that is wrong: a change nobody told us of. */
 		regions_forget(hva & PAGE_MASK, (hva & PAGE_MASK) + PAGE_SIZE);
-		err = find_region(hva, write, &r, &epoch);
+		err = find_region(hva, write, true, &r, &epoch);
 		if (!err)
 			err = touch(&r, hva, write, interrupted, arg);
 	}

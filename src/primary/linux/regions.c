@@ -189,14 +189,19 @@ static void clip(hva_t hva, struct region *r)
 int regions_find(hva_t hva, struct region *out, u64 *epoch)
 {
 	bool found;
-	int r;
 
 	*epoch = regions_epoch();
 	rwlock_read_lock(&cache.lock);
 	found = lookup(hva, out);
 	rwlock_read_unlock(&cache.lock);
-	if (found)
-		return 0;
+	return found ? 0 : regions_ask(hva, out, epoch);
+}
+
+int regions_ask(hva_t hva, struct region *out, u64 *epoch)
+{
+	int r;
+
+	*epoch = regions_epoch();
 	r = maps_query(hva, out);
 	if (r)
 		return r;
