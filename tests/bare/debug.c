@@ -246,7 +246,8 @@ TEST(breakpoint_at_a_string)
 	rcx = 3;
 	TRY("rep stosb", ("+c"(rcx)), ("D"(page_pool[0])), "rax");
 	CHECK(caught.vector == DB && rcx == 1, "vector %d rcx %lx", (int)caught.vector, rcx);
-	CHECK(caught.rflags & FLAG_RF, "flags %lx", caught.rflags);
+	/* AMD's processors do not show it to a trap (APM vol. 2, 3.1.6). */
+	CHECK(!(caught.rflags & FLAG_RF) == has.amd, "flags %lx", caught.rflags);
 	watch(page_pool[0] + 2, ON_WRITE, LEN1);
 	rcx = 3;
 	TRY("rep stosb", ("+c"(rcx)), ("D"(page_pool[0])), "rax");
