@@ -45,6 +45,7 @@ shell: ready
 check: setup
 	@$(MAKE) --no-print-directory all
 	@tools/guest
+	@tools/guest-i386
 	@tools/selftests
 	@tests/run $(BUILD) quick full
 
@@ -54,6 +55,7 @@ check-quick: all
 soak: setup
 	@$(MAKE) --no-print-directory all
 	@tools/guest generic
+	@tools/guest-i386
 	@tools/selftests
 	@tests/run $(BUILD) soak
 

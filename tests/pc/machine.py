@@ -165,8 +165,9 @@ class Machine(Console):
     """One QEMU. Use it as a context manager: nothing outlives the block."""
 
     def __init__(self, machine, *arguments, append="", shell=False, drivers=None, programs=(),
-                 kernel="vmlinuz", accel=ACCEL, pass_fds=(), sockets=None):
+                 kernel="vmlinuz", initramfs="initramfs", accel=ACCEL, pass_fds=(), sockets=None):
         self.dir = tempfile.TemporaryDirectory(prefix="userkvm-pc.")
+        self.initramfs = initramfs
         boot = ["quiet userkvm.shell" if shell else "earlyprintk=ttyS0", append]
         self.command = ([USERKVM, "run", "--"] if accel.startswith("kvm") else []) + [
             "qemu-system-x86_64", "-accel", accel, "-M", machine,
@@ -188,10 +189,10 @@ class Machine(Console):
     def initrd(self, drivers, programs):
         """The initramfs, with an archive of drivers and with programs, which go to its /bin."""
         if not drivers and not programs:
-            return os.path.join(GUEST, "initramfs.gz")
+            return os.path.join(GUEST, self.initramfs + ".gz")
         path = os.path.join(self.dir.name, "initrd")
         with open(path, "wb") as out:
-            for name in ["initramfs"] + ([drivers] if drivers else []):
+            for name in [self.initramfs] + ([drivers] if drivers else []):
                 with open(os.path.join(GUEST, name + ".gz"), "rb") as f:
                     out.write(f.read())
             # An archive that is not compressed would have to begin at a multiple of 4.
