@@ -154,5 +154,6 @@ void cpu_complete_exit(struct cpu *c)
 	if (!c->replay.waiting)
 		return;
 	c->replay.waiting = false;
+	c->replay.tries = 0;
 	c->replay.ndone++;
 }

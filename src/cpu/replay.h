@@ -54,7 +54,7 @@ static inline bool replay_answers(const struct cpu *c, gpa_t gpa, bool write)
 /* The instruction is complete, or gone: forget its answers. */
 static inline void replay_forget(struct cpu *c)
 {
-	c->replay.ndone = c->replay.next = 0;
+	c->replay.ndone = c->replay.next = c->replay.tries = 0;
 	c->replay.waiting = false;
 }
 

@@ -78,6 +78,20 @@ void cpu_destroy(struct cpu *c)
 
 /* -- requests */
 
+/* So often an answered instruction may begin again before a signal is heard. */
+#define REPLAY_TRIES 16
+
+/*
+ * An instruction the VMM has just answered is finished before anything else happens. But what it
+ * waits for (the other vCPUs, a page) may itself give up because of a signal, and then it is begun
+ * again and again. So a signal ends the run in the end; the answers stay for the next one.
+ */
+static bool gives_up_replay(struct cpu *c)
+{
+	return replay_pending(c) && c->replay.tries++ >= REPLAY_TRIES &&
+	       c->env->interrupted(c->owner);
+}
+
 /* False: the run ends (c->exit says why). In guest mode before and after. */
 static bool answer_requests(struct cpu *c)
 {
@@ -97,7 +111,10 @@ static bool answer_requests(struct cpu *c)
 		spin_yield(c);
 		mmu_vcpu_enter(&c->mmu);
 	}
-	/* An instruction the VMM has just answered is finished before anything else happens. */
+	if (gives_up_replay(c)) {
+		c->exit.reason = CPU_EXIT_INTR;
+		return false;
+	}
 	if ((req & ~(MMU_REQ_MASK | CPU_REQ_STEP | CPU_REQ_SPIN | CPU_REQ_STUBS)) && !replay_pending(c)) {
 		bool leave;
 
