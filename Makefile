@@ -5,7 +5,7 @@ BUILD := build
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all program setup ready demo shell check check-quick soak soak-cpu visible fuzz bench install clean help
+.PHONY: all program setup ready demo shell check check-quick soak soak-cpu visible torture fuzz bench install clean help
 
 # What a user needs, and nothing of the tests.
 PROGRAM := src/cli/userkvm src/libuserkvm.so
@@ -65,6 +65,10 @@ fuzz:
 	@tools/setup fuzz
 	@TIME=$(TIME) tools/fuzz
 
+# Hostile guests by kind, each with its own oracle: TIME seconds from SEED.
+torture: all
+	@$(BUILD)/userkvm run -- $(BUILD)/tests/torture/torture -t $(TIME) -s $(SEED)
+
 # Random instructions against the host's processor: N pairs from SEED.
 N ?= 10000000
 SEED ?= 1
@@ -108,6 +112,7 @@ help:
 	@echo 'make fuzz          fuzz under sanitizers, TIME (60) seconds for each fuzzer'
 	@echo 'make soak-cpu      random instructions against the host: N=10000000 SEED=1'
 	@echo 'make visible       look for what the host left in what a guest can read: N=, SEED='
+	@echo 'make torture       hostile guests with several vCPUs: TIME=, SEED='
 	@echo 'make bench         measure, in ROUNDS (3): each figure beside the host'"'"'s own'
 	@echo 'make install       into PREFIX (/usr/local), below DESTDIR'
 	@echo 'make setup         install the packages that the tests need'
