@@ -127,11 +127,17 @@ static void bring_in(struct xlate *x, unsigned part, u32 field, enum tr_reason r
 	x->vectors |= part;
 }
 
-static void bring_in_for(struct xlate *x, const struct native_insn *n)
+static bool computes_with_mxcsr(op_fn *fn)
+{
+	return fn == native_run_reg_fp || fn == native_run_load_fp || fn == native_run_store_fp;
+}
+
+static void bring_in_for(struct xlate *x, const struct op *o, const struct native_insn *n)
 {
 	u32 v = n->vec_in | n->vec_out;
 
-	if (v & 0xffff)
+	/* MXCSR is with the low registers. */
+	if ((v & 0xffff) || computes_with_mxcsr(o->fn))
 		bring_in(x, VECTOR_LOW, FIELD(vec.low_out), TR_LOW_VECTORS);
 	if (v >> 16 || n->k_in || n->k_out)
 		bring_in(x, VECTOR_HIGH, FIELD(vec.high_out), TR_HIGH_VECTORS);
@@ -313,7 +319,7 @@ static void emit_native(struct xlate *x, const struct op *o, const struct native
 {
 	struct places p = {.mem = n->mem};
 
-	bring_in_for(x, n);
+	bring_in_for(x, o, n);
 	if (n->mem)
 		p.at = tr_operand(x, in, o->r0, writes_memory(o->fn));
 	place_registers(x, n, &p);
