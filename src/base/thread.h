@@ -36,6 +36,8 @@ static inline void thread_restore_signals(u64 old)
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, KERNEL_SIGSET_BYTES);
 }
 
+extern u32 thread_helpers; /* atomic: how many of the process's threads are ours */
+
 struct helper {
 	pthread_t thread;
 	void *stack;
@@ -78,12 +80,15 @@ static inline int thread_start(struct helper *h, void *(*fn)(void *), void *arg)
 	int r = thread_create_on_own_stack(h, pthread_create, fn, arg);
 
 	thread_restore_signals(old);
+	if (!r)
+		__atomic_fetch_add(&thread_helpers, 1, __ATOMIC_RELAXED);
 	return -r;
 }
 
 static inline void thread_join(struct helper *h)
 {
 	pthread_join(h->thread, NULL);
+	__atomic_fetch_sub(&thread_helpers, 1, __ATOMIC_RELAXED);
 	stack_free(h->stack, h->stack_size);
 }
 

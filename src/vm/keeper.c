@@ -2,7 +2,11 @@
 /* vm/keeper.c: see keeper.h. */
 #include "vm/keeper.h"
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <linux/close_range.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/thread.h"
@@ -26,6 +30,80 @@ static struct {
 
 static struct mutex callers = {.m = PTHREAD_MUTEX_INITIALIZER}; /* one at a time */
 
+/*
+ * A process goes when its last thread does. Ours would keep it: once a second the keeper looks
+ * whether the VMM has any left, which may end by ways that tell nobody (exit(2), a seccomp filter).
+ */
+#define LOOK_NS 1000000000ULL
+
+static int task_dir = -1; /* the process's threads; in the keeper's table */
+
+static int count_threads(void)
+{
+	char buf[4096];
+	long len;
+	int n = 0;
+
+	syscall(SYS_lseek, task_dir, 0, SEEK_SET);
+	while ((len = syscall(SYS_getdents64, task_dir, buf, sizeof(buf))) > 0) {
+		for (long at = 0; at < len;) {
+			const struct dirent64 *d = (const void *)(buf + at);
+
+			n += d->d_name[0] != '.';
+			at += d->d_reclen;
+		}
+	}
+	return n;
+}
+
+/* The first thread's state and exit code, if it is a zombie (proc(5), /proc/pid/stat). */
+static bool first_thread_ended(int *code)
+{
+	char path[32], text[1024], *p;
+	long n, fd;
+
+	snprintf(path, sizeof(path), "%d/stat", (int)syscall(SYS_getpid));
+	fd = syscall(SYS_openat, task_dir, path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = syscall(SYS_read, fd, text, sizeof(text) - 1);
+	syscall(SYS_close, fd);
+	text[n > 0 ? n : 0] = 0;
+	p = strrchr(text, ')'); /* behind the name */
+	if (!p || strncmp(p, ") Z", 3))
+		return false;
+	p = strrchr(text, ' ');
+	*code = atoi(p + 1);
+	return true;
+}
+
+/* As the process would have ended without us: with what its first thread ended with. */
+static void end_process(int code)
+{
+	const int sig = code & 0x7f;
+	struct {
+		u64 handler, flags, restorer, mask;
+	} by_default = {0};
+	u64 none = 0;
+
+	if (sig) {
+		syscall(SYS_rt_sigaction, sig, &by_default, NULL, KERNEL_SIGSET_BYTES);
+		syscall(SYS_tgkill, syscall(SYS_getpid), syscall(SYS_gettid), sig);
+		syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, KERNEL_SIGSET_BYTES);
+	}
+	syscall(SYS_exit_group, code >> 8);
+}
+
+static void look_for_others(void)
+{
+	u32 ours = sync_load(&thread_helpers);
+	int code;
+
+	/* the first thread is listed when it has ended, too; the others are not */
+	if (task_dir >= 0 && count_threads() == (int)ours + 1 && first_thread_ended(&code))
+		end_process(code);
+}
+
 static bool make_call(void)
 {
 	long (*fn)(void *) = keeper.fn;
@@ -46,6 +124,9 @@ static void *keep(void *unused)
 	long r = syscall(SYS_close_range, 0, ~0U, CLOSE_RANGE_UNSHARE);
 
 	keeper_table = true;
+	task_dir = r ? -1
+		     : (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/task",
+				    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	mutex_lock(&keeper.lock);
 	sync_store_release(&keeper.tid, r ? -errno : (int)syscall(SYS_gettid));
 	waitq_wake_all(&keeper.changed);
@@ -55,7 +136,9 @@ static void *keep(void *unused)
 		if (make_call())
 			continue;
 		if (!keeper.woken) {
-			waitq_wait(&keeper.changed, &keeper.lock);
+			if (!waitq_wait_until(&keeper.changed, &keeper.lock,
+					      sync_now_ns() + LOOK_NS))
+				look_for_others();
 			continue;
 		}
 		keeper.woken = false;

@@ -184,6 +184,7 @@ int vm_start(struct vm *vm)
 		r = vm_irq_start(vm);
 	if (r)
 		return r;
+	primary_linux_start();
 	if (vm->irqchip)
 		irqchip_start(vm->irqchip);
 	sync_store_release(&vm->ran, true);

@@ -43,6 +43,7 @@ void hvm_init_over(struct hvm *vm, const struct primary_ops *ops)
 	sigaction(KICK_SIGNAL, &sa, NULL);
 	assert_int_equal(guard_install(), 0);
 	assert_int_equal(primary_linux_create(&primary), 0);
+	primary_linux_start();
 	assert_int_equal(mmu_create(ops, primary, &vm->mmu), 0);
 }
 

@@ -104,13 +104,40 @@ static void no_thread_before_a_run(void)
 
 static void its_only_thread_ends(void)
 {
+	for (int ran = 0; ran < 2; ran++) {
+		pid_t pid = fork();
+
+		if (pid == 0) {
+			alarm(10);
+			use_everything();
+			if (ran)
+				CHECK(minivmm_run(&v) == KVM_EXIT_IO);
+			syscall(SYS_exit, 3);
+		}
+		CHECK(WEXITSTATUS(wait_for(pid)) == 3);
+	}
+}
+
+static void *outlives(void *unused)
+{
+	usleep(1500000);
+	_exit(6);
+}
+
+/* The first thread ends, and another goes on: so does the process. */
+static void another_thread_goes_on(void)
+{
 	pid_t pid = fork();
+	pthread_t t;
 
 	if (pid == 0) {
+		alarm(10);
 		use_everything();
-		syscall(SYS_exit, 3);
+		CHECK(minivmm_run(&v) == KVM_EXIT_IO);
+		CHECK(pthread_create(&t, NULL, outlives, NULL) == 0);
+		pthread_exit(NULL);
 	}
-	CHECK(WEXITSTATUS(wait_for(pid)) == 3);
+	CHECK(WEXITSTATUS(wait_for(pid)) == 6);
 }
 
 /* -- children that were given no environment */
@@ -140,6 +167,7 @@ int main(void)
 		{"a VM in a forked child beside the parent's", vm_in_a_forked_child},
 		{"no thread before a guest runs: unshare(CLONE_NEWUSER)", no_thread_before_a_run},
 		{"the only thread ends, and so does the process", its_only_thread_ends},
+		{"the first thread ends, and another goes on", another_thread_goes_on},
 		{"system() and popen() after clearenv()", shell_after_clearenv},
 	};
 

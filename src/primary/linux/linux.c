@@ -28,9 +28,13 @@ int primary_linux_create(void **out)
 	rwlock_init(&p->windows_lock);
 	registry_add(p);
 	maps_hold();
-	notifier_start();
 	*out = p;
 	return 0;
+}
+
+void primary_linux_start(void)
+{
+	notifier_start();
 }
 
 static void linux_destroy(void *primary)

@@ -19,6 +19,11 @@ extern const struct primary_ops primary_linux_ops;
 
 /* One per VM. 0 or -errno. Destroyed through the operations. */
 int primary_linux_create(void **out);
+/*
+ * A guest is about to run: start the helper thread that hears of the VMM's changes from the kernel.
+ * No thread of ours is there before. Idempotent; with no lock held.
+ */
+void primary_linux_start(void);
 
 /*
  * A host change of [start, start + len) is about to happen / has happened. begin() returns an

@@ -224,6 +224,8 @@ static void *helper(void *unused)
 
 void notifier_start(void)
 {
+	bool late = false;
+
 	mutex_lock(&notifier.life);
 	if (!notifier.running) {
 		if (notifier.joinable)
@@ -234,8 +236,12 @@ void notifier_start(void)
 		mutex_unlock(&notifier.lock);
 		notifier.running = notifier.joinable =
 			!thread_start(&notifier.helper, helper, NULL);
+		late = notifier.running;
 	}
 	mutex_unlock(&notifier.life);
+	/* windows made before are watched by nobody: they are made anew */
+	if (late)
+		changes_drop_everything();
 }
 
 void notifier_forked_child(void)

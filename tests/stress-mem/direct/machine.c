@@ -226,6 +226,7 @@ void machine_create(u32 nvcpus, enum log_mode log_mode)
 	install_kick();
 	MUST(!guard_install(), "guard_install");
 	MUST(!primary_linux_create(&primary), "out of memory");
+	primary_linux_start();
 	MUST(!mmu_create(&primary_linux_ops, primary, &direct.mmu), "out of memory");
 	machine.nvcpus = nvcpus;
 	machine.log_mode = log_mode;
