@@ -32,6 +32,8 @@ struct disposition {
 static struct disposition table[NSIGNALS + 1];
 static int lock;
 
+__thread u32 handlers_run;
+
 static void deliver(int sig, siginfo_t *info, void *uc);
 
 static u64 lock_table(void)
@@ -178,6 +180,7 @@ static void deliver(int sig, siginfo_t *info, void *uc)
 	}
 	if (flags & (int)SA_RESETHAND)
 		reset_handler(sig);
+	handlers_run++;
 	/* The VMM's handler may mean to change errno: it is not restored after it. */
 	errno = e;
 	((void (*)(int, siginfo_t *, void *))(void *)handler)(sig, info, uc);

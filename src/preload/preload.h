@@ -123,6 +123,8 @@ void change_init(void);
 long change_end(struct change *c, long r);
 
 /* ---- dispositions.c */
+/* How many handlers of the VMM's this thread has begun. */
+extern __thread u32 handlers_run __attribute__((tls_model("initial-exec")));
 /* Put deliver() under what the VMM has installed so far, and our own handlers in place. */
 void dispositions_adopt(void);
 /* Around fork(), so that the child's copy of the lock is free. In a window. */

@@ -5,6 +5,7 @@
  */
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include "preload/preload.h"
 #include "preload/real.h"
 #include "vm/requeue.h"
@@ -135,16 +136,42 @@ EXPORT int sigpending(sigset_t *set)
 	return r;
 }
 
-/* What was kept of a thread's is due before what came after it. */
+static s64 now_ns(void)
+{
+	struct timespec t;
+
+	raw2(SYS_clock_gettime, CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000LL + t.tv_nsec;
+}
+
+/*
+ * What was kept of a thread's is due before what came after it. A signal that a run lets in and
+ * gives back wakes who waits for it, who then finds nothing: with no handler run that is no EINTR.
+ */
 static int wait_for(const sigset_t *set, siginfo_t *info, const struct timespec *timeout)
 {
+	s64 end = armed() && timeout
+			  ? now_ns() + timeout->tv_sec * 1000000000LL + timeout->tv_nsec
+			  : 0;
+	u32 handlers = handlers_run;
+	struct timespec left;
 	siginfo_t own;
 	sigset_t s;
 	int sig;
 
 	if (!info)
 		info = &own;
-	sig = REAL(sigtimedwait)(without_kick(set, &s), info, timeout);
+	for (;;) {
+		sig = REAL(sigtimedwait)(without_kick(set, &s), info, timeout);
+		if (sig >= 0 || errno != EINTR || !armed() || handlers != handlers_run)
+			break;
+		if (timeout) {
+			s64 ns = MAX(end - now_ns(), 0);
+
+			left = (struct timespec){ns / 1000000000, ns % 1000000000};
+			timeout = &left;
+		}
+	}
 	if (sig > 0 && armed())
 		requeue_due(sig, info);
 	return sig;

@@ -77,18 +77,33 @@ void requeue_to_thread(int sig, const siginfo_t *info)
 	put_marker(sig, info);
 }
 
-/* Sent with kill() or by the kernel's job control, timers of the process, a child's end. */
+/*
+ * Sent with kill(), by a timer, a message queue or the kernel. sigqueue() and pthread_sigqueue()
+ * cannot be told apart: what they queue stays with the thread, in its order.
+ */
 static bool sent_to_process(int sig, const siginfo_t *info)
 {
-	return info->si_code == SI_USER || info->si_code == SI_KERNEL || sig == SIGCHLD ||
-	       (info->si_code == SI_QUEUE && info->si_pid != (pid_t)syscall(SYS_getpid));
+	if (info->si_code == SI_QUEUE)
+		return sig < FIRST_QUEUED && info->si_pid != (pid_t)syscall(SYS_getpid);
+	return info->si_code != SI_TKILL;
 }
 
-/* What queues stays with the thread, whose line has its order. */
+/*
+ * What kill() or the kernel sent may be sent again as it was by the process's first thread only
+ * (rt_sigqueueinfo(2)); another one's comes from the process itself.
+ */
+static void to_process(int sig, const siginfo_t *info)
+{
+	pid_t pid = (pid_t)syscall(SYS_getpid);
+
+	if (syscall(SYS_rt_sigqueueinfo, pid, sig, info))
+		syscall(SYS_kill, pid, sig);
+}
+
 void requeue_to_addressee(int sig, const siginfo_t *info)
 {
-	if (sig < FIRST_QUEUED && sent_to_process(sig, info))
-		syscall(SYS_rt_sigqueueinfo, (pid_t)syscall(SYS_getpid), sig, info);
+	if (sent_to_process(sig, info))
+		to_process(sig, info);
 	else
 		requeue_to_thread(sig, info);
 }
