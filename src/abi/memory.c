@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <x86intrin.h>
 #include "abi/internal.h"
 #include "base/clock.h"
 #include "base/guard.h"
@@ -143,7 +142,7 @@ long vm_ioctl_set_boot_cpu(struct call *c)
 long vm_ioctl_get_clock(struct call *c)
 {
 	struct kvm_clock_data *d = (void *)c->buf;
-	u64 tsc = __rdtsc(), realtime = clock_ns(CLOCK_REALTIME);
+	u64 tsc = clock_tsc(), realtime = clock_ns(CLOCK_REALTIME);
 
 	d->clock = vm_clock_at(c->vm, tsc);
 	/* Without a vCPU there is no TSC to relate the clock to. */

@@ -2,7 +2,6 @@
 #include "vm/clock.h"
 
 #include <linux/kvm_para.h>
-#include <x86intrin.h>
 #include "base/clock.h"
 #include "vm/pv.h"
 
@@ -67,13 +66,13 @@ void vm_clock_init(struct vm *vm, u32 host_khz)
 {
 	mutex_init(&vm->clock.lock);
 	vm->clock.khz = host_khz;
-	vm->clock.tsc = __rdtsc();
+	vm->clock.tsc = clock_tsc();
 }
 
 void vm_clock_set(struct vm *vm, u64 ns)
 {
 	mutex_lock(&vm->clock.lock);
-	vm->clock.tsc = __rdtsc();
+	vm->clock.tsc = clock_tsc();
 	vm->clock.ns = ns;
 	mutex_unlock(&vm->clock.lock);
 	mmu_request_all(vm->mmu, VCPU_REQ_CLOCK);
@@ -204,7 +203,7 @@ static int write_time(struct vcpu *v)
 
 static int write_wall(struct vcpu *v)
 {
-	u64 zero = clock_ns(CLOCK_REALTIME) - vm_clock_at(v->vm, __rdtsc());
+	u64 zero = clock_ns(CLOCK_REALTIME) - vm_clock_at(v->vm, clock_tsc());
 	struct pvclock_wall_clock wall = {
 		.sec = (u32)(zero / NSEC_PER_SEC),
 		.nsec = (u32)(zero % NSEC_PER_SEC),

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <x86intrin.h>
 #include "base/clock.h"
 #include "primary/linux/linux.h"
 #include "sync/atomic.h"
@@ -36,7 +35,7 @@ static struct tsc_sample sample_tsc(void)
 	u64 best_width = ~0ULL;
 
 	for (int i = 0; i < 32; i++) {
-		u64 before = __rdtsc(), ns = now_ns(), width = __rdtsc() - before;
+		u64 before = clock_tsc(), ns = now_ns(), width = clock_tsc() - before;
 
 		if (width < best_width) {
 			best_width = width;

@@ -4,6 +4,7 @@
  * to them. What is not here is asked of the owner (APIC, paravirtual MSRs).
  */
 #include "cpu/system/internal.h"
+#include "base/clock.h"
 #include "cpu/system/msr.h"
 
 /* What a guest may write: LBR and BTF, on AMD the pins' bits too (APM vol. 2, 13.1.1). */
@@ -216,7 +217,7 @@ static u64 scale(const struct cpu *c, u64 host)
 
 static u64 scaled_tsc(const struct cpu *c)
 {
-	return scale(c, __builtin_ia32_rdtsc());
+	return scale(c, clock_tsc());
 }
 
 u64 cpu_tsc(const struct cpu *c)
