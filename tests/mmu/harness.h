@@ -35,6 +35,8 @@ struct hvm {
 	struct mmu *mmu;
 };
 
+#define HANG_SECONDS 60 /* for alarm(): however busy the machine is, what takes longer hangs */
+
 static inline u64 now_ns(void)
 {
 	struct timespec ts;

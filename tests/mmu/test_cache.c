@@ -219,13 +219,12 @@ static void write_on(struct hvcpu *h, void *arg)
  */
 static void test_no_write_is_lost_to_truncation(void **state)
 {
-	u64 until = now_ns() + 2 * SECOND, seen = 0;
 	struct fixture f;
 	int fd;
 
 	init(&f, shared(&fd, PAGE_SIZE), 0);
 	hvcpu_start(f.h, write_on, &f);
-	while (now_ns() < until && seen < 500) {
+	for (int i = 0; i < 200; i++) {
 		u64 before, after, found;
 
 		hooked_ftruncate(fd, 0);
@@ -238,10 +237,8 @@ static void test_no_write_is_lost_to_truncation(void **state)
 		} while (after < before + 4);
 		found = word(&f);
 		assert_true(found + 2 >= after); /* the last may be under way */
-		seen++;
 	}
 	hvcpu_stop(f.h);
-	assert_true(seen > 10);
 	fini(&f);
 	munmap(f.mem, PAGE_SIZE);
 	close(fd);
@@ -344,7 +341,6 @@ static void stuck(bool in_access)
 	struct uffd_msg msg;
 	void *mem = map_aligned(PAGE_SIZE, PAGE_SIZE, MAP_PRIVATE);
 	struct uffdio_range range = {(u64)mem, PAGE_SIZE};
-	u64 start;
 	int fd;
 
 	init(&f, mem, 0);
@@ -364,10 +360,9 @@ static void stuck(bool in_access)
 	done = 0;
 	hvcpu_start(f.h, use_once, &f.cache);
 	assert_int_equal(read(fd, &msg, sizeof(msg)), sizeof(msg));
-	start = now_ns();
+	/* It would wait for ever if it waited for the use. */
 	assert_true(hooked_mmap(mem, PAGE_SIZE, PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == mem);
-	assert_true(now_ns() - start < SECOND);
 	/* Taking a mapping away does not wake who waits for its page. */
 	assert_int_equal(ioctl(fd, UFFDIO_WAKE, &range), 0);
 	while (!__atomic_load_n(&done, __ATOMIC_SEQ_CST))

@@ -359,7 +359,7 @@ static void test_a_change_elsewhere_keeps_no_fault_waiting(void **state)
 	hooked_mmap(f.mem + LEN / 2, LEN / 2, PROT_READ, MAP_SHARED, f.fd, LEN);
 	change = primary_linux_change_begin((hva_t)f.mem + LEN / 2, LEN / 2, CHANGE_UNMAP, &err);
 	assert_non_null(change);
-	alarm(5);
+	alarm(HANG_SECONDS);
 	assert_int_equal(load(&f, 0x5000), 5);
 	alarm(0);
 	primary_linux_change_end(change);

@@ -156,8 +156,8 @@ static void do_fork(struct minivmm *v)
 	if (!child) {
 		munmap(v->mem, v->mem_size);
 		ioctl(v->vcpu, KVM_RUN, 0);
-		usleep(300000); /* long enough to be looked at */
-		_exit(0);
+		pause(); /* until it has been looked at */
+		_exit(1);
 	}
 	printf("child %d\n", child);
 	say("fork");

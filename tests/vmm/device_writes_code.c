@@ -15,7 +15,7 @@
 #define VECTOR	 0x40
 #define GSI	 16
 #define ROUNDS	 40
-#define LATE	 20 /* seconds until the guest is given up */
+#define LATE	 100 /* seconds until the guest is given up */
 
 /*
  * rbx counts interrupts. In each round the function's constant must be the round's number, ecx,

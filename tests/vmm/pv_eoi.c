@@ -77,7 +77,7 @@ int main(void)
 	struct kvm_lapic_state l;
 	pthread_t sender;
 
-	alarm(10); /* an end that is lost is a guest that hangs */
+	alarm(60); /* an end that is lost is a guest that hangs */
 	create();
 	run_to(READY);
 	for (int i = 0; i < 100; i++) {

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define ROUNDS	 40
-#define LATE	 30 /* seconds until the guest is given up */
+#define LATE	 100 /* seconds until the guest is given up */
 #define FUNCTION 0x400000u
 #define ALIAS	 0x500000u /* the same page once more */
 #define ASKED	 0x12000u  /* the round that the guest waits for */

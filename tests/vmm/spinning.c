@@ -14,7 +14,7 @@
 /* Seconds of processor time. A host's time slice is milliseconds: spun away by each of the others
  * at each of 2000 turns it would be several times as much. */
 #define BOUND  1.5
-#define LATE   50
+#define LATE   100
 
 /* edi: whose turn this one waits for; esi: who is next; ecx: turns left. */
 GUEST(takes_turns, 64,
