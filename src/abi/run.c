@@ -9,6 +9,7 @@
 #include "abi/sregs.h"
 #include "base/stack.h"
 #include "sync/atomic.h"
+#include "vm/confine.h"
 
 #define PIO_OFFSET (UAPI_PIO_PAGE * PAGE_SIZE)
 
@@ -275,8 +276,12 @@ static long run_on_stack(void *vcpu)
 long vcpu_ioctl_run(struct call *c)
 {
 	struct abi_vcpu *av = c->v->abi;
+	int r;
 
 	if (c->arg)
 		return -EINVAL;
+	r = confine_once();
+	if (r)
+		return r;
 	return stack_call((u8 *)av->stack + STACK_SIZE, run_on_stack, c->v);
 }

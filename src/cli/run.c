@@ -26,6 +26,7 @@ static const char doc[] =
 
 #define KEY_NO_HOOKS 256 /* no letter */
 #define KEY_ENGINE   257
+#define KEY_CONFINE  258
 
 /* What executes guest code; cpu/run.c knows them by the same names. */
 static const char *const engines[] = {"auto", "interpreter", "translator"};
@@ -33,6 +34,10 @@ static const char *const engines[] = {"auto", "interpreter", "translator"};
 static const struct argp_option options[] = {
 	{"engine", KEY_ENGINE, "ENGINE", 0,
 	 "What executes guest code: auto (the default), interpreter or translator", 0},
+	{"confine", KEY_CONFINE, NULL, 0,
+	 "Once the first vCPU runs, let COMMAND start no program, open no socket, and open files only "
+	 "to read them",
+	 0},
 	{"no-hooks", KEY_NO_HOOKS, NULL, 0,
 	 "A test of userkvm's own: do not look at what COMMAND does to its memory. Guests may then "
 	 "see old bytes",
@@ -56,6 +61,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	char ***command = state->input;
 
 	switch (key) {
+	case KEY_CONFINE:
+		setenv("USERKVM_CONFINE", "1", 1);
+		return 0;
 	case KEY_NO_HOOKS:
 		setenv("USERKVM_NO_HOOKS", "1", 1);
 		return 0;
