@@ -13,7 +13,6 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#include <cpuid.h>
 #include "base/guard.h"
 #include "base/pagemem.h"
 #include "cpu/native/native.h"
@@ -91,17 +90,17 @@ _Static_assert(offsetof(struct guard_fault, sig) == 8 && offsetof(struct guard_f
 static void detect_host(void)
 {
 	u8 image[512] __attribute__((aligned(16)));
-	u32 a, b, c, d;
+	u32 r[4];
 
 	native_host.avx = feature_on_host(feature_find("avx"));
 	native_host.avx512f = feature_on_host(feature_find("avx512f"));
 	native_host.avx512bw = feature_on_host(feature_find("avx512bw"));
-	__cpuid_count(7, 0, a, b, c, d);
-	native_host.fdp_excptn_only = (b >> 6) & 1;
-	native_host.no_fcs_fds = (b >> 13) & 1;
+	host_cpuid(7, 0, r);
+	native_host.fdp_excptn_only = (r[1] >> 6) & 1;
+	native_host.no_fcs_fds = (r[1] >> 13) & 1;
 	native_host.hides_pointers = vendor_does(vendor_of_host(), FACT_FP_POINTERS);
-	__cpuid(0x80000008, a, b, c, d);
-	native_host.linear_bits = (u8)(a >> 8);
+	host_cpuid(0x80000008, 0, r);
+	native_host.linear_bits = (u8)(r[0] >> 8);
 	memset(image, 0, sizeof(image));
 	asm volatile("fxsave64 %0" : "+m"(image));
 	memcpy(&native_host.mxcsr_mask, image + 28, 4);

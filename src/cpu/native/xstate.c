@@ -3,7 +3,6 @@
  * native/xstate.c: vector and x87 state as XSAVE components, and the VMM's calls on it
  * (api.rst 4.22 to 4.45: KVM_GET_FPU, KVM_GET_XSAVE, KVM_GET_XCRS and their SET halves).
  */
-#include <cpuid.h>
 #include "cpu/cpu.h"
 #include "cpu/native/forms.h"
 #include "cpu/native/xstate.h"
@@ -21,24 +20,25 @@ static u64 host_components;
 /* Idempotent, so that two first callers do no harm. */
 static void learn_layout(void)
 {
-	u32 a, b, c, d;
+	u32 r[4];
+	u64 there;
 
 	if (__atomic_load_n(&host_components, __ATOMIC_ACQUIRE))
 		return;
 	for (u32 x = XC_AVX; x < NR_XCOMP; x++) {
 		if (!(XMASK_KNOWN & XMASK(x)))
 			continue;
-		__cpuid_count(0xd, x, a, b, c, d);
-		layout[x].size = a;
-		layout[x].offset = b;
-		layout[x].align64 = c & 2;
+		host_cpuid(0xd, x, r);
+		layout[x].size = r[0];
+		layout[x].offset = r[1];
+		layout[x].align64 = r[2] & 2;
 	}
-	a = XMASK(XC_X87) | XMASK(XC_SSE);
+	there = XMASK(XC_X87) | XMASK(XC_SSE);
 	if (feature_on_host(feature_find("avx")))
-		a |= XMASK(XC_AVX);
+		there |= XMASK(XC_AVX);
 	if (feature_on_host(feature_find("avx512f")))
-		a |= XMASK_AVX512;
-	__atomic_store_n(&host_components, a, __ATOMIC_RELEASE);
+		there |= XMASK_AVX512;
+	__atomic_store_n(&host_components, there, __ATOMIC_RELEASE);
 }
 
 u64 xstate_host_components(void)

@@ -3,10 +3,10 @@
  * system/cpuid.c: what a guest is told it has: the host's CPUID less what is not carried out, and
  * the VMM's table looked up with KVM's rules.
  */
-#include <cpuid.h>
 #include "cpu/native/xstate.h"
 #include "cpu/system/internal.h"
 #include "cpu/system/msr.h"
+#include "cpu/table/features.h"
 #include "cpu/table/vendor.h"
 
 #define LEAF_INDEXED  1u /* KVM_CPUID_FLAG_SIGNIFCANT_INDEX */
@@ -63,10 +63,11 @@ struct list {
 
 static struct cpuid_leaf host_leaf(u32 function, u32 index)
 {
-	struct cpuid_leaf l = {.function = function, .index = index};
+	u32 r[4];
 
-	__cpuid_count(function, index, l.eax, l.ebx, l.ecx, l.edx);
-	return l;
+	host_cpuid(function, index, r);
+	return (struct cpuid_leaf){.function = function, .index = index,
+				   .eax = r[0], .ebx = r[1], .ecx = r[2], .edx = r[3]};
 }
 
 static void add(struct list *s, struct cpuid_leaf l, u32 flags)

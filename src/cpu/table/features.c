@@ -263,14 +263,20 @@ static struct needs needs_of_set(const char *set)
 	return n;
 }
 
+void host_cpuid(u32 leaf, u32 index, u32 r[4])
+{
+	__cpuid(leaf & 0x80000000, r[0], r[1], r[2], r[3]);
+	if (r[0] < leaf)
+		memset(r, 0, 4 * sizeof(*r));
+	else
+		__cpuid_count(leaf, index, r[0], r[1], r[2], r[3]);
+}
+
 static bool announced(const struct feature *f)
 {
-	u32 r[4] = {0};
+	u32 r[4];
 
-	__cpuid(f->leaf & 0x80000000, r[0], r[1], r[2], r[3]);
-	if (r[0] < f->leaf)
-		return false;
-	__cpuid_count(f->leaf, f->index, r[0], r[1], r[2], r[3]);
+	host_cpuid(f->leaf, f->index, r);
 	return r[f->reg] >> f->bit & 1;
 }
 

@@ -16,6 +16,12 @@ struct feature {
 };
 extern const struct feature features[]; /* the last has no name */
 
+/*
+ * A basic or extended leaf of the host's CPUID, EAX first. Zeros where the host has no such leaf: a
+ * processor would answer with another one's, its highest basic leaf (SDM vol. 2A, CPUID).
+ */
+void host_cpuid(u32 leaf, u32 index, u32 r[4]);
+
 const struct feature *feature_find(const char *name);
 /* What announces one of Zydis's instruction sets, by its name; NULL: the base, or not known. */
 const struct feature *feature_of_set(const char *set);
