@@ -52,6 +52,13 @@ check: setup
 check-quick: all
 	@tests/run $(BUILD) quick
 
+# Other processors and releases, as guests of QEMU's TCG: make check-hosts HOSTS='core2duo trixie'
+HOSTS ?=
+.PHONY: check-hosts
+check-hosts:
+	@tools/setup hosts
+	@tests/hosts/hosts $(HOSTS)
+
 soak: setup
 	@$(MAKE) --no-print-directory all
 	@tools/guest generic
@@ -108,6 +115,7 @@ help:
 	@echo 'make shell         a shell in the same guest'
 	@echo 'make check-quick   the quick tests (under 90 s)'
 	@echo 'make check         every test (under 15 minutes)'
+	@echo 'make check-hosts   the demo and the quick tests on other processors and releases'
 	@echo 'make soak          what takes longer: every machine, many boots in a row'
 	@echo 'make fuzz          fuzz under sanitizers, TIME (60) seconds for each fuzzer'
 	@echo 'make soak-cpu      random instructions against the host: N=10000000 SEED=1'
