@@ -184,17 +184,26 @@ void return_check_ss(struct cpu *c, u16 ss, u16 cs_sel, const struct desc *cs, s
 		seg_check_ss(c, ss, SEL_RPL(cs_sel), VEC_GP, d);
 }
 
-/* Data segments the outer level may not have become null (SDM vol. 2, RET). */
+/*
+ * Data segments the outer level may not have become null (SDM vol. 2, RET): on Intel's processors the
+ * selector, so that FS and GS keep their bases; on AMD's all of the register (APM vol. 3, RET (Far)).
+ * Of a selector that is null already its RPL goes (SDM vol. 2, IRET; AMD's do so, too).
+ */
 void return_drop_segments(struct cpu *c, u8 cpl)
 {
 	static const u8 data[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
 
 	for (unsigned n = 0; n < ARRAY_SIZE(data); n++) {
-		const struct seg *s = &c->seg[data[n]];
+		struct seg *s = &c->seg[data[n]];
+		u64 base = s->base;
 
+		if (SEL_NULL(s->sel))
+			s->sel = 0;
 		if (s->unusable || attr_conforming(s->attr) || SEG_DPL(s->attr) >= cpl)
 			continue;
 		seg_commit_null(c, data[n], 0, 0);
+		if (data[n] >= SEG_FS && !cpuid_vendor_is_amd(c))
+			s->base = base;
 	}
 }
 

@@ -197,6 +197,43 @@ static void call_through_a_gate_in_long_mode(void **state)
 	assert_raises(VEC_GP, SEL_GATE, far_call(fake.c, SEL_GATE | 3, 0, 8, 0));
 }
 
+static void take_vendor(u32 ebx)
+{
+	const struct cpuid_leaf leaf = {.ebx = ebx};
+
+	assert_int_equal(cpu_set_cpuid(fake.c, &leaf, 1), 0);
+}
+
+/* A return to an outer level: FS of DPL 0 loses its selector, on AMD's processors its base too; a null
+ * selector loses its RPL and keeps its base. */
+static void outer_return_nulls_fs_and_gs(void **state)
+{
+	static const u32 vendors[] = {0x756e6547, 0x68747541}; /* Genu, Auth */
+
+	for (unsigned n = 0; n < ARRAY_SIZE(vendors); n++) {
+		struct cpu *c;
+
+		fake_long(0);
+		c = fake.c;
+		take_vendor(vendors[n]);
+		seg_load(c, SEG_FS, SEL_KDATA);
+		c->seg[SEG_FS].base = 0x12345678;
+		seg_load(c, SEG_GS, 3);
+		c->seg[SEG_GS].base = 0x9abc;
+		put64(0x7000, 0x2000);
+		put64(0x7008, SEL_UCODE64 | 3);
+		put64(0x7010, 0x8000);
+		put64(0x7018, SEL_UDATA | 3);
+		assert_true(RETURNS(far_return(c, 8, 0)));
+		assert_int_equal(c->cpl, 3);
+		assert_int_equal(c->seg[SEG_FS].sel, 0);
+		assert_true(c->seg[SEG_FS].unusable);
+		assert_int_equal(c->seg[SEG_FS].base, n ? 0 : 0x12345678);
+		assert_int_equal(c->seg[SEG_GS].sel, 0);
+		assert_int_equal(c->seg[SEG_GS].base, 0x9abc);
+	}
+}
+
 static void returns_never_go_inwards(void **state)
 {
 	struct cpu *c;
@@ -281,6 +318,7 @@ int main(void)
 		cmocka_unit_test(limits_and_modes),
 		cmocka_unit_test(call_through_a_gate),
 		cmocka_unit_test(call_through_a_gate_in_long_mode),
+		cmocka_unit_test(outer_return_nulls_fs_and_gs),
 		cmocka_unit_test(returns_never_go_inwards),
 		cmocka_unit_test(iret_changes_what_the_privilege_lets_it),
 		cmocka_unit_test(task_by_jump),
