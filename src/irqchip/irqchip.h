@@ -75,6 +75,9 @@ int irqchip_reinject_control(struct irqchip *ic, const struct kvm_reinject_contr
 /* Raise or lower a GSI by the routing table. >0 delivered to so many, 0 coalesced, <0 ignored. */
 int irqchip_set_gsi(struct irqchip *ic, int source, u32 gsi, bool level);
 int irqchip_send_msi(struct irqchip *ic, const struct kvm_msi *msi); /* as irqchip_set_gsi */
+/* An interrupt by ICR's low half, without destination and shorthand, to each APIC of the bitmap, whose
+ * first bit is the id `min`. How many took it, or -EINVAL (KVM's hypercalls.rst, KVM_HC_SEND_IPI). */
+int irqchip_send_ipis(struct irqchip *ic, unsigned __int128 bitmap, u32 min, u32 icr);
 /* Replace the routing table. -EINVAL as KVM_SET_GSI_ROUTING. */
 int irqchip_set_routing(struct irqchip *ic, const struct kvm_irq_routing_entry *e, u32 n, u32 flags);
 

@@ -286,3 +286,33 @@ void lapic_send_ipi(struct lapic *l, u32 icr_low, u32 icr_high)
 		deliver(l->ic, &m, true);
 	}
 }
+
+/* By id, whatever the APIC's mode makes of one. */
+static struct lapic *find_apic(struct irqchip *ic, u32 id)
+{
+	for (u32 i = 0; i < ic->nlapics; i++) {
+		struct lapic *l = ic->lapics[i];
+
+		if (l && hw_enabled(l) && l->id == id)
+			return l;
+	}
+	return NULL;
+}
+
+int irqchip_send_ipis(struct irqchip *ic, unsigned __int128 bitmap, u32 min, u32 icr)
+{
+	int n = 0;
+
+	if (icr & (ICR_LOGICAL | ICR_SHORTHAND))
+		return -EINVAL;
+	mutex_lock(&ic->lock);
+	for (u32 bit = 0; bitmap; bit++, bitmap >>= 1) {
+		struct lapic *l = bitmap & 1 ? find_apic(ic, min + bit) : NULL;
+
+		if (l)
+			n += lapic_accept(l, icr & DM_MASK, (u8)icr, icr & ICR_ASSERT,
+					  icr & ICR_LEVEL);
+	}
+	mutex_unlock(&ic->lock);
+	return n;
+}

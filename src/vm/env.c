@@ -198,6 +198,19 @@ static s64 yield_to(struct vcpu *v)
 	return 0;
 }
 
+/* Served to whoever asks, announced or not, unless CPUID is enforced (hypercalls.rst). */
+static s64 send_ipi(struct vcpu *v, struct cpu *c)
+{
+	unsigned width = cpu_long(c) ? 64 : 32;
+	u64 mask = cpu_long(c) ? ~0ULL : UINT32_MAX;
+	unsigned __int128 high = c->reg[RCX] & mask;
+
+	if (!v->vm->irqchip || !pv_offered(v, KVM_FEATURE_PV_SEND_IPI))
+		return KVM_HC_ERROR_ENOSYS;
+	return irqchip_send_ipis(v->vm->irqchip, high << width | (c->reg[RBX] & mask),
+				 (u32)c->reg[RDX], (u32)c->reg[RSI]);
+}
+
 static int env_hypercall(void *owner, struct cpu *c)
 {
 	u64 nr = cpu_long(c) ? c->reg[RAX] : (u32)c->reg[RAX];
@@ -210,6 +223,8 @@ static int env_hypercall(void *owner, struct cpu *c)
 		r = 0;
 	else if (nr == KVM_HC_SCHED_YIELD)
 		r = yield_to(owner);
+	else if (nr == KVM_HC_SEND_IPI)
+		r = send_ipi(owner, c);
 	else if (nr == KVM_HC_MAP_GPA_RANGE)
 		r = map_gpa_range(owner, c);
 	if (r == CPU_TO_VMM)

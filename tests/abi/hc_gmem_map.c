@@ -7,6 +7,10 @@
 #include "vcpu.h"
 
 #define SIZE 0x10000UL
+#define HUGE 0x200000UL
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 /* ------------------------------------------------------------------ touching what may not be there */
 
@@ -279,6 +283,21 @@ static void test_guest_private(u8 *mem)
 	munmap(page, CODE_SIZE);
 }
 
+/* Its pages are not made one of by whoever has a mapping. */
+static void test_collapse(int vm)
+{
+	int fd = gmem_new(vm, HUGE, GMEM_MMAP | GMEM_SHARED);
+	u8 *p = map(fd, HUGE, PROT_READ | PROT_WRITE, MAP_SHARED, 0, "a huge page's size");
+
+	if (!p)
+		return;
+	put(p, 1);
+	line(madvise(p, HUGE, MADV_COLLAPSE), "gmem MADV_COLLAPSE");
+	out("after COLLAPSE: %d", look(p));
+	munmap(p, HUGE);
+	close(fd);
+}
+
 void test_gmem_mappings(void)
 {
 	struct sigaction sa = {.sa_handler = on_signal}, old[2];
@@ -293,6 +312,7 @@ void test_gmem_mappings(void)
 	test_kinds(m.vm, GMEM_MMAP | GMEM_SHARED);
 	test_use(m.vm);
 	test_unshared(m.vm);
+	test_collapse(m.vm);
 	machine_free(&m);
 	test_guest_mapped(mem);
 	test_guest_private(mem);

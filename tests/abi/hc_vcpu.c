@@ -77,6 +77,7 @@ static void test_sregs(int vcpu)
 	TRY_SREGS(s.cr0 |= 0x60000000, "cr0.NW with CD");
 	TRY_SREGS(s.cr4 = 1ULL << 40, "cr4 bit 40");
 	TRY_SREGS(s.cr4 = 1 << 15, "cr4 bit 15");
+	TRY_SREGS(s.cr4 = 1 << 11, "UMIP before there is a CPUID");
 	TRY_SREGS(s.cr4 = 1 << 5, "PAE");
 	TRY_SREGS(s.efer = 1 << 8, "LME");
 	TRY_SREGS(s.efer = 1 << 10, "LMA without LME");

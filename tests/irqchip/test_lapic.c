@@ -350,6 +350,20 @@ static void state_id_in_x2apic_mode(void **state)
 	assert_int_equal(lapic_set_state(m.vcpu[3].lapic, &s), -EINVAL);
 }
 
+/* KVM_HC_SEND_IPI: a bitmap of ids from the lowest on; nobody is not counted. */
+static void ipis_by_a_bitmap(void **state)
+{
+	assert_int_equal(irqchip_send_ipis(m.ic, 0xb, 0, 0x61 | ICR_ASSERT), 3);
+	assert_int_equal(irq_get(0), 0x61);
+	assert_int_equal(irq_get(1), 0x61);
+	assert_int_equal(irq_has(2), -1);
+	assert_int_equal(irq_get(3), 0x61);
+	assert_int_equal(irqchip_send_ipis(m.ic, 0x31, 2, 0x72 | ICR_ASSERT), 1);
+	assert_int_equal(irq_get(2), 0x72);
+	assert_int_equal(irqchip_send_ipis(m.ic, 1, 2, 0x72 | ICR_ASSERT | ICR_LOGICAL), -EINVAL);
+	assert_int_equal(irqchip_send_ipis(m.ic, 1, 2, 0x72 | ICR_ASSERT | ICR_ALL), -EINVAL);
+}
+
 #define T(f) cmocka_unit_test_setup_teardown(f, setup_kernel_4, machine_teardown)
 
 int main(void)
@@ -376,6 +390,7 @@ int main(void)
 		T(init_keeps_mode_and_id),
 		T(state_round_trip),
 		T(state_id_in_x2apic_mode),
+		T(ipis_by_a_bitmap),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
