@@ -2,9 +2,11 @@
 /*
  * preload/descriptors.c: ioctl, and the calls by which descriptors come and go.
  */
+#include <dirent.h>
 #include <linux/close_range.h>
 #include <linux/userfaultfd.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include "abi/abi.h"
@@ -305,12 +307,37 @@ static void each_passed(const struct msghdr *m, void (*fn)(int fd))
 	}
 }
 
+/* In a process that did not know yet, too. */
 static void received(int fd)
 {
 	if (!abi_owns(fd))
 		return;
+	preload_arm();
 	maybe_ours_set(fd);
 	abi_appeared(fd);
+}
+
+/* What came by exec, under whatever number. Without /proc the low numbers are looked at. */
+void descriptors_inherited(void)
+{
+	const int few = 64;
+	char buf[4096];
+	long dir = raw3(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	long len;
+
+	for (int fd = 3; dir < 0 && fd < few; fd++)
+		received(fd);
+	while (dir >= 0 && (len = raw3(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
+		for (long at = 0; at < len;) {
+			const struct dirent64 *d = (const void *)(buf + at);
+
+			if (d->d_name[0] != '.')
+				received(atoi(d->d_name));
+			at += d->d_reclen;
+		}
+	}
+	if (dir >= 0)
+		raw1(SYS_close, dir);
 }
 
 static void tell_all(const struct mmsghdr *m, int n, void (*fn)(int fd))
@@ -318,9 +345,12 @@ static void tell_all(const struct mmsghdr *m, int n, void (*fn)(int fd))
 	struct mask_window w;
 	int e = errno;
 
-	if (!armed())
+	if (armed())
+		mask_enter(&w);
+	else if (fn != received)
 		return;
-	mask_enter(&w);
+	else
+		w.nested = true;
 	for (int i = 0; i < n; i++)
 		each_passed(&m[i].msg_hdr, fn);
 	mask_leave(&w);

@@ -79,5 +79,6 @@ __attribute__((constructor)) static void load(void)
 	real_resolve_all();
 	environment_init();
 	change_init();
+	descriptors_inherited();
 	errno = e;
 }

@@ -55,13 +55,37 @@ static int open_truncating(int dirfd, const char *path, int flags, mode_t mode)
 	return (int)change_end(&c, fd < 0 ? -errno : fd);
 }
 
+/* By a name that did not say so: the machine's device, or a link to where it has none. */
+static bool was_kvm(int dirfd, const char *path, int flags, int fd)
+{
+	struct stat st;
+	int e = errno;
+
+	if (fd >= 0)
+		return raw2(SYS_fstat, fd, &st) == 0 && path_device_is_kvm(&st);
+	if (flags & O_NOFOLLOW)
+		return false;
+	if ((e == ENOENT || e == EACCES || e == ENXIO || e == ENODEV) &&
+	    path_leads_to_kvm(dirfd, path))
+		return true;
+	errno = e;
+	return false;
+}
+
 static int open_path(int dirfd, const char *path, int flags, mode_t mode)
 {
+	int fd;
+
 	if (path_is_kvm(dirfd, path))
 		return (int)raw_errno(open_kvm(flags));
 	if ((flags & O_TRUNC) && armed())
 		return open_truncating(dirfd, path, flags, mode);
-	return REAL(openat)(dirfd, path, flags, mode);
+	fd = REAL(openat)(dirfd, path, flags, mode);
+	if (likely(!was_kvm(dirfd, path, flags, fd)))
+		return fd;
+	if (fd >= 0)
+		raw1(SYS_close, fd);
+	return (int)raw_errno(open_kvm(flags));
 }
 
 #define TAKES_MODE(flags) (((flags)&O_CREAT) || ((flags)&O_TMPFILE) == O_TMPFILE)
@@ -140,6 +164,8 @@ static FILE *open_stream(const char *path, const char *mode)
 
 EXPORT FILE *fopen(const char *path, const char *mode)
 {
-	return path_is_kvm(AT_FDCWD, path) ? open_stream(path, mode) : REAL(fopen)(path, mode);
+	return path_is_kvm(AT_FDCWD, path) || path_leads_to_kvm(AT_FDCWD, path)
+		       ? open_stream(path, mode)
+		       : REAL(fopen)(path, mode);
 }
 ALIAS(fopen64, fopen);

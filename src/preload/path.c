@@ -3,11 +3,13 @@
  * preload/path.c: which paths name /dev/kvm.
  *
  * Runs before every open, stat and access, so the common answer is two page probes and a look
- * at the last component. Whether /dev/kvm exists is never asked.
+ * at the last component. Whether /dev/kvm exists is not asked. A link to it under another name is
+ * found where the call behind us fails, or reaches the machine's own device.
  */
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include "preload/preload.h"
 
 /*
@@ -58,4 +60,47 @@ bool path_is_kvm(int dirfd, const char *path)
 	memcpy(dir, path, (size_t)n - 3);
 	dir[n - 3] = '\0';
 	return same_directory(dirfd, dir);
+}
+
+/* One step of a path that is a symbolic link: `next`, relative to the link's directory. */
+static bool follow(int dirfd, const char *path, char *next)
+{
+	const char *slash = strrchr(path, '/');
+	size_t dir = slash ? (size_t)(slash - path) + 1 : 0;
+	char target[PATH_MAX];
+	long n = raw4(SYS_readlinkat, dirfd, path, target, sizeof(target) - 1);
+
+	if (n <= 0)
+		return false;
+	target[n] = '\0';
+	if (target[0] == '/')
+		dir = 0;
+	if (dir + (size_t)n >= PATH_MAX)
+		return false;
+	memcpy(next, path, dir);
+	strcpy(next + dir, target);
+	return true;
+}
+
+bool path_leads_to_kvm(int dirfd, const char *path)
+{
+	const int max_links = 40; /* MAXSYMLINKS: path_resolution(7) */
+	char at[2][PATH_MAX];
+	int now = 0;
+
+	if (path_length(path) < 0 || !follow(dirfd, path, at[0]))
+		return false;
+	for (int i = 0; i < max_links; i++) {
+		if (path_is_kvm(dirfd, at[now]))
+			return true;
+		if (!follow(dirfd, at[now], at[!now]))
+			return false;
+		now = !now;
+	}
+	return false;
+}
+
+bool path_device_is_kvm(const struct stat *st)
+{
+	return S_ISCHR(st->st_mode) && st->st_rdev == makedev(10, 232);
 }

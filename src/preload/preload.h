@@ -36,11 +36,18 @@ bool preload_own_process(void);
 /* ---- path.c */
 /* Is `path` (relative to dirfd) the directory entry /dev/kvm? Never faults; keeps errno. */
 bool path_is_kvm(int dirfd, const char *path);
+/* Is it a symbolic link that ends there? The same. */
+bool path_leads_to_kvm(int dirfd, const char *path);
+struct stat;
+/* Is this the machine's own device? */
+bool path_device_is_kvm(const struct stat *st);
 
 /* ---- descriptors.c: numbers that may be ours, so that read() of others costs one bit test */
 void maybe_ours_set(int fd);
 bool maybe_ours(int fd);
 bool descriptor_is_ours(int fd);
+/* As the library is loaded: find what came by exec. */
+void descriptors_inherited(void);
 /* Before and after a number is closed. Keep errno. */
 bool descriptor_before_close(int fd);
 void descriptor_after_close(bool ours);

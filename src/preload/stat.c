@@ -32,15 +32,28 @@ static bool means_descriptor(int fd, const char *path, int flags)
 	return (flags & AT_EMPTY_PATH) && maybe_ours(fd) && (!path || !*path);
 }
 
+/* A link to a device that the machine has not. */
+static bool linked(int dirfd, const char *path, int flags, long r)
+{
+	return r == -ENOENT && !(flags & AT_SYMLINK_NOFOLLOW) && path_leads_to_kvm(dirfd, path);
+}
+
 static int stat_at(int dirfd, const char *path, void *st, int flags)
 {
+	long r;
+
 	if (path_is_kvm(dirfd, path)) {
 		abi_stat_device(st);
 		return 0;
 	}
 	if (means_descriptor(dirfd, path, flags))
 		return stat_fd(dirfd, st);
-	return (int)raw_errno(raw4(SYS_newfstatat, dirfd, path, st, flags));
+	r = raw4(SYS_newfstatat, dirfd, path, st, flags);
+	if (linked(dirfd, path, flags, r) || (r == 0 && path_device_is_kvm(st))) {
+		abi_stat_device(st);
+		return 0;
+	}
+	return (int)raw_errno(r);
 }
 
 EXPORT int stat(const char *restrict path, struct stat *restrict st)
@@ -154,6 +167,7 @@ EXPORT int statx(int dirfd, const char *restrict path, int flags, unsigned int m
 		 struct statx *restrict out)
 {
 	struct stat st;
+	long r;
 
 	if (path_is_kvm(dirfd, path)) {
 		abi_stat_device(&st);
@@ -165,7 +179,13 @@ EXPORT int statx(int dirfd, const char *restrict path, int flags, unsigned int m
 		statx_from(&st, out);
 		return 0;
 	}
-	return (int)raw_errno(raw5(SYS_statx, dirfd, path, flags, mask, out));
+	r = raw5(SYS_statx, dirfd, path, flags, mask, out);
+	if (linked(dirfd, path, flags, r)) {
+		abi_stat_device(&st);
+		statx_from(&st, out);
+		return 0;
+	}
+	return (int)raw_errno(r);
 }
 
 /* ------------------------------------------------------------------ access */
@@ -180,9 +200,12 @@ static int access_kvm(int mode)
 
 EXPORT int access(const char *path, int mode)
 {
+	long r;
+
 	if (path_is_kvm(AT_FDCWD, path))
 		return access_kvm(mode);
-	return (int)raw_errno(raw2(SYS_access, path, mode));
+	r = raw2(SYS_access, path, mode);
+	return r && linked(AT_FDCWD, path, 0, r) ? access_kvm(mode) : (int)raw_errno(r);
 }
 
 EXPORT int faccessat(int dirfd, const char *path, int mode, int flags)

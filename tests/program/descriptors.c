@@ -249,15 +249,6 @@ static void what_is_no_eventfd(void)
 
 /* -- numbers that are counted */
 
-static int count_numbers(void)
-{
-	int n = 0;
-
-	for (int i = 0; i < 1024; i++)
-		n += fcntl(i, F_GETFD) >= 0;
-	return n;
-}
-
 static void as_many_as_under_kvm(void)
 {
 	limit_numbers(1024);
@@ -276,7 +267,7 @@ static void as_many_as_under_kvm(void)
 
 static void no_room_at_all(void)
 {
-	int before = count_numbers(), e, q;
+	int e, q;
 
 	make(writes_once);
 	e = eventfd(0, EFD_NONBLOCK);
@@ -286,7 +277,6 @@ static void no_room_at_all(void)
 		;
 	CHECK(ioevent(e, 0x10, 0) == 0 && irqfd(q, 0) == 0);
 	both_work(e, q);
-	(void)before;
 }
 
 static void without_proc(void)
@@ -318,7 +308,64 @@ static void irqfd_before_a_run(void)
 	CHECK(chip.chip.pic.irr & (1 << gsi));
 }
 
-int main(void)
+/* -- the device by other ways */
+
+static int is_the_device(int fd)
+{
+	struct stat st, node;
+	char byte;
+
+	/* before its first ioctl */
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && stat("/dev/kvm", &node) == 0 &&
+	       st.st_ino == node.st_ino && st.st_dev == node.st_dev && st.st_ino &&
+	       read(fd, &byte, 1) == -1 && errno == EINVAL && fcntl(fd, F_GET_SEALS) == -1 &&
+	       ioctl(fd, KVM_GET_API_VERSION, 0) == 12;
+}
+
+static void by_a_link(void)
+{
+	char dir[] = "/tmp/userkvm-test-XXXXXX", link[64], second[64];
+	struct stat st, node;
+	int fd;
+	FILE *f;
+
+	CHECK(mkdtemp(dir));
+	snprintf(link, sizeof(link), "%s/device", dir);
+	snprintf(second, sizeof(second), "%s/second", dir);
+	CHECK(symlink("/dev/kvm", link) == 0 && symlink("device", second) == 0);
+	CHECK(stat("/dev/kvm", &node) == 0 && stat(second, &st) == 0);
+	CHECK(st.st_ino == node.st_ino && st.st_dev == node.st_dev && st.st_rdev == node.st_rdev);
+	CHECK(lstat(second, &st) == 0 && S_ISLNK(st.st_mode));
+	CHECK(access(second, R_OK | W_OK) == 0);
+	fd = open(second, O_RDWR);
+	CHECK(fd >= 0 && is_the_device(fd));
+	CHECK_ERRNO(open(second, O_RDWR | O_NOFOLLOW), ELOOP);
+	f = fopen(link, "r+");
+	CHECK(f && is_the_device(fileno(f)));
+	CHECK(unlink(link) == 0);
+	CHECK_ERRNO(open(second, O_RDWR), ENOENT);
+	CHECK(unlink(second) == 0 && rmdir(dir) == 0);
+}
+
+static void by_exec(void)
+{
+	int status, fd;
+	pid_t pid;
+
+	make(writes_once);
+	fd = dup(v.kvm); /* without close-on-exec */
+	pid = fork();
+	if (pid == 0) {
+		char number[16];
+
+		snprintf(number, sizeof(number), "%d", fd);
+		execl("/proc/self/exe", "descriptors", number, NULL);
+		_exit(9);
+	}
+	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
+}
+
+int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
 		{"dup2() over every number", dup2_over_all},
@@ -331,7 +378,11 @@ int main(void)
 		{"no number free", no_room_at_all},
 		{"without /proc", without_proc},
 		{"an irqfd before a guest has run", irqfd_before_a_run},
+		{"the device by a symbolic link", by_a_link},
+		{"the device by exec, before its first ioctl", by_exec},
 	};
 
+	if (argc > 1)
+		return !is_the_device(atoi(argv[1]));
 	return check_all(cases, sizeof(cases) / sizeof(cases[0]));
 }
