@@ -159,6 +159,10 @@ GUEST(load_cr3, 64,
       "mov %rsi, (%rdi)\n mov %cr3, %rdx\n mov %rdx, %cr3\n mov (%rcx), %rcx\n cmp %rcx, %rax\n je 1f\n"
       "out %al, $0x66\n 1:\n");
 
+GUEST(invpcid, 64,
+      "mov %rsi, (%rdi)\n push $0\n push $0\n mov $2, %edx\n invpcid (%rsp), %rdx\n add $16, %rsp\n"
+      "mov (%rcx), %rcx\n cmp %rcx, %rax\n je 1f\n out %al, $0x66\n 1:\n");
+
 /* RSI: the entry, RDI: where it is, RCX: what it maps, RAX: what is there. */
 static void mapping_registers(unsigned id, uint64_t reg[4])
 {
@@ -173,6 +177,7 @@ static void mapping_registers(unsigned id, uint64_t reg[4])
 static const struct part mappings_parts[] = {
 	{"invlpg", guest_invlpg, guest_invlpg_end, mapping_registers},
 	{"load_cr3", guest_load_cr3, guest_load_cr3_end, mapping_registers},
+	{"invpcid", guest_invpcid, guest_invpcid_end, mapping_registers},
 };
 
 static void mappings_prepare(void)
@@ -258,6 +263,44 @@ static void interrupts_check(void)
 		finding("the token was %lu times at one vCPU and %lu at another", most, least);
 	if (!most)
 		finding("the token was lost");
+}
+
+/* ---- resets: one vCPU sends INIT, SIPI and NMI to all others, which count in real mode */
+
+#define STARTUP	    0x38000u /* of vector 0x38 */
+#define STARTUP_NMI 0x60
+#define STARTUP_AT  0x80 /* what they count */
+
+/* R12: a state of random numbers, R11: how many others there are. */
+GUEST(resetter, 64,
+      "1: incq (%r13)\n movabs $6364136223846793005, %rax\n imul %rax, %r12\n add $1442695041, %r12\n"
+      "mov %r12, %rax\n shr $40, %rax\n xor %edx, %edx\n div %r11d\n inc %edx\n"
+      "mov %r12, %rbx\n shr $62, %rbx\n lea 2f(%rip), %rcx\n mov (%rcx, %rbx, 4), %eax\n"
+      "mov $0x830, %ecx\n wrmsr\n jmp 1b\n .balign 4\n 2: .long 0x4500, 0x4638, 0x4638, 0x4400\n");
+GUEST(startup, 16,
+      "1: lock incw %cs:0x80\n jmp 1b\n .org guest_startup + 0x60\n iretw\n");
+
+static void resets_prepare(void)
+{
+	struct kvm_regs r = {.rip = MINIVMM_CODE, .rsp = STACK_AT(0), .rflags = 2, .r13 = COUNTERS,
+			     .r12 = rnd(), .r11 = now.vcpus - 1};
+
+	minivmm_load(&vcpu[0], MINIVMM_LONG, resetter);
+	minivmm_set_regs(&vcpu[0], &r);
+	memcpy(vcpu[0].mem + STARTUP, startup.start, (size_t)(startup.end - startup.start));
+	for (unsigned v = 0; v < 256; v++) {
+		uint32_t vector = (STARTUP / 16) << 16 | STARTUP_NMI;
+
+		memcpy(vcpu[0].mem + v * 4, &vector, 4);
+	}
+	for (unsigned id = 0; id < now.vcpus; id++)
+		minivmm_enable_apic(&vcpu[id]);
+}
+
+static void resets_check(void)
+{
+	if (!*(uint16_t *)(vcpu[0].mem + STARTUP + STARTUP_AT) && *machine_counter(0) > 1000)
+		finding("nobody was started by %lu messages", *machine_counter(0));
 }
 
 /* ---- tables: descriptors, gates and stacks that change while they are used */
@@ -375,6 +418,7 @@ const struct kind kinds[] = {
 	{"mappings", mappings_parts, COUNT(mappings_parts), 6, 0, mappings_prepare, NULL, NULL, NULL},
 	{"interrupts", NULL, 0, 64, KIND_IRQCHIP | KIND_PLAIN, interrupts_prepare, interrupts_step,
 	 interrupts_check, NULL},
+	{"resets", NULL, 0, 16, KIND_IRQCHIP | KIND_PLAIN, resets_prepare, NULL, resets_check, NULL},
 	{"tables", tables_parts, COUNT(tables_parts), 6, KIND_EXITS, NULL, NULL, NULL, NULL},
 	{"state", memory_parts, COUNT(memory_parts), 4, KIND_EXITS, NULL, NULL, NULL, state_between},
 	{"life", locks_parts, COUNT(locks_parts), 4, 0, NULL, life_step, locks_check, NULL},

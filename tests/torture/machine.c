@@ -231,6 +231,7 @@ static void answer(unsigned id, int exit)
 
 	switch (exit) {
 	case -EINTR:
+	case -EAGAIN: /* the first INIT */
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_HLT:
 	case KVM_EXIT_DEBUG:
