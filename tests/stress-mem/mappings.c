@@ -47,6 +47,25 @@ void map_over(struct change *c)
 	content_end(c);
 }
 
+/*
+ * Since Linux 6.17 mremap() moves several mappings, and one under a userfaultfd, which a library in
+ * between may have registered, ends it halfway: what has moved comes back page by page.
+ */
+static void move_half_back(struct change *c, u8 *at, u8 *park)
+{
+	unsigned char in;
+
+	for (u64 off = 0; off < c->n * PAGE; off += PAGE) {
+		if (!mincore(at + off, PAGE, &in) || errno != ENOMEM)
+			continue;
+		MUST(call_mremap(park + off, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, at + off) ==
+			     (long)(at + off),
+		     "mremap back: %s", strerror(errno));
+		call_mmap(park + off, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+			  0);
+	}
+}
+
 void move_away_then_back(struct change *c)
 {
 	int flags = MREMAP_MAYMOVE | MREMAP_FIXED;
@@ -61,6 +80,8 @@ void move_away_then_back(struct change *c)
 		     "mremap back: %s", strerror(errno));
 		call_mmap(park, c->n * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
 			  -1, 0);
+	} else {
+		move_half_back(c, at, park);
 	}
 	away_end(c);
 }

@@ -22,7 +22,8 @@
 #define FEATURE_WP_ASYNC	   (1 << 15) /* Linux 6.7; with it files can be registered, too */
 
 #define EVENTS_AT_ONCE 16
-#define RETRY_MS       1 /* out of memory in an invalidation */
+#define RETRY_MS       1    /* out of memory in an invalidation */
+#define IDLE_MS	       1000 /* a tick while there is no VM */
 
 bool primary_linux_no_notifier;
 
@@ -32,8 +33,8 @@ static struct {
 	int fd;			      /* atomic for the helper; -1: none */
 	ino_t ino;		      /* of it */
 	struct mutex life; /* outside every other lock of the room; of what follows */
-	bool running, joinable;
-	struct helper helper;
+	bool running;
+	struct helper helper; /* lives as long as the process */
 } notifier = {.lock = {.m = PTHREAD_MUTEX_INITIALIZER},
 	      .life = {.m = PTHREAD_MUTEX_INITIALIZER},
 	      .fd = -1};
@@ -135,6 +136,14 @@ void notifier_unwatch(hva_t start, hva_t end)
 
 /* ------------------------------------------------------------------ the helper */
 
+/* We protect nothing, but the mark of somebody's protection may have come along with a mapping. */
+static void let_write(u64 address)
+{
+	struct uffdio_writeprotect w = {.range = {address & PAGE_MASK, PAGE_SIZE}};
+
+	syscall(SYS_ioctl, notifier.fd, UFFDIO_WRITEPROTECT, &w);
+}
+
 /* Callers wait for this: each goes on when its event is read. */
 static void read_events(void *all)
 {
@@ -143,6 +152,8 @@ static void read_events(void *all)
 
 	while ((n = syscall(SYS_read, notifier.fd, m, sizeof(m))) > 0) {
 		for (size_t i = 0; i < (size_t)n / sizeof(m[0]); i++) {
+			if (m[i].event == UFFD_EVENT_PAGEFAULT)
+				let_write(m[i].arg.pagefault.address);
 			if (m[i].event != UFFD_EVENT_UNMAP)
 				continue;
 			mutex_lock(&notifier.lock);
@@ -174,22 +185,6 @@ static void start_over(void)
 	changes_drop_everything();
 }
 
-/* Is nobody left to look for? Then the helper ends, and nobody is made to wait for it any more. */
-static bool idle(void)
-{
-	bool end;
-
-	mutex_lock(&notifier.life);
-	end = !registry_any();
-	if (end) {
-		notifier_unwatch(0, ~0ULL);
-		take_events();
-		notifier.running = false;
-	}
-	mutex_unlock(&notifier.life);
-	return end;
-}
-
 /*
  * In a table of descriptors of the helper's own, which the VMM cannot close: who waits for an event
  * is never without somebody to read it. Where that may not be, the VMM's table is good enough.
@@ -208,10 +203,10 @@ static void *helper(void *unused)
 {
 	if (sync_load(&notifier.fd) >= 0)
 		keep_to_ourselves((unsigned)sync_load(&notifier.fd));
-	while (!idle()) {
+	for (;;) {
 		struct pollfd p = {sync_load(&notifier.fd), POLLIN, 0};
 
-		if (poll(&p, 1, NOTIFIER_TICK_MS) > 0) {
+		if (poll(&p, 1, registry_any() ? NOTIFIER_TICK_MS : IDLE_MS) > 0) {
 			if ((p.revents & POLLIN) && inode_of(p.fd) == notifier.ino)
 				take_events();
 			else
@@ -219,7 +214,7 @@ static void *helper(void *unused)
 		}
 		changes_look_again();
 	}
-	return NULL;
+	return NULL; /* never: who is registered with us must find us */
 }
 
 void notifier_start(void)
@@ -228,14 +223,11 @@ void notifier_start(void)
 
 	mutex_lock(&notifier.life);
 	if (!notifier.running) {
-		if (notifier.joinable)
-			thread_join(&notifier.helper);
 		mutex_lock(&notifier.lock);
 		if (notifier.fd < 0)
 			open_userfaultfd();
 		mutex_unlock(&notifier.lock);
-		notifier.running = notifier.joinable =
-			!thread_start(&notifier.helper, helper, NULL);
+		notifier.running = !thread_start(&notifier.helper, helper, NULL);
 		late = notifier.running;
 	}
 	mutex_unlock(&notifier.life);
@@ -251,5 +243,5 @@ void notifier_forked_child(void)
 	mutex_init(&notifier.life);
 	notifier.watched = (struct interval_tree){NULL};
 	notifier.fd = -1;
-	notifier.running = notifier.joinable = false;
+	notifier.running = false;
 }

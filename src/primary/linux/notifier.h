@@ -22,7 +22,7 @@
 
 #define NOTIFIER_TICK_MS 50
 
-/* A VM was made: the helper runs from now on, until there is none. */
+/* A VM was made: the helper runs from now on. */
 void notifier_start(void);
 void notifier_forked_child(void);
 
