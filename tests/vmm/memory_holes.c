@@ -3,16 +3,19 @@
  * A slot may lie over addresses where the VMM has nothing. The guest's access there is EFAULT,
  * whatever this machine's /dev/kvm keeps in the process: it reads and writes nothing that is not
  * the VMM's, however much the VMM makes it allocate, and it reaches no other VM's memory.
+ *
+ * usage: vmm_memory_holes [MIB]   of the hole that is scanned, 64 by default
  */
 #include "probe.h"
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define HOLE	  (64ul << 20)
+#define ROOM	  (64ul << 20) /* of a slot that is made only to be made */
 #define SHARED	  (4ul << 20)
 #define FILLERS	  400
 #define MAPPINGS  4096
@@ -29,6 +32,7 @@ struct mappings {
 };
 
 static struct mappings before, now;
+static uint64_t hole_size = 64ul << 20;
 
 static void read_maps(struct mappings *ms)
 {
@@ -51,7 +55,7 @@ static void work_hard(struct minivmm *v)
 	for (uint64_t off = 0; off < SHARED; off += PROBE_PAGE)
 		EXPECT(!probe_write(v, PROBE_GPA / 2 + off, 1), "shared memory");
 	for (unsigned i = 0; i < NEW_SLOTS; i++)
-		probe_slot(v, 10 + i, 0, (1ull << 36) + i * HOLE, HOLE, (void *)(1ul << 40));
+		probe_slot(v, 10 + i, 0, (1ull << 36) + i * ROOM, ROOM, (void *)(1ul << 40));
 	probe_slot(v, 9, KVM_MEM_LOG_DIRTY_PAGES, 1ull << 38, 1ull << 36, (void *)(1ul << 40));
 	/* Not mapped: that would be the VMM's own memory. */
 	for (unsigned i = 1; i < 5; i++)
@@ -74,24 +78,52 @@ static void expect_nothing(struct minivmm *v, const void *hva, uint64_t size, co
 	probe_slot(v, PROBE_SLOT, 0, PROBE_GPA, 0, NULL);
 }
 
+/* A VMM's thread that makes the device allocate and free, until it is told to stop. */
+static volatile bool stop;
+
+static void *work_on(void *vmm)
+{
+	struct minivmm *v = vmm;
+
+	while (!stop) {
+		for (unsigned i = 0; i < NEW_SLOTS && !stop; i++) {
+			probe_slot(v, 1000 + i, KVM_MEM_LOG_DIRTY_PAGES, (1ull << 37) + i * ROOM, ROOM,
+				   (void *)(1ul << 40));
+		}
+		for (unsigned i = 0; i < NEW_SLOTS; i++) {
+			struct kvm_userspace_memory_region r = {.slot = 1000 + i};
+
+			ioctl(v->vm, KVM_SET_USER_MEMORY_REGION, &r);
+		}
+	}
+	return NULL;
+}
+
 static void test_hole(void)
 {
-	void *hole = mmap(NULL, HOLE, PROT_READ | PROT_WRITE,
+	void *hole = mmap(NULL, hole_size, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	void *shared = probe_share(probe_memfd(SHARED), SHARED, 0);
 	struct minivmm v;
+	pthread_t worker;
 
 	probe_create(&v);
-	probe_slot(&v, PROBE_SLOT, 0, PROBE_GPA, HOLE, hole);
+	/* Its stack and its allocator's are the VMM's own: before there is a hole. */
+	EXPECT(!pthread_create(&worker, NULL, work_on, &v), "a thread");
+	probe_slot(&v, PROBE_SLOT, 0, PROBE_GPA, hole_size, hole);
 	/* Smaller holes are full, so that this one is where the next mapping goes. */
 	for (int i = 0; i < FILLERS; i++)
 		mmap(NULL, (i < FILLERS / 2 ? 16 : 1) * PROBE_PAGE, i & 1 ? PROT_READ : PROT_NONE,
 		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	munmap(hole, HOLE);
+	munmap(hole, hole_size);
 	probe_slot(&v, 2, KVM_MEM_LOG_DIRTY_PAGES, PROBE_GPA / 2, SHARED, shared);
 	work_hard(&v);
 	probe_slot(&v, PROBE_SLOT, 0, PROBE_GPA, 0, NULL);
-	expect_nothing(&v, hole, HOLE, "a hole");
+	expect_nothing(&v, hole, hole_size, "a hole");
+	stop = true;
+	pthread_join(worker, NULL);
+	/* Unharmed. */
+	EXPECT(probe_must_read(&v, PROBE_GPA / 2) == 1, "the guest's memory");
 	munmap(shared, SHARED);
 	minivmm_destroy(&v);
 }
@@ -141,8 +173,10 @@ static void test_everywhere(void)
 	printf("%u mappings out of reach\n", checked);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	if (argc > 1)
+		hole_size = strtoul(argv[1], NULL, 10) << 20;
 	test_everywhere();
 	test_hole();
 	return 0;
