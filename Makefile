@@ -5,7 +5,7 @@ BUILD := build
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all program setup ready demo shell check check-quick soak soak-cpu visible torture fuzz bench install clean help
+.PHONY: all program setup ready demo shell check check-quick soak soak-cpu visible torture torture-ubsan fuzz bench install clean help
 
 # What a user needs, and nothing of the tests.
 PROGRAM := src/cli/userkvm src/libuserkvm.so
@@ -76,6 +76,14 @@ fuzz:
 torture: all
 	@$(BUILD)/userkvm run -- $(BUILD)/tests/torture/torture -t $(TIME) -s $(SEED)
 
+# The same with a library that traps at undefined behaviour: no runtime has to be preloaded for it.
+torture-ubsan:
+	@tools/setup
+	@test -f $(BUILD)-ubsan/build.ninja || meson setup -Db_sanitize=undefined -Db_lundef=false \
+		-Dc_args=-fsanitize-undefined-trap-on-error $(BUILD)-ubsan
+	@ninja -C $(BUILD)-ubsan src/libuserkvm.so src/cli/userkvm tests/torture/torture
+	@$(BUILD)-ubsan/src/cli/userkvm run -- $(BUILD)-ubsan/tests/torture/torture -t $(TIME) -s $(SEED)
+
 # Random instructions against the host's processor: N pairs from SEED.
 N ?= 10000000
 SEED ?= 1
@@ -121,6 +129,7 @@ help:
 	@echo 'make soak-cpu      random instructions against the host: N=10000000 SEED=1'
 	@echo 'make visible       look for what the host left in what a guest can read: N=, SEED='
 	@echo 'make torture       hostile guests with several vCPUs: TIME=, SEED='
+	@echo 'make torture-ubsan the same, of a library that traps at undefined behaviour'
 	@echo 'make bench         measure, in ROUNDS (3): each figure beside the host'"'"'s own'
 	@echo 'make install       into PREFIX (/usr/local), below DESTDIR'
 	@echo 'make setup         install the packages that the tests need'
