@@ -13,6 +13,7 @@
 #include "cpu/replay.h"
 #include "cpu/spin.h"
 #include "cpu/system/system.h"
+#include "cpu/table/vendor.h"
 #include "cpu/translator/translator.h"
 #include "cpu/watch.h"
 #include "sync/atomic.h"
@@ -266,7 +267,7 @@ static bool hit_code_breakpoint(struct cpu *c)
 
 	/* Not in the middle of a string instruction, nor after a load of SS (SDM vol. 3, 6.8.3);
 	 * AMD's processors do stop there. */
-	if (c->repeating || ((c->shadow & SHADOW_MOV_SS) && !cpuid_vendor_is_amd(c)))
+	if (c->repeating || ((c->shadow & SHADOW_MOV_SS) && !cpu_vendor_does(c, FACT_SHADOW_BREAK)))
 		return false;
 	hits = watch_code(c, linear_rip(c));
 	if (!hits)

@@ -3,6 +3,7 @@
  * system/far.c: far JMP, CALL and RET (SDM vol. 3, 5.8; vol. 2 under each instruction).
  */
 #include "cpu/system/internal.h"
+#include "cpu/table/vendor.h"
 
 static u64 size_mask(u32 op_size)
 {
@@ -202,7 +203,7 @@ void return_drop_segments(struct cpu *c, u8 cpl)
 		if (s->unusable || attr_conforming(s->attr) || SEG_DPL(s->attr) >= cpl)
 			continue;
 		seg_commit_null(c, data[n], 0, 0);
-		if (data[n] >= SEG_FS && !cpuid_vendor_is_amd(c))
+		if (data[n] >= SEG_FS && !cpu_vendor_does(c, FACT_OUTER_NULL))
 			s->base = base;
 	}
 }

@@ -186,6 +186,7 @@ enum cpuid_reg { EAX, EBX, ECX, EDX };
 /* A bit of a leaf (index 0) the guest has been given. */
 bool cpuid_has(const struct cpu *c, u32 function, enum cpuid_reg reg, unsigned bit);
 
+bool cpuid_vendor_is_amd(const struct cpu *c);
 /* What follows from the table: maxphyaddr, allowed CR4 and XCR0. */
 void cpuid_derive(struct cpu *c);
 

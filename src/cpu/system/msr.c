@@ -6,6 +6,7 @@
 #include "cpu/system/internal.h"
 #include "base/clock.h"
 #include "cpu/system/msr.h"
+#include "cpu/table/vendor.h"
 
 /* What a guest may write: LBR and BTF, on AMD the pins' bits too (APM vol. 2, 13.1.1). */
 #define DEBUGCTL_INTEL 0x3ULL
@@ -87,7 +88,7 @@ static bool is_absent(const struct cpu *c, u32 msr)
 	case MSR_VIRT_SSBD:
 		return !cpuid_has(c, 0x80000008, EBX, 25);
 	case MSR_FEATURE_CONTROL:
-		return cpuid_vendor_is_amd(c);
+		return cpu_vendor_does(c, FACT_NO_FEATURE_CTL);
 	case MSR_ARCH_CAPABILITIES:
 		return !cpuid_has(c, 7, EDX, 29);
 	case MSR_PERF_CAPABILITIES: /* PDCM */
@@ -185,7 +186,7 @@ static bool mce_valid(const struct cpu *c, u32 msr, u64 v, bool host)
 	if ((msr & 3) == 0)
 		return v == 0 || (v | BIT(10) | 1) == ~0ULL;
 	return host || (msr & 3) != 1 || v == 0 ||
-	       (cpuid_vendor_is_amd(c) && (c->hwcr & HWCR_MC_STATUS_WRITE));
+	       (cpu_vendor_does(c, FACT_MC_STATUS) && (c->hwcr & HWCR_MC_STATUS_WRITE));
 }
 
 static int mcg_ctl_set(struct cpu *c, u64 v, bool host)
@@ -382,7 +383,7 @@ static int hwcr_set(u64 *v)
  * that what it has read elsewhere can be restored. */
 static int sysenter_set(struct cpu *c, u64 *v, bool host)
 {
-	if (!la_canonical(c, *v) && !host && !cpuid_vendor_is_amd(c))
+	if (!la_canonical(c, *v) && !host && !cpu_vendor_does(c, FACT_SYSENTER_MSRS))
 		return -EINVAL;
 	*v = la_make_canonical(c, *v);
 	return 0;
@@ -391,7 +392,7 @@ static int sysenter_set(struct cpu *c, u64 *v, bool host)
 /* AMD's processors drop the upper half, Intel's refuse it. */
 static int tsc_aux_set(struct cpu *c, u64 *v)
 {
-	if (*v >> 32 && !cpuid_vendor_is_amd(c))
+	if (*v >> 32 && !cpu_vendor_does(c, FACT_TSC_AUX_32))
 		return -EINVAL;
 	*v = (u32)*v;
 	return 0;
@@ -462,7 +463,8 @@ static int special_set(struct cpu *c, u32 msr, u64 v, bool host)
 	case MSR_FLUSH_CMD:
 		return v & ~1ULL ? -EINVAL : 0;
 	case MSR_DEBUGCTL:
-		return !host && (v & ~(cpuid_vendor_is_amd(c) ? DEBUGCTL_AMD : DEBUGCTL_INTEL))
+		return !host && (v & ~(cpu_vendor_does(c, FACT_DEBUGCTL_PINS) ? DEBUGCTL_AMD
+									 : DEBUGCTL_INTEL))
 			       ? -EINVAL
 			       : 0;
 	case MSR_UCODE_REV:

@@ -3,6 +3,7 @@
  * system/ops_syscall.c: SYSCALL, SYSRET, SYSENTER, SYSEXIT, SWAPGS and the FS/GS base instructions.
  */
 #include "cpu/system/ops.h"
+#include "cpu/table/vendor.h"
 
 /* Flat segments as these instructions load them, without looking at a descriptor. */
 #define ATTR_CODE (SEG_ATTR_P | SEG_ATTR_S | SEG_ATTR_G | 0xb)
@@ -23,19 +24,20 @@ static void load_flat(struct cpu *c, u16 cs, u16 ss, u8 cpl, bool code64)
 }
 
 /*
- * Which vendor's rules hold is what the guest's CPUID says (KVM's emulator decides the same way).
+ * KVM's emulator, too, goes by the vendor that the guest's CPUID names.
  * Intel has SYSCALL and SYSRET in 64-bit mode only, and SYSENTER and SYSEXIT in every protected mode
  * (SDM vol. 2 under each). AMD has SYSCALL and SYSRET in every protected mode, and SYSENTER and
  * SYSEXIT in legacy mode only (APM vol. 3 under each).
  */
 static bool has_syscall(const struct cpu *c)
 {
-	return (c->efer & EFER_SCE) && cpu_protected(c) && (cpu_long(c) || cpuid_vendor_is_amd(c));
+	return (c->efer & EFER_SCE) && cpu_protected(c) &&
+	       (cpu_long(c) || cpu_vendor_does(c, FACT_SYSCALL_LEGACY));
 }
 
 static void need_sysenter(struct cpu *c)
 {
-	if (cpu_lma(c) && cpuid_vendor_is_amd(c))
+	if (cpu_lma(c) && cpu_vendor_does(c, FACT_SYSENTER_LEGACY))
 		cpu_raise(c, VEC_UD);
 }
 
@@ -72,7 +74,7 @@ static const struct op *run_syscall(struct cpu *c, const struct op *o)
  */
 static void return_ss(struct cpu *c, u16 sel, const struct seg *old)
 {
-	if (!cpuid_vendor_is_amd(c))
+	if (!cpu_vendor_does(c, FACT_SYSRET_SS))
 		return;
 	c->seg[SEG_SS] = *old;
 	c->seg[SEG_SS].sel = sel;
@@ -81,19 +83,19 @@ static void return_ss(struct cpu *c, u16 sel, const struct seg *old)
 
 static const struct op *run_sysret(struct cpu *c, const struct op *o)
 {
-	bool amd = cpuid_vendor_is_amd(c), lng = cpu_long(c);
+	bool lng = cpu_long(c);
 	bool to_long = op_size(o) == 8;
 	u16 base = (u16)(c->star >> 48);
 	struct seg ss = c->seg[SEG_SS];
 
 	op_begin(c, o);
-	if (!(c->efer & EFER_SCE) || (!lng && !amd))
+	if (!(c->efer & EFER_SCE) || (!lng && !cpu_vendor_does(c, FACT_SYSCALL_LEGACY)))
 		cpu_raise(c, VEC_UD);
 	if (!cpu_protected(c))
 		raise_gp0(c);
 	need_cpl0(c);
 	/* On AMD the fetch at CPL 3 is what faults. */
-	if (to_long && !amd && !la_canonical(c, c->reg[RCX]))
+	if (to_long && !cpu_vendor_does(c, FACT_SYSRET_SS) && !la_canonical(c, c->reg[RCX]))
 		raise_gp0(c);
 	load_flat(c, (base + (to_long ? 16 : 0)) | 3, (base + 8) | 3, 3, to_long);
 	return_ss(c, base + 8, &ss);

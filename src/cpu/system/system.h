@@ -40,9 +40,6 @@ int walk_linear(struct cpu *c, u64 la, unsigned access, unsigned flags, struct w
 /* PAE: load and check the PDPTEs; false: #GP. */
 bool walk_load_pdptrs(struct cpu *c, u64 cr3);
 
-/* Whose rules hold where the vendors differ: the one that the guest's CPUID names. */
-bool cpuid_vendor_is_amd(const struct cpu *c);
-
 /* Segments. Raise #GP, #NP, #SS or #TS as the manual says for `vec_class`. */
 void seg_load(struct cpu *c, enum segreg s, u16 sel);	/* MOV, POP, LDS ... */
 void seg_load_real(struct cpu *c, enum segreg s, u16 sel); /* real and V86 mode */

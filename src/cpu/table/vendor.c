@@ -63,6 +63,36 @@ const struct vendor_info vendor_info[NR_VENDOR_FACTS] = {
 	[FACT_STORE_FIRST] = {
 		"a store's access faults before the floating-point exception of its value",
 		AMD, "vol. 1, 8.5 (model's own)", "vol. 2, table 8-9"},
+	[FACT_SYSCALL_LEGACY] = {
+		"SYSCALL and SYSRET are there in every protected mode, not in 64-bit mode only",
+		AMD, "vol. 2, SYSCALL and SYSRET", "vol. 3, SYSCALL and SYSRET"},
+	[FACT_SYSENTER_LEGACY] = {
+		"SYSENTER and SYSEXIT are there in legacy mode only, not in long mode",
+		AMD, "vol. 2, SYSENTER and SYSEXIT", "vol. 3, SYSENTER and SYSEXIT"},
+	[FACT_SYSRET_SS] = {
+		"SYSRET leaves SS but for its selector, and checks no address",
+		AMD, "vol. 2, SYSRET", "vol. 3, SYSRET"},
+	[FACT_SHADOW_BREAK] = {
+		"a code breakpoint hits in the shadow of a load of SS",
+		AMD, "vol. 3, 6.8.3", "none (KVM's word)"},
+	[FACT_OUTER_NULL] = {
+		"a return to an outer level nulls FS and GS with their bases, not the selector alone",
+		AMD, "vol. 2, RET and IRET", "vol. 3, RET (Far) and IRET"},
+	[FACT_SYSENTER_MSRS] = {
+		"SYSENTER_ESP and SYSENTER_EIP take addresses that are not canonical",
+		AMD, "vol. 2, WRMSR", "vol. 2, 6.1.2"},
+	[FACT_TSC_AUX_32] = {
+		"TSC_AUX drops its upper half and does not refuse it",
+		AMD, "vol. 4, IA32_TSC_AUX", "vol. 3, RDTSCP (model's own)"},
+	[FACT_NO_FEATURE_CTL] = {
+		"there is no IA32_FEATURE_CONTROL",
+		AMD, "vol. 4, IA32_FEATURE_CONTROL", "vol. 2, appendix A"},
+	[FACT_DEBUGCTL_PINS] = {
+		"DEBUGCTL has bits for the breakpoint pins",
+		AMD, "vol. 4, IA32_DEBUGCTL", "vol. 2, 13.1.1"},
+	[FACT_MC_STATUS] = {
+		"MCi_STATUS can be set with the leave of HWCR",
+		AMD, "vol. 4, IA32_MCi_STATUS", "vol. 2, 9.3.2"},
 };
 
 enum vendor vendor_of_leaf0(u32 ebx)
