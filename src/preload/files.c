@@ -4,6 +4,7 @@
  * changes of files that may back guest memory.
  */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
@@ -103,6 +104,43 @@ EXPORT ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
 	return REAL(pwritev)(fd, iov, n, off);
 }
 ALIAS(pwritev64, pwritev);
+
+/* At -1 the descriptor's own position, which none of ours has. */
+EXPORT ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	REFUSE(fd, off == -1 ? "readv" : "preadv");
+	return REAL(preadv2)(fd, iov, n, off, flags);
+}
+ALIAS(preadv64v2, preadv2);
+
+EXPORT ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	REFUSE(fd, off == -1 ? "writev" : "pwritev");
+	return REAL(pwritev2)(fd, iov, n, off, flags);
+}
+ALIAS(pwritev64v2, pwritev2);
+
+/* What _FORTIFY_SOURCE makes of them; `size`: of the buffer, as the compiler knows it. */
+ssize_t __read_chk(int fd, void *buf, size_t n, size_t size);
+ssize_t __pread_chk(int fd, void *buf, size_t n, off_t off, size_t size);
+ssize_t __pread64_chk(int fd, void *buf, size_t n, off_t off, size_t size);
+
+EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t size)
+{
+	REFUSE(fd, "read");
+	if (n > size)
+		abort();
+	return REAL(read)(fd, buf, n);
+}
+
+EXPORT ssize_t __pread_chk(int fd, void *buf, size_t n, off_t off, size_t size)
+{
+	REFUSE(fd, "pread");
+	if (n > size)
+		abort();
+	return REAL(pread)(fd, buf, n, off);
+}
+ALIAS(__pread64_chk, __pread_chk);
 
 /* Moving bytes without reading them is still reading them; a position is refused as pread's is. */
 EXPORT ssize_t sendfile(int out, int in, off_t *off, size_t n)

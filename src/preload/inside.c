@@ -31,6 +31,8 @@
 	raw_errno(raw6(SYS_##nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e),        \
 		       (long)(f)))
 
+INSIDE(long, syscall, (long nr, long a, long b, long c, long d, long e, long f),
+       raw_errno(raw6(nr, a, b, c, d, e, f)))
 /* Variable arguments are one word at most in each of these calls. */
 INSIDE(int, ioctl, (int fd, unsigned long rq, void *arg), SYS(ioctl, fd, rq, arg, 0, 0, 0))
 INSIDE64(int, fcntl, (int fd, int cmd, long arg), SYS(fcntl, fd, cmd, arg, 0, 0, 0))

@@ -35,6 +35,8 @@
 	X(ssize_t, writev, (int, const struct iovec *, int))                                   \
 	X(ssize_t, preadv, (int, const struct iovec *, int, off_t))                            \
 	X(ssize_t, pwritev, (int, const struct iovec *, int, off_t))                           \
+	X(ssize_t, preadv2, (int, const struct iovec *, int, off_t, int))                      \
+	X(ssize_t, pwritev2, (int, const struct iovec *, int, off_t, int))                     \
 	X(ssize_t, sendfile, (int, int, off_t *, size_t))                                      \
 	X(ssize_t, splice, (int, off_t *, int, off_t *, size_t, unsigned))                     \
 	X(int, fsync, (int))                                                                   \

@@ -11,6 +11,8 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 
 GUEST(writes_port, 16, "mov $0x41, %al\n1: out %al, $0x10\n jmp 1b");
@@ -365,6 +367,25 @@ static void by_exec(void)
 	CHECK(waitpid(pid, &status, 0) == pid && status == 0);
 }
 
+static void by_number(void)
+{
+	long kvm = syscall(SYS_openat, AT_FDCWD, "/dev/kvm", O_RDWR | O_CLOEXEC), vm, copy;
+	struct iovec io = {&vm, sizeof(vm)};
+
+	CHECK(kvm >= 0 && syscall(SYS_ioctl, kvm, KVM_GET_API_VERSION, 0) == 12);
+	vm = syscall(SYS_ioctl, kvm, KVM_CREATE_VM, 0);
+	CHECK(vm >= 0);
+	copy = syscall(SYS_dup, vm);
+	CHECK(copy >= 0 && syscall(SYS_close, vm) == 0);
+	CHECK(syscall(SYS_ioctl, copy, KVM_CHECK_EXTENSION, KVM_CAP_IRQCHIP) == 1);
+	CHECK_ERRNO(syscall(SYS_ioctl, vm, KVM_CHECK_EXTENSION, KVM_CAP_IRQCHIP), EBADF);
+	CHECK_ERRNO(syscall(SYS_read, copy, &vm, sizeof(vm)), EINVAL);
+	CHECK_ERRNO(preadv2((int)copy, &io, 1, -1, 0), EINVAL);
+	CHECK_ERRNO(pwritev2((int)copy, &io, 1, -1, 0), EINVAL);
+	CHECK(syscall(SYS_getpid) == getpid());
+	CHECK_ERRNO(syscall(100000), ENOSYS);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct check_case cases[] = {
@@ -380,6 +401,7 @@ int main(int argc, char **argv)
 		{"an irqfd before a guest has run", irqfd_before_a_run},
 		{"the device by a symbolic link", by_a_link},
 		{"the device by exec, before its first ioctl", by_exec},
+		{"calls by number, through syscall()", by_number},
 	};
 
 	if (argc > 1)
