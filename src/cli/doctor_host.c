@@ -182,7 +182,8 @@ enum verdict check_userfaultfd(char *text, size_t size)
 
 	if (fd < 0) {
 		snprintf(text, size, "%s; VMMs that use it (postcopy migration, snapshots of a "
-				     "running guest) will miss it",
+				     "running guest) will miss it, and guest memory that a VMM unmaps by raw "
+				     "system calls is out of reach within 50 ms, not at once",
 			 strerror(errno));
 		return NOTE;
 	}
@@ -190,7 +191,7 @@ enum verdict check_userfaultfd(char *text, size_t size)
 	all = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
 	if (all >= 0)
 		close(all);
-	snprintf(text, size, all >= 0 ? "there, for VMMs that use it"
+	snprintf(text, size, all >= 0 ? "there, for VMMs that use it, and to hear of what they unmap"
 				      : "for a program's own accesses only; QEMU's postcopy wants "
 					"vm.unprivileged_userfaultfd=1 or root");
 	return all >= 0 ? OK : NOTE;

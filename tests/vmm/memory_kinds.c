@@ -230,6 +230,23 @@ static void little_stack(void)
 	hide();
 }
 
+/* Where address space is short, what is reserved of it is no more than what is used. */
+static void little_space(enum detach unused)
+{
+	const rlim_t limit = 1ul << 30, most = 512ul << 20;
+	struct rlimit rl = {limit, limit};
+	unsigned long pages = 0;
+	FILE *f;
+
+	EXPECT(!setrlimit(RLIMIT_AS, &rl), "RLIMIT_AS");
+	probe_create(&v);
+	show(probe_share(probe_memfd(SIZE), SIZE, 0));
+	probe_must_read(&v, PROBE_GPA);
+	f = fopen("/proc/self/statm", "re");
+	EXPECT(f && fscanf(f, "%lu", &pages) == 1, "statm");
+	EXPECT(pages * PROBE_PAGE < most, "%lu MiB of address space", pages * PROBE_PAGE >> 20);
+}
+
 /* The last one: it gives up rights. A second mapping of it would be over the limit. */
 static void locked(void)
 {
@@ -251,6 +268,7 @@ int main(void)
 {
 	for (enum detach how = WHOLE; how < DETACHES; how++)
 		in_child(detach, how);
+	in_child(little_space, WHOLE);
 	others_userfaultfd();
 	probe_create(&v);
 	guard_pages();
