@@ -19,13 +19,14 @@
 
 /*
  * rbx counts interrupts. In each round the function's constant must be the round's number, ecx,
- * once the interrupt has come; until then it is called again and again, so that it is cached.
+ * once the interrupt has come and rbx is the same; until then it is called again and again, so that it
+ * is cached. On a busy machine the interrupt may have come before the round's first instruction.
  * rsi: wait in HLT.
  */
 GUEST(looks, 64,
       "mov $1, %ecx\n"
-      "1: mov %rbx, %rdx\n"
-      "2: call 5f\n cli\n cmp %rdx, %rbx\n jne 3f\n test %esi, %esi\n jz 7f\n"
+      "1:\n"
+      "2: call 5f\n cli\n cmp %rcx, %rbx\n je 3f\n test %esi, %esi\n jz 7f\n"
       "sti\n hlt\n jmp 2b\n"
       "7: sti\n nop\n jmp 2b\n"
       "3: sti\n call 5f\n cmp %ecx, %eax\n jne 4f\n"
