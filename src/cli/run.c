@@ -29,11 +29,13 @@ static const char doc[] =
 #define KEY_CONFINE  258
 
 /* What executes guest code; cpu/run.c knows them by the same names. */
-static const char *const engines[] = {"auto", "interpreter", "translator"};
+static const char *const engines[] = {"auto", "interpreter", "translator", "check"};
 
 static const struct argp_option options[] = {
 	{"engine", KEY_ENGINE, "ENGINE", 0,
-	 "What executes guest code: auto (the default), interpreter or translator", 0},
+	 "What executes guest code: auto (the default), interpreter, translator, or check: both, one "
+	 "in 64 blocks compared; check:N: one in N",
+	 0},
 	{"confine", KEY_CONFINE, NULL, 0,
 	 "Once the first vCPU runs, let COMMAND start no program, open no socket, and open files only "
 	 "to read them",
@@ -48,7 +50,7 @@ static const struct argp_option options[] = {
 static void take_engine(const char *name, const struct argp_state *state)
 {
 	for (size_t i = 0; i < sizeof(engines) / sizeof(*engines); i++) {
-		if (!strcmp(name, engines[i])) {
+		if (!strcmp(name, engines[i]) || (!strncmp(name, "check:", 6) && atoi(name + 6) > 0)) {
 			setenv("USERKVM_ENGINE", name, 1);
 			return;
 		}

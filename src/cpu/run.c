@@ -21,12 +21,23 @@
 /* Private request: leave the interpreter after one block (which then is one instruction). */
 #define CPU_REQ_STEP (1u << 31)
 
+/* Of the entries of translated blocks, one in so many is compared with the interpreter. */
+#define CHECK_EVERY 64
+
 /* What `userkvm run --engine` asks for; "auto" is the interpreter until the translator is proved. */
-static bool wants_translator(void)
+static bool wants_translator(u32 *check_every)
 {
 	const char *engine = getenv("USERKVM_ENGINE");
 
-	return engine && !strcmp(engine, "translator");
+	*check_every = 0;
+	if (!engine)
+		return false;
+	if (!strncmp(engine, "check", 5)) {
+		*check_every = engine[5] == ':' ? (u32)strtoul(engine + 6, NULL, 10) : CHECK_EVERY;
+		*check_every = MAX(*check_every, 1u);
+		return true;
+	}
+	return !strcmp(engine, "translator");
 }
 
 static void free_memory(struct cpu *c)
@@ -39,6 +50,7 @@ int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owne
 {
 	u8 *p = pagemem_alloc(CPU_STACK_ROOM + sizeof(struct cpu));
 	struct cpu *c;
+	u32 check_every;
 	int r;
 
 	if (!p)
@@ -54,8 +66,8 @@ int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owne
 	r = code_cache_create(c);
 	if (r)
 		goto out_native;
-	if (wants_translator())
-		translator_create(c); /* without one there is the interpreter */
+	if (wants_translator(&check_every))
+		translator_create(c, check_every); /* without one there is the interpreter */
 	c->tlb = &c->mmu.tlb[TLB_KERNEL];
 	cpu_reset(c, false);
 	*out = c;

@@ -427,6 +427,11 @@ struct cpu {
 
 	struct mmu_vcpu mmu; /* large: nearly last */
 	struct code_jump jump[TLB_MODES][CODE_JUMPS];
+	/* Where generated code stores to while it is only tried (translator/check.c). */
+	struct {
+		u64 host; /* where it would have */
+		u64 data;
+	} tried[64];
 };
 
 #define SHADOW_STI    1

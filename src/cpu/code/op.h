@@ -93,6 +93,7 @@ struct block {
 	u32 edge[2];	    /* where the jumps to direct successors are; 0: not to be patched */
 	u64 inlined;	    /* bit per op: has code of its own */
 	bool falls_through; /* the end has */
+	u32 checks, differs; /* comparisons with the interpreter, and those that failed */
 	struct op head;
 	struct op op[];
 };

@@ -51,6 +51,10 @@ static void edge(struct xlate *x, unsigned which, u64 target)
 	const struct block *b = x->b;
 	u32 what = tr_what(x, which ? TR_TAKEN : TR_LINK, b->nops - 1u);
 
+	if (x->check) {
+		tr_stop(x, which ? TR_CHECK_TAKEN : TR_CHECK_FALLS);
+		return;
+	}
 	if (target <= b->rip + b->op[b->nops - 1].off)
 		poll(x, what);
 	if ((target ^ b->rip) & PAGE_MASK) {
@@ -97,14 +101,14 @@ static void store_return(struct xlate *x)
 	m = tr_lookup(x, GEN_LA, 8, true);
 	if ((s64)next == (s32)next) {
 		tr_access(x);
-		emit8(e, 0x4b); /* REX.W, X, B */
+		emit8(e, 0x48 | tr_rex(0, m));
 		emit8(e, 0xc7);
 		emit_modrm_memory(e, 0, m.base, m.index);
 		emit32(e, (u32)next);
 	} else {
 		emit_constant(e, RCX, next);
 		tr_access(x);
-		emit8(e, 0x4b);
+		emit8(e, 0x48 | tr_rex(RCX, m));
 		emit8(e, 0x89);
 		emit_modrm_memory(e, RCX, m.base, m.index);
 	}
@@ -121,6 +125,10 @@ static void jump_to_register(struct xlate *x, s32 pop)
 	u32 table = table_field(x);
 	u8 *hit;
 
+	if (x->check) {
+		tr_stop(x, x->nop);
+		return;
+	}
 	poll(x, what);
 	emit_rotate(e, R14, R15, 12);
 	emit_lea(e, R14, R14, R15, 0, 0, true);
@@ -139,7 +147,7 @@ static void jump_to_register(struct xlate *x, s32 pop)
 static void load_target(struct xlate *x, struct tr_mem m)
 {
 	tr_access(x);
-	emit8(&x->e, (u8)(0x4c | (m.index >> 3) << 1 | m.base >> 3));
+	emit8(&x->e, 0x48 | tr_rex(R15, m));
 	emit8(&x->e, 0x8b);
 	emit_modrm_memory(&x->e, R15, m.base, m.index);
 }

@@ -138,7 +138,7 @@ static u8 *go_on(struct cpu *c, const struct op *o)
 {
 	struct block *b = c->block;
 
-	if (!o || o != &b->head || !b->host)
+	if (!o || o != &b->head || !b->host || c->translator->check_every)
 		return leave(c, o);
 	c->op = NULL;
 	tr_use_table(c, b);
@@ -208,6 +208,9 @@ static __attribute__((noinline)) u8 *helper(struct cpu *c, u32 what)
 	case TR_HIGH_VECTORS:
 		tr_vectors_want(c, VECTOR_HIGH);
 		return (u8 *)c->gen.resume;
+	case TR_CHECK:
+		c->translator->stopped_at = op;
+		return leave(c, NULL);
 	case TR_LINK:
 		return follow(c, b, 0);
 	default:
@@ -259,9 +262,15 @@ static __attribute__((noinline)) u8 *died(struct cpu *c)
 {
 	struct translator *t = c->translator;
 	u32 at = (u32)((u8 *)guard_fault.rip - t->area.run);
-	const struct tr_code *code = find_code(t, at);
-	const struct tr_site *site = find_site(code, at);
+	const struct tr_code *code;
+	const struct tr_site *site;
 
+	if (t->checking) {
+		t->stopped_at = TR_CHECK_DIED;
+		return guard_fault.sig == GUARD_BROKEN_OFF ? (u8 *)guard_fault.rip : leave(c, NULL);
+	}
+	code = find_code(t, at);
+	site = find_site(code, at);
 	if (!site) {
 		if (guard_fault.sig == GUARD_BROKEN_OFF)
 			return (u8 *)guard_fault.rip;

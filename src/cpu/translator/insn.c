@@ -399,6 +399,18 @@ s64 insn_imm(const struct insn *in)
 	return in->nimm == 4 ? (s32)v : v;
 }
 
+bool insn_loads(const struct insn *in)
+{
+	switch (in->kind) {
+	case INSN_POP: case INSN_LEAVE: case INSN_RET:
+		return true;
+	case INSN_RM: case INSN_JMP_INDIRECT: case INSN_CALL_INDIRECT:
+		return in->mem && (in->attr & E_READ);
+	default:
+		return false;
+	}
+}
+
 static bool high(const struct insn *in, u8 reg)
 {
 	return !in->rex && reg >= 4 && reg < 8;

@@ -62,6 +62,8 @@ void insn_parse(const u8 *bytes, u8 len, u64 next, struct insn *in);
 u32 insn_memory_size(const struct insn *in);
 /* The immediate, sign-extended. */
 s64 insn_imm(const struct insn *in);
+/* Does it read memory? */
+bool insn_loads(const struct insn *in);
 /* Does it name AH, CH, DH or BH? */
 bool insn_has_high_byte(const struct insn *in);
 

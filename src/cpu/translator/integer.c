@@ -66,7 +66,7 @@ static void memory(struct xlate *x, const struct insn *in)
 
 	take_cl(x, in);
 	tr_access(x);
-	emit_opcode(&x->e, in, (u8)((g >> 3) << 2 | (m.index >> 3) << 1 | m.base >> 3), any);
+	emit_opcode(&x->e, in, tr_rex(g, m), any);
 	emit_modrm_memory(&x->e, g, m.base, m.index);
 	emit_bytes(&x->e, in->imm, in->nimm);
 	if (in->attr & G_WRITE)

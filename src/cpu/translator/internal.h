@@ -33,12 +33,20 @@ struct translator {
 	u32 njournal;
 	bool journal_full;
 	u16 journal[TR_JOURNAL];
+	u32 check_every, check_in; /* check.c: one entry in so many; in so many more */
+	bool checking;
+	u32 stopped_at;		   /* by TR_CHECK */
 	u32 ncodes, max_codes;
 	struct tr_code *codes; /* by address */
 };
 
 /* Translate c->block. False: it is not to be, or there is no room. */
 bool tr_translate(struct cpu *c, struct block *b);
+/* Only for a comparison: code that leaves by TR_CHECK. NULL: no room. */
+u8 *tr_translate_to_check(struct cpu *c, struct block *b);
+/* check.c. In the place of running a block's code: what to run next, as an op does. */
+bool tr_check_due(struct cpu *c);
+const struct op *tr_check(struct cpu *c, struct block *b);
 /* Forget where the jump tables lead. */
 void tr_forget(struct cpu *c);
 /* Before code of `b` runs: its mode's jump table leads to blocks of its key only. */

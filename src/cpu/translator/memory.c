@@ -47,8 +47,39 @@ int tr_address(struct xlate *x, const struct insn *in)
 	return GEN_LA;
 }
 
+/*
+ * A store that is only tried: to a copy of what is there. The index register then is free, and the
+ * address's register keeps its value.
+ */
+static struct tr_mem shadow(struct xlate *x, struct tr_mem m, u32 size)
+{
+	static const struct {
+		u8 n, op[3];
+	} load[] = {{2, {0x0f, 0xb6}}, {2, {0x0f, 0xb7}}, {1, {0x8b}}, {1, {0x8b}}};
+	struct emitter *e = &x->e;
+	u32 n = x->nshadows++, log = (u32)__builtin_ctz(size);
+	u32 at = FIELD(tried) + n * (u32)sizeof(x->c->tried[0]);
+
+	if (n >= MAX_SHADOWS) {
+		e->full = true;
+		return m;
+	}
+	x->shadow_size[n] = (u8)size;
+	emit_lea(e, RCX, m.base, m.index, 0, 0, true);
+	emit_store(e, at, RCX);
+	tr_access(x);
+	if (size == 8)
+		emit8(e, 0x48);
+	emit_bytes(e, load[log].op, load[log].n);
+	emit_modrm_memory(e, RCX, RCX, NO_INDEX);
+	emit_store(e, at + 8, RCX);
+	emit_lea(e, GEN_INDEX, RSP, NO_INDEX, 0, (s32)(at + 8 - GEN_SP), true);
+	return (struct tr_mem){.base = GEN_INDEX, .index = NO_INDEX};
+}
+
 struct tr_mem tr_lookup(struct xlate *x, int la, u32 size, bool write)
 {
+	struct tr_mem m = {.base = la, .index = GEN_INDEX};
 	struct emitter *e = &x->e;
 	u32 tlb = tlb_field(x);
 	u8 *hit;
@@ -65,5 +96,5 @@ struct tr_mem tr_lookup(struct xlate *x, int la, u32 size, bool write)
 	hit = emit_jrcxz(e);
 	tr_stub(x, emit_jump(e), tr_what(x, TR_ONE, x->nop), (int)x->nop + 1);
 	emit_land8(e, hit);
-	return (struct tr_mem){.base = la, .index = GEN_INDEX};
+	return x->check && write ? shadow(x, m, size) : m;
 }

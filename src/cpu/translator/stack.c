@@ -16,7 +16,7 @@ static struct tr_mem below(struct xlate *x)
 static void move_at(struct xlate *x, u8 opcode, int reg, struct tr_mem m)
 {
 	tr_access(x);
-	emit8(&x->e, (u8)(0x48 | (reg >> 3) << 2 | (m.index >> 3) << 1 | m.base >> 3));
+	emit8(&x->e, 0x48 | tr_rex(reg, m));
 	emit8(&x->e, opcode);
 	emit_modrm_memory(&x->e, reg, m.base, m.index);
 }

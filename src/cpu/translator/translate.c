@@ -47,6 +47,11 @@ u32 tr_what(const struct xlate *x, enum tr_reason reason, u32 op)
 
 void tr_stub(struct xlate *x, u8 *jump, u32 what, int resume)
 {
+	/* What is only tried stops here. */
+	if (x->check) {
+		what = tr_what(x, TR_CHECK, x->nop);
+		resume = -1;
+	}
 	if (x->nstubs == MAX_STUBS) {
 		x->e.full = true;
 		return;
@@ -69,6 +74,11 @@ static void call_helper(struct xlate *x, u32 what)
 	emit_call_field(&x->e, FIELD(gen.helper));
 }
 
+void tr_stop(struct xlate *x, u32 op)
+{
+	call_helper(x, tr_what(x, TR_CHECK, op));
+}
+
 /* Instructions are counted block by block, as the interpreter counts them. */
 static void count(struct xlate *x)
 {
@@ -79,22 +89,46 @@ static void count(struct xlate *x)
 	emit_store(&x->e, field, R14);
 }
 
-enum how { BY_HANDLER, INLINE, INLINE_END };
-
-static enum how emit_op(struct xlate *x)
+/* The op at hand taken apart, from its bytes. */
+static const u8 *parse_op(const struct xlate *x, struct insn *in)
 {
 	const struct block *b = x->b;
 	const struct op *o = &b->op[x->nop];
 	const u8 *bytes = b->page->copy + (b->gpa & ~PAGE_MASK) + o->off;
-	u64 next = b->rip + o->off + o->len;
-	struct insn in;
 
+	insn_parse(bytes, o->len, b->rip + o->off + o->len, in);
 	if (o->fn == op_raise)
-		return BY_HANDLER;
-	insn_parse(bytes, o->len, next, &in);
+		in->kind = INSN_OTHER;
+	return bytes;
+}
+
+enum how { BY_HANDLER, INLINE, INLINE_END };
+
+static enum how emit_op(struct xlate *x)
+{
+	const struct op *o = &x->b->op[x->nop];
+	struct insn in;
+	const u8 *bytes = parse_op(x, &in);
+
 	if (tr_integer(x, &in, bytes, o->len) || tr_stack(x, &in) || tr_vector(x, o, bytes))
 		return INLINE;
 	return tr_branch(x, &in) ? INLINE_END : BY_HANDLER;
+}
+
+static void begin(struct cpu *c, struct block *b)
+{
+	struct translator *t = c->translator;
+	struct xlate *x = &t->x;
+
+	x->c = c;
+	x->b = b;
+	x->nstubs = x->nsites = x->nshadows = 0;
+	x->check = false;
+	x->vectors = 0;
+	x->edge[0] = x->edge[1] = 0;
+	x->e = (struct emitter){.start = t->area.write + t->used,
+				.p = t->area.write + t->used,
+				.end = t->area.write + t->used + ROOM - sizeof(x->site) - 64};
 }
 
 static void emit_stubs(struct xlate *x)
@@ -132,6 +166,51 @@ static void emit_ops(struct xlate *x)
 		tr_fall_through(x);
 	else if (!by_handler)
 		call_helper(x, tr_what(x, TR_RUN, b->nops));
+}
+
+/*
+ * Ops from the first on, up to one that has no code, or that loads behind a store: what is stored
+ * goes to c->tried, where it would not be found.
+ */
+static void emit_ops_to_check(struct xlate *x)
+{
+	const struct block *b = x->b;
+
+	for (x->nop = 0; x->nop < b->nops; x->nop++) {
+		struct insn in;
+		enum how how;
+
+		x->shadows_before[x->nop] = (u8)x->nshadows;
+		parse_op(x, &in);
+		if (x->nshadows && insn_loads(&in))
+			break;
+		how = emit_op(x);
+		if (how == INLINE_END)
+			return;
+		if (how == BY_HANDLER)
+			break;
+	}
+	if (x->nop == b->nops)
+		x->shadows_before[x->nop] = (u8)x->nshadows;
+	if (x->nop == b->nops && b->op[b->nops].fn == op_end)
+		tr_stop(x, TR_CHECK_FALLS);
+	else
+		tr_stop(x, x->nop);
+}
+
+u8 *tr_translate_to_check(struct cpu *c, struct block *b)
+{
+	struct translator *t = c->translator;
+	struct xlate *x = &t->x;
+
+	if (t->used + ROOM > AREA_SLICE)
+		return NULL;
+	begin(c, b);
+	x->check = true;
+	emit_ops_to_check(x);
+	emit_stubs(x);
+	tr_serialize();
+	return x->e.full ? NULL : t->area.run + t->used;
 }
 
 /* The list of accesses goes behind the code. */
@@ -175,14 +254,7 @@ bool tr_translate(struct cpu *c, struct block *b)
 		t->full = true;
 		return false;
 	}
-	x->c = c;
-	x->b = b;
-	x->nstubs = x->nsites = 0;
-	x->vectors = 0;
-	x->edge[0] = x->edge[1] = 0;
-	x->e = (struct emitter){.start = t->area.write + t->used,
-			       .p = t->area.write + t->used,
-			       .end = t->area.write + t->used + ROOM - sizeof(x->site) - 64};
+	begin(c, b);
 	b->inlined = 0;
 	b->falls_through = false;
 	count(x);
@@ -201,7 +273,7 @@ bool tr_translate(struct cpu *c, struct block *b)
 void tr_learn_edge(struct cpu *c, struct block *from, unsigned which, struct block *to)
 {
 	struct translator *t = c->translator;
-	u32 at = from->edge[which];
+	u32 at = t->check_every ? 0 : from->edge[which]; /* else blocks are left one by one */
 	s32 disp = (s32)(to->host - TR_COUNT_LEN - (at + 4));
 
 	if (!at)
@@ -252,6 +324,8 @@ void tr_learn_jump(struct cpu *c, struct block *to)
 	u32 slot = tr_jump_slot(to->rip);
 	struct code_jump *j = &c->jump[mode][slot];
 
+	if (t->check_every)
+		return;
 	j->neg = -to->rip;
 	j->host = (u64)(t->area.run + to->host - TR_COUNT_LEN);
 	if (t->njournal == TR_JOURNAL)
@@ -264,6 +338,8 @@ void tr_learn_jump(struct cpu *c, struct block *to)
 
 static const struct op *enter_block(struct cpu *c, const struct op *o)
 {
+	if (tr_check_due(c))
+		return tr_check(c, c->block);
 	c->op = NULL;
 	tr_use_table(c, c->block);
 	return tr_enter(c, c->translator->area.run + c->block->host);
@@ -324,7 +400,7 @@ static bool host_has_fast_pext(void)
 	return b & bit_BMI2;
 }
 
-int translator_create(struct cpu *c)
+int translator_create(struct cpu *c, u32 check_every)
 {
 	struct translator *t;
 	int r;
@@ -335,6 +411,7 @@ int translator_create(struct cpu *c)
 	if (!t)
 		return -ENOMEM;
 	t->max_codes = MAX_CODES;
+	t->check_every = check_every;
 	t->codes = pagemem_alloc(t->max_codes * sizeof(*t->codes));
 	r = t->codes ? area_get(&t->area, (void *)tr_fixup) : -ENOMEM;
 	if (r) {

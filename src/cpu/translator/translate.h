@@ -23,13 +23,19 @@ enum tr_reason {
 	TR_LINK, /* the block is done: on to its fall-through successor */
 	TR_TAKEN, /* ... or to the target of its branch */
 	TR_LOW_VECTORS, TR_HIGH_VECTORS, /* bring vector state in (vector.h), then begin the op anew */
+	TR_CHECK, /* check.c: stopped before this op; or behind the block, by the edges below */
 };
+/* Numbers for ops that TR_CHECK stops "before": the fall-through and the taken successor. */
+#define TR_CHECK_FALLS (BLOCK_MAX_OPS + 1)
+#define TR_CHECK_TAKEN (BLOCK_MAX_OPS + 2)
+#define TR_CHECK_DIED  (BLOCK_MAX_OPS + 3) /* a host fault: nothing is known */
 #define TR_OP_BITS     7
 #define TR_BLOCK_BITS  20
 #define TR_REASON_SHIFT (TR_OP_BITS + TR_BLOCK_BITS)
 
 #define MAX_STUBS 320
 #define MAX_SITES 160
+#define MAX_SHADOWS (sizeof(((struct cpu *)0)->tried) / sizeof(((struct cpu *)0)->tried[0]))
 
 /* An instruction that accesses guest memory: where, of which op, and where the op's code ends. */
 struct tr_site {
@@ -50,6 +56,11 @@ struct xlate {
 	u32 nop; /* the op at hand */
 	u32 nstubs, nsites;
 	u32 vectors; /* enum vector_part: what is in registers from here to the block's end */
+	/* For a comparison with the interpreter: leave behind the block; stores go to c->tried. */
+	bool check;
+	u32 nshadows;
+	u8 shadow_size[MAX_SHADOWS];
+	u8 shadows_before[BLOCK_MAX_OPS + 1]; /* each op */
 	u32 edge[2]; /* offset of the displacement of a jump that may be patched; 0: none */
 	u8 *op_at[BLOCK_MAX_OPS + 2];
 	struct stub stub[MAX_STUBS];
@@ -72,8 +83,13 @@ void tr_access(struct xlate *x);
 
 /* memory.c */
 struct tr_mem {
-	int base, index; /* host registers; the access is to [base + index] */
+	int base, index; /* host registers; the access is to [base + index]; index may be NO_INDEX */
 };
+/* REX's R, X and B for it. */
+static inline u8 tr_rex(int reg, struct tr_mem m)
+{
+	return (u8)((reg >> 3) << 2 | (m.index == NO_INDEX ? 0 : (m.index >> 3) << 1) | m.base >> 3);
+}
 /*
  * The linear address of the instruction's memory operand: in the returned register, GEN_LA or a
  * guest register's own. May use GEN_INDEX.
@@ -94,6 +110,8 @@ static inline struct tr_mem tr_operand(struct xlate *x, const struct insn *in, u
 bool tr_integer(struct xlate *x, const struct insn *in, const u8 *bytes, u8 len);
 bool tr_stack(struct xlate *x, const struct insn *in);
 bool tr_branch(struct xlate *x, const struct insn *in);
+/* Leave for tr_helper(), for good: before this op, or by an edge. With x->check only. */
+void tr_stop(struct xlate *x, u32 op);
 /* The block falls through to the next. */
 void tr_fall_through(struct xlate *x);
 

@@ -13,6 +13,7 @@
  *		translate.[ch]	a block
  *		integer.c, stack.c, branch.c, memory.c	its parts
  *		vector.[ch]	vector instructions, and where vector state is
+ *		check.c		comparing both engines as a guest runs
  *		enter.c		in and out of generated code; faults
  *		area.[ch]	memory for code
  *
@@ -24,8 +25,9 @@
 #include "cpu/state.h"
 
 /* 0, or why this vCPU is to be interpreted: -ENOTSUP: the host lacks BMI2 or its PEXT is slow;
- * else what memory for code was refused with. */
-int translator_create(struct cpu *c);
+ * else what memory for code was refused with. check_every: not 0: one in so many entries of blocks
+ * is compared with the interpreter (check.c). */
+int translator_create(struct cpu *c, u32 check_every);
 void translator_destroy(struct cpu *c);
 
 /* For tests: translate every block, whatever it holds, when it is first entered. */

@@ -336,6 +336,9 @@ bool tr_vector(struct xlate *x, const struct op *o, const u8 *bytes)
 	struct native_insn n;
 	struct insn in;
 
+	/* What is only tried stores to c->tried, which is for integers. */
+	if (x->check)
+		return false;
 	if (o->fn == native_vzeroupper) {
 		bring_in(x, VECTOR_LOW, FIELD(vec.low_out), TR_LOW_VECTORS);
 		emit_bytes(&x->e, "\xc5\xf8\x77", 3);

@@ -166,7 +166,7 @@ static void aim_branches(struct block_case *b)
 
 static bool draw_insn(struct block_case *b)
 {
-	unsigned lines = integer_only || rnd() % 4 ? table_integer_lines : table_nr_lines();
+	unsigned lines = integer_only || rnd() % 2 ? table_integer_lines : table_nr_lines();
 	unsigned line = (unsigned)(rnd() % lines), mnemonic = table_line(line)->mnemonic;
 
 	draw.mode = SOAK_64;
