@@ -266,21 +266,17 @@ static void print_block(const struct block_case *b)
 	}
 }
 
-static void describe(struct block_case *b, const char *what)
+static void print_difference(const struct block_case *b)
 {
-	shrink(b);
-	compare(b);
-	printf("%s differ; interpreter %d (error %x, cr2 %lx), translator %d (error %x, cr2 %lx)\n", what,
+	printf("  ends: interpreter %d (error %x, cr2 %lx), translator %d (error %x, cr2 %lx)\n",
 	       by[0].end.vector, by[0].end.error, by[0].end.cr2, by[1].end.vector, by[1].end.error,
 	       by[1].end.cr2);
-	print_block(b);
-	for (unsigned i = 0; i < 18; i++) {
+	for (unsigned i = 0; i < sizeof(b->s) / 8; i++) {
 		u64 x = ((const u64 *)&by[0].s)[i], y = ((const u64 *)&by[1].s)[i];
 
-		printf("  %s%-2u before %16lx%s", i < 16 ? "reg " : "rip/flags ", i,
-		       ((const u64 *)&b->s)[i], x == y ? "\n" : "");
 		if (x != y)
-			printf(" interpreter %16lx translator %16lx\n", x, y);
+			printf("  word %u before %16lx interpreter %16lx translator %16lx\n", i,
+			       ((const u64 *)&b->s)[i], x, y);
 	}
 	for (u64 i = 0; i < SOAK_DATA_SIZE; i++) {
 		if (by[0].mem[i] == by[1].mem[i])
@@ -291,6 +287,21 @@ static void describe(struct block_case *b, const char *what)
 	}
 	printf("  instructions: interpreter %lu translator %lu\n", by[0].instructions,
 	       by[1].instructions);
+}
+
+static void describe(struct block_case *b, const char *what)
+{
+	printf("%s differ:\n", what);
+	print_block(b);
+	print_difference(b);
+	shrink(b);
+	compare(b);
+	printf("with as few instructions as make a difference:\n");
+	print_block(b);
+	for (unsigned i = 0; i < 18; i++)
+		printf("  %s%-2u before %16lx\n", i < 16 ? "reg " : "rip/flags ", i,
+		       ((const u64 *)&b->s)[i]);
+	print_difference(b);
 	fflush(stdout);
 }
 

@@ -376,6 +376,8 @@ static void set_state(const struct soak_state *s, enum soak_mode mode)
 		abort();
 	c->halted = false;
 	c->shadow = 0;
+	/* A run that was given up may have left an exception that was due. */
+	memset(&c->exception, 0, sizeof(c->exception));
 }
 
 static bool has_error(int vector)
