@@ -276,7 +276,7 @@ struct translator;
 
 /* Where generated code goes on at a linear address: looked up by it, and empty where `neg` is the
  * negative of an address that another slot is for. */
-#define CODE_JUMPS 4096u
+#define CODE_JUMPS 16384u
 struct code_jump {
 	u64 neg;  /* minus the address */
 	u64 host;

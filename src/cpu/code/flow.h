@@ -13,7 +13,7 @@
 
 #include "cpu/code/cache.h"
 
-#define FLOW_JUMPS     4096u /* jump cache entries */
+#define FLOW_JUMPS     16384u /* jump cache entries */
 #define FLOW_EXEC      256u  /* execute-TLB entries */
 #define FLOW_HASH      65536u
 #define FLOW_PAGE_HASH 4096u

@@ -9,7 +9,7 @@
 #include "cpu/translator/translate.h"
 #include "cpu/translator/translator.h"
 
-#define TR_JOURNAL   1024
+#define TR_JOURNAL   4096
 #define TR_HOT	     24 /* executions after which a block is translated */
 #define TR_COUNT_LEN 20 /* bytes of code before a block's that count its instructions */
 

@@ -321,7 +321,6 @@ static int set_signals(void)
 {
 	static const int sigs[] = {SIGILL, SIGFPE, SIGSEGV, SIGBUS};
 	struct sigaction sa = {.sa_sigaction = crashed, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
-	static const struct itimerval t = {.it_interval = {0, TICK_US}, .it_value = {0, TICK_US}};
 
 	if (guard_install())
 		return -errno;
@@ -330,6 +329,13 @@ static int set_signals(void)
 			return -errno;
 	}
 	signal(SIGALRM, tick);
+	return 0;
+}
+
+static int start_ticks(void)
+{
+	static const struct itimerval t = {.it_interval = {0, TICK_US}, .it_value = {0, TICK_US}};
+
 	return setitimer(ITIMER_REAL, &t, NULL) ? -errno : 0;
 }
 
@@ -357,6 +363,8 @@ int main(int argc, char **argv)
 	r = set_signals();
 	if (!r)
 		r = guest_init();
+	if (!r)
+		r = start_ticks();
 	if (r) {
 		printf("cannot begin: %s\n", strerror(-r));
 		return r == -ENOTSUP ? 77 : 1;
