@@ -130,13 +130,18 @@ bool decode_loop(struct decoder *d, struct op *op)
 	return true;
 }
 
-/* Push a return address, o->aux bytes. It is stored before the target is looked at. */
+/* Push a return address, o->aux bytes. It is stored before the target is looked at, or after. */
 static inline void push_return(struct cpu *c, const struct op *o, u64 target)
 {
-	u64 sp = c->reg[RSP] - o->aux;
+	u64 sp = c->reg[RSP] - o->aux, la;
 
 	c->op = o;
-	ea_store(c, stack_la(c, sp, o->aux, true), o->aux, op_next_rip(c, o));
+	la = stack_la(c, sp, o->aux, true);
+	if (cpu_vendor_does(c, FACT_CALL_TARGET)) {
+		access_probe(c, la, o->aux, true);
+		ea_check_target(c, o, target);
+	}
+	ea_store(c, la, o->aux, op_next_rip(c, o));
 	ea_check_target(c, o, target);
 	stack_set(c, sp);
 }

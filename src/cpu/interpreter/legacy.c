@@ -133,14 +133,15 @@ static HANDLER(bound)
 {
 	u32 size = o->aux;
 	s32 v = bound_value(R32(c, o->r0), size);
+	s32 low = bound_value(ea_load(c, op_ea(c, o, size, false), size), size);
 	u64 la;
 
-	if (v < bound_value(ea_load(c, op_ea(c, o, size, false), size), size))
+	if (v < low && !cpu_vendor_does(c, FACT_BOUND_BOTH))
 		cpu_raise(c, VEC_BR);
 	la = (op_offset(c, o) + size) & c->ea_mask;
 	if (o->flags & OP_EA_SLOW)
 		la = op_ea_slow(c, o, la, size, false);
-	if (v > bound_value(ea_load(c, la, size), size))
+	if (v > bound_value(ea_load(c, la, size), size) || v < low)
 		cpu_raise(c, VEC_BR);
 	OP_NEXT(c, o);
 }

@@ -87,8 +87,9 @@ bool decode_widen(struct decoder *d, struct op *op)
 	unsigned dst = decode_size(&d->o[0]), src = decode_size(&d->o[1]);
 	enum form f = decode_form(d, op);
 
-	/* MOVSXD of 16 bits reads no more (SDM vol. 2); Zydis says 32. */
-	if (d->i.mnemonic == ZYDIS_MNEMONIC_MOVSXD && dst == 1)
+	/* Zydis says 32 for either vendor. */
+	if (d->i.mnemonic == ZYDIS_MNEMONIC_MOVSXD && dst == 1 &&
+	    !decode_vendor(d, FACT_MOVSXD_32))
 		src = 1;
 	if ((f != FORM_RR && f != FORM_RM) || !dst || src > 2)
 		return false;

@@ -138,8 +138,11 @@ static bool decode_stub(struct decoder *d, struct op *op, bool fp)
 	mem = native_memory(d, op);
 	if (mem)
 		op->r1 = native_alignment(d, mem);
-	/* Their 8 bytes are the only ones of a vector instruction that #AC does not meet. */
-	if (d->i.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH || d->i.mnemonic == ZYDIS_MNEMONIC_VCVTPH2PS)
+	/* Their 8 bytes are the only ones of a vector instruction that #AC does not meet, if it meets
+	 * not all. */
+	if ((d->i.mnemonic == ZYDIS_MNEMONIC_VCVTPS2PH ||
+	     d->i.mnemonic == ZYDIS_MNEMONIC_VCVTPH2PS) &&
+	    !decode_vendor(d, FACT_AC_VECTORS))
 		op->flags |= OP_NO_AC;
 	if (mem && native_masked(d, mem, fp, op))
 		return true;

@@ -62,31 +62,31 @@ static u32 vector_bytes(const struct op *o)
 
 /*
  * AVX2: before the first access every mask element becomes all ones or zero, those of the
- * vector length that go with no element too, and the rest of the register zero. Or only the elements
- * that become zero do.
+ * vector length that go with no element too, and the rest of the register zero. AMD's processors do
+ * one element after the other.
  */
-static void spread_mask(struct cpu *c, const struct op *o, bool only_zero)
+static void spread_mask(struct cpu *c, const struct op *o)
 {
 	u32 size = elem_size(o), vl = vector_bytes(o);
 	u8 *v = c->v[G_MASK(o->aux)].b;
 
-	for (u32 at = 0; at < vl; at += size) {
-		bool set = v[at + size - 1] & 0x80;
-
-		if (!set || !only_zero)
-			memset(v + at, set ? 0xff : 0, size);
-	}
-	if (!only_zero)
-		memset(v + vl, 0, sizeof(struct vreg) - vl);
+	for (u32 at = 0; at < vl; at += size)
+		memset(v + at, v[at + size - 1] & 0x80 ? 0xff : 0, size);
+	memset(v + vl, 0, sizeof(struct vreg) - vl);
 }
 
-/* Element i is done for good, and so are its device accesses. */
-static void element_done(struct cpu *c, const struct op *o, u32 i)
+static void clear_mask(struct cpu *c, const struct op *o, u32 i)
 {
 	if (o->aux & G_VECTOR)
 		memset(c->v[G_MASK(o->aux)].b + i * elem_size(o), 0, elem_size(o));
 	else
 		c->k[G_MASK(o->aux)] &= ~BIT(i);
+}
+
+/* Element i is done for good, and so are its device accesses. */
+static void element_done(struct cpu *c, const struct op *o, u32 i)
+{
+	clear_mask(c, o, i);
 	c->repeating = true;
 	replay_forget(c);
 }
@@ -96,16 +96,22 @@ static const struct op *gather(struct cpu *c, const struct op *o)
 	u32 size = elem_size(o), n = G_COUNT(o->aux), vl = vector_bytes(o);
 	u8 *out = c->v[o->r0].b;
 	u64 mask = mask_bits(c, o);
-	bool at_the_end = cpu_vendor_does(c, FACT_GATHER_END);
+	bool in_turn = cpu_vendor_does(c, FACT_GATHER_IN_TURN);
 
-	if (o->aux & G_VECTOR)
-		spread_mask(c, o, at_the_end);
-	for (u64 m = mask; m; m &= m - 1) {
-		u32 i = (u32)__builtin_ctzll(m);
-		u64 la = elem_la(c, o, i, false), v = size == 8 ? ld64(c, la) : ld32(c, la);
+	if ((o->aux & G_VECTOR) && !in_turn)
+		spread_mask(c, o);
+	for (u32 i = 0; i < n; i++) {
+		u64 la, v;
 
+		if (!(mask & BIT(i))) {
+			if (in_turn)
+				clear_mask(c, o, i);
+			continue;
+		}
+		la = elem_la(c, o, i, false);
+		v = size == 8 ? ld64(c, la) : ld32(c, la);
 		memcpy(out + i * size, &v, size);
-		if (!at_the_end)
+		if (!in_turn || !(o->aux & G_VECTOR))
 			memset(out + vl, 0, sizeof(struct vreg) - vl);
 		element_done(c, o, i);
 	}

@@ -118,7 +118,7 @@ static void check_operand(struct cpu *c, const struct op *o, u64 active)
 	bool write = o->aux & M_WRITE, each = cpu_vendor_does(c, FACT_AC_VECTORS);
 
 	native_check_alignment(c, o);
-	if (likely(!c->check_align) || !((o->aux & M_AC) || each))
+	if (likely(!c->check_align) || !(each ? !(o->aux & M_VECTOR) : o->aux & M_AC))
 		return;
 	element_la(c, o, last, size, write);
 	if (each)

@@ -333,9 +333,7 @@ int cpu_set_cpuid(struct cpu *c, const struct cpuid_leaf *e, u32 n)
 
 bool cpuid_vendor_is_amd(const struct cpu *c)
 {
-	const struct cpuid_leaf *l = cpuid_find(c, 0, 0);
-
-	return l && vendor_of_leaf0(l->ebx) == VENDOR_AMD;
+	return c->ncpuid && c->vendor == VENDOR_AMD;
 }
 
 /* Intel answers a leaf beyond its class's last with the last basic leaf (SDM vol. 2, CPUID). */

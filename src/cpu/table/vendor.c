@@ -26,28 +26,28 @@ const struct vendor_info vendor_info[NR_VENDOR_FACTS] = {
 		AMD, "vol. 2, PAUSE", "vol. 3, XCHG, NOP and PAUSE"},
 	[FACT_PREFETCH_REG] = {
 		"0F 0D with a register operand is #UD, not NOP",
-		AMD, "vol. 2, table A-3 (NOP Ev)", "vol. 3, PREFETCH, and table A-6 (group P)"},
+		AMD, "vol. 2, PREFETCHW", "vol. 3, PREFETCHlevel and appendix A (group P)"},
 	[FACT_PUSH_SEG] = {
 		"PUSH of a segment register writes all of a 32-bit slot, not its lower half",
 		AMD, "vol. 2, PUSH", "vol. 3, PUSH"},
 	[FACT_REP_TRAP] = {
 		"a trap between iterations shows the last one's flags, and not RF",
-		AMD, "vol. 2, REP; vol. 3, 17.3.1.1", "vol. 3, 1.2.6; vol. 2, 3.1.6"},
+		AMD, "vol. 2, REP; vol. 3, 17.3.1.1", "vol. 3, 1.2.6; vol. 2, 3.1 (RFLAGS.RF)"},
 	[FACT_AC_VECTORS] = {
 		"#AC looks at vector operands of 16 bytes and more",
-		AMD, "vol. 2, tables 2-18 to 2-27", "vol. 4, 2.14 and each exception table"},
+		AMD, "vol. 2, exception types 1 to 6", "vol. 2, 8.2.17; vol. 4, exception tables"},
 	[FACT_SHA_UNALIGNED] = {
 		"SHA instructions take operands that are not aligned",
-		AMD, "vol. 2, SHA1MSG1 and table 2-21", "vol. 4, 2.10 (model's own)"},
+		AMD, "vol. 2, SHA1MSG1 (type 4)", "vol. 4, SHA1MSG1 (model's own)"},
 	[FACT_LANE_W] = {
 		"VPINSRD and VPEXTRD outside 64-bit mode with VEX.W set are #UD",
 		AMD, "vol. 2, PINSRB and PEXTRB", "vol. 4, VPINSRQ and VPEXTRQ"},
 	[FACT_MMX_TOP] = {
 		"an MMX store that faults leaves TOP as it was",
-		AMD, "vol. 3, 12.2 (model's own)", "vol. 5, 2.1 (faults restart)"},
+		AMD, "vol. 3, 12.2 (model's own)", "vol. 2, 8.5 (model's own)"},
 	[FACT_HI16_IN_USE] = {
 		"outside 64-bit mode XSAVE counts Hi16_ZMM as in use where it is not initial",
-		AMD, "vol. 1, 13.6", "vol. 2, 11.5.7"},
+		AMD, "vol. 1, 13.6", "vol. 2, 11.5 (model's own)"},
 	[FACT_IMAGE_GP] = {
 		"an XSAVE area that is not aligned is #GP with alignment checking too",
 		AMD, "vol. 2, XSAVE", "vol. 4, XSAVE"},
@@ -56,13 +56,22 @@ const struct vendor_info vendor_info[NR_VENDOR_FACTS] = {
 		AMD, "vol. 1, 13.13 (model's own)", "vol. 4, XSAVE (model's own)"},
 	[FACT_MXCSR_FIRST] = {
 		"XRSTOR looks at MXCSR's reserved bits before it changes anything",
-		AMD, "vol. 1, 13.12 (compacted)", "vol. 4, XRSTOR"},
-	[FACT_GATHER_END] = {
-		"a gather that faults has not yet touched the mask bits and upper parts it clears",
-		AMD, "vol. 2, VPGATHERDD", "vol. 4, VPGATHERDD"},
+		AMD, "vol. 1, 13.8 (model's own)", "vol. 4, XRSTOR"},
+	[FACT_GATHER_IN_TURN] = {
+		"AVX2: a gather that faults has touched neither later mask elements nor upper parts",
+		AMD, "vol. 2, VPGATHERDD", "vol. 4, VPGATHERDD (model's own)"},
+	[FACT_BOUND_BOTH] = {
+		"BOUND reads both bounds before it compares",
+		AMD, "vol. 2, BOUND (model's own)", "vol. 3, BOUND"},
+	[FACT_CALL_TARGET] = {
+		"a near CALL looks at its target before it stores the return address",
+		AMD, "vol. 2, CALL", "vol. 3, CALL (Near)"},
+	[FACT_MOVSXD_32] = {
+		"MOVSXD with a 16-bit operand reads 32 bits",
+		AMD, "vol. 2, MOVSX/MOVSXD", "vol. 3, MOVSXD"},
 	[FACT_STORE_FIRST] = {
 		"a store's access faults before the floating-point exception of its value",
-		AMD, "vol. 1, 8.5 (model's own)", "vol. 2, table 8-9"},
+		AMD, "vol. 1, 8.5 (model's own)", "vol. 2, 8.5 (model's own)"},
 	[FACT_SYSCALL_LEGACY] = {
 		"SYSCALL and SYSRET are there in every protected mode, not in 64-bit mode only",
 		AMD, "vol. 2, SYSCALL and SYSRET", "vol. 3, SYSCALL and SYSRET"},

@@ -100,11 +100,11 @@ static bool has_error_code(int vector)
 	return vector == VEC_PF || (vector >= VEC_TS && vector <= VEC_GP);
 }
 
-static void compare_ends(const struct soak_end *h, const struct soak_end *g,
-			 struct soak_result *r)
+static void compare_ends(const struct soak_case *t, const struct soak_end *h,
+			 const struct soak_end *g, struct soak_result *r)
 {
 	if (h->vector == VEC_PF && (h->error != g->error || h->cr2 != g->cr2))
-		found(r, DIFF_VECTOR, excuse_page_fault(h, g));
+		found(r, DIFF_VECTOR, excuse_page_fault(t, h, g));
 	else if (has_error_code(h->vector) && h->error != g->error)
 		found(r, DIFF_VECTOR, EXCUSE_NONE);
 }
@@ -162,17 +162,41 @@ void soak_compare(const struct soak_case *t, struct soak_result *r)
 	r->host = r->guest = t->s;
 	place(t);
 	r->host_end = host_run(&r->host, t->mode);
+	/* A kernel may not have that gate: it goes on behind the call. */
+	if (forms_calls_kernel(t))
+		r->host_end.vector = HOST_CALLED;
 	vector = r->host_end.vector;
-	if (vector == HOST_STUCK)
+	if (vector == HOST_STUCK || vector == HOST_CALLED)
 		return;
 	memcpy(after, (void *)SOAK_DATA, sizeof(after));
 	place(t);
 	r->guest_end = guest_run(&r->guest, t->mode);
+	if (excuse_reserved(t, r)) { /* the host went on */
+		found(r, DIFF_VECTOR, EXCUSE_RESERVED);
+		return;
+	}
 	if (vector != r->guest_end.vector) {
 		found(r, DIFF_VECTOR, excuse_vector(t, r));
 		return;
 	}
-	compare_ends(&r->host_end, &r->guest_end, r);
+	compare_ends(t, &r->host_end, &r->guest_end, r);
 	compare_states(t, r);
 	compare_memory(t, after, r);
+}
+
+bool soak_vendor_differs(const struct soak_case *t, const struct soak_result *r, enum vendor v)
+{
+	static u8 after[SOAK_DATA_SIZE];
+	struct soak_state s = t->s;
+	struct soak_end end;
+
+	memcpy(after, (void *)SOAK_DATA, sizeof(after));
+	place(t);
+	if (guest_set_vendor(v))
+		return false;
+	end = guest_run(&s, t->mode);
+	guest_set_vendor(vendor_of_host());
+	return memcmp(&s, &r->guest, sizeof(s)) || end.vector != r->guest_end.vector ||
+	       (end.vector == VEC_PF && end.cr2 != r->guest_end.cr2) ||
+	       memcmp(after, (void *)SOAK_DATA, sizeof(after));
 }

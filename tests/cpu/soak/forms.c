@@ -111,6 +111,21 @@ bool forms_decode(struct soak_case *t)
 						   sizeof(t->bytes), &t->i, t->o));
 }
 
+/* SYSCALL or SYSENTER, if only to some processors. */
+bool forms_calls_kernel(const struct soak_case *t)
+{
+	switch (t->i.mnemonic) {
+	case ZYDIS_MNEMONIC_SYSCALL:
+	case ZYDIS_MNEMONIC_SYSENTER:
+		return true;
+	case ZYDIS_MNEMONIC_INVALID:
+		return memmem(t->bytes, sizeof(t->bytes), "\x0f\x05", 2) ||
+		       memmem(t->bytes, sizeof(t->bytes), "\x0f\x34", 2);
+	default:
+		return false;
+	}
+}
+
 static void keep(const struct opcode_form *f, void *arg)
 {
 	enum soak_mode m = *(enum soak_mode *)arg;

@@ -220,6 +220,18 @@ static struct kvm_segment segment(u16 sel, u64 desc, u64 base)
 	};
 }
 
+int guest_set_vendor(enum vendor v)
+{
+	static const u32 first[NR_VENDORS] = {0x756e6547, 0x68747541}; /* "Genu", "Auth" */
+	static struct cpuid_leaf cpuid[MAX_CPUID];
+	u32 n = MAX_CPUID;
+	int r = cpuid_supported(cpuid, &n);
+
+	if (!r)
+		cpuid[0].ebx = first[v];
+	return r ? r : cpu_set_cpuid(c, cpuid, n);
+}
+
 static int make_system_registers(void)
 {
 	struct kvm_segment data = segment(0x2b, table(P_GDT)[5], 0);
@@ -241,15 +253,11 @@ static int make_system_registers(void)
 		.idt = {.base = SYS_LA + P_IDT * PAGE_SIZE, .limit = PAGE_SIZE - 1},
 	};
 	struct kvm_xcrs x = {.nr_xcrs = 1, .xcrs[0] = {.value = host_xmask}};
-	static struct cpuid_leaf cpuid[MAX_CPUID];
-	u32 n = MAX_CPUID;
 	int r;
 
 	s.tr.limit = 0x67;
 	s.ldt.limit = 31;
-	r = cpuid_supported(cpuid, &n);
-	if (!r)
-		r = cpu_set_cpuid(c, cpuid, n);
+	r = guest_set_vendor(vendor_of_host());
 	if (!r)
 		r = cpu_set_sregs(c, &s);
 	return r ? r : cpu_set_xcrs(c, &x);

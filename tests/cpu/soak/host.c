@@ -107,7 +107,7 @@ static void caught(int sig, siginfo_t *info, void *context)
 {
 	u64 fs, gs;
 
-	if (sig == SIGALRM && (!active || ticked_at != nr_runs)) {
+	if (sig == SIGVTALRM && (!active || ticked_at != nr_runs)) {
 		ticked_at = nr_runs;
 		return;
 	}
@@ -125,18 +125,21 @@ static void caught(int sig, siginfo_t *info, void *context)
 	current->fs_base = fs;
 	current->gs_base = gs;
 	take_registers(current, context);
-	if (sig == SIGALRM)
+	if (sig == SIGVTALRM)
 		end.vector = HOST_STUCK;
+	else if (sig == SIGSYS)
+		end.vector = HOST_CALLED;
 	active = false;
 	_longjmp(back, 1);
 }
 
 int host_init(void)
 {
-	static const int sigs[] = {SIGTRAP, SIGILL, SIGFPE, SIGSEGV, SIGBUS, SIGALRM};
+	static const int sigs[] = {SIGTRAP, SIGILL, SIGFPE, SIGSEGV, SIGBUS, SIGSYS,
+				   SIGVTALRM};
 	struct sigaction sa = {.sa_sigaction = caught,
 			       .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER};
-	/* A run that sees two ticks will never end. */
+	/* A run that sees two ticks, of processor time, will never end. */
 	static const struct itimerval tick = {.it_interval = {2, 0}, .it_value = {2, 0}};
 	static u8 stack[1 << 17];
 	stack_t ss = {.ss_size = sizeof(stack), .ss_sp = stack};
@@ -149,7 +152,7 @@ int host_init(void)
 			return -errno;
 	}
 	asm volatile("rdfsbase %0\n\trdgsbase %1" : "=r"(own_fs), "=r"(own_gs));
-	return setitimer(ITIMER_REAL, &tick, NULL) ? -errno : 0;
+	return setitimer(ITIMER_VIRTUAL, &tick, NULL) ? -errno : 0;
 }
 
 static bool make_ldt_entry(unsigned n, u32 limit, unsigned contents)

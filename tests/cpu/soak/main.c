@@ -3,12 +3,13 @@
  * soak/main.c: many pairs in sandboxed children, counted here.
  *
  * Usage: cpu_soak [-n PAIRS] [-s SEED] [-j CHILDREN] [-a] [-c] [-e] [-i] [-t] [-m NAME]
- *		   [-x BITS] [-r FILE]
+ *		   [-x BITS] [-r FILE] [-v FILE]
  * -a: show all that is found, not the first few;
  * -c: fail unless every line of the table that can be reached was; -e: excuse nothing but what
  * differs on every processor; -i: only the interpreter's own instructions; -t: by the translator;
  * -m: only mnemonics with NAME in them; -x: as on a host without these CPUID bits (avx512,sha_ni:
- * also all whose names begin so); -r: replay cases first.
+ * also all whose names begin so); -r: replay cases first; -v: show, by cases, that each fact of
+ * table/vendor.h decides, and no more.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 
 #include "../lines.h"
 #include "../random.h"
+#include "cpu/native/xstate.h"
 #include "cpu/table/features.h"
 #include "cpu/table/vendor.h"
 #include "soak.h"
@@ -28,14 +30,16 @@
 #define MAX_FOUND  3000
 #define FEW_FOUND  40
 #define MAX_WORK   16
-#define STUCK_S	   120 /* a child that makes no progress for so long hangs */
+#define STUCK_S	   60 /* a child that makes no progress in so much processor time hangs */
+#define MAX_DEAD   8  /* children that died; more is enough */
 #define PROGRESS_S 10
 
 /* What a child has to say; one for each that runs at a time. */
 struct report {
-	u64 pairs, trapped, stuck;
+	u64 pairs, trapped, stuck, called;
 	u64 differing;
 	u64 excused[NR_EXCUSES];
+	u64 decided[NR_VENDOR_FACTS];
 	u64 compared[SOAK_MAX_LINES][SOAK_MODES], executed[SOAK_MAX_LINES][SOAK_MODES];
 	u32 nfound;
 	char found[MAX_FOUND][4096];
@@ -46,14 +50,15 @@ struct child {
 	pid_t pid;
 	struct report *report;
 	u64 pairs_seen;
-	time_t since;
+	time_t since; /* processor time */
 };
 
 static struct report total;
 static u32 max_found = FEW_FOUND;
 static u64 seed = 1, wanted = 100000;
-static const char *regressions, *only; /* part of the mnemonics to be tried */
+static const char *regressions, *vendors, *only; /* part of the mnemonics to be tried */
 static bool failed, integer_only;
+static unsigned dead; /* children */
 static bool strict; /* excuse nothing that userkvm does as Intel's processors do */
 
 /* Of the table, from its begin, that are tried. */
@@ -194,6 +199,10 @@ static void one_pair(struct report *rep)
 	if (rnd() % 8 == 0)
 		guest_flush_tlb();
 	soak_compare(t, &r);
+	if (r.host_end.vector == HOST_CALLED) {
+		rep->called++;
+		return;
+	}
 	rep->pairs++;
 	if (r.host_end.vector == HOST_STUCK) {
 		rep->stuck++;
@@ -209,6 +218,8 @@ static void one_pair(struct report *rep)
 		rep->executed[line][t->mode]++;
 	for (unsigned e = 0; e < NR_EXCUSES; e++)
 		rep->excused[e] += r.excused >> e & 1;
+	for (unsigned f = 0; f < NR_VENDOR_FACTS; f++)
+		rep->decided[f] += fact_decides(f, t, &r);
 	if (!differs(&r))
 		return;
 	rep->differing++;
@@ -226,7 +237,7 @@ static void NORETURN child(struct report *rep, u64 batch, u64 pairs)
 	if (!r)
 		r = guest_init();
 	if (!r)
-		r = sandbox_enter();
+		r = sandbox_enter(false);
 	if (r) {
 		snprintf(rep->found[0], sizeof(rep->found[0]), "cannot begin: %s",
 			 strerror(-r));
@@ -251,9 +262,12 @@ static void add_up(struct child *c)
 	total.pairs += r->pairs;
 	total.trapped += r->trapped;
 	total.stuck += r->stuck;
+	total.called += r->called;
 	total.differing += r->differing;
 	for (unsigned e = 0; e < NR_EXCUSES; e++)
 		total.excused[e] += r->excused[e];
+	for (unsigned f = 0; f < NR_VENDOR_FACTS; f++)
+		total.decided[f] += r->decided[f];
 	for (unsigned l = 0; l < nr_lines(); l++) {
 		for (unsigned m = 0; m < SOAK_MODES; m++) {
 			total.compared[l][m] += r->compared[l][m];
@@ -273,12 +287,22 @@ static void died(struct child *c, int status)
 	       WIFSIGNALED(status) ? "was killed by signal" : "ended with",
 	       WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), line);
 	failed = true;
+	dead++;
+}
+
+/* Processor time it has had, in seconds. */
+static time_t time_of(pid_t pid)
+{
+	struct timespec t = {0};
+	clockid_t clock;
+
+	return clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &t) ? 0 : t.tv_sec;
 }
 
 static void start(struct child *c, u64 batch, u64 pairs)
 {
 	memset(c->report, 0, sizeof(*c->report));
-	c->since = time(NULL);
+	c->since = 0;
 	c->pairs_seen = 0;
 	fflush(stdout);
 	c->pid = fork();
@@ -302,9 +326,9 @@ static bool ended(struct child *c)
 	}
 	if (c->report->pairs != c->pairs_seen) {
 		c->pairs_seen = c->report->pairs;
-		c->since = time(NULL);
-	} else if (time(NULL) - c->since > STUCK_S) {
-		printf("no progress in %d s\n", STUCK_S);
+		c->since = time_of(c->pid);
+	} else if (time_of(c->pid) - c->since > STUCK_S) {
+		printf("no progress in %d s of processor time\n", STUCK_S);
 		kill(c->pid, SIGKILL);
 		waitpid(c->pid, &status, 0);
 		died(c, status);
@@ -342,7 +366,7 @@ static void run_all(unsigned nchildren)
 				c[i].pid = 0;
 				running--;
 			}
-			if (!c[i].pid && given < wanted && !failed) {
+			if (!c[i].pid && given < wanted && dead < MAX_DEAD) {
 				u64 n = MIN((u64)BATCH, wanted - given);
 
 				start(&c[i], batch++, n);
@@ -440,6 +464,20 @@ static void print_excuses(void)
 	}
 }
 
+/* What the host's vendor does, or does not, and how many pairs were about it. */
+static void print_facts(void)
+{
+	bool amd = vendor_of_host() == VENDOR_AMD;
+
+	for (unsigned f = 0; f < USER_FACTS; f++) {
+		const struct vendor_info *v = &vendor_info[f];
+
+		printf("%8lu pairs: %s%s (%s %s)\n", total.decided[f],
+		       vendor_does(vendor_of_host(), f) ? "" : "not here: ", v->what,
+		       amd ? "APM" : "SDM", amd ? v->amd : v->intel);
+	}
+}
+
 /* -- regressions */
 
 static void replay_child(const char *file)
@@ -451,7 +489,7 @@ static void replay_child(const char *file)
 	bool ldt = host_has_ldt();
 	FILE *f = fopen(file, "r");
 
-	if (!f || host_init() || guest_init())
+	if (!f || host_init() || guest_init() || sandbox_enter(true))
 		_exit(1);
 	while (fgets(line, sizeof(line), f)) {
 		if (line[0] == '#' || line[0] == '\n')
@@ -466,7 +504,8 @@ static void replay_child(const char *file)
 			continue;
 		soak_compare(&t, &r);
 		if (differs(&r)) {
-			printf("differs again: %s", line);
+			printf("differs again (%d; host %s, userkvm %s): %s", r.what,
+			       end_text(&r.host_end), end_text(&r.guest_end), line);
 			bad++;
 		}
 	}
@@ -475,7 +514,67 @@ static void replay_child(const char *file)
 	_exit(bad != 0);
 }
 
-static void replay(const char *file)
+/*
+ * Each fact has a case, or more, that ends otherwise when the guest is told the other vendor; with
+ * the host's it ends as on the host. A case follows the name of its fact: its number in
+ * enum vendor_fact, and what the line in vendor_info begins with.
+ */
+static void vendors_child(const char *file)
+{
+	enum vendor other = vendor_of_host() == VENDOR_AMD ? VENDOR_INTEL : VENDOR_AMD;
+	static unsigned seen[NR_VENDOR_FACTS];
+	static struct soak_result r;
+	static struct soak_case t;
+	static char line[65536];
+	bool ldt = host_has_ldt();
+	unsigned bad = 0, fact = 0;
+	FILE *f = fopen(file, "r");
+
+	if (!f || host_init() || guest_init() || sandbox_enter(true))
+		_exit(1);
+	while (fgets(line, sizeof(line), f)) {
+		if (line[0] == '#' || line[0] == '\n')
+			continue;
+		if (line[0] == '@') {
+			for (fact = 0; fact < NR_VENDOR_FACTS; fact++) {
+				if (!strncmp(line + 1, vendor_info[fact].what,
+					     strcspn(line + 1, "\n")))
+					break;
+			}
+			bad += fact == NR_VENDOR_FACTS;
+			continue;
+		}
+		if (fact == NR_VENDOR_FACTS || !regress_parse(line, &t)) {
+			printf("not a case: %s", line);
+			bad++;
+			continue;
+		}
+		seen[fact]++;
+		if ((!ldt && regress_needs_ldt(&t)) || !feature_runs(&t.i) ||
+		    (fact == FACT_HI16_IN_USE && !(host_xmask & XMASK_AVX512)))
+			continue;
+		soak_compare(&t, &r);
+		if (differs(&r)) {
+			printf("%s: not as on the host: %s", vendor_info[fact].what, line);
+			bad++;
+		} else if (!soak_vendor_differs(&t, &r, other)) {
+			printf("%s: the vendor makes no difference: %s", vendor_info[fact].what,
+			       line);
+			bad++;
+		}
+	}
+	for (unsigned i = 0; i < USER_FACTS; i++) {
+		if (!seen[i]) {
+			printf("no case for: %s\n", vendor_info[i].what);
+			bad++;
+		}
+	}
+	printf("%d facts, %u complaints\n", USER_FACTS, bad);
+	fflush(stdout);
+	_exit(bad != 0);
+}
+
+static void replay(const char *file, void (*child)(const char *file))
 {
 	int status = 1;
 	pid_t pid;
@@ -483,9 +582,11 @@ static void replay(const char *file)
 	fflush(stdout);
 	pid = fork();
 	if (!pid)
-		replay_child(file);
+		child(file);
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
 		failed = true;
+	if (WIFSIGNALED(status))
+		printf("the child that replays was killed by signal %d\n", WTERMSIG(status));
 }
 
 int main(int argc, char **argv)
@@ -495,7 +596,7 @@ int main(int argc, char **argv)
 	time_t began = time(NULL);
 	int o;
 
-	while ((o = getopt(argc, argv, "n:s:j:r:m:x:aceit")) != -1) {
+	while ((o = getopt(argc, argv, "n:s:j:r:v:m:x:aceit")) != -1) {
 		if (o == 'n')
 			wanted = strtoull(optarg, NULL, 0);
 		else if (o == 's')
@@ -504,6 +605,8 @@ int main(int argc, char **argv)
 			children = (unsigned)atoi(optarg);
 		else if (o == 'r')
 			regressions = optarg;
+		else if (o == 'v')
+			vendors = optarg;
 		else if (o == 'a')
 			max_found = MAX_FOUND;
 		else if (o == 'e')
@@ -526,13 +629,18 @@ int main(int argc, char **argv)
 	forms_collect();
 	printf("seed %lu\n", seed);
 	if (regressions)
-		replay(regressions);
+		replay(regressions, replay_child);
+	if (vendors) {
+		replay(vendors, vendors_child);
+		return failed;
+	}
 	run_all(children);
 	print_coverage(must_cover);
+	print_facts();
 	print_excuses();
 	printf("%lu pairs in %ld s: %lu ended in a fault on both sides, %lu never ended on the "
-	       "host, %lu differ\n",
+	       "host, %lu differ; %lu more called the host's kernel\n",
 	       total.pairs, (long)(time(NULL) - began), total.trapped, total.stuck,
-	       total.differing);
+	       total.differing, total.called);
 	return failed || total.differing;
 }

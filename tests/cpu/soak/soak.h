@@ -11,6 +11,7 @@
 
 #include <Zydis/Zydis.h>
 #include "cpu/state.h"
+#include "cpu/table/vendor.h"
 
 #define SOAK_BASE      0x10000000ULL
 #define SOAK_CODE      (SOAK_BASE + 0x800) /* where the instruction stands, in a page of INT3 */
@@ -98,6 +99,7 @@ bool forms_draw(struct soak_case *t, unsigned mnemonic);
  * use here. */
 bool forms_mutate(struct soak_case *t);
 bool forms_decode(struct soak_case *t);
+bool forms_calls_kernel(const struct soak_case *t);
 #define SOAK_MAX_LINES 2048
 
 /* Why the mnemonic is not compared with the host, or NULL. */
@@ -115,8 +117,9 @@ extern bool generate_ldt; /* segments of the LDT may be used */
 bool generate_state(struct soak_case *t);
 void generate_memory(struct soak_case *t);
 
-/* soak_end.vector of a run on the host that did not end. */
-#define HOST_STUCK 999
+/* soak_end.vector of a run on the host that did not end, or called its kernel. */
+#define HOST_STUCK  999
+#define HOST_CALLED 998
 
 /* ---- host.c, guest.c: t->bytes with state *s (in and out) and memory at SOAK_DATA */
 
@@ -136,6 +139,8 @@ void guest_give_up(void);
 u64 guest_instructions(void);
 #define GUEST_STUCK (1000 + CPU_EXIT_REQUEST)
 struct soak_end guest_run(struct soak_state *s, enum soak_mode mode);
+/* CPUID's vendor, from the next run on. 0 or -errno. */
+int guest_set_vendor(enum vendor v);
 /* Make the next run start without TLB entries. */
 void guest_flush_tlb(void);
 struct cpu *guest_vcpu(void);
@@ -163,6 +168,7 @@ enum excuse {
 	EXCUSE_REP_LOOP,
 	EXCUSE_RESERVED,
 	EXCUSE_INT1,
+	EXCUSE_OFFSET,
 	NR_EXCUSES
 };
 /* Needed everywhere. */
@@ -184,13 +190,24 @@ struct soak_result {
 	struct soak_end host_end, guest_end;
 };
 enum excuse excuse_vector(const struct soak_case *t, const struct soak_result *r);
-enum excuse excuse_page_fault(const struct soak_end *h, const struct soak_end *g);
+enum excuse excuse_page_fault(const struct soak_case *t, const struct soak_end *h,
+			      const struct soak_end *g);
+/* Bits that are reserved, which the host ignores where userkvm does not. */
+bool excuse_reserved(const struct soak_case *t, const struct soak_result *r);
 enum excuse excuse_rip(const struct soak_case *t, const struct soak_result *r);
 u64 excuse_undefined_flags(const struct soak_case *t);
 bool excuse_stores_in_parts(const struct soak_case *t);
 
+/* Those that user mode can see; the others are shown by tests/bare and tests/cpu/system. */
+#define USER_FACTS (FACT_STORE_FIRST + 1)
+/* facts.c: does it depend on this fact how the case ends? */
+bool fact_decides(enum vendor_fact f, const struct soak_case *t, const struct soak_result *r);
+
 /* Both sides of a case (compare.c). */
 void soak_compare(const struct soak_case *t, struct soak_result *r);
+/* Only the guest's side, told that it is this vendor's; true: other than r has from the last
+ * soak_compare(), memory included. */
+bool soak_vendor_differs(const struct soak_case *t, const struct soak_result *r, enum vendor v);
 
 /* ---- regress.c: cases as lines of text, made small */
 
@@ -201,8 +218,8 @@ void regress_print(const struct soak_case *t, char *out, size_t size);
 bool regress_parse(const char *line, struct soak_case *t);
 bool regress_needs_ldt(const struct soak_case *t);
 
-/* ---- sandbox.c: from here on no system call but those the engine itself needs. 0 or -errno.
- */
-int sandbox_enter(void);
+/* ---- sandbox.c: from here on no system call but those the engine itself needs; `reports`: and
+ * those to read cases and print. 0 or -errno. */
+int sandbox_enter(bool reports);
 
 #endif
