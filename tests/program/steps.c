@@ -6,8 +6,12 @@
  * addresses; then, for each of them and each kind of signal, the call is made again with a
  * breakpoint there and the signal sent as it is reached. It must be handled once, in order, with
  * the thread's mask, cancellation and the call's result as beside a kernel's KVM.
+ *
+ * A breakpoint stands in text that userkvm's helper threads execute, too. They are traced as well, and
+ * one that meets it is stepped over it.
  */
 #include "../vmm/minivmm.h"
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -226,17 +230,106 @@ static void late(int sig)
 	_exit(1);
 }
 
+static struct {
+	uint64_t rip; /* of the last one set */
+	long word;    /* what belongs there */
+	int set;
+} breakpoint;
+
+/* `tid`: a thread that is stopped. */
+static void poke(pid_t tid, int set)
+{
+	long word = set ? (breakpoint.word & ~0xffL) | 0xcc : breakpoint.word;
+
+	EXPECT(!ptrace(PTRACE_POKETEXT, tid, breakpoint.rip, word), "breakpoint: %m");
+}
+
+static void set_breakpoint(uint64_t rip)
+{
+	breakpoint.rip = rip;
+	breakpoint.word = ptrace(PTRACE_PEEKTEXT, pid, rip, 0);
+	breakpoint.set = 1;
+	poke(pid, 1);
+}
+
+static void clear_breakpoint(void)
+{
+	poke(pid, 0);
+	breakpoint.set = 0;
+}
+
+/* Back to the breakpoint that it has just executed, and over what belongs there. */
+static void step_over(pid_t tid)
+{
+	struct user_regs_struct r;
+	int status;
+
+	EXPECT(!ptrace(PTRACE_GETREGS, tid, 0, &r), "registers: %m");
+	EXPECT(r.rip == breakpoint.rip + 1, "a helper traps at %#llx", r.rip);
+	r.rip = breakpoint.rip;
+	EXPECT(!ptrace(PTRACE_SETREGS, tid, 0, &r), "registers: %m");
+	if (!breakpoint.set)
+		return;
+	poke(tid, 0);
+	EXPECT(!ptrace(PTRACE_SINGLESTEP, tid, 0, 0), "ptrace: %m");
+	EXPECT(waitpid(tid, &status, __WALL) == tid && WIFSTOPPED(status), "status %#x", status);
+	poke(tid, 1);
+}
+
+static void helper_stopped(pid_t tid, int status)
+{
+	int sig = WSTOPSIG(status);
+
+	if (sig == SIGTRAP && !(status >> 16)) {
+		step_over(tid);
+		sig = 0;
+	}
+	EXPECT(!ptrace(PTRACE_CONT, tid, 0, status >> 16 ? 0L : (long)sig), "ptrace: %m");
+}
+
+static void trace_helpers(void)
+{
+	struct dirent *e;
+	char path[64];
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	d = opendir(path);
+	EXPECT(d, "%s: %m", path);
+	while ((e = readdir(d))) {
+		pid_t tid = atoi(e->d_name);
+
+		if (tid && tid != pid)
+			EXPECT(!ptrace(PTRACE_SEIZE, tid, 0, 0), "a helper cannot be traced: %m");
+	}
+	closedir(d);
+}
+
+/* Wait for the child's own thread. */
+static int wait_stopped(void)
+{
+	int status;
+
+	for (;;) {
+		pid_t tid = waitpid(-1, &status, __WALL);
+
+		EXPECT(tid > 0 && (tid != pid || WIFSTOPPED(status)), "status %#x", status);
+		if (tid == pid)
+			return WSTOPSIG(status);
+		if (WIFSTOPPED(status))
+			helper_stopped(tid, status);
+	}
+}
+
 /* Go on to the next breakpoint, delivering what comes on the way. */
 static void go_on(int request)
 {
-	int status, sig = 0;
+	int sig = 0;
 
 	for (;;) {
 		if (ptrace(request, pid, 0, (long)sig))
 			EXPECT(0, "ptrace: %m");
-		EXPECT(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status), "status %#x",
-		       status);
-		sig = WSTOPSIG(status);
+		sig = wait_stopped();
 		if (sig == SIGTRAP)
 			return;
 	}
@@ -357,12 +450,10 @@ static int check(int call, int kind, uint64_t rip)
 /* The child stands before the call, and after this before the next one. */
 static int one(int call, int kind, uint64_t rip)
 {
-	long word = ptrace(PTRACE_PEEKTEXT, pid, rip, 0);
-
 	alarm(LIMIT_S);
-	EXPECT(!ptrace(PTRACE_POKETEXT, pid, rip, (word & ~0xffL) | 0xcc), "breakpoint: %m");
+	set_breakpoint(rip);
 	go_on(PTRACE_CONT);
-	EXPECT(!ptrace(PTRACE_POKETEXT, pid, rip, word), "breakpoint: %m");
+	clear_breakpoint();
 	if (where() != rip + 1)
 		return 0; /* the call went another way: this is the mark after it */
 	set_where(rip);
@@ -409,10 +500,13 @@ int main(void)
 	/* the mark before its first call */
 	EXPECT(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status), "status %#x", status);
 	find_text();
+	trace_helpers();
 	go_on(PTRACE_CONT);
 	for (int call = 0; call < NCALLS; call++)
 		bad += walk(call);
+	/* Its helpers are ours to bury, too: it ends with the last of them. */
 	kill(pid, SIGKILL);
-	waitpid(pid, NULL, 0);
+	while (waitpid(-1, &status, __WALL) > 0)
+		;
 	return bad != 0;
 }
