@@ -141,6 +141,10 @@ static void compare_memory(const struct soak_case *t, const u8 *host, struct soa
 	r->mem_at = at - 8;
 	r->mem_host = h;
 	r->mem_guest = g;
+	if (excuse_in_use(t, h, g)) {
+		found(r, DIFF_MEMORY, EXCUSE_IN_USE);
+		return;
+	}
 	found(r, DIFF_MEMORY,
 	      r->host_end.vector != VEC_BP && excuse_stores_in_parts(t) ? EXCUSE_PARTS : EXCUSE_NONE);
 }

@@ -43,6 +43,8 @@ const struct soak_excuse soak_excuse[NR_EXCUSES] = {
 			     "vol. 4, encodings (model's own)", FEW, FEW},
 	[EXCUSE_OFFSET] = {"an x87 image at an offset that is canonical only with its base",
 			   "vol. 1, 3.3.7.1", "vol. 2, 5.3.1 (model's own)", FEW, FEW},
+	[EXCUSE_IN_USE] = {"XSAVE: a component in its initial state that counts as in use",
+			   "vol. 1, 13.6", "vol. 2, 11.5 (XINUSE)", FEW, FEW},
 	[EXCUSE_INT1] = {"INT1's return address under a hypervisor", "none", "vol. 2, 15.12.2", FEW,
 			 FEW_INT},
 };
@@ -292,6 +294,12 @@ enum excuse excuse_page_fault(const struct soak_case *t, const struct soak_end *
 		return EXCUSE_WRAP;
 	return t->i.meta.category == ZYDIS_CATEGORY_STRINGOP && accesses_more(t) ? EXCUSE_ORDER
 										  : EXCUSE_NONE;
+}
+
+/* An interrupt's XRSTOR, of the host's kernel, may have left the component marked. */
+bool excuse_in_use(const struct soak_case *t, u64 h, u64 g)
+{
+	return named(t, "xsave") && !(g & ~h) && !((h ^ g) & ~host_xmask);
 }
 
 /* x87 and vector operands of more than 8 bytes may be stored in parts; so may XSAVE's areas. */

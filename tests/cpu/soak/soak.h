@@ -169,6 +169,7 @@ enum excuse {
 	EXCUSE_RESERVED,
 	EXCUSE_INT1,
 	EXCUSE_OFFSET,
+	EXCUSE_IN_USE,
 	NR_EXCUSES
 };
 /* Needed everywhere. */
@@ -196,6 +197,8 @@ enum excuse excuse_page_fault(const struct soak_case *t, const struct soak_end *
 bool excuse_reserved(const struct soak_case *t, const struct soak_result *r);
 enum excuse excuse_rip(const struct soak_case *t, const struct soak_result *r);
 u64 excuse_undefined_flags(const struct soak_case *t);
+/* Two words of memory, of which the host's may be XSTATE_BV with more components in use. */
+bool excuse_in_use(const struct soak_case *t, u64 h, u64 g);
 bool excuse_stores_in_parts(const struct soak_case *t);
 
 /* Those that user mode can see; the others are shown by tests/bare and tests/cpu/system. */
