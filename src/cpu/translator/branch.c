@@ -115,33 +115,38 @@ static void store_return(struct xlate *x)
 }
 
 /*
- * To the target in R15, if the table has it; else the op is the handler's. `pop` is added to RSP on
- * the way: nothing can fail behind it.
+ * Look the target in R15 up in the table; where it is there, its slot's index is in R14. Else the op is
+ * the handler's, from its start: nothing was stored yet.
  */
-static void jump_to_register(struct xlate *x, s32 pop)
+static void find_target(struct xlate *x)
 {
 	struct emitter *e = &x->e;
 	u32 what = tr_what(x, TR_ONE, x->nop);
-	u32 table = table_field(x);
 	u8 *hit;
 
-	if (x->check) {
-		tr_stop(x, x->nop);
-		return;
-	}
 	poll(x, what);
 	emit_rotate(e, R14, R15, 12);
 	emit_lea(e, R14, R14, R15, 0, 0, true);
 	emit_pext(e, R14, R14, FIELD(gen.mask_jump));
 	emit_lea(e, R14, R14, R14, 0, 0, true);
-	emit_load_indexed(e, RCX, R14, table + (u32)offsetof(struct code_jump, neg));
+	emit_load_indexed(e, RCX, R14, table_field(x) + (u32)offsetof(struct code_jump, neg));
 	emit_lea(e, RCX, RCX, R15, 0, 0, true);
 	hit = emit_jrcxz(e);
 	tr_stub(x, emit_jump(e), what, -1);
 	emit_land8(e, hit);
+}
+
+/* `pop` is added to RSP on the way: nothing can fail behind it. */
+static void jump_to_register(struct xlate *x, s32 pop)
+{
+	if (x->check) {
+		tr_stop(x, x->nop);
+		return;
+	}
+	find_target(x);
 	if (pop)
-		emit_lea(e, tr_host[RSP], tr_host[RSP], NO_INDEX, 0, pop, true);
-	emit_jump_indexed(e, R14, table + (u32)offsetof(struct code_jump, host));
+		emit_lea(&x->e, tr_host[RSP], tr_host[RSP], NO_INDEX, 0, pop, true);
+	emit_jump_indexed(&x->e, R14, table_field(x) + (u32)offsetof(struct code_jump, host));
 }
 
 static void load_target(struct xlate *x, struct tr_mem m)
@@ -166,6 +171,28 @@ static void ret(struct xlate *x, const struct insn *in)
 
 	load_target(x, tr_lookup(x, tr_host[RSP], 8, false));
 	jump_to_register(x, 8 + extra);
+}
+
+/*
+ * The target may be read from where the return address goes, and may be one that faults: it is known
+ * before anything is stored.
+ */
+static void call_register(struct xlate *x, const struct insn *in)
+{
+	struct emitter *e = &x->e;
+
+	if (x->check) {
+		tr_stop(x, x->nop);
+		return;
+	}
+	indirect_target(x, in);
+	find_target(x);
+	emit_load_indexed(e, R15, R14, table_field(x) + (u32)offsetof(struct code_jump, host));
+	/* Not in gen.tmp, which a kick on the way would use. */
+	emit_store(e, FIELD(gen.resume), R15);
+	store_return(x);
+	emit_move(e, tr_host[RSP], GEN_LA);
+	emit_jump_field(e, FIELD(gen.resume));
 }
 
 /* A target that is not canonical is #GP, which the handler raises. */
@@ -203,12 +230,7 @@ bool tr_branch(struct xlate *x, const struct insn *in)
 		jump_to_register(x, 0);
 		return true;
 	case INSN_CALL_INDIRECT:
-		indirect_target(x, in);
-		/* Not in gen.tmp, which a kick on the way would use. */
-		emit_store(e, FIELD(gen.resume), R15);
-		store_return(x);
-		emit_load(e, R15, FIELD(gen.resume));
-		jump_to_register(x, -8);
+		call_register(x, in);
 		return true;
 	default:
 		return false;
