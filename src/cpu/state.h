@@ -319,6 +319,7 @@ struct cpu {
 	struct dtable gdt, idt;
 	u64 pdptr[4]; /* PAE: loaded by MOV CR3 and friends */
 
+	u64 align_mask[4]; /* address bits that are zero in an aligned operand of 1, 2, 4, 8 bytes */
 	/* Where vector state is while generated code runs (translator/vector.h): 0, in the host's
 	 * registers; 1, below. */
 	struct {

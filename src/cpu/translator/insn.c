@@ -117,7 +117,8 @@ static void classify_one_byte(struct insn *in, const struct cursor *k)
 		set(in, INSN_RM, (u16)(E_READ | G_READ | bytes));
 		break;
 	case 0x86: case 0x87:
-		set(in, INSN_RM, (u16)(E_RW | G_RW | REG_ONLY | bytes));
+		set(in, INSN_RM, (u16)(E_RW | G_RW | bytes));
+		in->locked = true;
 		break;
 	case 0x88: case 0x89:
 		set(in, INSN_RM, (u16)(E_WRITE | G_READ | bytes));
@@ -208,6 +209,12 @@ static void classify_two_byte(struct insn *in, const struct cursor *k)
 		break;
 	case 0xaf:
 		set(in, INSN_RM, E_READ | G_RW);
+		break;
+	case 0xb0: case 0xb1: /* CMPXCHG: RAX is the host's, too */
+		set(in, INSN_RM, (u16)(E_RW | G_READ | (in->opcode & 1 ? 0 : BYTES)));
+		break;
+	case 0xc0: case 0xc1: /* XADD */
+		set(in, INSN_RM, (u16)(E_RW | G_RW | (in->opcode & 1 ? 0 : BYTES)));
 		break;
 	case 0xb6: case 0xbe:
 		set(in, INSN_RM, E_READ | G_WRITE | E_BYTE);
@@ -359,7 +366,7 @@ void insn_parse(const u8 *bytes, u8 len, u64 next, struct insn *in)
 	    in->kind != INSN_CALL && in->kind != INSN_JMP_INDIRECT && in->kind != INSN_CALL_INDIRECT &&
 	    !(in->kind == INSN_NOP && in->map))
 		in->kind = INSN_OTHER;
-	if (k.lock || (k.op16 && branches_or_stack(in)))
+	if ((k.lock && in->kind != INSN_RM) || (k.op16 && branches_or_stack(in)))
 		in->kind = INSN_OTHER;
 	if (in->kind == INSN_OTHER || in->kind == INSN_NOP)
 		return;
@@ -372,6 +379,8 @@ void insn_parse(const u8 *bytes, u8 len, u64 next, struct insn *in)
 		in->kind = INSN_OTHER;
 		return;
 	}
+	in->lock = k.lock;
+	in->locked = in->mem && (in->locked || k.lock);
 	in->imm = k.p;
 	in->nimm = (u8)(k.end - k.p);
 }

@@ -44,6 +44,8 @@ struct insn {
 	u8 size;   /* operand size: 2, 4, 8; 1 with BYTES */
 	u8 rex;	   /* 0: none */
 	u8 rep;	   /* F2 or F3 that belongs to the opcode, or 0 */
+	bool lock; /* prefix F0 */
+	bool locked; /* one access for others to see: that, or XCHG with memory */
 	bool mem;
 	u8 reg, rm; /* ModRM's, with REX */
 	s8 base, index; /* guest registers; -1: none */

@@ -13,6 +13,8 @@ static void emit_opcode(struct emitter *e, const struct insn *in, u8 rex_bits, b
 {
 	u8 rex = rex_bits | (in->size == 8 ? REX_W : 0);
 
+	if (in->lock)
+		emit8(e, 0xf0);
 	if (in->size == 2)
 		emit8(e, 0x66);
 	if (in->rep)
@@ -48,7 +50,7 @@ static void take_cl(struct xlate *x, const struct insn *in)
 static void registers(struct xlate *x, const struct insn *in)
 {
 	int rm = tr_get(x, in->rm, R15);
-	int g = in->attr & NO_G ? in->reg : tr_get(x, in->reg, R14);
+	int g = in->attr & NO_G ? in->reg : in->reg == in->rm ? rm : tr_get(x, in->reg, R14);
 
 	take_cl(x, in);
 	emit_registers(x, in, g, rm);
@@ -60,7 +62,9 @@ static void registers(struct xlate *x, const struct insn *in)
 
 static void memory(struct xlate *x, const struct insn *in)
 {
-	struct tr_mem m = tr_operand(x, in, insn_memory_size(in), in->attr & E_WRITE);
+	u32 size = insn_memory_size(in);
+	struct tr_mem m = in->locked ? tr_locked_operand(x, in, size)
+				     : tr_operand(x, in, size, in->attr & E_WRITE);
 	int g = in->attr & NO_G ? in->reg : tr_get(x, in->reg, RCX);
 	bool any = (in->attr & BYTES) && !(in->attr & NO_G) && byte_needs_rex(g);
 

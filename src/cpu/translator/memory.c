@@ -98,3 +98,18 @@ struct tr_mem tr_lookup(struct xlate *x, int la, u32 size, bool write)
 	emit_land8(e, hit);
 	return x->check && write ? shadow(x, m, size) : m;
 }
+
+struct tr_mem tr_locked_operand(struct xlate *x, const struct insn *in, u32 size)
+{
+	int la = tr_address(x, in);
+
+	if (size > 1) {
+		u8 *aligned;
+
+		emit_pext(&x->e, GEN_CHECK, la, FIELD(align_mask) + 8 * (u32)__builtin_ctz(size));
+		aligned = emit_jrcxz(&x->e);
+		tr_stub(x, emit_jump(&x->e), tr_what(x, TR_ONE, x->nop), (int)x->nop + 1);
+		emit_land8(&x->e, aligned);
+	}
+	return tr_lookup(x, la, size, true);
+}

@@ -420,6 +420,8 @@ int translator_create(struct cpu *c, u32 check_every)
 		return r;
 	}
 	c->gen.helper = (void *)tr_helper_entry;
+	for (u32 i = 0; i < ARRAY_SIZE(c->align_mask); i++)
+		c->align_mask[i] = BIT(i) - 1;
 	c->vec.low_out = c->vec.high_out = 1;
 	c->gen.mask_index = (u64)(TLB_ENTRIES - 1) << PAGE_SHIFT;
 	c->gen.mask_page = PAGE_MASK;

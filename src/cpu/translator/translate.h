@@ -106,6 +106,9 @@ static inline struct tr_mem tr_operand(struct xlate *x, const struct insn *in, u
 	return tr_lookup(x, tr_address(x, in), size, write);
 }
 
+/* The same, of a locked access: one that is not aligned is its handler's (a split lock). */
+struct tr_mem tr_locked_operand(struct xlate *x, const struct insn *in, u32 size);
+
 /* integer.c, stack.c, branch.c: false, the op is the interpreter's. */
 bool tr_integer(struct xlate *x, const struct insn *in, const u8 *bytes, u8 len);
 bool tr_stack(struct xlate *x, const struct insn *in);
