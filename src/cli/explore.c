@@ -18,10 +18,13 @@ struct options {
 	struct explore_limits limits;
 };
 
+#define SECONDS		     10	   /* for a scenario */
+#define SELF_TEST_EXECUTIONS 50000 /* for a defect; the slowest takes thousands */
+
 static const struct argp_option argp_options[] = {
 	{"list", 'l', NULL, 0, "List the scenarios and the defects each must find", 0},
 	{"scenario", 's', "NAME", 0, "Explore this one only", 0},
-	{"seconds", 't', "N", 0, "At most so long for each scenario (default 10)", 0},
+	{"seconds", 't', "N", 0, "At most so long for each scenario (default 10; with --self-test no limit)", 0},
 	{"preemptions", 'p', "N", 0, "All schedules of at most N preemptions (default 2)", 0},
 	{"random", KEY_RANDOM, NULL, 0,
 	 "Random priorities instead, with N change points, seed after seed", 0},
@@ -269,7 +272,7 @@ static int replay(const struct options *o)
 int cli_explore(int argc, char **argv)
 {
 	static const struct argp argp = {argp_options, parse, NULL, doc, NULL, NULL, NULL};
-	struct options o = {.limits = {.seconds = 10, .preemptions = 2, .seed = 1}};
+	struct options o = {.limits = {.preemptions = 2, .seed = 1}};
 	char name[] = "userkvm explore";
 
 	argv[0] = name;
@@ -278,6 +281,11 @@ int cli_explore(int argc, char **argv)
 		return CLI_USAGE;
 	if (o.list)
 		return list();
+	/* How many executions a defect takes does not depend on how busy the machine is. */
+	if (o.self_test && !o.limits.seconds)
+		o.limits.executions = SELF_TEST_EXECUTIONS;
+	else if (!o.limits.seconds)
+		o.limits.seconds = SECONDS;
 	if (o.self_test)
 		return self_test(&o);
 	sync_defect_on = (enum sync_defect)o.defect;
