@@ -17,10 +17,12 @@ bool fake_bounce;
 u64 fake_last_la;
 unsigned fake_clears;
 bool fake_read_twice;
+/* The longest image, in the 16 bytes at a time that a wrapping segment is read in. */
+#define MAX_READS 256
 static struct {
 	u64 la;
 	u32 size;
-} reads[64];
+} reads[MAX_READS];
 static unsigned nreads;
 static bool bounce_write;
 static jmp_buf end;

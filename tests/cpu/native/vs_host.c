@@ -62,16 +62,47 @@ static void random_state(struct host_state *s)
 	c->af = af_from_rflags(s->flags);
 }
 
+/*
+ * FIP or FDP. What AMD's processors make of the upper bits of one in an image that is not canonical is
+ * each model's own (APM vol. 5, FXRSTOR).
+ */
+static bool same_pointer(const u8 *guest, const u8 *host, bool amd)
+{
+	bool canonical;
+	u64 g;
+
+	memcpy(&g, guest, 8);
+	canonical = (u64)((s64)(g << 16) >> 16) == g;
+	return !memcmp(guest, host, amd && !canonical ? 6 : 8);
+}
+
 /* The x87 part of the legacy region; what the host does not store, it does not show either. */
 static bool same_x87(const u8 *g, const u8 *h)
 {
+	bool amd = vendor_of_host() == VENDOR_AMD;
 	const u16 es = 0x80;
 	u16 fsw;
 
+	if (memcmp(g, h, 6) || memcmp(g + 32, h + 32, 128))
+		return false;
 	memcpy(&fsw, h + 2, 2);
 	if (vendor_does(vendor_of_host(), FACT_FP_POINTERS) && !(fsw & es))
-		return !memcmp(g, h, 6) && !memcmp(g + 32, h + 32, 128);
-	return !memcmp(g, h, 24) && !memcmp(g + 32, h + 32, 128);
+		return true;
+	return !memcmp(g + 6, h + 6, 2) && same_pointer(g + 8, h + 8, amd) &&
+	       same_pointer(g + 16, h + 16, amd);
+}
+
+/* The first 160 bytes of a legacy region, where they are not the same. */
+static void print_x87(const u8 *g, const u8 *h)
+{
+	for (unsigned i = 0; i < 160; i += 8) {
+		u64 a, b;
+
+		memcpy(&a, g + i, 8);
+		memcpy(&b, h + i, 8);
+		if (a != b)
+			printf("byte %u: host %016lx userkvm %016lx\n", i, b, a);
+	}
 }
 
 static bool same_state(const struct host_state *s, const char **what)
@@ -90,8 +121,10 @@ static bool same_state(const struct host_state *s, const char **what)
 	if ((cpu_rflags(c) ^ s->flags) & FL_STATUS)
 		return false;
 	*what = "x87";
-	if (!same_x87(area, s->xsave))
+	if (!same_x87(area, s->xsave)) {
+		print_x87(area, s->xsave);
 		return false;
+	}
 	*what = "mxcsr";
 	if (memcmp(area + 24, s->xsave + 24, 4))
 		return false;
