@@ -29,6 +29,19 @@ void mmu_wake_waiters(struct mmu *mmu)
 	mutex_unlock(&mmu->wait_lock);
 }
 
+/* Sleep, unless done(v, arg), until somebody wakes the waiters or it is time to look again. The caller
+ * is counted in nr_waiters. */
+static void sleep_a_while(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, const void *arg),
+			  const void *arg)
+{
+	struct mmu *mmu = v->mmu;
+
+	mutex_lock(&mmu->wait_lock);
+	if (!done(v, arg))
+		waitq_wait_until(&mmu->waitq, &mmu->wait_lock, sync_now_ns() + REKICK_NS);
+	mutex_unlock(&mmu->wait_lock);
+}
+
 /* Drop what the requests ask for. The vCPU's thread, holding no translation. */
 static void answer(struct mmu_vcpu *v)
 {
@@ -61,6 +74,11 @@ static bool stopped(const struct mmu_vcpu *v)
 	return stopper && stopper != v && !sync_defect(NO_GATE);
 }
 
+static bool let_go(struct mmu_vcpu *v, const void *unused)
+{
+	return !stopped(v);
+}
+
 /* Make the stopper let go of what it is doing, if there still is one. */
 static void kick_stopper(struct mmu *mmu)
 {
@@ -85,10 +103,7 @@ static void wait_at_gate(struct mmu_vcpu *v)
 
 	sync_add(&mmu->nr_waiters, 1);
 	while (stopped(v)) {
-		mutex_lock(&mmu->wait_lock);
-		if (stopped(v))
-			waitq_wait_until(&mmu->waitq, &mmu->wait_lock, sync_now_ns() + REKICK_NS);
-		mutex_unlock(&mmu->wait_lock);
+		sleep_a_while(v, let_go, NULL);
 		if (stopped(v) && v->ops->interrupted(v->owner))
 			kick_stopper(mmu);
 	}
@@ -208,10 +223,7 @@ bool mmu_wait_for_vcpu(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, cons
 	sync_add(&mmu->nr_waiters, 1);
 	while (!(is_done = done(v, arg)) && !(self && self->ops->interrupted(self->owner))) {
 		v->ops->kick(v->owner);
-		mutex_lock(&mmu->wait_lock);
-		if (!done(v, arg))
-			waitq_wait_until(&mmu->waitq, &mmu->wait_lock, sync_now_ns() + REKICK_NS);
-		mutex_unlock(&mmu->wait_lock);
+		sleep_a_while(v, done, arg);
 	}
 	sync_sub(&mmu->nr_waiters, 1);
 	return is_done;
