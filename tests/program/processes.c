@@ -10,6 +10,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include "helpers.h"
 
 GUEST(halts, 16, "hlt");
 GUEST(writes_port, 16, "1: out %al, $0x10\n jmp 1b");
@@ -24,19 +25,9 @@ static void make(void)
 
 static void use_everything(void)
 {
-	struct kvm_pit_config pit = {0};
-	struct kvm_pit_state2 state;
-	struct kvm_irqfd irqfd = {.gsi = 5};
-
 	minivmm_create_with_irqchip(&v);
 	minivmm_load(&v, MINIVMM_REAL, writes_port);
-	CHECK(ioctl(v.vm, KVM_CREATE_PIT2, &pit) == 0);
-	CHECK(ioctl(v.vm, KVM_GET_PIT2, &state) == 0);
-	state.channels[0].mode = 2;
-	state.channels[0].count = 1193;
-	CHECK(ioctl(v.vm, KVM_SET_PIT2, &state) == 0);
-	irqfd.fd = (unsigned)eventfd(0, 0);
-	CHECK(ioctl(v.vm, KVM_IRQFD, &irqfd) == 0);
+	use_timer_and_irqfd(&v);
 }
 
 static int wait_for(pid_t pid)

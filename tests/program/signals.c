@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
+#include "helpers.h"
 
 GUEST(spins, 16, "1: jmp 1b");
 GUEST(writes_port, 16, "1: out %al, $0x10\n jmp 1b");
@@ -167,17 +168,7 @@ static void exec_in_handler(void)
 
 static void start_helpers(void)
 {
-	struct kvm_pit_config pit = {0};
-	struct kvm_pit_state2 state;
-	struct kvm_irqfd irqfd = {.gsi = 5};
-
-	CHECK(ioctl(v.vm, KVM_CREATE_PIT2, &pit) == 0);
-	CHECK(ioctl(v.vm, KVM_GET_PIT2, &state) == 0);
-	state.channels[0].mode = 2;
-	state.channels[0].count = 1193;
-	CHECK(ioctl(v.vm, KVM_SET_PIT2, &state) == 0);
-	irqfd.fd = (unsigned)eventfd(0, 0);
-	CHECK(ioctl(v.vm, KVM_IRQFD, &irqfd) == 0);
+	use_timer_and_irqfd(&v);
 	v.run->immediate_exit = 1;
 	minivmm_run(&v);
 	v.run->immediate_exit = 0;
