@@ -5,10 +5,10 @@ BUILD := build
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all program setup ready demo shell check check-quick soak soak-cpu visible torture torture-ubsan fuzz bench install clean help
+.PHONY: all program setup ready demo shell check check-quick soak soak-cpu visible torture torture-ubsan torture-asan torture-tsan fuzz bench install uninstall dist deb clean help bench-page recording deb-twice
 
 # What a user needs, and nothing of the tests.
-PROGRAM := src/cli/userkvm src/libuserkvm.so
+PROGRAM := src/cli/userkvm src/libuserkvm.so src/loader/userkvm-loader src/loader/userkvm-world
 
 all: $(BUILD)/build.ninja
 	@test -d $(BUILD)/tests || { tools/setup build && meson configure $(BUILD) -Dtests=true; }
@@ -50,6 +50,7 @@ check: setup
 	@tests/run $(BUILD) quick full
 
 check-quick: all
+	@tools/guest
 	@tests/run $(BUILD) quick
 
 # Other processors and releases, as guests of QEMU's TCG: make check-hosts HOSTS='core2duo trixie'
@@ -59,7 +60,8 @@ check-hosts:
 	@tools/setup hosts
 	@tests/hosts/hosts $(HOSTS)
 
-soak: setup
+soak:
+	@tools/setup soak
 	@$(MAKE) --no-print-directory all
 	@tools/guest generic
 	@tools/guest-i386
@@ -84,6 +86,16 @@ torture-ubsan:
 	@ninja -C $(BUILD)-ubsan src/libuserkvm.so src/cli/userkvm tests/torture/torture
 	@$(BUILD)-ubsan/src/cli/userkvm run -- $(BUILD)-ubsan/tests/torture/torture -t $(TIME) -s $(SEED)
 
+# The same under the address and the thread sanitizer, with generated code.
+torture-asan torture-tsan: torture-%san:
+	@tools/setup
+	@test -f $(BUILD)-$*san/build.ninja || meson setup -Db_lundef=false -Db_sanitize=$(SANITIZER) \
+		$(BUILD)-$*san
+	@ninja -C $(BUILD)-$*san src/libuserkvm.so tests/torture/torture
+	@tests/torture/sanitized $(BUILD)-$*san $*san -t $(TIME) -s $(SEED)
+torture-asan: SANITIZER = address
+torture-tsan: SANITIZER = thread
+
 # Random instructions against the host's processor: N pairs from SEED.
 N ?= 10000000
 SEED ?= 1
@@ -101,11 +113,32 @@ visible:
 	@OTHER=$(BUILD)-pattern/tests/cpu/soak/cpu_visible tests/cpu/soak/visible \
 		$(BUILD)-zero/tests/cpu/soak/cpu_visible $(N) $(SEED)
 
+# Small changes of guest memory's source, N of them, and who notices each: goes on where it stopped.
+MUTANTS ?= 300
+.PHONY: mutate
+mutate: all
+	@BUILD=$(BUILD) tools/mutate run -n $(MUTANTS)
+	@BUILD=$(BUILD) tools/mutate show
+
+# What of guest memory's source no scenario of the explorer reaches.
+.PHONY: explore-coverage
+explore-coverage: all
+	@tools/explore-coverage run $(BUILD)
+
 # Every figure beside what it is compared to: make bench ROUNDS=5 BENCH=memory
 ROUNDS ?= 3
 BENCH ?=
 bench: all
 	@bench/run --rounds $(ROUNDS) $(BUILD) $(BENCH)
+
+# docs/bench.md and docs/bench.svg: what was measured, as bars.
+bench-page: all
+	@bench/run --json --rounds $(ROUNDS) $(BUILD) $(BENCH) >$(BUILD)/bench.json
+	@bench/page docs/bench.md docs/bench.svg <$(BUILD)/bench.json
+
+# The demo as a moving picture, docs/demo.svg.
+recording: ready
+	@tools/record --title 'make demo' docs/demo.svg tools/demo
 
 install:
 	@tools/setup build
@@ -113,6 +146,27 @@ install:
 	@meson configure $(BUILD) --prefix '$(abspath $(PREFIX))'
 	@ninja -C $(BUILD) $(PROGRAM)
 	@DESTDIR='$(DESTDIR)' meson install -C $(BUILD) --no-rebuild
+
+# What `make install' put there, as long as the build directory knows.
+uninstall:
+	@meson introspect --installed $(BUILD) | tools/uninstall '$(DESTDIR)'
+
+# A release's tarball, the same bytes each time: of what is committed.
+VERSION := $(shell sed -n "s/^  version: '\(.*\)',/\1/p" meson.build)
+dist:
+	@mkdir -p $(BUILD)
+	@git archive --prefix=userkvm-$(VERSION)/ HEAD -- . ':!debian' | gzip -9n >$(BUILD)/userkvm-$(VERSION).tar.gz
+	@echo $(BUILD)/userkvm-$(VERSION).tar.gz
+
+# Debian packages, in $(BUILD)/deb.
+deb: dist
+	@tools/setup deb
+	@tools/deb $(BUILD) $(VERSION)
+
+# The same twice, in other circumstances: the bytes must be the same.
+deb-twice: dist
+	@tools/setup deb
+	@tools/deb-twice $(BUILD) $(VERSION)
 
 clean:
 	rm -rf $(BUILD)
@@ -128,9 +182,18 @@ help:
 	@echo 'make fuzz          fuzz under sanitizers, TIME (60) seconds for each fuzzer'
 	@echo 'make soak-cpu      random instructions against the host: N=10000000 SEED=1'
 	@echo 'make visible       look for what the host left in what a guest can read: N=, SEED='
+	@echo 'make mutate        change guest memory in MUTANTS (300) small ways: who notices?'
+	@echo 'make explore-coverage  what of guest memory the explorer does not reach'
 	@echo 'make torture       hostile guests with several vCPUs: TIME=, SEED='
 	@echo 'make torture-ubsan the same, of a library that traps at undefined behaviour'
+	@echo 'make torture-asan, torture-tsan  the same, with the address or the thread sanitizer'
 	@echo 'make bench         measure, in ROUNDS (3): each figure beside the host'"'"'s own'
+	@echo 'make bench-page    the same, as docs/bench.md and docs/bench.svg'
+	@echo 'make recording     the demo as a moving picture, docs/demo.svg'
 	@echo 'make install       into PREFIX (/usr/local), below DESTDIR'
+	@echo 'make uninstall     what it installed there'
+	@echo 'make deb           Debian packages, in $(BUILD)/deb'
+	@echo 'make deb-twice     build them twice, and compare'
+	@echo 'make dist          the tarball of a release'
 	@echo 'make setup         install the packages that the tests need'
 	@echo 'make clean         remove $(BUILD)'

@@ -18,8 +18,22 @@
 
 /* open("/dev/kvm", flags): a new descriptor or -errno. */
 int abi_open(int flags);
+/*
+ * fd was opened by a path, which may have been the name in /proc of one of ours. The descriptor that
+ * open() is to return, fd being closed when it is another; or -errno, and fd is closed.
+ */
+int abi_open_again(int fd, int flags);
+/* fcntl() of a descriptor of ours. True: *ret is its result. False: pass it to the kernel. */
+bool abi_fcntl(int fd, int cmd, long arg, long *ret);
+/*
+ * What a link in /proc that says `text` (len bytes) would say beside a kernel's KVM. How much was
+ * written to out; 0: the text is not of one of ours.
+ */
+size_t abi_link_text(const char *text, size_t len, char *out, size_t size);
 /* What stat() of the device and fstat() of a descriptor of ours show. */
 void abi_stat_device(struct stat *st);
+/* What this process has made of the device's mode and owner. NULL: as it is. */
+void abi_change_device(const u32 *mode, const u32 *user, const u32 *group);
 bool abi_fstat(int fd, struct stat *st); /* true: ours, st corrected */
 
 /* Is fd one of ours? Costs one fstat. */
@@ -27,6 +41,8 @@ bool abi_owns(int fd);
 
 /* True: fd is ours and *ret is the call's result. False: pass it to the kernel. */
 bool abi_ioctl(int fd, unsigned long request, void *arg, long *ret);
+/* Is the result of this call a new descriptor? */
+bool abi_makes_descriptor(unsigned long request);
 /* mmap of a descriptor of ours: 0: let the kernel do it; -errno: refused. */
 int abi_mmap_check(int fd, size_t len, int prot, int flags, off_t off);
 /*
@@ -56,6 +72,10 @@ void abi_closing(unsigned first, unsigned last);
 /* The VMM has written to this number. False at once unless an eventfd that matters had it. */
 bool abi_cares_for_writes(int fd);
 void abi_written(void);
+/* A descriptor of the VMM's, of whatever kind, may have lost O_NONBLOCK. */
+void abi_flags_changed(void);
+/* A filter is about to be installed: what VMs need later of threads and descriptors is made now. */
+void abi_before_filter(void);
 void abi_forked_child(void);
 
 #endif

@@ -6,6 +6,7 @@
 #include "abi/internal.h"
 #include "vm/eventfd.h"
 #include "vm/irq.h"
+#include "vm/quiet.h"
 
 void abi_closing(unsigned first, unsigned last)
 {
@@ -22,9 +23,26 @@ void abi_written(void)
 	vm_irqs_written();
 }
 
+void abi_flags_changed(void)
+{
+	eventfds_flags_changed();
+}
+
+static void start(struct abi_vm *avm, void *arg)
+{
+	(void)arg;
+	vm_start(avm->vm); /* one that cannot be started now says so when it runs */
+}
+
+void abi_before_filter(void)
+{
+	files_each_vm(start, NULL);
+}
+
 void abi_forked_child(void)
 {
 	files_forked_child();
 	eventfds_forked_child();
 	vm_irqs_forked_child();
+	quiet_forked_child();
 }

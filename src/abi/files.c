@@ -18,15 +18,32 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "abi/internal.h"
+#include "base/clock.h"
+#include "base/held.h"
 #include "base/pagemem.h"
 #include "base/stack.h"
 #include "sync/atomic.h"
 
 #define TABLE_BUCKETS 256
-#define NAME_SYSTEM   NAME_PREFIX "kvm"
+#define SEEN	      4 /* numbers that a thread remembers; a power of two */
 
 static struct mutex table_lock = {.m = PTHREAD_MUTEX_INITIALIZER};
 static struct abi_file *table[TABLE_BUCKETS]; /* guarded by table_lock */
+static u32 changes;			      /* of what numbers mean; guarded by table_lock */
+
+/*
+ * What a number was when this thread looked last, so that calls in quick succession ask the kernel once.
+ * By thread, since a thread may have a table of descriptors of its own. It holds until a close that
+ * a hook sees, and until the clock's next tick for those that none sees (a system call of the
+ * program's own, io_uring).
+ */
+struct seen {
+	int fd;
+	u32 changes;
+	u64 tick;	    /* ns */
+	struct abi_file *f; /* no reference: leaves the table only with a close */
+};
+static __thread struct seen seen[SEEN] __attribute__((tls_model("initial-exec")));
 
 /* libc's names may lead back to the preload: these go straight to the kernel. */
 static long raw_fstat(int fd, struct stat *st)
@@ -80,6 +97,7 @@ static void note_number(struct abi_file *f, int fd)
 {
 	unsigned i;
 
+	changes++; /* it may have meant something else, closed by a call that no hook sees */
 	for (i = 0; i < FILE_MAX_NUMBERS; i++) {
 		if (f->number[i] == fd)
 			return;
@@ -105,7 +123,7 @@ void avm_put(struct abi_vm *avm)
 	vm_put(avm->vm);
 	for (p = avm->pages; p; p = next) {
 		next = p->next;
-		pagemem_free(p->map, p->len);
+		pagemem_unmap(p->map, p->len);
 		stack_free(p->stack, STACK_SIZE);
 		free(p);
 	}
@@ -117,7 +135,7 @@ void file_put(struct abi_file *f)
 {
 	if (sync_sub(&f->refs, 1) != 1)
 		return;
-	pagemem_free(f->map, f->map_len);
+	pagemem_unmap(f->map, f->map_len);
 	if (f->gmem)
 		gmem_release(f->gmem);
 	if (f->kind == FILE_VCPU && f->avm)
@@ -136,6 +154,7 @@ static struct abi_file *file_alloc(enum file_kind kind, const struct stat *st)
 	f->kind = kind;
 	f->dev = st->st_dev;
 	f->ino = st->st_ino;
+	f->opened = opened_with(kind);
 	f->pid = file_pid();
 	f->refs = 1;
 	memset(f->number, 0xff, sizeof(f->number));
@@ -167,7 +186,7 @@ int file_create(enum file_kind kind, const char *name, size_t size, int flags,
 	err = file_wrap(kind, fd, &f);
 	if (err)
 		return err;
-	if ((size && syscall(SYS_ftruncate, fd, size) < 0) ||
+	if ((size && !held_resize(fd, size)) ||
 	    syscall(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		goto fail;
 	if (size) {
@@ -227,6 +246,7 @@ static struct abi_file *adopt(int fd, const struct stat *st)
 	/* What follows the name is " (deleted)". */
 	if (begins(name, NAME_SYSTEM " ") || !strcmp(name, NAME_SYSTEM))
 		f->kind = FILE_SYSTEM;
+	f->opened = opened_with(f->kind);
 	mutex_lock(&table_lock);
 	other = table_find(f->dev, f->ino);
 	if (other) {
@@ -256,6 +276,27 @@ struct abi_file *file_get(int fd)
 	return f ? f : adopt(fd, &st);
 }
 
+struct abi_file *file_get_again(int fd)
+{
+	struct seen *s = &seen[(unsigned)fd % SEEN];
+	u64 tick = clock_ns(CLOCK_MONOTONIC_COARSE);
+	struct abi_file *f = NULL;
+	u32 before;
+
+	mutex_lock(&table_lock);
+	before = changes;
+	if (s->f && s->fd == fd && s->tick == tick && s->changes == changes) {
+		f = s->f;
+		sync_add(&f->refs, 1);
+	}
+	mutex_unlock(&table_lock);
+	if (f)
+		return f;
+	f = file_get(fd);
+	*s = (struct seen){.fd = fd, .changes = before, .tick = tick, .f = f};
+	return f;
+}
+
 bool abi_owns(int fd)
 {
 	struct abi_file *f = file_get(fd);
@@ -264,21 +305,6 @@ bool abi_owns(int fd)
 		return false;
 	file_put(f);
 	return true;
-}
-
-int abi_open(int flags)
-{
-	struct abi_file *f;
-	int fd;
-
-	if (flags & O_DIRECTORY)
-		return -ENOTDIR;
-	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
-		return -EEXIST;
-	fd = file_create(FILE_SYSTEM, NAME_SYSTEM, 0, flags, &f);
-	if (fd >= 0)
-		file_publish(f, fd);
-	return fd;
 }
 
 /* ---- closing */
@@ -291,13 +317,12 @@ bool abi_before_close(int fd)
 
 	if (!f)
 		return false;
-	if (ours) {
-		mutex_lock(&table_lock);
-		for (i = 0; i < FILE_MAX_NUMBERS; i++)
-			if (f->number[i] == fd)
-				f->number[i] = -1;
-		mutex_unlock(&table_lock);
-	}
+	mutex_lock(&table_lock);
+	changes++; /* in a vforked child, too, whose number may mean something else than its parent's */
+	for (i = 0; ours && i < FILE_MAX_NUMBERS; i++)
+		if (f->number[i] == fd)
+			f->number[i] = -1;
+	mutex_unlock(&table_lock);
 	file_put(f);
 	return ours;
 }
@@ -424,6 +449,7 @@ void abi_after_close(void)
 	struct abi_file *f, *dead = NULL;
 
 	mutex_lock(&table_lock);
+	changes++; /* whoever looked between before and after */
 	if (any_suspect() && scan_numbers())
 		dead = collect_dead();
 	mutex_unlock(&table_lock);
@@ -437,4 +463,34 @@ void abi_after_close(void)
 void files_forked_child(void)
 {
 	mutex_init(&table_lock);
+}
+
+#define MAX_VMS 64 /* that anybody asks about */
+
+static u32 collect_vms(struct abi_vm **out)
+{
+	u32 n = 0;
+
+	mutex_lock(&table_lock);
+	for (u32 i = 0; i < TABLE_BUCKETS; i++) {
+		for (struct abi_file *f = table[i]; f && n < MAX_VMS; f = f->next) {
+			if (f->kind != FILE_VM || f->pid != file_pid())
+				continue;
+			avm_get(f->avm);
+			out[n++] = f->avm;
+		}
+	}
+	mutex_unlock(&table_lock);
+	return n;
+}
+
+void files_each_vm(void (*fn)(struct abi_vm *avm, void *arg), void *arg)
+{
+	struct abi_vm *vms[MAX_VMS];
+	u32 n = collect_vms(vms);
+
+	for (u32 i = 0; i < n; i++) {
+		fn(vms[i], arg);
+		avm_put(vms[i]);
+	}
 }

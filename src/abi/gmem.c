@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "abi/internal.h"
+#include "base/held.h"
 #include "primary/linux/linux.h"
 #include "userkvm.h"
 
@@ -45,8 +46,7 @@ static int handle_create(struct gmem_file *g)
 
 	if (fd < 0)
 		return -errno;
-	if ((!size || !syscall(SYS_ftruncate, fd, size)) &&
-	    !syscall(SYS_fcntl, fd, F_ADD_SEALS, seals))
+	if ((!size || held_resize(fd, size)) && !syscall(SYS_fcntl, fd, F_ADD_SEALS, seals))
 		return fd;
 	err = -errno;
 	syscall(SYS_close, fd);
@@ -187,11 +187,13 @@ static int punch(struct abi_file *f, u64 off, u64 len)
 	void *change;
 	int r;
 
+	trace_cause = "fallocate";
 	/* What maps it as ordinary shared memory is to know as well. */
 	change = primary_linux_store_change_begin(gmem_primary_store(f->gmem), off, len, &r);
 	if (!r)
 		r = gmem_punch(f->gmem, off, len);
 	primary_linux_change_end(change);
+	trace_cause = TRACE_NO_CALL;
 	return r;
 }
 

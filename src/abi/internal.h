@@ -10,6 +10,7 @@
 #define ABI_INTERNAL_H
 
 #include "abi/abi.h"
+#include "abi/shapes.h"
 #include "abi/uapi.h"
 #include "mmu/gmem.h"
 #include "sync/lock.h"
@@ -27,6 +28,7 @@ enum file_kind {
 
 /* Of the memfds behind descriptors, so that another process tells them. */
 #define NAME_PREFIX "userkvm:"
+#define NAME_SYSTEM NAME_PREFIX "kvm"
 #define NAME_GMEM   NAME_PREFIX "gmem" /* with "-" and more: one that can be mapped */
 
 /* One vCPU's pages, mapped by us from its descriptor's memory. They live as long as the VM. */
@@ -68,6 +70,7 @@ struct abi_file {
 	dev_t dev;
 	ino_t ino;
 	enum file_kind kind;
+	int opened;  /* of its F_GETFL, what F_SETFL does not change */
 	int pid;     /* of the process it belongs to */
 	u32 refs;    /* atomic: one for being in the table, one per call in progress */
 	bool pinned; /* sent over a socket: may be in flight with no number here */
@@ -89,28 +92,23 @@ int file_create(enum file_kind kind, const char *name, size_t size, int flags,
 int file_wrap(enum file_kind kind, int fd, struct abi_file **out);
 void file_publish(struct abi_file *f, int fd);
 void file_abandon(struct abi_file *f, int fd);
+/* The flags of a descriptor that no open() made. */
+int opened_with(enum file_kind kind);
 /* The object fd refers to, with a reference, or NULL. */
 struct abi_file *file_get(int fd);
+/* The same, which need not ask the kernel each time: for calls that come many times a second. */
+struct abi_file *file_get_again(int fd);
 void file_put(struct abi_file *f);
 /* In a forked child: the table's lock anew. */
 void files_forked_child(void);
 /* The id of this process, from the kernel: right in a vforked child too. */
 int file_pid(void);
+/* Call fn for every VM there is a descriptor of in this process, each once, with a reference. */
+void files_each_vm(void (*fn)(struct abi_vm *avm, void *arg), void *arg);
 void avm_get(struct abi_vm *avm);
 void avm_put(struct abi_vm *avm);
 
 /* ---- calls */
-enum level { LEVEL_SYSTEM = 1, LEVEL_VM = 2, LEVEL_VCPU = 4 };
-
-enum arg_kind {
-	ARG_NONE,  /* ignored */
-	ARG_VALUE, /* the argument itself */
-	ARG_IN,	   /* a struct of the request's size, copied in before */
-	ARG_OUT,   /* copied out after success */
-	ARG_INOUT,
-	ARG_RAW, /* the handler copies */
-};
-
 #define CALL_BUF 4096
 
 struct call {
@@ -139,11 +137,14 @@ struct ioctl_entry {
 	const char *note;
 };
 
-#define IOCTL(req, level, arg, fn, status, note) call_fn fn;
+#define IOCTL(req, level, arg, shape, fn, status, note) call_fn fn;
 #define ABSENT(req, level, note)
 #include "abi/ioctls.def"
 #undef IOCTL
 #undef ABSENT
+
+/* nested.c: bytes that KVM_GET_NESTED_STATE may fill in */
+long nested_state_size(void);
 
 /* caps.c; vm is NULL on /dev/kvm: what any VM may have */
 long cap_check(struct vm *vm, u64 cap);

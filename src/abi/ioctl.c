@@ -3,9 +3,13 @@
  * abi/ioctl.c: from a call on a descriptor to its handler: one table, which is also what
  * docs/abi.md is printed from.
  */
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include "abi/internal.h"
+#include "abi/trace.h"
+#include "base/identity.h"
 #include "base/guard.h"
 #include "userkvm.h"
 
@@ -13,7 +17,7 @@
 #define V LEVEL_VM
 #define C LEVEL_VCPU
 static const struct ioctl_entry entries[] = {
-#define IOCTL(req, level, arg, fn, status, note) {req, #req, level, arg, fn, status, note},
+#define IOCTL(req, level, arg, shape, fn, status, note) {req, #req, level, arg, fn, status, note},
 #define ABSENT(req, level, note)
 #include "abi/ioctls.def"
 #undef IOCTL
@@ -85,17 +89,44 @@ static long carry_out(const struct ioctl_entry *e, struct call *c)
 	return r;
 }
 
-static long dispatch(struct abi_file *f, unsigned long request, void *arg)
+/* Asks the kernel only if it seems that it is not: a vfork() child may have made it. */
+static bool is_of_this_process(const struct abi_file *f)
+{
+	return f->pid == identity_process() || f->pid == file_pid();
+}
+
+/* As carry_out(), for a call known or not. */
+static long carry_out_any(const void *entry, struct call *c)
+{
+	return entry ? carry_out(entry, c) : answer_unknown(level_of(c->f->kind));
+}
+
+static long look_at_call(int fd, const struct ioctl_entry *e, struct call *c, u8 level, u32 request)
+{
+	long r;
+
+	TRACE_PROBE(call, fd, request, c->arg);
+	if (trace_on(TRACE_call))
+		r = trace_ioctl(fd, c, level, request, carry_out_any, e);
+	else
+		r = carry_out_any(e, c);
+	TRACE_PROBE(call_return, fd, request, c->arg, r);
+	return r;
+}
+
+static long dispatch(int fd, struct abi_file *f, u32 request, void *arg)
 {
 	const struct ioctl_entry *e;
 	u8 level = level_of(f->kind);
 	struct call c;
 	long r;
 
-	if (f->kind == FILE_FOREIGN || (f->kind != FILE_SYSTEM && f->pid != file_pid()))
+	if (f->opened & O_PATH)
+		return -EBADF;
+	if (f->kind == FILE_FOREIGN || (f->kind != FILE_SYSTEM && !is_of_this_process(f)))
 		return -EIO;
 	e = find(level, request);
-	if (!e)
+	if (!e && !trace_on(TRACE_call))
 		return answer_unknown(level);
 	c.f = f;
 	c.avm = f->avm;
@@ -104,9 +135,9 @@ static long dispatch(struct abi_file *f, unsigned long request, void *arg)
 	c.user = arg;
 	c.arg = (u64)(uintptr_t)arg;
 	if (level != LEVEL_VCPU)
-		return carry_out(e, &c);
+		return look_at_call(fd, e, &c, level, request);
 	mutex_lock(&c.v->mutex);
-	r = carry_out(e, &c);
+	r = look_at_call(fd, e, &c, level, request);
 	mutex_unlock(&c.v->mutex);
 	return r;
 }
@@ -115,20 +146,32 @@ static long dispatch(struct abi_file *f, unsigned long request, void *arg)
 static bool is_vfs(unsigned long request)
 {
 	return request == FIOCLEX || request == FIONCLEX || request == FIONBIO ||
-	       request == FIOASYNC;
+	       request == FIOASYNC || request == FIGETBSZ;
 }
 
 bool abi_ioctl(int fd, unsigned long request, void *arg, long *ret)
 {
 	struct abi_file *f;
 
-	if (is_vfs(request))
-		return false;
-	f = file_get(fd);
+	f = is_vfs(request) ? NULL : file_get_again(fd);
 	if (!f)
 		return false;
 	/* The kernel looks at 32 bits of the request. */
-	*ret = dispatch(f, (u32)request, arg);
+	*ret = dispatch(fd, f, (u32)request, arg);
 	file_put(f);
 	return true;
+}
+
+bool abi_makes_descriptor(unsigned long request)
+{
+	switch ((u32)request) {
+	case KVM_CREATE_VM:
+	case KVM_CREATE_VCPU:
+	case UAPI_CREATE_GUEST_MEMFD:
+	case USERKVM_LINK_GUEST_MEMFD:
+	case KVM_GET_STATS_FD:
+		return true;
+	default:
+		return false;
+	}
 }

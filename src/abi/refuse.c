@@ -9,12 +9,31 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "abi/internal.h"
+#include "sync/atomic.h"
 #include "abi/stats.h"
 
 /* misc major, KVM's minor. */
 #define KVM_RDEV makedev(10, 232)
 
 /* The node that the machine has, or one in /dev that it has not. */
+/* Of the device, as chmod() and chown() have left it. Atomic. */
+static u32 device_mode = 0666, device_user, device_group;
+static bool device_owned; /* by somebody else than the machine says */
+
+void abi_change_device(const u32 *mode, const u32 *user, const u32 *group)
+{
+	struct stat st;
+
+	abi_stat_device(&st);
+	if (mode)
+		sync_store(&device_mode, *mode);
+	if (user || group) {
+		sync_store(&device_user, user ? *user : st.st_uid);
+		sync_store(&device_group, group ? *group : st.st_gid);
+		sync_store(&device_owned, true);
+	}
+}
+
 void abi_stat_device(struct stat *st)
 {
 	const u64 no_node = 0x6b766d; /* an inode number that devtmpfs does not come to */
@@ -30,7 +49,11 @@ void abi_stat_device(struct stat *st)
 		st->st_blksize = PAGE_SIZE;
 		st->st_atim = st->st_mtim = st->st_ctim = dev.st_ctim;
 	}
-	st->st_mode = S_IFCHR | 0666;
+	st->st_mode = S_IFCHR | sync_load(&device_mode);
+	if (sync_load(&device_owned)) {
+		st->st_uid = sync_load(&device_user);
+		st->st_gid = sync_load(&device_group);
+	}
 }
 
 bool abi_fstat(int fd, struct stat *st)
@@ -79,6 +102,10 @@ int abi_mmap_check(int fd, size_t len, int prot, int flags, off_t off)
 
 	if (!f)
 		return 0;
+	if (f->opened & O_PATH) {
+		file_put(f);
+		return -EBADF;
+	}
 	if (kernel_refuses(len, flags, off)) {
 		file_put(f);
 		return 0;
@@ -127,7 +154,7 @@ out:
 static const char *const refused[] = {"read",	   "pread", "write",	"pwrite",
 				      "ftruncate", "fsync", "fdatasync"};
 
-/* A guest_memfd's mode and owner are fixed; those of the others are nobody's concern. */
+/* The device's mode and owner are nobody's concern; an anonymous inode's cannot be set. */
 static bool is_setattr(const char *call)
 {
 	return !strcmp(call, "fchmod") || !strcmp(call, "fchown");
@@ -136,8 +163,10 @@ static bool is_setattr(const char *call)
 #define TO_KERNEL 1
 
 /* The call's result, or TO_KERNEL. */
-static long answer(struct abi_file *f, const char *call)
+static long answer(struct abi_file *f, int fd, const char *call)
 {
+	if (f->opened & O_PATH)
+		return -EBADF;
 	if (f->kind == FILE_VM_STATS || f->kind == FILE_VCPU_STATS) {
 		if (begins(call, "read") || begins(call, "pread")) {
 			stats_refresh(f);
@@ -145,12 +174,14 @@ static long answer(struct abi_file *f, const char *call)
 		}
 		if (begins(call, "write") || begins(call, "pwrite"))
 			return -EBADF; /* opened for reading only */
+		if (!strcmp(call, "lseek"))
+			return syscall(SYS_lseek, fd, 0L, SEEK_CUR); /* moves by reading only */
 	} else if (!strcmp(call, "lseek")) {
 		/* there is no position to move */
 		return f->kind == FILE_GMEM ? -ESPIPE : 0;
 	}
-	if (f->kind == FILE_GMEM && is_setattr(call))
-		return -EINVAL;
+	if (f->kind != FILE_SYSTEM && is_setattr(call))
+		return f->kind == FILE_GMEM ? -EINVAL : -EOPNOTSUPP;
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
 		/* Anonymous inodes have no position to read or write at. */
 		if (begins(call, refused[i]))
@@ -166,7 +197,7 @@ bool abi_refuses(int fd, const char *call, long *ret)
 
 	if (!f)
 		return false;
-	r = answer(f, call);
+	r = answer(f, fd, call);
 	file_put(f);
 	if (r == TO_KERNEL)
 		return false;
@@ -180,7 +211,8 @@ bool abi_fallocate(int fd, int mode, off_t off, off_t len, long *ret)
 
 	if (!f)
 		return false;
-	*ret = f->kind == FILE_GMEM ? gmem_fallocate(f, mode, off, len)
+	*ret = f->opened & O_PATH ? -EBADF
+	       : f->kind == FILE_GMEM ? gmem_fallocate(f, mode, off, len)
 	       : f->kind == FILE_FOREIGN ? -EIO /* another process's */
 					 : -ENODEV;
 	file_put(f);

@@ -6,6 +6,7 @@
  * as a length or an index, and what was written there is not read back.
  */
 #include "abi/internal.h"
+#include "abi/report.h"
 #include "abi/sregs.h"
 #include "base/stack.h"
 #include "sync/atomic.h"
@@ -100,15 +101,19 @@ static int before_run(struct vcpu *v, struct kvm_run *run)
 static void put_io(struct vcpu *v, struct kvm_run *run)
 {
 	const struct cpu_exit *e = v->exit;
+	u8 *data = (u8 *)run + PIO_OFFSET;
+	size_t len = MIN((u64)e->io.size * e->io.count, PAGE_SIZE);
 
 	run->io.direction = e->io.in ? KVM_EXIT_IO_IN : KVM_EXIT_IO_OUT;
 	run->io.size = e->io.size;
 	run->io.port = e->io.port;
 	run->io.count = e->io.count;
 	run->io.data_offset = PIO_OFFSET;
-	if (!e->io.in)
-		memcpy((u8 *)run + PIO_OFFSET, e->io.data,
-		       MIN((u64)e->io.size * e->io.count, PAGE_SIZE));
+	/* A VMM that leaves a port unanswered has answered 0, not what went out before. */
+	if (e->io.in)
+		memset(data, 0, len);
+	else
+		memcpy(data, e->io.data, len);
 }
 
 static void put_mmio(struct vcpu *v, struct kvm_run *run)
@@ -193,7 +198,7 @@ static void put_nothing(struct vcpu *v, struct kvm_run *run) {}
 static u32 put_exit(struct vcpu *v, struct kvm_run *run)
 {
 	switch (v->exit->reason) {
-#define EXIT(cpu, kvm, fill, note)                                                             \
+#define EXIT(cpu, kvm, fill, shape, note)                                                       \
 	case cpu:                                                                              \
 		fill(v, run);                                                                  \
 		return kvm;
@@ -257,6 +262,8 @@ static long run_once(struct vcpu *v, struct kvm_run *run)
 	reason = put_exit(v, run);
 	run->exit_reason = reason;
 	count_exit(v, reason);
+	if (unlikely(report_is_death(reason)))
+		report_death(v, run);
 	av->awaiting = reason;
 	return 0;
 }
@@ -283,5 +290,5 @@ long vcpu_ioctl_run(struct call *c)
 	r = confine_once();
 	if (r)
 		return r;
-	return stack_call((u8 *)av->stack + STACK_SIZE, run_on_stack, c->v);
+	return stack_call(av->stack, STACK_SIZE, run_on_stack, c->v);
 }

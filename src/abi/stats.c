@@ -144,8 +144,9 @@ long vm_ioctl_stats_fd(struct call *c)
 
 long vcpu_ioctl_stats_fd(struct call *c)
 {
-	char id[NAME_SIZE];
+	char id[NAME_SIZE], name[NAME_SIZE];
 
 	snprintf(id, sizeof(id), "kvm-%d/vcpu-%u", c->vm->pid, c->v->id);
-	return stats_open(c, FILE_VCPU_STATS, "userkvm:vcpu-stats", id);
+	snprintf(name, sizeof(name), NAME_PREFIX "vcpu-stats:%u", c->v->id);
+	return stats_open(c, FILE_VCPU_STATS, name, id);
 }

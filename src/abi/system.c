@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include "abi/cpuid.h"
 #include "abi/internal.h"
+#include "abi/report.h"
 #include "base/guard.h"
 
 
@@ -30,6 +31,7 @@ long system_create_vm(struct call *c)
 
 	if (c->arg != UAPI_VM_DEFAULT && c->arg != UAPI_VM_SW_PROTECTED)
 		return -EINVAL;
+	report_init();
 	avm = calloc(1, sizeof(*avm));
 	if (!avm)
 		return -ENOMEM;

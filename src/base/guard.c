@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define MAX_CODE_RANGES 64
+#define MAX_CODE_RANGES 4096 /* one for each vCPU of some VMs */
 
 extern const struct guard_entry __start_guard_table[] HIDDEN;
 extern const struct guard_entry __stop_guard_table[] HIDDEN;
@@ -28,6 +28,7 @@ static struct {
 	u64 len; /* 0: free */
 	u64 fixup;
 } code_ranges[MAX_CODE_RANGES];
+static u32 ncode_ranges; /* lines that were ever used; never less */
 static pthread_mutex_t code_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static int by_insn(const void *a, const void *b)
@@ -69,7 +70,7 @@ static u64 find_fixup(u64 rip)
 		else
 			hi = mid;
 	}
-	for (size_t i = 0; i < MAX_CODE_RANGES; i++) {
+	for (u32 i = 0, n = __atomic_load_n(&ncode_ranges, __ATOMIC_ACQUIRE); i < n; i++) {
 		u64 len = __atomic_load_n(&code_ranges[i].len, __ATOMIC_ACQUIRE);
 
 		if (len && rip - code_ranges[i].start < len)
@@ -81,19 +82,34 @@ static u64 find_fixup(u64 rip)
 int guard_add_code_range(const void *start, size_t len, void *fixup)
 {
 	int r = -ENOSPC;
+	u32 i;
 
 	pthread_mutex_lock(&code_lock);
-	for (size_t i = 0; i < MAX_CODE_RANGES; i++) {
-		if (code_ranges[i].len)
-			continue;
+	for (i = 0; i < ncode_ranges && code_ranges[i].len; i++)
+		;
+	if (i < MAX_CODE_RANGES) {
 		code_ranges[i].start = (u64)start;
 		code_ranges[i].fixup = (u64)fixup;
 		__atomic_store_n(&code_ranges[i].len, len, __ATOMIC_RELEASE);
+		__atomic_store_n(&ncode_ranges, MAX(ncode_ranges, i + 1), __ATOMIC_RELEASE);
 		r = 0;
-		break;
 	}
 	pthread_mutex_unlock(&code_lock);
 	return r;
+}
+
+/*
+ * A handler that looks at the line meanwhile, and at what is put there next, looks for another range:
+ * its own thread would be executing in this one.
+ */
+void guard_remove_code_range(const void *start)
+{
+	pthread_mutex_lock(&code_lock);
+	for (u32 i = 0; i < ncode_ranges; i++) {
+		if (code_ranges[i].len && code_ranges[i].start == (u64)start)
+			__atomic_store_n(&code_ranges[i].len, 0, __ATOMIC_RELEASE);
+	}
+	pthread_mutex_unlock(&code_lock);
 }
 
 bool guard_handle(int sig, siginfo_t *info, ucontext_t *uc)

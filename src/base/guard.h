@@ -54,6 +54,8 @@ extern __thread struct guard_fault guard_fault __attribute__((tls_model("initial
  * faulting context unchanged but for RIP; it finds the reason in guard_fault.
  */
 int guard_add_code_range(const void *start, size_t len, void *fixup);
+/* The range that begins at `start`, if there is one, is none any more; nobody executes in it. */
+void guard_remove_code_range(const void *start);
 
 /* Install the handlers for SEGV, BUS, FPE and ILL. Idempotent. 0 or -errno. */
 int guard_install(void);

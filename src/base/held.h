@@ -32,4 +32,19 @@ static inline int held_renumber(int fd)
 	return (int)high;
 }
 
+/*
+ * Give a memfd of our own a size. False: it has not got it. RLIMIT_FSIZE counts for memfds as well, and the
+ * kernel kills by SIGXFSZ who goes beyond it: that is the VMM's, so nothing is tried then.
+ */
+static inline bool held_resize(int fd, u64 size)
+{
+	struct rlimit rl;
+
+	if (getrlimit(RLIMIT_FSIZE, &rl) || rl.rlim_cur < size) {
+		errno = EFBIG;
+		return false;
+	}
+	return !syscall(SYS_ftruncate, fd, size);
+}
+
 #endif

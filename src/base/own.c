@@ -43,6 +43,7 @@ static struct {
 	u32 n; /* atomic; written under the lock */
 	u64 chunk, chunk_end; /* of the newest OWN_CHUNK area: what is left; lock */
 	u64 limited;	      /* bytes reserved under a limit so far; lock */
+	u64 seed;	      /* a page of ours with free space behind it, see own_blank(); lock */
 	struct interval_tree slots; /* lock */
 } own = {.lock = {.m = PTHREAD_MUTEX_INITIALIZER}};
 
@@ -117,7 +118,7 @@ bool own_next(enum own_kind kind, u32 *i, struct own_range *out)
 	return false;
 }
 
-/* ------------------------------------------------------------------ growing; the lock is held */
+/* ------------------------------------------------------------------ address space; the lock is held */
 
 static bool add(enum own_kind kind, u64 start, u64 end)
 {
@@ -170,12 +171,85 @@ static u64 find_space(u64 len)
 	return 0;
 }
 
-/* How much to ask for at first. Under a limit little, and more as more is needed. */
-static u64 unit(enum own_kind kind, u64 least)
+/* ------------------------------------------------------------------ RLIMIT_MEMLOCK; the lock is held */
+
+/*
+ * Of a VMM that locks its memory to come (MCL_FUTURE) each new mapping counts as locked, whatever its
+ * protection, and is refused where that is over the limit. What a mapping that is not locked grows by
+ * does not count. So there is one page to grow from.
+ */
+static void plant_seed(void)
+{
+	u64 at = find_space(PAGE_SIZE);
+
+	if (!at)
+		return;
+	syscall(SYS_munlock, at, PAGE_SIZE);
+	if (add(OWN_CHUNK, at, at + PAGE_SIZE))
+		own.seed = at;
+	else
+		syscall(SYS_munmap, at, PAGE_SIZE);
+}
+
+/* Inaccessible memory behind the seed, or 0. */
+static u64 grow_seed(u64 len)
+{
+	u64 at = own.seed + PAGE_SIZE;
+
+	if (!own.seed || interval_find(&own.slots, at, at + len - 1) ||
+	    (u64)syscall(SYS_mremap, own.seed, PAGE_SIZE, PAGE_SIZE + len, 0L) != own.seed)
+		return 0;
+	return at;
+}
+
+/* The same, for good: what is behind it is the seed from then on. */
+static u64 cut_from_seed(u64 len)
+{
+	u64 at = grow_seed(len + PAGE_SIZE);
+
+	if (at && add(OWN_CHUNK, at + len, at + len + PAGE_SIZE)) {
+		own.seed = at + len;
+		return at;
+	}
+	if (at)
+		syscall(SYS_munmap, at, len + PAGE_SIZE);
+	return 0;
+}
+
+bool own_blank(u64 start, u64 end)
+{
+	bool ok = map_nothing(start, end - start, MAP_FIXED) != -1;
+	u64 at;
+
+	if (ok) {
+		syscall(SYS_munlock, start, end - start);
+		return true;
+	}
+	if (errno != EAGAIN)
+		return false;
+	mutex_lock(&own.lock);
+	at = grow_seed(end - start);
+	ok = at && (u64)syscall(SYS_mremap, at, end - start, end - start,
+				MREMAP_MAYMOVE | MREMAP_FIXED, start) == start;
+	if (at && !ok)
+		syscall(SYS_munmap, at, end - start);
+	mutex_unlock(&own.lock);
+	return ok;
+}
+
+/* ------------------------------------------------------------------ growing; the lock is held */
+
+bool own_space_limited(void)
 {
 	struct rlimit rl;
 
-	if (!getrlimit(RLIMIT_AS, &rl) && rl.rlim_cur != RLIM_INFINITY) {
+	return !getrlimit(RLIMIT_AS, &rl) && rl.rlim_cur != RLIM_INFINITY;
+}
+
+/* How much to ask for at first. Under a limit little, and more as more is needed. */
+static u64 unit(enum own_kind kind, u64 least)
+{
+	if (own_space_limited()) {
 		u64 len = MAX(least, own.limited / 8);
 
 		return len > LITTLE_UNIT ? ALIGN_UP(len, PAGE_SIZE) : LITTLE_UNIT;
@@ -189,7 +263,10 @@ static bool reserve(enum own_kind kind, u64 least, struct own_range *out)
 {
 	u64 len = unit(kind, least), at = 0;
 
-	while (!(at = find_space(len)) && len / 2 >= least)
+	if (!own.seed)
+		plant_seed();
+	while (!(at = find_space(len)) && !(errno == EAGAIN && (at = cut_from_seed(len))) &&
+	       len / 2 >= least)
 		len = ALIGN_UP(len / 2, PAGE_SIZE);
 	if (!at)
 		return false;
@@ -325,7 +402,7 @@ void own_forked_child(void)
 {
 	mutex_init(&own.lock);
 	own.slots = (struct interval_tree){NULL};
-	own.chunk = own.chunk_end = 0;
+	own.chunk = own.chunk_end = own.seed = 0;
 	for (u32 i = 0; i < own.n; i++) {
 		struct area *a = &own.area[i];
 

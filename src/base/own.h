@@ -37,6 +37,7 @@ struct own_range {
  */
 #define OWN_IMMOVABLE (BIT(OWN_CHUNK) | BIT(OWN_FIXED))
 #define OWN_PLACED    (OWN_IMMOVABLE | BIT(OWN_LOOSE))
+#define OWN_ALL	      (OWN_PLACED | BIT(OWN_IMAGE))
 bool own_find(u32 kinds, u64 start, u64 end, struct own_range *out);
 /* Shrink [*start, *end) to what is not ours around `at`, which is not ours. */
 void own_clip(u64 at, u64 *start, u64 *end);
@@ -51,8 +52,12 @@ void own_images(const void *symbol);
 bool own_next(enum own_kind kind, u32 *i, struct own_range *out);
 /* A new area with room for `least` bytes, inaccessible. False: no address space. */
 bool own_reserve(enum own_kind kind, u64 least);
+/* Put inaccessible memory at [start, end) of an area, in place of what is there. False: not possible. */
+bool own_blank(u64 start, u64 end);
 /* [start, end) of an area is the VMM's from now on; nothing of ours is mapped there any more. */
 void own_carve(u64 start, u64 end);
+/* Is address space limited (RLIMIT_AS)? Then it is the VMM's to use up, and ours to spare. */
+bool own_space_limited(void);
 /* Zeroed memory for good, a multiple of the page size, or NULL. */
 void *own_chunk(u64 len);
 

@@ -44,11 +44,56 @@ void *pagemem_map(size_t size, int prot, int flags, int fd)
 	return NULL;
 }
 
+struct again {
+	void *of;
+	u64 len;
+	int prot;
+};
+
+/* A shared mapping that keeps its old size of 0 is there a second time (mremap(2)). */
+static int map_again(u64 to, void *arg)
+{
+	const struct again *a = arg;
+
+	if (syscall(SYS_mremap, a->of, 0L, a->len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == -1 ||
+	    syscall(SYS_mprotect, to, a->len, a->prot) || syscall(SYS_madvise, to, a->len, MADV_DONTFORK))
+		return -errno;
+	return 0;
+}
+
+void *pagemem_twice(size_t size, int prot, void **again)
+{
+	struct again a = {.len = ALIGN_UP(size, PAGE_SIZE), .prot = prot};
+	u64 to;
+	int r;
+
+	a.of = pagemem_map(size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+	if (!a.of)
+		return NULL;
+	to = space_take(OWN_FIXED, a.len, PAGE_SIZE, 0);
+	r = to ? space_fill(to, a.len, map_again, &a) : -ENOMEM;
+	if (!r && syscall(SYS_madvise, a.of, a.len, MADV_DONTFORK)) {
+		r = -errno;
+		pagemem_unmap((void *)to, size);
+	}
+	if (r) {
+		pagemem_unmap(a.of, size);
+		errno = -r;
+		return NULL;
+	}
+	*again = (void *)to;
+	return a.of;
+}
+
+void pagemem_unmap(void *p, size_t size)
+{
+	if (p)
+		space_give((u64)p, (u64)p + ALIGN_UP(size, PAGE_SIZE));
+}
+
 void pagemem_free(void *p, size_t size)
 {
-	if (!p)
-		return;
-	if (__lsan_unregister_root_region)
+	if (p && __lsan_unregister_root_region)
 		__lsan_unregister_root_region(p, size);
-	space_give((u64)p, (u64)p + ALIGN_UP(size, PAGE_SIZE));
+	pagemem_unmap(p, size);
 }

@@ -14,8 +14,14 @@
 
 /* At least `size` bytes on a page boundary, or NULL. */
 void *pagemem_alloc(size_t size);
-/* The same from the start of a file. Not inherited by a child, as mmap() says of `flags`. */
-void *pagemem_map(size_t size, int prot, int flags, int fd);
 void pagemem_free(void *p, size_t size);
+/* The same from the start of a file. Not inherited by a child, as mmap() says of `flags`. No pointers to
+ * what LeakSanitizer should find are kept there. */
+void *pagemem_map(size_t size, int prot, int flags, int fd);
+/* Memory that is mapped twice, once to be written and once, at *again, with `prot`. Not inherited by a child.
+ * The mapping that is written, or NULL and errno. Each is to be given back. */
+void *pagemem_twice(size_t size, int prot, void **again);
+/* Give one of these back. */
+void pagemem_unmap(void *p, size_t size);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/pool.h"
 #include "sync/lock.h"
 
-struct block {
+struct space_block {
 	struct interval node;
 	u64 live; /* bytes not given back */
 	enum own_kind kind;
@@ -61,7 +61,7 @@ static u64 find_place(enum own_kind kind, u64 len, u64 align, u64 off)
 
 u64 space_take(enum own_kind kind, u64 len, u64 align, u64 off)
 {
-	struct block *b = pool_alloc();
+	struct space_block *b = pool_alloc();
 	u64 at;
 
 	if (!b)
@@ -100,10 +100,9 @@ void *space_alloc(u64 len, u64 align)
 /* Nothing is mapped there afterwards but what keeps others out. */
 static void clear(u64 start, u64 end)
 {
-	if (syscall(SYS_mmap, start, end - start, PROT_NONE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0L) != -1)
+	if (own_blank(start, end))
 		return;
-	/* RLIMIT_MEMLOCK with MCL_FUTURE, vm.max_map_count: then it is a hole, and nobody's. */
+	/* vm.max_map_count: then it is a hole, and nobody's. */
 	own_carve(start, end);
 	syscall(SYS_munmap, start, end - start);
 }
@@ -121,11 +120,11 @@ static void clear_ours(enum own_kind kind, u64 start, u64 end)
 	}
 }
 
-/* The block when all of it was given back, to be freed when the lock is not held any more; or NULL. */
-static struct block *give(u64 start, u64 end)
+/* The block that start lies in, when all of it was given back, to be freed when the lock is not held any more; or NULL. */
+static struct space_block *give(u64 start, u64 end)
 {
 	struct interval *n = interval_find(&space.blocks, start, start);
-	struct block *b = container_of(n, struct block, node);
+	struct space_block *b = container_of(n, struct space_block, node);
 
 	if (!n) { /* a parent's, in its child */
 		clear_ours(OWN_IMAGE, start, end);
@@ -140,16 +139,27 @@ static struct block *give(u64 start, u64 end)
 	return b;
 }
 
+/* Where the block ends that start lies in, but no further than `end`. */
+static u64 block_end(u64 start, u64 end)
+{
+	struct interval *n = interval_find(&space.blocks, start, start);
+
+	return n ? MIN(n->last + 1, end) : end;
+}
+
 void space_give(u64 start, u64 end)
 {
-	struct block *b;
+	while (start < end) {
+		struct space_block *b;
+		u64 to;
 
-	if (start >= end)
-		return;
-	mutex_lock(&space.lock);
-	b = give(start, end);
-	mutex_unlock(&space.lock);
-	pool_free(b);
+		mutex_lock(&space.lock);
+		to = block_end(start, end);
+		b = give(start, to);
+		mutex_unlock(&space.lock);
+		pool_free(b);
+		start = to;
+	}
 }
 
 /* Is all of [start, end) still ours? */
@@ -170,7 +180,7 @@ static bool covered(u64 start, u64 end)
 
 int space_fill(u64 to, u64 len, int (*fn)(u64 to, void *arg), void *arg)
 {
-	struct block *b = NULL;
+	struct space_block *b = NULL;
 	int r = -EAGAIN;
 
 	mutex_lock(&space.lock);

@@ -24,7 +24,7 @@ void *space_alloc(u64 len, u64 align);
  * the block is given back.
  */
 int space_fill(u64 to, u64 len, int (*fn)(u64 to, void *arg), void *arg);
-/* Unmap [start, end), a part of what was taken at once, and keep it from others. */
+/* Unmap [start, end), of blocks that lie side by side, and keep it from others. */
 void space_give(u64 start, u64 end);
 
 /*

@@ -16,7 +16,7 @@
 void *stack_alloc(size_t size);
 void stack_free(void *stack, size_t size);
 
-/* fn(arg)'s result. `top`: the end of the stack, aligned to 16 bytes; nobody else is on it. */
-long stack_call(void *top, long (*fn)(void *arg), void *arg);
+/* fn(arg)'s result. `stack` is stack_alloc(size)'s; nobody else is on it. */
+long stack_call(void *stack, size_t size, long (*fn)(void *arg), void *arg);
 
 #endif

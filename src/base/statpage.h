@@ -23,7 +23,8 @@
 
 #define STATPAGE_MEMFD	 "userkvm-stat"
 #define STATPAGE_MAGIC	 0x746174736d766b75ULL /* "ukvmstat", little end first */
-#define STATPAGE_VERSION 1
+#define STATPAGE_VERSION 5
+#define STATPAGE_UFFD_SHOWN 8 /* ranges that there is room for */
 #define STATPAGE_MAX_VCPUS 4096 /* no file has more of them: a reader need not believe it */
 
 struct statpage_vm {
@@ -41,6 +42,14 @@ struct statpage_vm {
 	u64 tables;	/* stage 2 tables allocated now, a page each */
 	u64 remote_flushes; /* times the vCPUs were asked to drop translations */
 	u64 invalidations;  /* changes of the VMM's mappings that reached stage 2 */
+	/*
+	 * Ranges of memslots that lie under a userfaultfd of the VMM's, to which userkvm's own gives
+	 * way; the first ones. As primary/linux/ last looked.
+	 */
+	u64 nuffd;
+	struct statpage_range {
+		u64 start, end; /* hva */
+	} uffd[STATPAGE_UFFD_SHOWN];
 } __attribute__((aligned(PAGE_SIZE)));
 
 enum statpage_state {
@@ -54,6 +63,33 @@ struct statpage_faults {
 	u64 pf_taken;  /* stage 2 misses that went to the host for the page */
 	u64 pf_fixed;  /* of those, answered with a page */
 	u64 tlb_flush; /* requests to drop translations that were answered */
+	u64 under_way; /* one goes to the host for a page right now */
+};
+
+/* What a vCPU in KVM_RUN is doing: whoever looks often enough knows how much time goes where. */
+enum statpage_place {
+	STATPAGE_LOOP,	      /* events, exits, what is neither of the others */
+	STATPAGE_GENERATED,   /* generated code */
+	STATPAGE_HANDLER,     /* C called out of it */
+	STATPAGE_INTERPRETER, /* handlers, one after the other */
+	STATPAGE_WALK,	      /* a walk of the guest's page tables */
+	STATPAGE_PLACES,
+};
+
+/* Guest code and what becomes of it: cpu/code/ and cpu/translator/ count these. */
+struct statpage_code {
+	u64 place;	 /* enum statpage_place */
+	u64 blocks;	 /* translated ones there are now */
+	u64 instructions; /* in those */
+	u64 bytes;	 /* of generated code now */
+	u64 translated;	 /* blocks, since the vCPU began */
+	u64 chained;	 /* jumps between blocks that were aimed, or put into a table */
+	u64 lookups;	 /* times C looked up where generated code goes on */
+	u64 handlers;	 /* times a handler was called out of generated code */
+	u64 forgets;	 /* times the tables of jumps were emptied */
+	u64 invalidated; /* pages whose code was dropped, since it had changed */
+	u64 evicted;	 /* times all code was dropped for want of room */
+	u64 checked, differed; /* blocks compared by --engine=check */
 };
 
 #define STATPAGE_USER_EXITS 64 /* more than there are KVM_EXIT_* */
@@ -77,10 +113,14 @@ struct statpage_vcpu {
 	u64 nmi_injections;
 	u64 exceptions;	  /* exceptions delivered to the guest */
 	u64 hypercalls;
-	u64 instructions; /* executed by the guest; those of the block it is in may be ahead */
 	u64 tlb_misses;	  /* guest page walks for data and code */
 	struct statpage_faults faults;
+	struct statpage_code code;
 	u64 user_exits[STATPAGE_USER_EXITS]; /* returns of KVM_RUN by KVM_EXIT_*; EINTR: INTR */
+	u8 unused2[3224];
+	/* Executed by the guest; those of the block it is in may be ahead. Far from all else, for a reason
+	 * that translator/translate.c gives. */
+	u64 instructions;
 } __attribute__((aligned(PAGE_SIZE)));
 
 /* What KVM calls exits: times guest code was broken off for something outside it. */

@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/stack.h"
@@ -36,13 +37,44 @@ static inline void thread_restore_signals(u64 old)
 	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &old, NULL, KERNEL_SIGSET_BYTES);
 }
 
-extern u32 thread_helpers; /* atomic: how many of the process's threads are ours */
-
 struct helper {
 	pthread_t thread;
 	void *stack;
 	size_t stack_size;
+	void *(*fn)(void *);
+	void *arg;
+	int tid;	     /* 0: not begun */
+	struct helper *next; /* of those that have begun; thread.c's lock */
 };
+
+/* Is this one of ours, which has begun and was not joined? */
+bool thread_is_helper(int tid);
+/* In a forked child, which has none. */
+void thread_forked_child(void);
+/* A new helper's first function: it is known from here on, and calls fn(arg). */
+void *thread_begin(void *helper);
+void thread_forget(struct helper *h);
+
+/*
+ * No helper sleeps for longer. A filter of the program's may kill any of them at its next system call, and
+ * none of what is left is to sleep for ever when the program is gone.
+ */
+#define THREAD_TICK_MS 5000
+#define THREAD_TICK_NS (THREAD_TICK_MS * 1000000ULL)
+extern void (*thread_on_tick)(void); /* vm/keeper.c's; set once, before there is a helper */
+
+/* By a helper that holds nothing, whenever it has slept. */
+static inline void thread_tick(void)
+{
+	if (thread_on_tick)
+		thread_on_tick();
+}
+
+#ifdef __SANITIZE_THREAD__
+#define THREAD_STACK (4 * STACK_SIZE) /* its runtime's variables are there, too */
+#else
+#define THREAD_STACK STACK_SIZE
+#endif
 
 typedef int thread_create_t(pthread_t *t, const pthread_attr_t *attr, void *(*fn)(void *), void *arg);
 
@@ -56,7 +88,7 @@ static inline int thread_create_on_own_stack(struct helper *h, thread_create_t *
 	pthread_attr_t attr;
 	int r = EINVAL;
 
-	for (h->stack_size = STACK_SIZE; r == EINVAL && h->stack_size <= THREAD_STACK_MAX;
+	for (h->stack_size = THREAD_STACK; r == EINVAL && h->stack_size <= THREAD_STACK_MAX;
 	     h->stack_size *= 4) {
 		h->stack = stack_alloc(h->stack_size);
 		if (!h->stack)
@@ -73,22 +105,32 @@ static inline int thread_create_on_own_stack(struct helper *h, thread_create_t *
 	return r;
 }
 
+#ifdef __SANITIZE_THREAD__
+/* Its runtime has to hear of each thread; the preload's pthread_create() is below it. */
+thread_create_t __interceptor_pthread_create;
+#define thread_create __interceptor_pthread_create
+#else
+#define thread_create pthread_create
+#endif
+
 /* 0 or -errno. The thread is to be joined. */
 static inline int thread_start(struct helper *h, void *(*fn)(void *), void *arg)
 {
 	u64 old = thread_block_signals();
-	int r = thread_create_on_own_stack(h, pthread_create, fn, arg);
+	int r;
 
+	h->fn = fn;
+	h->arg = arg;
+	h->tid = 0;
+	r = thread_create_on_own_stack(h, thread_create, thread_begin, h);
 	thread_restore_signals(old);
-	if (!r)
-		__atomic_fetch_add(&thread_helpers, 1, __ATOMIC_RELAXED);
 	return -r;
 }
 
 static inline void thread_join(struct helper *h)
 {
 	pthread_join(h->thread, NULL);
-	__atomic_fetch_sub(&thread_helpers, 1, __ATOMIC_RELAXED);
+	thread_forget(h);
 	stack_free(h->stack, h->stack_size);
 }
 

@@ -46,5 +46,8 @@ typedef u64 hva_t;
 #define EXPORT   __attribute__((visibility("default")))
 #define NORETURN __attribute__((noreturn))
 #define COLD     __attribute__((cold, noinline))
+/* Of a function that runs while a guest's vector state is in registers: neither the compiler nor the runtime
+ * of the thread sanitizer, which it would call, may use them. */
+#define NO_VECTORS __attribute__((target("general-regs-only"), no_sanitize("thread")))
 
 #endif

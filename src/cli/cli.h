@@ -23,20 +23,43 @@ int cli_run(int argc, char **argv);
 int cli_doctor(int argc, char **argv);
 int cli_explore(int argc, char **argv);
 int cli_stat(int argc, char **argv);
+int cli_enable(int argc, char **argv);
+int cli_disable(int argc, char **argv);
+int cli_status(int argc, char **argv);
+int cli_trace(int argc, char **argv);
+int cli_why(int argc, char **argv);
+int cli_walk(int argc, char **argv);
+int cli_map(int argc, char **argv);
 
 /* Where libuserkvm.so is; 0 or -ENOENT. */
 int library_find(char *path, size_t size);
+/* Where userkvm-loader is; the same. */
+int loader_find(char *path, size_t size);
+/* Become the program by the loader: argv is its own, with its name. Returns -errno. */
+int loader_become(const char *loader, const char *path, char **argv);
+/* LD_PRELOAD without the library, for a program that the loader runs. */
+void library_drop(void);
 /*
  * LD_PRELOAD with the library first. 0, or -EINVAL when the loader could not read its path
  * (spaces and colons separate its list), or -ENOMEM.
  */
 int library_preload(const char *path);
 
-/*
- * Can userkvm run this executable file? 0, or CLI_* with a sentence that says why not in `why`
- * (it follows the file's name and a colon).
- */
-int target_check(const char *path, char *why, size_t size);
+/* How the calls of a program come to userkvm. */
+enum target_way {
+	WAY_NONE,
+	WAY_PRELOAD, /* LD_PRELOAD: its libc's functions */
+	WAY_LOADER,  /* src/loader: its system calls */
+};
+
+struct target_verdict {
+	enum target_way way;
+	bool preloadable; /* could be preloaded, even if another way is better */
+	char why[8192];   /* a sentence that follows the file's name: "is statically linked, so ..." */
+};
+
+/* What userkvm would do with this executable file. */
+void target_judge(const char *path, struct target_verdict *v);
 /* Find `command` as execvp() does. 0, CLI_NOT_FOUND or CLI_CANNOT_EXEC. */
 int target_find(const char *command, char *path, size_t size);
 

@@ -18,7 +18,8 @@
 #define LIBRARY_SECONDS 60
 static int device_seconds = 20;
 
-static const char doc[] = "Say what this machine offers and what userkvm would do.\v"
+static const char doc[] = "Say what this machine offers and what userkvm would do; with PROGRAM, how it "
+			  "would be run and why.\v"
 			  "Lines begin with `ok', with `note' for what is worth knowing, or "
 			  "with `PROBLEM' for what "
 			  "keeps userkvm from working. Nothing is changed.\n"
@@ -141,6 +142,7 @@ static const struct check {
 	{"/dev/kvm", check_device},
 	{"memfd", check_memfd},
 	{"code", check_code},
+	{"engine", check_engine},
 	{"userfaultfd", check_userfaultfd},
 	{"max_map_count", check_map_count},
 	{"limits", check_limits},
@@ -171,20 +173,41 @@ static int report(void)
 	return problems ? CLI_PROBLEM : CLI_OK;
 }
 
+/* ------------------------------------------------------------------ a program */
+
+static int report_program(const char *command)
+{
+	static struct target_verdict v; /* large */
+	char path[PATH_MAX];
+	int r = target_find(command, path, sizeof(path));
+
+	if (r) {
+		printf("PROBLEM  %s: %s\n", command,
+		       r == CLI_NOT_FOUND ? "command not found" : "not executable by you");
+		return CLI_PROBLEM;
+	}
+	target_judge(path, &v);
+	printf("%-8s %s: %s\n", v.way == WAY_NONE ? "PROBLEM" : "ok", path, v.why);
+	return v.way == WAY_NONE ? CLI_PROBLEM : CLI_OK;
+}
+
+static bool probing;
+static const char *program;
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	bool *probing = state->input;
-
 	switch (key) {
 	case 'P':
-		*probing = true;
+		probing = true;
 		return 0;
 	case 'S':
 		device_seconds = atoi(arg);
 		return 0;
 	case ARGP_KEY_ARG:
-		argp_error(state, "doctor takes no arguments");
-		return EINVAL;
+		if (program)
+			argp_error(state, "doctor looks at one program");
+		program = arg;
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
@@ -197,12 +220,13 @@ int cli_doctor(int argc, char **argv)
 		{"seconds", 'S', "N", OPTION_HIDDEN, NULL, 0}, /* device_seconds */
 		{0},
 	};
-	static const struct argp argp = {.options = options, .parser = parse, .doc = doc};
+	static const struct argp argp = {.options = options, .parser = parse, .args_doc = "[PROGRAM]", .doc = doc};
 	static char name[] = "userkvm doctor";
-	bool probing = false;
 
 	argv[0] = name;
-	if (argp_parse(&argp, argc, argv, 0, NULL, &probing))
+	if (argp_parse(&argp, argc, argv, 0, NULL, NULL))
 		return CLI_FAILED;
+	if (program)
+		return report_program(program);
 	return probing ? probe() : report();
 }

@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <unistd.h>
+#include "base/pext.h"
 #include "cli/doctor.h"
 
 #define OLDEST_KERNEL_MAJOR  5
@@ -173,6 +174,17 @@ enum verdict check_code(char *text, size_t size)
 	close(fd);
 	snprintf(text, size, "may be made at run time");
 	return OK;
+}
+
+enum verdict check_engine(char *text, size_t size)
+{
+	if (host_has_fast_pext()) {
+		snprintf(text, size, "guest code can be translated");
+		return OK;
+	}
+	snprintf(text, size, "the processor has no BMI2, or a slow PEXT: guest code is interpreted, "
+			     "several times slower than translated");
+	return NOTE;
 }
 
 /* Also asked for without USER_MODE_ONLY: whether the host kernel's own faults may be handled. */

@@ -6,47 +6,72 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "explore/campaign.h"
 #include "explore/explore.h"
+#include "explore/lessons.h"
+#include "explore/show.h"
+#include "explore/text.h"
 
-enum { KEY_RANDOM = 256, KEY_REPLAY, KEY_SELF_TEST };
+enum { KEY_RANDOM = 256, KEY_REPLAY, KEY_SELF_TEST, KEY_EXECUTIONS, KEY_FIRST, KEY_LESSON, KEY_TIME, KEY_STATE, KEY_CHANGES,
+       KEY_STEP, KEY_EXPLAIN, KEY_HTML, KEY_SOURCE };
 
 struct options {
-	const char *scenario; /* NULL: all */
 	unsigned defect;
 	const char *replay;
-	bool list, random, self_test, verbose;
-	struct explore_limits limits;
+	unsigned lesson; /* 0: none */
+	bool list, random, self_test;
+	struct looks {
+		bool verbose, step, explain;
+		const char *html, *source;
+	} look; /* at a finding or a replay */
+	struct campaign campaign; /* what is explored, and how long */
 };
 
-#define SECONDS		     10	   /* for a scenario */
+#define TIME		     60	   /* seconds of a run */
 #define SELF_TEST_EXECUTIONS 50000 /* for a defect; the slowest takes thousands */
+#define MOST_CHOICES	     40	   /* of the schedule that shows a defect: as many as a reader follows */
 
 static const struct argp_option argp_options[] = {
 	{"list", 'l', NULL, 0, "List the scenarios and the defects each must find", 0},
 	{"scenario", 's', "NAME", 0, "Explore this one only", 0},
-	{"seconds", 't', "N", 0, "At most so long for each scenario (default 10; with --self-test no limit)", 0},
-	{"preemptions", 'p', "N", 0, "All schedules of at most N preemptions (default 2)", 0},
-	{"random", KEY_RANDOM, NULL, 0,
-	 "Random priorities instead, with N change points, seed after seed", 0},
+	{"time", KEY_TIME, "N[s|m|h]", 0, "So long for all scenarios together (default 60 s)", 0},
+	{"jobs", 'j', "N", 0, "So many scenarios at a time (default: a processor each)", 0},
+	{"state", KEY_STATE, "FILE", 0, "Go on where the run that wrote this file has stopped, and write it", 0},
+	{"seconds", 't', "N", 0, "So long for each scenario, in the place of --time", 0},
+	{"executions", KEY_EXECUTIONS, "N", 0, "At most so many schedules of each scenario", 0},
+	{"first", KEY_FIRST, NULL, 0, "Stop at the first finding", 0},
+	{"preemptions", 'p', "N", 0, "First all schedules of up to N preemptions (default 2), for half of the time", 0},
+	{"changes", KEY_CHANGES, "N", 0, "Then random priorities with N change points (default 3), seed after seed", 0},
+	{"random", KEY_RANDOM, NULL, 0, "The random ones only", 0},
 	{"seed", 'S', "N", 0, "First seed of a random search (default 1)", 0},
 	{"defect", 'd', "NAME", 0, "Switch on a mistake that must then be found", 0},
 	{"self-test", KEY_SELF_TEST, NULL, 0,
 	 "Switch on each defect in each scenario that must find it", 0},
 	{"replay", KEY_REPLAY, "SCHEDULE", 0, "Run one schedule, as printed with a finding", 0},
+	{"lesson", KEY_LESSON, "N", 0,
+	 "Tell what one of five mails (1 to 5) is about, and show the mistake it speaks of", 0},
 	{"verbose", 'v', NULL, 0, "Print every step of a finding or a replay", 0},
+	{"explain", KEY_EXPLAIN, NULL, 0,
+	 "Say which rule was broken, and which step could have kept it last", 0},
+	{"step", KEY_STEP, NULL, 0, "Go through a finding or a replay step by step, forward and back", 0},
+	{"source", KEY_SOURCE, "DIR", 0, "Where --step reads lines of source (default .)", 0},
+	{"html", KEY_HTML, "FILE", 0, "Write a finding or a replay as a page of HTML", 0},
 	{0},
 };
 
 static const char doc[] =
 	"Run userkvm's guest-memory code, the very source that ships, through every interleaving "
 	"of small scenarios on a model of the host's memory manager.\v"
-	"A finding is printed with the shortest schedule that shows it; --replay runs that again. "
-	"What is explored is sequentially consistent; data races are for a thread sanitizer.\n\n"
+	"A run looks at all schedules of no preemption, of one, of two, then at random ones. "
+	"A finding is printed with a short schedule that shows it; --replay runs that again. "
+	"What is explored has x86's store buffers; data races are for a thread sanitizer.\n\n"
 	"Exit status: 0 nothing was found, 1 something was (or, with --self-test, was not), 64 a "
 	"wrong command line.\n\n"
 	"Examples:\n"
 	"  userkvm explore\n"
-	"  userkvm explore --scenario munmap --preemptions 3 --seconds 60\n"
+	"  userkvm explore --scenario munmap --preemptions 3\n"
+	"  userkvm explore --time 1h --state nightly\n"
+	"  userkvm explore --lesson 1\n"
 	"  userkvm explore --scenario dax --defect drop-by-pfn --verbose";
 
 static unsigned find_defect(struct argp_state *state, const char *name)
@@ -69,14 +94,22 @@ static unsigned long number(struct argp_state *state, const char *arg)
 	return n;
 }
 
+/* A number of seconds, or of what its suffix says. */
 static double seconds(struct argp_state *state, const char *arg)
 {
+	static const struct {
+		const char *suffix;
+		double seconds;
+	} units[] = {{"", 1}, {"s", 1}, {"m", 60}, {"h", 3600}};
 	char *end;
-	double s = strtod(arg, &end);
+	double n = strtod(arg, &end);
 
-	if (!*arg || *end || !(s >= 0))
-		argp_error(state, "`%s' is not a time in seconds", arg);
-	return s;
+	for (unsigned i = 0; *arg && n >= 0 && i < ARRAY_SIZE(units); i++) {
+		if (!strcmp(end, units[i].suffix))
+			return n * units[i].seconds;
+	}
+	argp_error(state, "`%s' is not a time", arg);
+	return 0;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -90,22 +123,57 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 's':
 		if (!explore_find(arg))
 			argp_error(state, "no scenario is called `%s'; --list shows them", arg);
-		o->scenario = arg;
+		o->campaign.scenario = arg;
 		return 0;
 	case 't':
-		o->limits.seconds = seconds(state, arg);
+		o->campaign.limits.seconds = seconds(state, arg);
+		return 0;
+	case KEY_TIME:
+		o->campaign.seconds = seconds(state, arg);
+		return 0;
+	case 'j':
+		o->campaign.jobs = (unsigned)number(state, arg);
+		return 0;
+	case KEY_STATE:
+		o->campaign.state = arg;
+		return 0;
+	case KEY_CHANGES:
+		o->campaign.limits.changes = (unsigned)number(state, arg);
 		return 0;
 	case 'p':
-		o->limits.preemptions = (unsigned)number(state, arg);
+		o->campaign.limits.preemptions = (unsigned)number(state, arg);
 		return 0;
 	case 'S':
-		o->limits.seed = number(state, arg);
+		o->campaign.limits.seed = number(state, arg);
 		return 0;
 	case 'd':
 		o->defect = find_defect(state, arg);
 		return 0;
 	case 'v':
-		o->verbose = true;
+		o->look.verbose = true;
+		return 0;
+	case KEY_STEP:
+		o->look.step = true;
+		return 0;
+	case KEY_EXPLAIN:
+		o->look.explain = true;
+		return 0;
+	case KEY_HTML:
+		o->look.html = arg;
+		return 0;
+	case KEY_SOURCE:
+		o->look.source = arg;
+		return 0;
+	case KEY_LESSON:
+		o->lesson = (unsigned)number(state, arg);
+		if (!explore_lesson(o->lesson))
+			argp_error(state, "there is no lesson `%s': they are 1 to 5", arg);
+		return 0;
+	case KEY_EXECUTIONS:
+		o->campaign.limits.executions = number(state, arg);
+		return 0;
+	case KEY_FIRST:
+		o->campaign.first = true;
 		return 0;
 	case KEY_RANDOM:
 		o->random = true;
@@ -120,41 +188,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		argp_error(state, "what is `%s'? scenarios are named by --scenario", arg);
 		return 0;
 	case ARGP_KEY_END:
-		if (o->replay && !o->scenario)
+		if (o->replay && !o->campaign.scenario)
 			argp_error(state, "--replay needs the --scenario it was found in");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}
-}
-
-/* -- schedules as text: one digit a choice, base 36 */
-
-static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
-
-static void print_schedule(const struct sched_trace *t)
-{
-	for (u32 i = 0; i < t->n; i++)
-		putchar(digits[t->choice[i] % 36]);
-	if (!t->n)
-		putchar('0');
-}
-
-static bool parse_schedule(const char *s, struct sched_trace *t)
-{
-	t->n = (u32)strlen(s);
-	t->choice = malloc(t->n + 1);
-	t->width = NULL;
-	if (!t->choice)
-		return false;
-	for (u32 i = 0; i < t->n; i++) {
-		const char *d = strchr(digits, s[i]);
-
-		if (!d)
-			return false;
-		t->choice[i] = (u8)(d - digits);
-	}
-	return true;
 }
 
 /* -- the modes */
@@ -171,73 +210,91 @@ static int list(void)
 	return CLI_OK;
 }
 
-static void report(const struct scenario *s, const struct explore_result *r, bool verbose)
+/* A schedule, in the ways that were asked for. */
+static void look_at(const struct scenario *s, const struct sched_schedule *t, const struct looks *l)
 {
-	struct explore_result again;
+	struct show w;
+	FILE *f;
 
-	printf("%s: %s\n  after %llu executions; shortest schedule: ", s->name, r->why,
-	       (unsigned long long)r->executions);
-	print_schedule(&r->trace);
-	printf("\n  again: userkvm explore --scenario %s", s->name);
-	if (sync_defect_on)
-		printf(" --defect %s", explore_defect_name(sync_defect_on));
-	printf(" --verbose --replay ");
-	print_schedule(&r->trace);
-	printf("\n");
-	if (verbose) {
-		fflush(stdout);
-		explore_replay(s, &r->trace, true, &again);
+	if (!l->verbose && !l->step && !l->explain && !l->html)
+		return;
+	show_run(&w, s, t, l->step || l->html);
+	if (l->verbose)
+		show_lanes(stdout, &w);
+	if (l->step)
+		show_stepping(stdin, stdout, &w, l->source ? l->source : ".");
+	if (l->html) {
+		f = fopen(l->html, "w");
+		if (f)
+			show_html(f, &w);
+		if (!f || fclose(f))
+			perror(l->html);
 	}
+	if (l->explain)
+		show_explain(stdout, &w);
+	show_free(&w);
 }
 
-static bool explore_one(const struct options *o, const struct scenario *s)
+static void report(const struct scenario *s, const struct explore_result *r, const struct looks *l)
 {
-	struct explore_result r;
+	printf("%s: %s\n  after %llu schedules; %u choices: ", s->name, r->why,
+	       (unsigned long long)r->executions, r->choices);
+	text_print(stdout, &r->schedule);
+	printf("\n  again: userkvm explore --scenario %s", s->name);
+	if (defect_on)
+		printf(" --defect %s", explore_defect_name(defect_on));
+	printf(" --verbose --replay ");
+	text_print(stdout, &r->schedule);
+	printf("\n");
+	look_at(s, &r->schedule, l);
+}
 
-	if (o->random)
-		explore_random(s, &o->limits, &r);
-	else
-		explore_exhaustive(s, &o->limits, &r);
-	if (r.verdict != SCHED_OK) {
-		report(s, &r, o->verbose);
+static bool say(const struct scenario *s, const struct explore_result *r, void *arg)
+{
+	const struct options *o = arg;
+
+	if (r->verdict != SCHED_OK) {
+		report(s, r, &o->look);
 		return false;
 	}
-	printf("%-17s nothing found in %llu executions%s\n", s->name,
-	       (unsigned long long)r.executions,
-	       r.complete  ? " (all schedules of so many preemptions)"
-	       : o->random ? ""
-			   : " (time was up before all schedules)");
-	fflush(stdout);
+	printf("%-17s %8llu schedules, %7llu states, %4.1f M steps/s", s->name, (unsigned long long)r->executions,
+	       (unsigned long long)r->states, r->cpu_seconds > 0 ? (double)r->steps / r->cpu_seconds / 1e6 : 0.0);
+	if (r->bound >= 0)
+		printf("; all of %d preemptions (%llu)", r->bound, (unsigned long long)r->all);
+	printf("\n");
 	return true;
 }
 
-static int explore_all(const struct options *o)
+static int explore_all(struct options *o)
 {
-	const struct scenario *s;
-	bool clean = true;
+	int r;
 
-	for (unsigned i = 0; (s = explore_scenario(i)); i++) {
-		if (!o->scenario || !strcmp(o->scenario, s->name))
-			clean &= explore_one(o, s);
-	}
-	return clean ? CLI_OK : CLI_PROBLEM;
+	o->campaign.report = say;
+	o->campaign.arg = o;
+	r = campaign_run(&o->campaign);
+	if (r < 0)
+		fprintf(stderr, "userkvm explore: %s: %s\n", o->campaign.state, strerror(-r));
+	else if (!r)
+		printf("nothing was found\n");
+	return r ? CLI_PROBLEM : CLI_OK;
 }
 
-static bool must_find(const struct options *o, const struct scenario *s, enum sync_defect d)
+static bool must_find(const struct options *o, const struct scenario *s, enum defect d)
 {
 	struct explore_result r;
 
-	sync_defect_on = d;
-	explore_random(s, &o->limits, &r);
-	sync_defect_on = DEFECT_NONE;
+	defect_on = d;
+	explore_search(s, &o->campaign.limits, &r);
+	defect_on = DEFECT_NONE;
 	if (r.verdict == SCHED_OK)
-		printf("%-17s %-23s NOT FOUND in %llu executions\n", s->name,
-		       explore_defect_name(d), (unsigned long long)r.executions);
+		printf("%-17s %-23s NOT FOUND in %llu schedules\n", s->name, explore_defect_name(d),
+		       (unsigned long long)r.executions);
 	else
-		printf("%-17s %-23s found after %llu: %s\n", s->name, explore_defect_name(d),
-		       (unsigned long long)r.executions, r.why);
+		printf("%-17s %-23s found after %llu, in %u choices%s: %s\n", s->name, explore_defect_name(d),
+		       (unsigned long long)r.executions, r.choices,
+		       r.choices > MOST_CHOICES ? ", which are TOO MANY" : "", r.why);
 	fflush(stdout);
-	return r.verdict != SCHED_OK;
+	return r.verdict != SCHED_OK && r.choices <= MOST_CHOICES;
 }
 
 static int self_test(const struct options *o)
@@ -246,7 +303,7 @@ static int self_test(const struct options *o)
 	bool all = true;
 
 	for (unsigned i = 0; (s = explore_scenario(i)); i++) {
-		if (o->scenario && strcmp(o->scenario, s->name))
+		if (o->campaign.scenario && strcmp(o->campaign.scenario, s->name))
 			continue;
 		for (unsigned d = 0; d < ARRAY_SIZE(s->catches) && s->catches[d]; d++)
 			all &= must_find(o, s, s->catches[d]);
@@ -254,25 +311,49 @@ static int self_test(const struct options *o)
 	return all ? CLI_OK : CLI_PROBLEM;
 }
 
+static int lesson(const struct options *o)
+{
+	const struct lesson *l = explore_lesson(o->lesson);
+	const struct scenario *s = explore_find(l->scenario);
+	struct explore_result r;
+
+	printf("%s\n\nWhat happened\n%s\n\n", l->mail, l->happened);
+	printf("The mistake, here (--defect %s)\n%s\n\n", explore_defect_name(l->defect), l->mistake);
+	printf("A schedule that shows it: %s\n", s->what);
+	defect_on = l->defect;
+	explore_search(s, &o->campaign.limits, &r);
+	if (r.verdict == SCHED_OK) {
+		printf("none was found in %llu executions\n", (unsigned long long)r.executions);
+		return CLI_PROBLEM;
+	}
+	report(s, &r, &(struct looks){.verbose = true});
+	printf("\nThe rule\n%s\n", l->rule);
+	return CLI_OK;
+}
+
 static int replay(const struct options *o)
 {
-	const struct scenario *s = explore_find(o->scenario);
-	struct explore_result r;
-	struct sched_trace t;
+	const struct scenario *s = explore_find(o->campaign.scenario);
+	enum sched_verdict v;
+	struct sched_schedule t;
 
-	if (!parse_schedule(o->replay, &t)) {
+	if (!text_parse(o->replay, &t)) {
 		fprintf(stderr, "userkvm explore: `%s' is not a schedule\n", o->replay);
 		return CLI_USAGE;
 	}
-	explore_replay(s, &t, o->verbose, &r);
-	printf("%s: %s\n", s->name, r.verdict == SCHED_OK ? "nothing found" : r.why);
-	return r.verdict == SCHED_OK ? CLI_OK : CLI_PROBLEM;
+	explore_survey(s);
+	v = explore_run(s, &t);
+	printf("%s: %s\n", s->name, v == SCHED_OK ? "nothing found" : sched_why());
+	look_at(s, &t, &o->look);
+	return v == SCHED_OK ? CLI_OK : CLI_PROBLEM;
 }
 
 int cli_explore(int argc, char **argv)
 {
 	static const struct argp argp = {argp_options, parse, NULL, doc, NULL, NULL, NULL};
-	struct options o = {.limits = {.preemptions = 2, .seed = 1}};
+	struct options o = {
+		.campaign.limits = {.order = true, .preemptions = 2, .changes = 3, .seed = 1}};
+	struct campaign *c = &o.campaign;
 	char name[] = "userkvm explore";
 
 	argv[0] = name;
@@ -282,12 +363,18 @@ int cli_explore(int argc, char **argv)
 	if (o.list)
 		return list();
 	/* How many executions a defect takes does not depend on how busy the machine is. */
-	if (o.self_test && !o.limits.seconds)
-		o.limits.executions = SELF_TEST_EXECUTIONS;
-	else if (!o.limits.seconds)
-		o.limits.seconds = SECONDS;
+	if (c->limits.seconds <= 0 && c->seconds <= 0 && !c->limits.executions) {
+		if (o.self_test || o.lesson)
+			c->limits.executions = SELF_TEST_EXECUTIONS;
+		else
+			c->seconds = TIME;
+	}
+	if (o.random)
+		c->limits.order = false;
 	if (o.self_test)
 		return self_test(&o);
-	sync_defect_on = (enum sync_defect)o.defect;
+	if (o.lesson)
+		return lesson(&o);
+	defect_on = (enum defect)o.defect;
 	return o.replay ? replay(&o) : explore_all(&o);
 }

@@ -19,6 +19,13 @@ static const struct subcommand {
 	{"doctor", cli_doctor},
 	{"explore", cli_explore},
 	{"stat", cli_stat},
+	{"enable", cli_enable},
+	{"disable", cli_disable},
+	{"status", cli_status},
+	{"trace", cli_trace},
+	{"why", cli_why},
+	{"walk", cli_walk},
+	{"map", cli_map},
 };
 
 static const char doc[] =
@@ -29,6 +36,13 @@ static const char doc[] =
 	"  doctor           say what this machine offers and what userkvm would do\n"
 	"  explore          run the guest-memory code through its interleavings\n"
 	"  stat [PID]       show what running VMs do: exits, faults, interrupts, memory\n"
+	"  enable           give every program of this machine, or some services, a /dev/kvm\n"
+	"  disable          take back what enable has changed\n"
+	"  status           say what is enabled, and which programs use it\n"
+	"  trace COMMAND... show KVM calls and exits of COMMAND, or with -p PID of a process\n"
+	"  why PID          show where a guest is, and what the last one died of\n"
+	"  walk PID ADDRESS show how a guest's address is translated, down to the host's page\n"
+	"  map PID          show a VM's memslots, and what stage 2 maps of them\n"
 	"\n"
 	"Examples:\n"
 	"  userkvm run qemu-system-x86_64 -accel kvm -M microvm -kernel vmlinuz -nographic\n"

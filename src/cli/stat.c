@@ -10,16 +10,18 @@
 #include "cli/cli.h"
 
 static const char doc[] =
-	"Show what running VMs do: exits, faults, interrupts and memory, per vCPU.\v"
+	"Show what running VMs do: exits, faults, interrupts, code and memory.\v"
 	"Without a PID all VMs of this user's are shown. The live view begins again each second with "
 	"what happened per second since; n and p go from VM to VM, t shows totals, q ends it.\n"
 	"\n"
 	"Exit status: 0 on success, 1 if there is no such VM, 64 if the command line is wrong, 125 if "
 	"the counters may not be read.";
 
+#define WATCH_MS 1000
+
 struct options {
 	pid_t pid;
-	bool once, json;
+	bool once, json, time;
 };
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -34,6 +36,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'j':
 		o->json = true;
+		return 0;
+	case 't':
+		o->time = true;
 		return 0;
 	case ARGP_KEY_ARG:
 		errno = 0;
@@ -93,6 +98,8 @@ static int show(const struct options *o, struct stat_vms *vms)
 
 	if (!vms->n)
 		return o->pid ? complain_about(o->pid, r) : complain(vms, r);
+	if (o->time && (o->json || o->once))
+		stat_watch(vms, WATCH_MS);
 	if (o->json)
 		stat_print_json(stdout, vms);
 	else if (o->once)
@@ -111,6 +118,7 @@ int cli_stat(int argc, char **argv)
 	static const struct argp_option options[] = {
 		{"once", '1', NULL, 0, "print the counters as a table, once", 0},
 		{"json", 'j', NULL, 0, "print all counters as one JSON object", 0},
+		{"time", 't', NULL, 0, "watch for a second first, and print where time went", 0},
 		{0},
 	};
 	static const struct argp argp = {

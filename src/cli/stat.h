@@ -13,6 +13,10 @@
 
 #define STAT_NAME_SIZE 64
 
+/* Where a vCPU's time goes, as seen by looking often: enum statpage_place, then these. */
+#define STAT_LOOK_MS 1
+enum stat_time { STAT_FAULT = STATPAGE_PLACES, STAT_HALTED, STAT_VMM, STAT_TIMES };
+
 /* A VM of some process. */
 struct stat_vm {
 	pid_t pid;
@@ -22,6 +26,8 @@ struct stat_vm {
 	u64 read_at;		   /* CLOCK_BOOTTIME, ns */
 	struct statpage_vm *vm;
 	struct statpage_vcpu *vcpu; /* vm->nvcpus of them */
+	u32 looks;		    /* stat_watch()'s; 0: nobody has watched */
+	u32 (*time)[STAT_TIMES];    /* of each vCPU: so many of them found it there */
 };
 
 struct stat_vms {
@@ -38,6 +44,10 @@ int stat_find(pid_t pid, struct stat_vms *out);
 /* Read it again: 0, or -ESRCH: the VM or its process is gone. */
 int stat_read(struct stat_vm *v);
 void stat_free(struct stat_vms *vms);
+/* Look at every VM's vCPUs again and again for `ms` milliseconds. */
+void stat_watch(struct stat_vms *vms, unsigned ms);
+/* One look at a VM's vCPUs: how many are where is added. */
+void stat_look(const struct stat_vm *v, u32 (*time)[STAT_TIMES]);
 
 /* One counter of a vCPU. */
 struct stat_counter {
@@ -54,6 +64,9 @@ extern const unsigned stat_ncounters;
 u64 stat_count(unsigned k, const struct statpage_vcpu *s);
 
 const char *stat_state_name(u32 state);
+const char *stat_time_name(unsigned time);
+/* Sums over all vCPUs. */
+struct statpage_code stat_code(const struct statpage_vm *vm, const struct statpage_vcpu *vcpu);
 /* The name of a KVM_EXIT_*, or NULL: it has none here. */
 const char *stat_exit_name(unsigned reason);
 /* "512.0 MiB" */
@@ -63,6 +76,8 @@ u64 stat_mapped_bytes(const struct statpage_vm *vm);
 /* How the counters are shown. */
 void stat_print_table(FILE *f, const struct stat_vms *vms);
 void stat_print_json(FILE *f, const struct stat_vms *vms);
+/* The shares, as a line of text. */
+const char *stat_time_line(const u64 sum[STAT_TIMES], char *buf, size_t size);
 /* The live view, until the user or the last VM ends it. An exit status. */
 int stat_view(pid_t pid, struct stat_vms *vms);
 

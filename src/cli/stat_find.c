@@ -103,6 +103,7 @@ int stat_read(struct stat_vm *v)
 		return -ESRCH;
 	if (v->vm->nvcpus != before || !v->vcpu) {
 		free(v->vcpu);
+	free(v->time);
 		v->vcpu = aligned_alloc(PAGE_SIZE, (v->vm->nvcpus + 1) * PAGE_SIZE);
 		if (!v->vcpu)
 			return -ENOMEM;

@@ -26,6 +26,18 @@ const struct stat_counter stat_counters[] = {
 	{"tlb_misses", NULL, 0, AT(tlb_misses)},
 	{"instructions", "INSNS", 15, AT(instructions)},
 	{"signal_exits", "SIGNAL", 8, AT(signal_exits)},
+	{"code_blocks", NULL, 0, AT(code.blocks)},
+	{"code_instructions", NULL, 0, AT(code.instructions)},
+	{"code_bytes", NULL, 0, AT(code.bytes)},
+	{"code_translated", NULL, 0, AT(code.translated)},
+	{"code_chained", NULL, 0, AT(code.chained)},
+	{"code_lookups", NULL, 0, AT(code.lookups)},
+	{"code_handlers", NULL, 0, AT(code.handlers)},
+	{"code_forgets", NULL, 0, AT(code.forgets)},
+	{"code_invalidated", NULL, 0, AT(code.invalidated)},
+	{"code_evicted", NULL, 0, AT(code.evicted)},
+	{"code_checked", NULL, 0, AT(code.checked)},
+	{"code_differed", NULL, 0, AT(code.differed)},
 };
 const unsigned stat_ncounters = sizeof(stat_counters) / sizeof(stat_counters[0]);
 
@@ -34,6 +46,19 @@ u64 stat_count(unsigned k, const struct statpage_vcpu *s)
 	const struct stat_counter *c = &stat_counters[k];
 
 	return c->computed ? c->computed(s) : *(const u64 *)((const u8 *)s + c->at);
+}
+
+struct statpage_code stat_code(const struct statpage_vm *vm, const struct statpage_vcpu *vcpu)
+{
+	struct statpage_code all = {0};
+
+	for (u32 i = 0; i < vm->nvcpus; i++) {
+		const u64 *from = (const u64 *)&vcpu[i].code;
+
+		for (size_t k = 0; k < sizeof(all) / sizeof(u64); k++)
+			((u64 *)&all)[k] += from[k];
+	}
+	return all;
 }
 
 const char *stat_state_name(u32 state)
@@ -105,6 +130,13 @@ static void print_head(FILE *f, const struct stat_vm *v)
 		stat_bytes(m->memslot_bytes, slots, sizeof(slots)), m->memslots,
 		stat_bytes(stat_mapped_bytes(m), mapped, sizeof(mapped)), m->pages[0],
 		m->pages[1], m->pages[2], m->tables, m->invalidations, m->remote_flushes);
+	if (m->nuffd)
+		fprintf(f, "under the VMM's userfaultfd, and reached directly: %" PRIu64 " ranges",
+			m->nuffd);
+	for (u64 i = 0; i < MIN(m->nuffd, (u64)STATPAGE_UFFD_SHOWN); i++)
+		fprintf(f, "%s %" PRIx64 "-%" PRIx64, i ? "," : ":", m->uffd[i].start, m->uffd[i].end);
+	if (m->nuffd)
+		fprintf(f, "%s\n", m->nuffd > STATPAGE_UFFD_SHOWN ? ", ..." : "");
 }
 
 static void print_vcpus(FILE *f, const struct stat_vm *v)
@@ -136,6 +168,37 @@ static void print_vcpus(FILE *f, const struct stat_vm *v)
 	fputc('\n', f);
 }
 
+static void print_time(FILE *f, const struct stat_vm *v)
+{
+	u64 sum[STAT_TIMES] = {0};
+	char line[256];
+
+	for (u32 i = 0; i < v->vm->nvcpus; i++) {
+		for (unsigned t = 0; t < STAT_TIMES; t++)
+			sum[t] += v->time[i][t];
+	}
+	fprintf(f, "%s\n", stat_time_line(sum, line, sizeof(line)));
+}
+
+/* Guest code and what became of it, over all vCPUs. */
+static void print_code(FILE *f, const struct stat_vm *v)
+{
+	struct statpage_code sum = stat_code(v->vm, v->vcpu);
+	char bytes[32];
+
+	fprintf(f,
+		"code: %" PRIu64 " blocks in %s, %" PRIu64 " translated; %" PRIu64 " chained, %" PRIu64
+		" looked up, %" PRIu64 " handlers called; %" PRIu64 " times jumps forgotten, %" PRIu64
+		" pages invalidated, %" PRIu64 " times evicted\n",
+		sum.blocks, stat_bytes(sum.bytes, bytes, sizeof(bytes)), sum.translated, sum.chained,
+		sum.lookups, sum.handlers, sum.forgets, sum.invalidated, sum.evicted);
+	if (sum.checked)
+		fprintf(f, "check: %" PRIu64 " blocks compared, %" PRIu64 " differed once\n", sum.checked,
+			sum.differed);
+	if (v->looks)
+		print_time(f, v);
+}
+
 /* What KVM_RUN returned with, over all vCPUs. */
 static void print_reasons(FILE *f, const struct stat_vm *v)
 {
@@ -165,6 +228,7 @@ void stat_print_table(FILE *f, const struct stat_vms *vms)
 			fputc('\n', f);
 		print_head(f, &vms->vm[i]);
 		print_vcpus(f, &vms->vm[i]);
+		print_code(f, &vms->vm[i]);
 		print_reasons(f, &vms->vm[i]);
 	}
 }
@@ -186,7 +250,20 @@ static void json_string(FILE *f, const char *s)
 	fputc('"', f);
 }
 
-static void json_vcpu(FILE *f, const struct statpage_vcpu *s)
+static void json_time(FILE *f, const u32 *time)
+{
+	const char *comma = "";
+
+	fprintf(f, ", \"time\": {");
+	for (unsigned i = 0; i < STAT_TIMES; i++) {
+		fprintf(f, "%s\"%s\": %u", comma, stat_time_name(i), time[i]);
+		comma = ", ";
+	}
+	fputc('}', f);
+}
+
+/* time: how often it was seen where, or NULL. */
+static void json_vcpu(FILE *f, const struct statpage_vcpu *s, const u32 *time)
 {
 	const char *comma = "";
 
@@ -194,6 +271,8 @@ static void json_vcpu(FILE *f, const struct statpage_vcpu *s)
 		s->tid);
 	for (unsigned k = 0; k < stat_ncounters; k++)
 		fprintf(f, ", \"%s\": %" PRIu64, stat_counters[k].name, stat_count(k, s));
+	if (time)
+		json_time(f, time);
 	fprintf(f, ", \"user_exits\": {");
 	for (unsigned r = 0; r < STATPAGE_USER_EXITS; r++) {
 		if (!s->user_exits[r])
@@ -218,13 +297,17 @@ static void json_vm(FILE *f, const struct stat_vm *v)
 		", \"memory\": {\"memslots\": %" PRIu64 ", \"memslot_bytes\": %" PRIu64
 		", \"pages_4k\": %" PRIu64 ", \"pages_2m\": %" PRIu64 ", \"pages_1g\": %" PRIu64
 		", \"mapped_bytes\": %" PRIu64 ", \"tables\": %" PRIu64
-		", \"invalidations\": %" PRIu64 ", \"remote_tlb_flush\": %" PRIu64 "}",
+		", \"invalidations\": %" PRIu64 ", \"remote_tlb_flush\": %" PRIu64
+		", \"under_userfaultfd\": %" PRIu64 ", \"userfaultfd\": [",
 		m->memslots, m->memslot_bytes, m->pages[0], m->pages[1], m->pages[2],
-		stat_mapped_bytes(m), m->tables, m->invalidations, m->remote_flushes);
-	fprintf(f, ",\n   \"vcpus\": [");
+		stat_mapped_bytes(m), m->tables, m->invalidations, m->remote_flushes, m->nuffd);
+	for (u64 i = 0; i < MIN(m->nuffd, (u64)STATPAGE_UFFD_SHOWN); i++)
+		fprintf(f, "%s{\"start\": \"0x%" PRIx64 "\", \"end\": \"0x%" PRIx64 "\"}",
+			i ? ", " : "", m->uffd[i].start, m->uffd[i].end);
+	fprintf(f, "]},\n   \"vcpus\": [");
 	for (u32 i = 0; i < m->nvcpus; i++) {
 		fputs(i ? ",\n    " : "\n    ", f);
-		json_vcpu(f, &v->vcpu[i]);
+		json_vcpu(f, &v->vcpu[i], v->looks ? v->time[i] : NULL);
 	}
 	fprintf(f, "]}");
 }

@@ -5,11 +5,12 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/stat.h"
 
 #define REFRESH_MS 1000
-#define MAX_COUNTERS 32
+#define MAX_COUNTERS 40
 #define LINE_SIZE    512
 #define NUMBER_WIDTH 6 /* of a column */
 
@@ -24,6 +25,7 @@ struct view {
 	u64 before_at;	    /* ns */
 	u32 nbefore;	    /* vCPUs in `before` */
 	u64 (*before)[MAX_COUNTERS];
+	u64 time[STAT_TIMES]; /* where the VM's vCPUs were seen since the last drawing */
 };
 
 static const struct stat_vm *shown(const struct view *w)
@@ -99,11 +101,33 @@ static const char *number(u64 n, char *buf, size_t size)
 	return buf;
 }
 
+static u64 sum_of(const struct view *w, const char *name)
+{
+	unsigned k = 0;
+
+	while (strcmp(stat_counters[k].name, name))
+		k++;
+	return sum(w, k);
+}
+
+static void draw_code(const struct view *w)
+{
+	const struct stat_vm *v = shown(w);
+	struct statpage_code now = stat_code(v->vm, v->vcpu);
+	char bytes[32];
+
+	put_line(3, "code:    %" PRIu64 " blocks in %s; %" PRIu64 " translated, %" PRIu64 " chained, %" PRIu64
+		 " looked up, %" PRIu64 " handlers, %" PRIu64 " forgotten, %" PRIu64 " invalidated",
+		 now.blocks, stat_bytes(now.bytes, bytes, sizeof(bytes)), sum_of(w, "code_translated"),
+		 sum_of(w, "code_chained"), sum_of(w, "code_lookups"), sum_of(w, "code_handlers"),
+		 sum_of(w, "code_forgets"), sum_of(w, "code_invalidated"));
+}
+
 static void draw_head(const struct view *w)
 {
 	const struct stat_vm *v = shown(w);
 	const struct statpage_vm *m = v->vm;
-	char slots[32], mapped[32];
+	char slots[LINE_SIZE], mapped[32];
 
 	put_line(0, "VM %u of %u: %s, pid %d, %u vCPUs, %.0f s old", w->shown + 1, w->vms->n,
 		 v->name, v->pid, m->nvcpus, (double)(v->read_at - m->created) / 1e9);
@@ -112,7 +136,10 @@ static void draw_head(const struct view *w)
 		 m->memslots, stat_bytes(stat_mapped_bytes(m), mapped, sizeof(mapped)),
 		 m->pages[0], m->pages[1], m->pages[2]);
 	put_line(2, "stage 2: %" PRIu64 " tables, %" PRIu64 " invalidations, %" PRIu64
-		 " flushes of all vCPUs", m->tables, m->invalidations, m->remote_flushes);
+		 " flushes of all vCPUs; %" PRIu64 " ranges under a userfaultfd", m->tables,
+		 m->invalidations, m->remote_flushes, m->nuffd);
+	draw_code(w);
+	put_line(4, "%s", stat_time_line(w->time, slots, sizeof(slots)));
 	put_line(LINES - 1, "%s   n, p: next, previous VM   t: %s   q: quit",
 		 w->totals ? "totals" : "per second", w->totals ? "per second" : "totals");
 }
@@ -155,10 +182,10 @@ static void draw(const struct view *w)
 	erase();
 	draw_head(w);
 	attron(A_REVERSE);
-	draw_row(w, 4, "VCPU", "STATE", ROW_TITLES);
+	draw_row(w, 6, "VCPU", "STATE", ROW_TITLES);
 	attroff(A_REVERSE);
-	draw_row(w, 5, "all", "", ROW_SUMS);
-	draw_vcpus(w, 6);
+	draw_row(w, 7, "all", "", ROW_SUMS);
+	draw_vcpus(w, 8);
 	refresh();
 }
 
@@ -179,10 +206,31 @@ static bool look_again(struct view *w)
 	return w->vms->n;
 }
 
+/* A key, or ERR when a second has gone by; meanwhile it looks where time goes. */
+static int wait_for_key(struct view *w)
+{
+	u64 end = clock_ns(CLOCK_MONOTONIC) + REFRESH_MS * (NSEC_PER_SEC / 1000);
+	const struct stat_vm *v = shown(w);
+	u32 (*time)[STAT_TIMES] = calloc(v->vm->nvcpus + 1, sizeof(time[0]));
+	int key;
+
+	while ((key = getch()) == ERR && clock_ns(CLOCK_MONOTONIC) < end) {
+		if (time)
+			stat_look(v, time);
+	}
+	memset(w->time, 0, sizeof(w->time));
+	for (u32 i = 0; time && i < v->vm->nvcpus; i++) {
+		for (unsigned t = 0; t < STAT_TIMES; t++)
+			w->time[t] += time[i][t];
+	}
+	free(time);
+	return key;
+}
+
 /* Wait for a key or the next second. False: the user has seen enough. */
 static bool answer_key(struct view *w)
 {
-	int key = getch();
+	int key = wait_for_key(w);
 
 	switch (key) {
 	case 'q':
@@ -234,7 +282,7 @@ int stat_view(pid_t pid, struct stat_vms *vms)
 	noecho();
 	curs_set(0);
 	keypad(stdscr, TRUE);
-	timeout(REFRESH_MS);
+	timeout(STAT_LOOK_MS);
 	view_loop(&w);
 	endwin();
 	delscreen(screen);

@@ -1,30 +1,38 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cli/target.c: finding an executable, and telling whether LD_PRELOAD can reach it.
+ * cli/target.c: finding an executable, and telling how its calls come to userkvm.
  *
- * The dynamic loader reads LD_PRELOAD, so a program without one (static) and one whose loader
- * is told to distrust the user (setuid, setgid, file capabilities) cannot be given /dev/kvm.
+ * glibc's dynamic linker reads LD_PRELOAD. A program without it is run by our loader, which traps
+ * its system calls. One with more privilege than the user (setuid, setgid, file capabilities) is
+ * reached by neither.
  */
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 #include "cli/cli.h"
+#include "preload/target.h"
 
 #define MAX_SCRIPT_DEPTH 5   /* the kernel's own bound is about the same */
 #define MAX_SCRIPT_LINE	 256 /* BINPRM_BUF_SIZE */
-#define GLIBC_LOADER	 "ld-linux-x86-64.so.2"
 
-static int refuse(char *why, size_t size, const char *sentence)
+__attribute__((format(printf, 3, 4))) static void judge(struct target_verdict *v,
+							enum target_way way,
+							const char *format, ...)
 {
-	snprintf(why, size, "%s", sentence);
-	return CLI_CANNOT_EXEC;
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(v->why, sizeof(v->why), format, ap);
+	va_end(ap);
+	v->way = way;
+	v->preloadable = way == WAY_PRELOAD;
 }
 
 int target_find(const char *command, char *path, size_t size)
@@ -64,122 +72,116 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* The loader that PT_INTERP names; false: there is none, or the file lies about it. */
-static bool read_loader(int fd, const Elf64_Ehdr *e, char *out, size_t size)
+#define TRAPPED "so its system calls are trapped"
+
+static void judge_elf(int fd, const char *path, struct target_verdict *v)
 {
-	for (int i = 0; i < e->e_phnum; i++) {
-		off_t at = (off_t)(e->e_phoff + (Elf64_Off)i * sizeof(Elf64_Phdr));
-		Elf64_Phdr p;
+	static struct target_elf elf; /* large */
+	bool glibc;
 
-		if (pread(fd, &p, sizeof(p), at) != sizeof(p))
-			return false;
-		if (p.p_type != PT_INTERP)
-			continue;
-		if (p.p_filesz == 0 || p.p_filesz > size ||
-		    pread(fd, out, p.p_filesz, (off_t)p.p_offset) != (ssize_t)p.p_filesz)
-			return false;
-		out[p.p_filesz - 1] = '\0';
-		return true;
-	}
-	return false;
-}
-
-static int check_elf(int fd, const char *path, char *why, size_t size)
-{
-	char loader[PATH_MAX];
-	Elf64_Ehdr e;
-
-	if (pread(fd, &e, sizeof(e), 0) < (ssize_t)sizeof(Elf32_Ehdr) ||
-	    e.e_ident[EI_CLASS] != ELFCLASS64 || e.e_machine != EM_X86_64)
-		return refuse(
-			why, size,
-			"is not an x86-64 executable, and userkvm's library is for x86-64 "
-			"programs only");
-	if (read_loader(fd, &e, loader, sizeof(loader))) {
-		if (!strcmp(base_name(loader), GLIBC_LOADER))
-			return 0;
-		snprintf(why, size,
-			 "is linked to another C library than glibc (its loader is %s), for "
-			 "which "
-			 "userkvm's library is not built",
-			 loader);
-		return CLI_CANNOT_EXEC;
-	}
+	target_read_elf(fd, &elf);
+	glibc = !strcmp(base_name(elf.loader), TARGET_GLIBC_LOADER);
+	if (elf.foreign)
+		judge(v, WAY_NONE,
+		      "is not an x86-64 executable, and userkvm is for x86-64 programs only");
 	/* the loader itself may be called as a command and preloads what it then loads */
-	if (!strcmp(base_name(path), GLIBC_LOADER))
-		return 0;
-	return refuse(
-		why, size,
-		"is statically linked, so no library can be loaded into it; userkvm needs a "
-		"dynamically linked program");
+	else if (!strcmp(base_name(path), TARGET_GLIBC_LOADER))
+		judge(v, WAY_PRELOAD, "is glibc's loader, which preloads userkvm's library");
+	else if (!*elf.loader)
+		judge(v, WAY_LOADER, "is statically linked, " TRAPPED);
+	else if (!glibc)
+		judge(v, WAY_LOADER,
+		      "is linked to another C library than glibc (its loader is %s), " TRAPPED,
+		      elf.loader);
+	else if (elf.go)
+		judge(v, WAY_LOADER,
+		      "is a Go program, which makes system calls without its C library, " TRAPPED);
+	else
+		judge(v, WAY_PRELOAD,
+		      "is dynamically linked to glibc, so userkvm's library is preloaded");
+	v->preloadable |= glibc;
 }
 
-static int check_file(const char *path, int depth, char *why, size_t size);
+static void judge_file(const char *path, int depth, struct target_verdict *v);
+
+/* Say of the script what was said of its interpreter. */
+static void say_of_script(const char *interpreter, struct target_verdict *v)
+{
+	char front[MAX_SCRIPT_LINE + 64];
+	size_t n = (size_t)snprintf(front, sizeof(front), "is a script, and its interpreter %s ",
+				    interpreter);
+
+	memmove(v->why + n, v->why, sizeof(v->why) - n);
+	memcpy(v->why, front, n);
+	v->why[sizeof(v->why) - 1] = '\0';
+}
 
 /* `#!interpreter argument` */
-static int check_script(const char *line, int depth, char *why, size_t size)
+static void judge_script(const char *line, int depth, struct target_verdict *v)
 {
-	char interpreter[MAX_SCRIPT_LINE + 1], reason[PATH_MAX + 256];
+	char interpreter[MAX_SCRIPT_LINE + 1];
 	size_t n;
-	int r;
 
 	line += strspn(line, " \t");
 	n = strcspn(line, " \t\n");
-	if (n == 0 || depth >= MAX_SCRIPT_DEPTH)
-		return 0; /* the kernel's to refuse */
+	if (n == 0 || depth >= MAX_SCRIPT_DEPTH) {
+		judge(v, WAY_PRELOAD, "is a script that the kernel will refuse");
+		return;
+	}
 	snprintf(interpreter, sizeof(interpreter), "%.*s", (int)n, line);
-	if (access(interpreter, F_OK))
-		return refuse(why, size, "is a script whose interpreter does not exist");
-	r = check_file(interpreter, depth + 1, reason, sizeof(reason));
-	if (r)
-		snprintf(why, size, "is a script, and its interpreter %s %s", interpreter,
-			 reason);
-	return r;
+	if (access(interpreter, F_OK)) {
+		judge(v, WAY_NONE, "is a script whose interpreter does not exist");
+		return;
+	}
+	judge_file(interpreter, depth + 1, v);
+	say_of_script(interpreter, v);
 }
 
-static int check_open_file(int fd, const char *path, int depth, char *why, size_t size)
+static void judge_open_file(int fd, const char *path, int depth, struct target_verdict *v)
 {
 	char head[MAX_SCRIPT_LINE + 1];
 	struct stat st;
 	ssize_t n;
 
+	judge(v, WAY_PRELOAD, "is left to exec");
 	if (fstat(fd, &st))
-		return 0;
-	if (S_ISDIR(st.st_mode))
-		return refuse(why, size, "is a directory");
+		return;
+	if (S_ISDIR(st.st_mode)) {
+		judge(v, WAY_NONE, "is a directory");
+		return;
+	}
 	n = pread(fd, head, sizeof(head) - 1, 0);
 	if (n < 0)
-		return 0;
+		return;
 	head[n] = '\0';
 	/* a script's own bits do not count, its interpreter's do */
 	if (n >= 2 && head[0] == '#' && head[1] == '!')
-		return check_script(head + 2, depth, why, size);
-	if (st.st_mode & S_ISUID || (st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP))
-		return refuse(why, size,
-			      "is a setuid or setgid program, for which the loader ignores "
-			      "LD_PRELOAD; run what it starts under userkvm instead");
-	if (fgetxattr(fd, "security.capability", NULL, 0) > 0)
-		return refuse(why, size,
-			      "has file capabilities, for which the loader ignores LD_PRELOAD; "
-			      "remove them (setcap -r) or run a copy");
-	if (n >= SELFMAG && !memcmp(head, ELFMAG, SELFMAG))
-		return check_elf(fd, path, why, size);
-	return 0; /* a shell script without #!, or nothing at all: exec decides */
+		judge_script(head + 2, depth, v);
+	else if (target_is_privileged(fd, &st))
+		judge(v, WAY_NONE,
+		      "is setuid or setgid or has file capabilities, so that it neither loads userkvm's "
+		      "library nor keeps its privilege under a filter; run a copy without, or what it "
+		      "starts");
+	else if (n >= SELFMAG && !memcmp(head, ELFMAG, SELFMAG))
+		judge_elf(fd, path, v);
+	else
+		judge(v, WAY_PRELOAD, "is no program by itself, and run by the shell");
 }
 
-static int check_file(const char *path, int depth, char *why, size_t size)
+static void judge_file(const char *path, int depth, struct target_verdict *v)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), r;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
-	/* executable and unreadable: no way to look, and the loader will */
-	if (fd < 0)
-		return 0;
-	r = check_open_file(fd, path, depth, why, size);
+	/* no way to look, and the dynamic linker will */
+	if (fd < 0) {
+		judge(v, WAY_PRELOAD, "cannot be read, and is taken for dynamically linked");
+		return;
+	}
+	judge_open_file(fd, path, depth, v);
 	close(fd);
-	return r;
 }
 
-int target_check(const char *path, char *why, size_t size)
+void target_judge(const char *path, struct target_verdict *v)
 {
-	return check_file(path, 0, why, size);
+	judge_file(path, 0, v);
 }

@@ -60,16 +60,75 @@ static void NORETURN leave_unserved(struct cpu *c, gpa_t gpa, unsigned access, i
 	cpu_leave(c, CPU_EXIT_MEMORY);
 }
 
+/* What either level of the TLB knows of [la, la + len), which lies in one page. */
+static bool resolve_known(struct cpu *c, u64 la, u32 len, bool write, enum tlb_mode mode,
+			  struct part *out)
+{
+	struct tlb *t = &c->mmu.tlb[mode];
+	u8 *host = write ? tlb_write(t, la, len) : tlb_read(t, la, len);
+
+	/* An instruction that the VMM has answered must not find memory where it met a device. */
+	if (replay_pending(c))
+		return false;
+	if (!host && mmu_tlb_refill(&c->mmu, mode, la, len, write))
+		host = write ? tlb_write(t, la, len) : tlb_read(t, la, len);
+	if (!host)
+		return false;
+	out->gpa = (tlb_slot(t, la)->gpa & PAGE_MASK) | (la & ~PAGE_MASK);
+	out->len = len;
+	out->host = host;
+	out->code = false; /* not looked at by loads, and stores to code are never let through */
+	return true;
+}
+
+static void fill(struct cpu *c, enum tlb_mode mode, u64 la, const struct walk *w, const struct mmu_xlat *x)
+{
+	/* INVLPG must find every entry of a large page. 4 MiB covers both pages of that level. */
+	if (w->level > LEVEL_4K)
+		mmu_tlb_note_large(&c->mmu, la, MAX(LEVEL_SIZE(w->level), 4ULL << 20));
+	mmu_tlb_fill(&c->mmu, mode, la & PAGE_MASK, w->gpa & PAGE_MASK, x, w->perm, w->global);
+}
+
+/* What needs no more than a look at memory that both MMUs have known to be there. */
+static bool resolve_quickly(struct cpu *c, u64 la, unsigned access, enum tlb_mode mode, unsigned wflags,
+			    struct walk *w, struct mmu_xlat *x)
+{
+	if (replay_pending(c) || !walk_known(c, la, access, wflags, w) ||
+	    !mmu_translate_present(&c->mmu, w->gpa, access, w->perm & MMU_WRITE, x))
+		return false;
+	fill(c, mode, la, w, x);
+	return true;
+}
+
+bool access_refill(struct cpu *c, u64 la, u32 size, bool write, enum tlb_mode mode)
+{
+	struct mmu_xlat x;
+	struct walk w;
+
+	if (!resolve_quickly(c, la, write ? MMU_WRITE : MMU_READ, mode, walk_flags_of(c, mode), &w, &x))
+		return false;
+	c->stat.tlb_misses++;
+	return (write ? tlb_write(&c->mmu.tlb[mode], la, size) : tlb_read(&c->mmu.tlb[mode], la, size)) != NULL;
+}
+
 /* Resolve [la, la + len), which lies in one page. Fills the TLB. Raises what the walk raises. */
 static void resolve_page(struct cpu *c, u64 la, u32 len, unsigned access, enum tlb_mode mode,
 			 unsigned wflags, struct part *out)
 {
+	u64 place = c->stat.code.place;
 	struct mmu_xlat x;
 	struct walk w;
 	u32 error = 0;
 	int r;
 
+	if (resolve_known(c, la, len, access & MMU_WRITE, mode, out))
+		return;
 	c->stat.tlb_misses++;
+	if (resolve_quickly(c, la, access, mode, wflags, &w, &x)) {
+		*out = (struct part){x.host + (la & ~PAGE_MASK), w.gpa, len, x.code};
+		return;
+	}
+	c->stat.code.place = STATPAGE_WALK;
 	r = walk_linear(c, la, access, wflags, &w, &error);
 	if (r > 0)
 		cpu_raise_pf(c, la, error);
@@ -84,6 +143,7 @@ static void resolve_page(struct cpu *c, u64 la, u32 len, unsigned access, enum t
 	r = replay_answers(c, w.gpa, access & MMU_WRITE)
 		    ? -ENOENT
 		    : mmu_translate(&c->mmu, w.gpa, access, &x);
+	c->stat.code.place = place;
 	if (r == -ENOENT) {
 		out->host = NULL;
 		out->code = false;
@@ -91,10 +151,7 @@ static void resolve_page(struct cpu *c, u64 la, u32 len, unsigned access, enum t
 	}
 	if (r)
 		leave_unserved(c, w.gpa, access, r);
-	/* INVLPG must find every entry of a large page. 4 MiB covers both pages of that level. */
-	if (w.level > LEVEL_4K)
-		mmu_tlb_note_large(&c->mmu, la, MAX(LEVEL_SIZE(w.level), 4ULL << 20));
-	mmu_tlb_fill(&c->mmu, mode, la & PAGE_MASK, w.gpa & PAGE_MASK, &x, w.perm, w.global);
+	fill(c, mode, la, &w, &x);
 	out->host = x.host + (la & ~PAGE_MASK);
 	out->code = x.code;
 }
@@ -175,7 +232,7 @@ static bool note_code_writes(struct cpu *c, const struct part *part, unsigned n)
 
 	for (unsigned i = 0; i < n; i++) {
 		if (part[i].code)
-			mmu_code_write(&c->mmu, part[i].gpa, part[i].len);
+			mmu_code_write(&c->mmu, part[i].gpa, part[i].host, part[i].len);
 	}
 	return c->mmu.epoch != epoch;
 }
@@ -342,29 +399,67 @@ void access_probe_sys(struct cpu *c, u64 la, u32 size, bool write)
 	resolve(c, la, size, write ? MMU_WRITE : MMU_READ, TLB_KERNEL, sys_flags(c), part);
 }
 
-void access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host)
+u8 access_bits_sys(struct cpu *c, u64 la, u8 set, u8 clear)
 {
-	struct mmu_xlat x;
-	struct walk w;
-	u32 error = 0;
-	int r;
+	unsigned shift = (la & 3) * 8;
+	struct part part[2];
+	u32 *word, old, now;
+	bool done;
+	u8 byte;
 
-	if (cpu_lma(c) && !la_canonical(c, la))
-		cpu_raise_error(c, VEC_GP, 0);
-	r = walk_linear(c, la, MMU_EXEC, c->cpl == 3 ? WALK_USER : 0, &w, &error);
+	do
+		resolve(c, la, 1, MMU_WRITE, TLB_KERNEL, sys_flags(c), part);
+	while (note_code_writes(c, part, 1));
+	if (!part[0].host) { /* a device's, where nothing is locked, or a ROM's, which is memory to read */
+		byte = (u8)access_load_sys(c, la, 1);
+		access_store_sys(c, la, 1, (byte & ~clear) | set);
+		return byte;
+	}
+	word = (u32 *)(part[0].host - (la & 3));
+	if (!guard_load32(word, &old))
+		access_died(c, la, true);
+	do {
+		now = (old & ~((u32)clear << shift)) | (u32)set << shift;
+		byte = (u8)(old >> shift);
+		if (!guard_cmpxchg32(word, &old, now, &done))
+			access_died(c, la, true);
+	} while (!done);
+	return byte;
+}
+
+/* By a walk from the top; raises, and leaves for what cannot be fetched from. */
+static void fetch_by_walk(struct cpu *c, u64 la, unsigned wflags, struct walk *w, struct mmu_xlat *x)
+{
+	u32 error = 0;
+	int r = walk_linear(c, la, MMU_EXEC, wflags, w, &error);
+
 	if (r > 0)
 		cpu_raise_pf(c, la, error);
 	if (r == -ENOENT)
 		cpu_cannot(c);
 	if (r < 0)
-		leave_unserved(c, w.gpa, MMU_READ, r);
-	r = mmu_translate(&c->mmu, w.gpa, MMU_EXEC, &x);
+		leave_unserved(c, w->gpa, MMU_READ, r);
+	r = mmu_translate(&c->mmu, w->gpa, MMU_EXEC, x);
 	if (r == -ENOENT)
 		cpu_cannot(c); /* KVM does not fetch from a device either */
 	if (r)
-		leave_unserved(c, w.gpa, MMU_EXEC, r);
+		leave_unserved(c, w->gpa, MMU_EXEC, r);
+}
+
+bool access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host)
+{
+	unsigned wflags = c->cpl == 3 ? WALK_USER : 0;
+	struct mmu_xlat x;
+	struct walk w;
+
+	if (cpu_lma(c) && !la_canonical(c, la))
+		cpu_raise_error(c, VEC_GP, 0);
+	if (!walk_known(c, la, MMU_EXEC, wflags, &w) ||
+	    !mmu_translate_present(&c->mmu, w.gpa, MMU_EXEC, false, &x))
+		fetch_by_walk(c, la, wflags, &w, &x);
 	*gpa = w.gpa & PAGE_MASK;
 	*host = x.host;
+	return w.global;
 }
 
 /* -- the walker's */
@@ -389,7 +484,7 @@ static int ptc_get(struct cpu *c, gpa_t gpa, u32 size, unsigned access, u8 **hos
 	if (x.code && (access & MMU_WRITE)) {
 		u64 epoch = c->mmu.epoch;
 
-		mmu_code_write(&c->mmu, gpa, size);
+		mmu_code_write(&c->mmu, gpa, x.host, size);
 		return c->mmu.epoch != epoch ? -EAGAIN : 0;
 	}
 	e->gfn = gfn + 1;
@@ -397,6 +492,14 @@ static int ptc_get(struct cpu *c, gpa_t gpa, u32 size, unsigned access, u8 **hos
 	e->host = x.host;
 	e->writable = (access & MMU_WRITE) && x.writable;
 	return 0;
+}
+
+u8 *access_phys_known(struct cpu *c, gpa_t page)
+{
+	u64 gfn = page >> PAGE_SHIFT;
+	typeof(&c->ptc[0]) e = &c->ptc[gfn & (ARRAY_SIZE(c->ptc) - 1)];
+
+	return e->gfn == gfn + 1 && e->epoch == c->mmu.epoch ? e->host : NULL;
 }
 
 /* Was a guarded access broken off by a kick, or did the host refuse it? */

@@ -82,19 +82,31 @@ void access_check_canonical(struct cpu *c, u64 la);
  */
 void *access_span(struct cpu *c, u64 la, u32 max, bool write, u32 *len);
 
+/*
+ * Fill the TLB for an access in one page, where that raises nothing, changes nothing in the guest and
+ * needs nothing of the host. It returns, with what was found before still good. Does the TLB answer now?
+ */
+bool access_refill(struct cpu *c, u64 la, u32 size, bool write, enum tlb_mode mode);
+
 /* Supervisor accesses of the processor itself, whatever the CPL. */
 u64 access_load_sys(struct cpu *c, u64 la, u32 size);
 void access_store_sys(struct cpu *c, u64 la, u32 size, u64 value);
 void access_probe_sys(struct cpu *c, u64 la, u32 size, bool write);
+/* Set and clear bits of a byte in one locked operation, as the processor does in descriptors (SDM vol. 3,
+ * 9.1.2.1); what it was before. */
+u8 access_bits_sys(struct cpu *c, u64 la, u8 set, u8 clear);
 
 /*
  * Code fetch: translate the page of la for execution. Host pointer and gpa of the page; raises
- * #PF (with I/D) or unwinds with CPU_EXIT_INTERNAL when there is no memory there.
+ * #PF (with I/D) or unwinds with CPU_EXIT_INTERNAL when there is no memory there. Is the page global?
  */
-void access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host);
+bool access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host);
 
 /* Guest-physical access for the page walker: 0, or -errno as mmu_translate(). */
 int access_phys_load(struct cpu *c, gpa_t gpa, u32 size, u64 *value);
+/* The host's address of a page that was just loaded from or exchanged in, while mmu.epoch stays; NULL: not
+ * known any more. */
+u8 *access_phys_known(struct cpu *c, gpa_t page);
 /* Set bits in a guest page-table entry atomically if it still is `old`; false: changed. */
 int access_phys_cmpxchg(struct cpu *c, gpa_t gpa, u32 size, u64 old, u64 new_, bool *done);
 

@@ -11,6 +11,9 @@
 #include <linux/kvm.h>
 #include "cpu/state.h"
 
+/* To be posted to mmu.requests: what the VMM or a device of its stored may have been code. */
+#define CPU_REQ_DISTRUST (1u << 28)
+
 /* A vCPU in its power-on state. Attach to mmu; env's callbacks get `owner`. 0 or -errno. */
 int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owner,
 	       const struct mmu_vcpu_ops *mops, struct cpu **out);
@@ -61,6 +64,8 @@ int cpu_msr_feature(u32 msr, u64 *value);
 /* CPUID. Supported: what the host has less what the table lacks; `n` in: room, out: entries;
  * -E2BIG. Set: KVM's checks, -EINVAL. */
 int cpuid_supported(struct cpuid_leaf *out, u32 *n);
+/* Is the host's processor of AMD's kind, rather than Intel's? */
+bool cpu_host_is_amd(void);
 int cpu_set_cpuid(struct cpu *c, const struct cpuid_leaf *e, u32 n);
 /* CPUID as the guest sees it now (OSXSAVE, APIC id bits kept by the owner's leaf). */
 void cpu_cpuid(struct cpu *c, u32 function, u32 index, u32 out[4]);

@@ -13,7 +13,7 @@ void cpu_unwind(struct cpu *c)
 		op_uncount(c, c->op);
 	}
 	c->op = NULL;
-	_longjmp(*c->unwind, 1);
+	longjmp(*c->unwind, 1);
 }
 
 void cpu_queue_exception(struct cpu *c, u8 vector, bool has_error, u32 error)

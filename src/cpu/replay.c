@@ -5,6 +5,7 @@
 #include "cpu/code/op.h"
 #include "cpu/cpu.h"
 #include "cpu/fault.h"
+#include "sync/trace.h"
 
 static u64 current_rip(const struct cpu *c)
 {
@@ -66,6 +67,7 @@ void replay_mmio(struct cpu *c, gpa_t gpa, u32 size, bool write, void *data)
 			memcpy(data, answer, size);
 		return;
 	}
+	TRACE(mmio, c->stat.id, cpu_rip(c), gpa, size, write, 0);
 	if (!c->env->mmio(c->owner, gpa, size, write, data)) {
 		c->stat.mmio_in_vm++;
 		return;
@@ -88,6 +90,7 @@ void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data)
 		return;
 	}
 	c->stat.io_exits++;
+	TRACE(pio, c->stat.id, cpu_rip(c), port, size, write, 0);
 	if (!c->env->io(c->owner, port, size, write, data)) {
 		c->stat.io_in_vm++;
 		return;
@@ -125,6 +128,7 @@ u32 replay_port_string(struct cpu *c, u16 port, u32 size, u32 max, const u8 **da
 	if (replayed(c, port, size, false, true, true))
 		return MIN(max, answered); /* the VMM may have changed rCX meanwhile */
 	c->stat.io_exits++;
+	TRACE(pio, c->stat.id, cpu_rip(c), port, size, false, 0);
 	if (!c->env->io(c->owner, port, size, false, c->io_data)) {
 		c->stat.io_in_vm++;
 		keep_port(c, port, size, 0, 1);

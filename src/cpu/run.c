@@ -4,9 +4,9 @@
  */
 #include "cpu/cpu.h"
 
-#include <stdlib.h>
 #include "base/pagemem.h"
-#include "cpu/code/cache.h"
+#include "cpu/code/flow.h"
+#include "cpu/engine.h"
 #include "cpu/fault.h"
 #include "cpu/interpreter/interpreter.h"
 #include "cpu/native/native.h"
@@ -14,31 +14,15 @@
 #include "cpu/spin.h"
 #include "cpu/system/system.h"
 #include "cpu/table/vendor.h"
-#include "cpu/translator/translator.h"
 #include "cpu/watch.h"
 #include "sync/atomic.h"
+#include "sync/trace.h"
 
 /* Private request: leave the interpreter after one block (which then is one instruction). */
 #define CPU_REQ_STEP (1u << 31)
 
-/* Of the entries of translated blocks, one in so many is compared with the interpreter. */
-#define CHECK_EVERY 64
-
-/* What `userkvm run --engine` asks for; "auto" is the interpreter until the translator is proved. */
-static bool wants_translator(u32 *check_every)
-{
-	const char *engine = getenv("USERKVM_ENGINE");
-
-	*check_every = 0;
-	if (!engine)
-		return false;
-	if (!strncmp(engine, "check", 5)) {
-		*check_every = engine[5] == ':' ? (u32)strtoul(engine + 6, NULL, 10) : CHECK_EVERY;
-		*check_every = MAX(*check_every, 1u);
-		return true;
-	}
-	return !strcmp(engine, "translator");
-}
+/* Requests that are answered here; the others but mmu/'s are the owner's. */
+#define CPU_REQS (CPU_REQ_STEP | CPU_REQ_SPIN | CPU_REQ_STUBS | CPU_REQ_DISTRUST)
 
 static void free_memory(struct cpu *c)
 {
@@ -50,7 +34,6 @@ int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owne
 {
 	u8 *p = pagemem_alloc(CPU_STACK_ROOM + sizeof(struct cpu));
 	struct cpu *c;
-	u32 check_every;
 	int r;
 
 	if (!p)
@@ -59,6 +42,7 @@ int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owne
 	c->env = env;
 	c->owner = owner;
 	mmu_vcpu_init(mmu, &c->mmu, index, owner, mops);
+	c->mmu.second = c->second;
 	c->mmu.stat = &c->stat.faults;
 	r = native_attach(c);
 	if (r)
@@ -66,8 +50,7 @@ int cpu_create(struct mmu *mmu, u32 index, const struct cpu_env *env, void *owne
 	r = code_cache_create(c);
 	if (r)
 		goto out_native;
-	if (wants_translator(&check_every))
-		translator_create(c, check_every); /* without one there is the interpreter */
+	engine_attach(c);
 	c->tlb = &c->mmu.tlb[TLB_KERNEL];
 	cpu_reset(c, false);
 	*out = c;
@@ -82,7 +65,7 @@ out_mmu:
 
 void cpu_destroy(struct cpu *c)
 {
-	translator_destroy(c);
+	engine_detach(c);
 	code_cache_destroy(c);
 	native_detach(c);
 	mmu_vcpu_fini(&c->mmu);
@@ -114,6 +97,10 @@ static bool answer_requests(struct cpu *c)
 		sync_and(&c->mmu.requests, ~CPU_REQ_STEP);
 	if (req & MMU_REQ_MASK)
 		mmu_vcpu_safe_point(&c->mmu);
+	if (req & CPU_REQ_DISTRUST) {
+		sync_and(&c->mmu.requests, ~CPU_REQ_DISTRUST);
+		code_cache_distrust(c);
+	}
 	if (req & CPU_REQ_STUBS) {
 		sync_and(&c->mmu.requests, ~CPU_REQ_STUBS);
 		native_catch_up(c);
@@ -128,7 +115,7 @@ static bool answer_requests(struct cpu *c)
 		c->exit.reason = CPU_EXIT_INTR;
 		return false;
 	}
-	if ((req & ~(MMU_REQ_MASK | CPU_REQ_STEP | CPU_REQ_SPIN | CPU_REQ_STUBS)) && !replay_pending(c)) {
+	if ((req & ~(MMU_REQ_MASK | CPU_REQS)) && !replay_pending(c)) {
 		bool leave;
 
 		mmu_vcpu_leave(&c->mmu);
@@ -206,6 +193,7 @@ static void trap_after_delivery(struct cpu *c)
 static void deliver_nmi(struct cpu *c)
 {
 	event_nmi(c);
+	TRACE(nmi, c->stat.id, c->rip, 0, 0, 0, 0);
 	c->stat.nmi_injections++;
 }
 
@@ -213,7 +201,11 @@ static void deliver_interrupt(struct cpu *c)
 {
 	bool soft = c->interrupt.soft;
 
+	TRACE(interrupt, c->stat.id, c->rip, c->interrupt.vector, 0, 0, 0);
 	event_interrupt(c);
+	/* Whoever is interrupted begins a loop anew, as a processor takes it (SDM vol. 3, 25.1.3): one that
+	 * waits for an interrupt of another vCPU's would be asleep when it comes. */
+	spin_ends(c);
 	if (!soft)
 		c->stat.irq_injections++;
 }
@@ -246,6 +238,8 @@ static void take_interrupts(struct cpu *c)
 static bool deliver_events(struct cpu *c)
 {
 	if (c->exception.pending || c->exception.injected) {
+		TRACE(exception, c->stat.id, c->rip, c->exception.vector, c->exception.error,
+		      c->exception.payload, 0);
 		event_exception(c);
 		c->stat.exceptions++;
 	} else if (c->nmi_injected) {
@@ -303,8 +297,9 @@ static void step(struct cpu *c)
 	if (!replay_pending(c) && hit_code_breakpoint(c))
 		return;
 	/* Spent on this instruction; one that loads RF (IRET) sets it for the next. */
-	c->resumed = c->flags & FL_RF;
+	c->resumed = (c->flags & FL_RF) || c->repeating;
 	c->flags &= ~FL_RF;
+	c->repeating = false;
 	c->no_step_trap = false;
 	sync_or(&c->mmu.requests, CPU_REQ_STEP);
 	c->key |= BLOCK_KEY_STEP;
@@ -338,6 +333,24 @@ static void trap_before_fault(struct cpu *c)
 	trap_after_step(c, tf);
 }
 
+/* Is there nothing that run_pass() would do before the next instruction? */
+bool cpu_may_go_on(const struct cpu *c)
+{
+	if (c->exit.reason || c->halted || c->shadow || c->nmi_pending || c->request_irq_window)
+		return false;
+	if (!nothing_in_flight(c) || must_step(c) || flow_pending(c))
+		return false;
+	/* One that was posted while none could be taken has been looked at already. */
+	return !(c->flags & FL_IF) || c->env->has_interrupt(c->owner) < 0;
+}
+
+const struct op *cpu_go_on(struct cpu *c)
+{
+	if ((c->block->key & BLOCK_KEY_STEP) || !cpu_may_go_on(c))
+		return NULL;
+	return flow_enter(c, flow_find(c, c->rip, c->key));
+}
+
 /* What an unwound instruction leaves behind when the VMM need not see it. */
 static void after_unwind(struct cpu *c)
 {
@@ -347,7 +360,7 @@ static void after_unwind(struct cpu *c)
 		c->stepping = false;
 		sync_and(&c->mmu.requests, ~CPU_REQ_STEP);
 		if (c->resumed && !c->exception.pending)
-			c->flags |= FL_RF; /* the same instruction is run again */
+			c->flags |= FL_RF; /* the same instruction is run again, or goes on */
 		cpu_update_mode(c);
 	}
 	c->replay.next = 0;
@@ -375,10 +388,12 @@ static bool run_pass(struct cpu *c)
 		if (!nothing_in_flight(c))
 			return true; /* a fault while delivering: deliver that first */
 	}
+	c->stat.code.place = STATPAGE_INTERPRETER;
 	if (must_step(c))
 		step(c);
 	else
 		interpreter_run(c);
+	c->stat.code.place = STATPAGE_LOOP;
 	if (c->halted)
 		c->exit.reason = CPU_EXIT_HLT;
 	return c->exit.reason == CPU_EXIT_NONE;
@@ -391,15 +406,17 @@ void cpu_run(struct cpu *c)
 	c->exit.reason = CPU_EXIT_NONE;
 	c->unwind = &env;
 	c->op = NULL;
+	native_run_begin(c);
+	native_enter(c);
+	mmu_vcpu_enter(&c->mmu);
 	/* The VMM, or a device it drives, may have stored into code since the last run. */
 	if (!c->code_trusted)
 		code_cache_distrust(c);
 	c->code_trusted = false;
-	native_run_begin(c);
-	native_enter(c);
-	mmu_vcpu_enter(&c->mmu);
-	if (_setjmp(env))
+	if (_setjmp(env)) {
+		c->stat.code.place = STATPAGE_LOOP;
 		after_unwind(c);
+	}
 	while (run_pass(c))
 		;
 	mmu_vcpu_leave(&c->mmu);

@@ -25,6 +25,7 @@ static inline void spin_pause(struct cpu *c)
 {
 	u64 now = __rdtsc();
 
+	c->waited = true;
 	if (now - c->spin.last > SPIN_GAP) {
 		c->spin.first = now;
 		c->spin.yields = 0;
@@ -32,6 +33,12 @@ static inline void spin_pause(struct cpu *c)
 		sync_or(&c->mmu.requests, CPU_REQ_SPIN);
 	}
 	c->spin.last = now;
+}
+
+/* The loop is over: the next PAUSE begins one. */
+static inline void spin_ends(struct cpu *c)
+{
+	c->spin.last = 0;
 }
 
 /* Let others run. Outside guest mode. */

@@ -276,7 +276,7 @@ struct translator;
 
 /* Where generated code goes on at a linear address: looked up by it, and empty where `neg` is the
  * negative of an address that another slot is for. */
-#define CODE_JUMPS 16384u
+#define CODE_JUMPS 65536u
 struct code_jump {
 	u64 neg;  /* minus the address */
 	u64 host;
@@ -302,15 +302,23 @@ struct cpu {
 	u8 watch_hits;		 /* breakpoints the current instruction's accesses hit, DR6.B0-B3 */
 	bool no_step_trap;	 /* the current instruction began with TF set, and does not end with
 				    its trap: INT n, SYSCALL and SYSRET that clear TF */
+	u8 shadow;		 /* interrupt shadow until the next instruction: SHADOW_*. Not beside what is
+				    looked at together with it: a byte just stored delays a wider load */
 	const struct op *op;	 /* being executed; its offset gives the precise rip */
 	struct block *block;	 /* that op belongs to */
 	/* What generated code uses, near the general registers (translator/layout.h). */
 	struct {
 		u64 enter_sp; /* the thread's stack pointer, for C */
 		void *helper;
-		u64 mask_index, mask_page, mask_jump; /* for PEXT */
+		u64 mask_index, mask_page, mask_word; /* for PEXT */
 		u64 resume; /* where to go on behind the helper; an indirect CALL's target */
-		u64 tmp[3]; /* scratch registers while a fault or a kick is looked at */
+		u64 share[8]; /* host addresses that a block's accesses share (translator/share.h) */
+		u64 tmp[3]; /* scratch registers while a fault or a kick is looked at, or the TLB refilled */
+		/* Status flags: where LAHF and SETO leave them, rotated right by 8; and in RFLAGS. */
+		u64 mask_af, mask_status;
+		u32 table_key[4]; /* key of the blocks that the jump table of a TLB mode leads to */
+		void *refill;
+		u64 mask_jump;
 	} gen;
 	struct seg seg[NR_SEG];
 
@@ -319,7 +327,7 @@ struct cpu {
 	struct dtable gdt, idt;
 	u64 pdptr[4]; /* PAE: loaded by MOV CR3 and friends */
 
-	u64 align_mask[4]; /* address bits that are zero in an aligned operand of 1, 2, 4, 8 bytes */
+	u64 align_mask[5]; /* address bits that are zero in an aligned operand of 1, 2, 4, 8, 16 bytes */
 	/* Where vector state is while generated code runs (translator/vector.h): 0, in the host's
 	 * registers; 1, below. */
 	struct {
@@ -362,7 +370,6 @@ struct cpu {
 	} interrupt;
 	u8 nmi_pending; /* how many: at most MAX_PENDING_NMIS, see cpu_queue_nmis() */
 	bool nmi_injected, nmi_masked;
-	u8 shadow;	   /* interrupt shadow until the next instruction: SHADOW_* */
 	bool triple_fault; /* pending */
 	bool event_ext;	   /* an event not made by the program is being delivered: error
 			      codes of faults it meets have EXT set (SDM vol. 3, 6.13) */
@@ -376,6 +383,7 @@ struct cpu {
 		u64 first, last; /* host TSC at the first and the last PAUSE of a loop */
 		u32 yields;	 /* turns given away in it */
 	} spin; /* spin.h */
+	bool waited;	   /* PAUSE or MWAIT was executed since code was last distrusted */
 	bool code_trusted; /* the owner's word, good for one cpu_run(): since the last one nobody
 			      else had reason to store into code */
 	bool request_irq_window; /* leave with IRQ_WINDOW as soon as IF allows */
@@ -417,6 +425,23 @@ struct cpu {
 		bool writable;
 	} ptc[16];
 
+	/*
+	 * Upper levels of the guest's page tables, in long mode, by linear address (system/walk.c): of a
+	 * stretch of 2 MiB the table of its pages, or the large page that it lies in. As in a processor
+	 * they may be stale until the guest says INVLPG or switches address spaces.
+	 */
+	struct walk_upper {
+		u64 stretch;	/* la >> 21, plus one; 0: empty */
+		u64 space;	/* mmu.space */
+		u64 invlpgs;	/* mmu.invlpgs */
+		u64 epoch;	/* mmu.epoch: good for `table` */
+		u8 *table;	/* level 1: in the host */
+		u64 entry;	/* else the leaf */
+		u64 rights;	/* of the levels above the leaf, as struct state's in walk.c */
+		bool nx;
+		u8 level;	/* of the leaf */
+	} upper[256] __attribute__((aligned(64)));
+
 	/* A read-modify-write whose operand cannot be reached by one pointer works here. */
 	struct {
 		u8 buf[64] __attribute__((aligned(64)));
@@ -428,10 +453,11 @@ struct cpu {
 
 	struct mmu_vcpu mmu; /* large: nearly last */
 	struct code_jump jump[TLB_MODES][CODE_JUMPS];
+	struct tlb_second_entry second[TLB_SECOND_ENTRIES];
 	/* Where generated code stores to while it is only tried (translator/check.c). */
 	struct {
+		u8 data[64] __attribute__((aligned(64)));
 		u64 host; /* where it would have */
-		u64 data;
 	} tried[64];
 };
 
@@ -439,7 +465,7 @@ struct cpu {
 #define SHADOW_MOV_SS 2
 
 _Static_assert(offsetof(struct cpu, reg) == 0, "operands are byte offsets from the cpu");
-_Static_assert(offsetof(struct cpu, seg) <= 272,
+_Static_assert(offsetof(struct cpu, gen.share[2]) < 272,
 	       "what every block touches is an 8-bit displacement from cpu + 144");
 
 static inline bool cpu_long(const struct cpu *c)

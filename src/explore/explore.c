@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 #include "explore/explore.h"
+#include "explore/shrink.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-static double now(void)
+#define SURVEY	       40 /* executions */
+#define SURVEY_CHANGES 4
+
+static double time_of(clockid_t clock)
 {
 	struct timespec ts;
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
+	clock_gettime(clock, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static double now(void)
+{
+	return time_of(CLOCK_MONOTONIC);
 }
 
 const struct scenario *explore_scenario(unsigned n)
@@ -42,44 +51,15 @@ const char *explore_defect_name(unsigned defect)
 {
 	static const char *const names[] = {
 		[DEFECT_NONE] = "none",
-		[DEFECT_NO_SEQUENCE_CHECK] = "no-sequence-check",
-		[DEFECT_SEQUENCE_AFTER_FAULT] = "sequence-after-fault",
-		[DEFECT_NO_ZAP] = "no-zap",
-		[DEFECT_NO_FLUSH] = "no-flush",
-		[DEFECT_CACHE_KEPT] = "cache-kept",
-		[DEFECT_DROP_BY_PFN] = "drop-by-pfn",
-		[DEFECT_NO_GRACE_PERIOD] = "no-grace-period",
-		[DEFECT_GMEM_LOST_END] = "gmem-lost-end",
-		[DEFECT_GMEM_FIRST_FILE_ONLY] = "gmem-first-file-only",
-		[DEFECT_GMEM_NO_STORE_LOCK] = "gmem-no-store-lock",
-		[DEFECT_ATTRIBUTE_NOT_RECHECKED] = "attribute-not-rechecked",
-		[DEFECT_COPY_NOT_AWAITED] = "copy-not-awaited",
-		[DEFECT_TEARDOWN_UNCHECKED] = "teardown-unchecked",
-		[DEFECT_PIN_KEPT] = "pin-kept",
-		[DEFECT_MARK_UNHELD] = "mark-unheld",
-		[DEFECT_MARKS_DROPPED] = "marks-dropped",
-		[DEFECT_NEEDS_PAGE] = "needs-page",
-		[DEFECT_PAGE_BY_PFN] = "page-by-pfn",
-		[DEFECT_END_LOOKS_UP] = "end-looks-up",
-		[DEFECT_TOKEN_NO_REF] = "token-no-ref",
-		[DEFECT_LATE_ZAP] = "late-zap",
-		[DEFECT_PIN_WEAK] = "pin-weak",
-		[DEFECT_SLOT_NOT_RECHECKED] = "slot-not-rechecked",
-		[DEFECT_SLOTS_WAIT] = "slots-wait",
-		[DEFECT_ARRAY_KEPT] = "array-kept",
-		[DEFECT_LOG_OF_OLD_SLOT] = "log-of-old-slot",
-		[DEFECT_LOG_OF_NEW_SLOT] = "log-of-new-slot",
-		[DEFECT_RING_SHOWN_FIRST] = "ring-shown-first",
-		[DEFECT_ANSWER_TO_ANOTHER] = "answer-to-another",
-		[DEFECT_TOLD_IN_GUEST] = "told-in-guest",
-		[DEFECT_NO_GATE] = "no-gate",
-		[DEFECT_LOST_STOP] = "lost-stop",
+#define DEFECT(constant, name, what, origin) [DEFECT_##constant] = name,
+#include "defects_list.h"
+#undef DEFECT
 	};
 
 	return defect < ARRAY_SIZE(names) ? names[defect] : NULL;
 }
 
-static enum sched_verdict execute(const struct scenario *s)
+enum sched_verdict explore_execute(const struct scenario *s)
 {
 	enum sched_verdict v;
 
@@ -88,57 +68,24 @@ static enum sched_verdict execute(const struct scenario *s)
 	v = sched_run();
 	/* An execution that was broken off leaves locks held: there is nothing to take down. */
 	if (v == SCHED_OK) {
-		s->check();
-		scenario_teardown();
+		sched_finish(s->check, scenario_teardown);
 		v = sched_verdict();
 	}
 	sched_end();
 	return v == SCHED_OK ? sched_verdict() : v;
 }
 
-static void copy_trace(struct sched_trace *to, const struct sched_trace *from)
-{
-	to->n = to->room = from->n;
-	to->choice = malloc(from->n + 1);
-	to->width = malloc(from->n + 1);
-	if (!to->choice || !to->width)
-		abort();
-	memcpy(to->choice, from->choice, from->n);
-	memcpy(to->width, from->width, from->n);
-}
-
-static enum sched_verdict run_trace(const struct scenario *s, const struct sched_trace *t)
-{
-	sched_configure(SCHED_REPLAY, 0, 0, t);
-	return execute(s);
-}
-
-/*
- * Shrink: drop the schedule's tail, then one preemption after the other, as long as something is
- * still found. What is left is what the reader has to understand.
- */
-static void shrink(const struct scenario *s, struct sched_trace *t)
-{
-	while (t->n && t->choice[t->n - 1] == 0)
-		t->n--;
-	for (u32 i = t->n; i-- > 0;) {
-		u8 was = t->choice[i];
-
-		if (!was)
-			continue;
-		t->choice[i] = 0;
-		if (run_trace(s, t) == SCHED_OK)
-			t->choice[i] = was;
-	}
-	while (t->n && t->choice[t->n - 1] == 0)
-		t->n--;
-}
-
 static void found(const struct scenario *s, enum sched_verdict v, struct explore_result *r)
 {
-	copy_trace(&r->trace, sched_trace());
-	shrink(s, &r->trace);
-	r->verdict = run_trace(s, &r->trace);
+	shrink_begin(&r->schedule);
+	/* What is found only where all that is freed is inaccessible is shrunk there. */
+	sched_strict(false);
+	if (explore_run(s, &r->schedule) == SCHED_OK)
+		sched_strict(true);
+	shrink(s, &r->schedule);
+	sched_strict(true);
+	r->verdict = explore_run(s, &r->schedule);
+	r->choices = sched_choices();
 	if (r->verdict == SCHED_OK) {
 		/* Cannot happen with a deterministic scenario; say what was seen all the same. */
 		r->verdict = v;
@@ -146,64 +93,107 @@ static void found(const struct scenario *s, enum sched_verdict v, struct explore
 	snprintf(r->why, sizeof(r->why), "%s", sched_why());
 }
 
-static bool spent(const struct explore_limits *l, const struct explore_result *r, double start)
+static bool spent(const struct explore_limits *l, const struct explore_result *r, double until)
 {
-	return (l->executions && r->executions >= l->executions) ||
-	       (l->seconds > 0 && now() - start >= l->seconds);
+	return (l->executions && r->executions >= l->executions) || (until > 0 && now() >= until);
 }
 
-void explore_exhaustive(const struct scenario *s, const struct explore_limits *l,
-			struct explore_result *r)
+/* One execution of a search; true when it has found something. */
+static bool look(const struct scenario *s, struct explore_result *r)
 {
-	double start = now();
-	enum sched_verdict v;
+	enum sched_verdict v = explore_execute(s);
 
-	memset(r, 0, sizeof(*r));
-	sched_configure(SCHED_EXHAUSTIVE, 0, l->preemptions, NULL);
+	r->executions++;
+	if (v != SCHED_OK)
+		found(s, v, r);
+	return v != SCHED_OK;
+}
+
+unsigned explore_survey(const struct scenario *s)
+{
+	unsigned n = 0;
+	bool any = false;
+
+	sched_forget();
+	sched_survey(true);
+	for (u64 seed = 1; seed <= SURVEY && !any; seed++) {
+		sched_configure(SCHED_RANDOM, seed, SURVEY_CHANGES, NULL);
+		any = explore_execute(s) != SCHED_OK;
+		n++;
+	}
+	sched_survey(false);
+	sched_grew();
+	return n;
+}
+
+/* All schedules of so many preemptions; true when that was the end. */
+static bool in_order(const struct scenario *s, const struct explore_limits *l, unsigned preemptions,
+		     double until, struct explore_result *r)
+{
+	sched_configure(SCHED_EXHAUSTIVE, 0, preemptions, NULL);
+	r->schedules = 0;
+	if ((int)preemptions == l->from && l->at && sched_return(l->at))
+		r->schedules = l->schedules;
 	for (;;) {
-		v = execute(s);
-		r->executions++;
-		if (v != SCHED_OK) {
-			found(s, v, r);
-			return;
+		if (look(s, r))
+			return true;
+		r->schedules++;
+		if (sched_grew()) {
+			/* More is shared than was known: what was run had too few choices. */
+			sched_configure(SCHED_EXHAUSTIVE, 0, preemptions, NULL);
+			r->schedules = 0;
+		} else if (!sched_advance()) {
+			r->bound = (int)preemptions;
+			r->all = r->schedules;
+			return false;
 		}
-		if (!sched_advance()) {
-			r->complete = true;
-			return;
+		if (spent(l, r, until)) {
+			r->at = sched_place();
+			return true;
 		}
-		if (spent(l, r, start))
-			return;
 	}
 }
 
-void explore_random(const struct scenario *s, const struct explore_limits *l,
-		    struct explore_result *r)
+/* In every second one each step is a choice: that finds what goes wrong between steps, where two race. */
+static void at_random(const struct scenario *s, const struct explore_limits *l, double until,
+		      struct explore_result *r)
 {
-	double start = now();
-	enum sched_verdict v;
+	bool any = false;
 
-	memset(r, 0, sizeof(*r));
-	for (r->seed = l->seed;; r->seed++) {
-		sched_configure(SCHED_RANDOM, r->seed, l->preemptions, NULL);
-		v = execute(s);
+	for (r->seed = l->seed; !any && !spent(l, r, until); r->seed++) {
+		sched_survey(r->seed & 1);
+		sched_configure(SCHED_RANDOM, r->seed, l->changes, NULL);
+		any = explore_execute(s) != SCHED_OK;
+		sched_survey(false);
 		r->executions++;
-		if (v != SCHED_OK) {
-			found(s, v, r);
-			return;
-		}
-		if (spent(l, r, start))
-			return;
 	}
+	if (any)
+		found(s, sched_verdict(), r);
 }
 
-void explore_replay(const struct scenario *s, const struct sched_trace *t, bool verbose,
-		    struct explore_result *r)
+void explore_search(const struct scenario *s, const struct explore_limits *l, struct explore_result *r)
 {
+	double start = now(), until = l->seconds > 0 ? start + l->seconds : 0;
+	struct explore_limits first = *l; /* the search in order has half of it, if there is another */
+	double cpu = time_of(CLOCK_PROCESS_CPUTIME_ID);
+	u64 steps = sched_steps();
+
+	if (l->changes) {
+		first.executions = l->executions / 2;
+		first.seconds = l->seconds / 2;
+	}
 	memset(r, 0, sizeof(*r));
-	sched_verbose(verbose);
-	r->verdict = run_trace(s, t);
-	sched_verbose(false);
-	r->executions = 1;
-	snprintf(r->why, sizeof(r->why), "%s", sched_why());
-	copy_trace(&r->trace, sched_trace());
+	r->bound = l->from - 1;
+	r->seed = l->seed;
+	r->executions = explore_survey(s);
+	for (unsigned p = (unsigned)l->from; l->order && p <= l->preemptions; p++) {
+		if (in_order(s, &first, p, first.seconds > 0 ? start + first.seconds : 0, r))
+			break;
+	}
+	if (r->verdict == SCHED_OK && l->changes)
+		at_random(s, l, until, r);
+	r->states = sched_states();
+	r->steps = sched_steps() - steps;
+	r->seconds = now() - start;
+	r->cpu_seconds = time_of(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 }

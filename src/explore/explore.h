@@ -9,30 +9,39 @@
 #include "explore/scenario.h"
 
 struct explore_limits {
-	u64 executions; /* at most; 0: no bound */
-	double seconds; /* at most; 0: no bound */
+	u64 executions;	      /* at most; 0: no bound */
+	double seconds;	      /* at most; 0: no bound */
+	bool order;	      /* first all schedules of `from` preemptions (0), of one more, up to `preemptions` */
 	unsigned preemptions;
-	u64 seed;	/* of the first random execution */
+	int from;	      /* with the place where an earlier search stopped, and how many it had run */
+	u64 schedules;
+	const char *at;
+	unsigned changes;     /* then random priorities with so many change points; 0: not */
+	u64 seed;	      /* of the first random execution */
 };
 
 struct explore_result {
 	enum sched_verdict verdict; /* SCHED_OK: nothing found */
-	u64 executions;
-	bool complete;		    /* exhaustive: every schedule within the bound was run */
-	u64 seed;		    /* random: the execution that found it */
+	u64 executions, states, steps;
+	double seconds, cpu_seconds;
+	int bound;		    /* every schedule of so many preemptions was run; -1: not even of none */
+	u64 all;		    /* and how many those were */
+	u64 schedules;		    /* of the bound after that, so far */
+	char *at;		    /* where the search in order stopped in the bound after that, or NULL; free() */
+	u64 seed;		    /* random: the execution that found it, or the next */
 	char why[512];
-	struct sched_trace trace;   /* the schedule that shows it, shrunk; free() its arrays */
+	struct sched_schedule schedule; /* that shows it, shrunk; free() its turns */
+	u32 choices;			/* that a reader follows */
 };
 
-/* Every schedule of at most `preemptions` preemptions. */
-void explore_exhaustive(const struct scenario *s, const struct explore_limits *l,
-			struct explore_result *r);
-/* Random priorities with `preemptions` change points, seed after seed. */
-void explore_random(const struct scenario *s, const struct explore_limits *l,
-		    struct explore_result *r);
-/* One schedule again; verbose prints its steps. */
-void explore_replay(const struct scenario *s, const struct sched_trace *t, bool verbose,
-		    struct explore_result *r);
+/* A survey of what is shared, all schedules within a bound, then random ones (explore.c). */
+void explore_search(const struct scenario *s, const struct explore_limits *l, struct explore_result *r);
+/* A few executions in which every step is a choice, to see who touches what; how many. Before a replay, so that
+ * it knows which steps are choices. */
+unsigned explore_survey(const struct scenario *s);
+/* One execution as sched_configure() says; one of this schedule. */
+enum sched_verdict explore_execute(const struct scenario *s);
+enum sched_verdict explore_run(const struct scenario *s, const struct sched_schedule *t);
 
 /* All there are, one after the other; NULL past the last. */
 const struct scenario *explore_scenario(unsigned n);

@@ -15,7 +15,7 @@ struct scenario {
 	const char *what;		/* one line for --list */
 	void (*setup)(void);		/* builds the world and spawns the actors */
 	void (*check)(void);		/* after sched_run(), before everything is taken down */
-	enum sync_defect catches[4];	/* defects this scenario is to find; 0 ends */
+	enum defect catches[5];	/* defects this scenario is to find; 0 ends */
 };
 
 /* By idea: memory of the VMM's mappings, guest_memfd, attributes. An entry without a name ends. */

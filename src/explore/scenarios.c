@@ -8,8 +8,6 @@
 #include "explore/scenarios.h"
 #include "explore/world.h"
 
-enum sync_defect sync_defect_on;
-
 static struct mmu_vcpu *const v0 = &world.vcpu[0];
 
 /* ------------------------------------------------------------------ fault against munmap */
@@ -23,7 +21,7 @@ static void touch_until_gone(void *arg)
 
 	mmu_vcpu_enter(v0);
 	for (int i = 0; i < 3; i++) {
-		was_gone = munmapped;
+		was_gone = SCHED_SEE(munmapped);
 		r = i == 1 ? guest_write(v0, 0, 7) : guest_read(v0, 0, &value);
 		SCHED_CHECK(r == 0 || r == -EFAULT, "an access ends with %d", r);
 		SCHED_CHECK(!(was_gone && r == 0), "memory is reached after its munmap returned");
@@ -34,7 +32,7 @@ static void touch_until_gone(void *arg)
 static void do_munmap(void *arg)
 {
 	model_munmap(world.model, WORLD_HVA, 2);
-	munmapped = 1;
+	SCHED_SET(munmapped, 1);
 }
 
 static void setup_munmap(void)
@@ -76,9 +74,13 @@ static void setup_migrate(void)
 	sched_spawn("migrate", do_migrate, NULL);
 }
 
+/* The second one's page is there, so that its part is short. */
 static void setup_migrate_two(void)
 {
 	world_create(2, 2, -1);
+	mmu_vcpu_enter(&world.vcpu[1]);
+	guest_write(&world.vcpu[1], PAGE_SIZE, 0);
+	mmu_vcpu_leave(&world.vcpu[1]);
 	sched_spawn("vcpu0", own_writes_stay, &world.vcpu[0]);
 	sched_spawn("vcpu1", own_writes_stay, &world.vcpu[1]);
 	sched_spawn("migrate", do_migrate, NULL);
@@ -95,7 +97,7 @@ static void touch_slot(void *arg)
 
 	mmu_vcpu_enter(v0);
 	for (int i = 0; i < 2; i++) {
-		was_deleted = deleted;
+		was_deleted = SCHED_SEE(deleted);
 		r = guest_read(v0, PAGE_SIZE, &value);
 		SCHED_CHECK(r == 0 || r == -ENOENT, "an access ends with %d", r);
 		SCHED_CHECK(!(was_deleted && r == 0), "a deleted memslot is still used");
@@ -106,7 +108,7 @@ static void touch_slot(void *arg)
 static void do_delete(void *arg)
 {
 	SCHED_CHECK(world_set_slot(0, 0) == 0, "deleting the slot fails");
-	deleted = 1;
+	SCHED_SET(deleted, 1);
 }
 
 static void setup_delete(void)
@@ -177,7 +179,7 @@ static void read_twice(void *arg)
 
 	mmu_vcpu_enter(v0);
 	for (int i = 0; i < 2; i++) {
-		bool after = aged;
+		bool after = SCHED_SEE(aged);
 
 		SCHED_CHECK(!guest_read(v0, 0, &value), "a read fails");
 		read_since |= after;
@@ -188,7 +190,7 @@ static void read_twice(void *arg)
 static void do_age(void *arg)
 {
 	model_age(world.model, WORLD_HVA);
-	aged = true;
+	SCHED_SET(aged, true);
 }
 
 static void setup_age(void)
@@ -229,15 +231,33 @@ const struct scenario memory_scenarios[] = {
 	{"migrate", "a running vCPU against a page that moves", setup_migrate, check_nothing,
 	 {DEFECT_NO_FLUSH, DEFECT_DROP_BY_PFN}},
 	{"migrate-two", "two running vCPUs against a page that moves", setup_migrate_two,
-	 check_nothing, {DEFECT_NO_FLUSH}},
+	 check_nothing, {DEFECT_NO_FLUSH, DEFECT_FIRST_VCPU_ONLY}},
+	{"arena", "the VMM maps memory of its own where a vCPU's window lies", setup_arena,
+	 check_nothing, {DEFECT_MAPPED_FIRST, DEFECT_NO_FLUSH, DEFECT_NO_ZAP}},
+	{"unseen", "a vCPU reads and writes while a call that nobody announces unmaps", setup_unseen,
+	 check_nothing, {DEFECT_EVENT_READ_FIRST}},
+	{"two-slots", "a vCPU uses memory by two gfns while it is unmapped", setup_two_slots,
+	 check_nothing, {DEFECT_FIRST_SLOT_ONLY, DEFECT_NO_FLUSH}},
+	{"two-slots-one", "a vCPU uses memory by one of its two gfns while it is unmapped",
+	 setup_two_slots_one, check_nothing, {DEFECT_ZAPPED_OF_LAST_SLOT}},
+	{"read-only", "a vCPU writes while its memslot becomes read-only", setup_read_only, check_nothing,
+	 {DEFECT_NO_FLUSH}},
+	{"cache-slot", "a host-side cache is written while its memslot is deleted", setup_cache_slot,
+	 check_nothing, {DEFECT_CACHE_OF_OLD_SLOT}},
 	{"delete", "a memslot is deleted under a fault", setup_delete, check_nothing,
 	 {DEFECT_NO_GRACE_PERIOD, DEFECT_NO_FLUSH}},
 	{"cache", "a host-side cache is written while its page is cleaned", setup_cache_writeback,
-	 check_file, {DEFECT_CACHE_KEPT}},
+	 check_file, {DEFECT_CACHE_KEPT, DEFECT_CACHE_LOOKED_FIRST}},
 	{"cache-dax", "a host-side cache is written while its DAX file is truncated",
-	 setup_cache_dax, check_nothing, {DEFECT_CACHE_KEPT}},
+	 setup_cache_dax, check_nothing, {DEFECT_CACHE_KEPT, DEFECT_CACHE_NOT_RECHECKED}},
 	{"cache-code", "a vCPU writes a clock page that holds code while another is made",
 	 setup_cache_code, check_nothing, {DEFECT_TOLD_IN_GUEST}},
+	{"code-alias", "code runs while it is stored into through another mapping of its file",
+	 setup_code_alias, check_nothing, {DEFECT_NAME_KEPT}},
+	{"code-two", "code runs while two vCPUs store into it", setup_code_two, check_nothing,
+	 {DEFECT_MARKS_TAKEN_FIRST, DEFECT_MODE_AFTER_REQUESTS}},
+	{"code-vms", "code runs while another VM stores into it", setup_code_vms, check_nothing,
+	 {DEFECT_CODE_OF_ONE_VM}},
 	{"cache-truncate", "a host-side cache is written while its file is truncated and regrown",
 	 setup_cache_truncate, check_regrown, {DEFECT_CACHE_KEPT}},
 	{"dax-halted", "a DAX file is truncated under a halted vCPU and its clock page",
@@ -249,7 +269,7 @@ const struct scenario memory_scenarios[] = {
 	{"unbind", "a DAX device goes away while a vCPU writes", setup_unbind, check_nothing,
 	 {DEFECT_MARK_UNHELD, DEFECT_PIN_KEPT, DEFECT_NO_FLUSH}},
 	{"pfnmap", "a vCPU uses memory without reference counts while the VMM unmaps it",
-	 setup_pfnmap, check_nothing, {DEFECT_NEEDS_PAGE, DEFECT_PAGE_BY_PFN, DEFECT_NO_FLUSH}},
+	 setup_pfnmap, check_nothing, {DEFECT_NEEDS_PAGE, DEFECT_PAGE_BY_PFN, DEFECT_COUNTED_AT_INSTALL, DEFECT_NO_FLUSH}},
 	{"driver", "a driver moves its buffer, mapped VM_PFNMAP, under a running vCPU",
 	 setup_driver, check_nothing, {DEFECT_NO_FLUSH, DEFECT_NO_ZAP, DEFECT_NO_SEQUENCE_CHECK}},
 	{"swap", "a vCPU writes while its page goes to swap and comes back", setup_swap,
@@ -259,7 +279,7 @@ const struct scenario memory_scenarios[] = {
 	{"protect", "a vCPU writes while the VMM forbids it and allows it again", setup_protect,
 	 check_nothing, {DEFECT_NO_FLUSH, DEFECT_NO_ZAP, DEFECT_NO_SEQUENCE_CHECK}},
 	{"fork", "a vCPU writes while the VMM forks", setup_fork, check_nothing,
-	 {DEFECT_NO_FLUSH, DEFECT_NO_SEQUENCE_CHECK}},
+	 {DEFECT_WRITABLE_BY_SLOT, DEFECT_NO_FLUSH, DEFECT_NO_SEQUENCE_CHECK}},
 	{"poison", "a frame breaks under a running vCPU", setup_poison, check_nothing,
 	 {DEFECT_NO_FLUSH, DEFECT_NO_SEQUENCE_CHECK}},
 	{"rebind", "a memslot is deleted and made anew during an invalidation", setup_rebind,
@@ -283,7 +303,7 @@ const struct scenario memory_scenarios[] = {
 	{"log-move-copy", "the host itself writes while a memslot moves, with its dirty log",
 	 setup_log_move_copy, check_log_move, {DEFECT_LOG_OF_NEW_SLOT}},
 	{"ring", "a vCPU writes while its dirty ring is collected", setup_ring, check_ring,
-	 {DEFECT_RING_SHOWN_FIRST, DEFECT_NO_FLUSH}},
+	 {DEFECT_RING_SHOWN_FIRST, DEFECT_RING_FLAG_FIRST, DEFECT_NO_FLUSH}},
 	{"requests", "a vCPU answers for code while it is asked for a flush", setup_requests,
 	 check_nothing, {DEFECT_ANSWER_TO_ANOTHER, DEFECT_NO_FLUSH}},
 	{"stop", "a vCPU faults, leaves and enters while another has stopped it", setup_stop,
@@ -292,5 +312,19 @@ const struct scenario memory_scenarios[] = {
 	 check_nothing, {DEFECT_LOST_STOP}},
 	{"stop-both", "two vCPUs stop each other", setup_stop_both, check_both_stopped,
 	 {DEFECT_LOST_STOP, DEFECT_NO_GATE}},
+	{"code-content", "code runs while the VMM changes what is in its page", setup_code_content, check_nothing,
+	 {DEFECT_CONTENT_UNTOLD}},
+	{"log-clear", "a vCPU writes while its dirty log is cleared by hand", setup_log_clear, check_log_clear,
+	 {DEFECT_NO_FLUSH}},
+	{"log-all", "a vCPU writes while a log that began with every page is cleared by hand", setup_log_all,
+	 check_log_clear, {DEFECT_NO_FLUSH}},
+	{"reports", "memory is pre-faulted, copied and reported while it is unmapped", setup_reports,
+	 check_nothing, {DEFECT_NO_ZAP}},
+	{"cache-read", "a host-side cache is read while its memory is unmapped, and given up", setup_cache_read,
+	 check_nothing, {DEFECT_CACHE_KEPT}},
+	{"refused", "a vCPU writes while calls are refused, and its memory is unmapped", setup_refused,
+	 check_nothing, {DEFECT_NO_FLUSH, DEFECT_NO_ZAP}},
+	{"signals", "signals come for a vCPU that stops others and one that is stopped", setup_signals,
+	 check_nothing, {DEFECT_NO_GATE}},
 	{NULL},
 };

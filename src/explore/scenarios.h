@@ -20,6 +20,19 @@ void setup_cache_truncate(void);
 void check_regrown(void);
 void setup_dax_halted(void);
 void setup_cache_code(void);
+void setup_cache_slot(void);
+
+/* scenarios_code.c: one page of code under several names */
+void setup_code_alias(void);
+void setup_code_two(void);
+void setup_code_vms(void);
+
+/* scenarios_vmm.c: a VMM that owns its address space */
+void setup_arena(void);
+void setup_unseen(void);
+void setup_two_slots(void);
+void setup_two_slots_one(void);
+void setup_read_only(void);
 
 /* scenarios_pages.c: whose the memory is */
 void setup_unbind(void);
@@ -56,5 +69,15 @@ void setup_stop(void);
 void setup_stop_guest(void);
 void setup_stop_both(void);
 void check_both_stopped(void);
+
+void setup_code_content(void); /* scenarios_code.c */
+/* scenarios_calls.c */
+void setup_log_clear(void);
+void setup_log_all(void);
+void check_log_clear(void);
+void setup_reports(void);
+void setup_cache_read(void);
+void setup_signals(void);
+void setup_refused(void);
 
 #endif

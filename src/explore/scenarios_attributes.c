@@ -148,7 +148,7 @@ static void to_shared_and_punch(void *arg)
 	world_convert(vm, 0, WORLD_HUGE_PAGES, false);
 	punches_begun++;
 	world_punch(vm, 0, WORLD_HUGE_PAGES);
-	punched = true;
+	SCHED_SET(punched, true);
 	world_convert(vm, 0, 1, true);
 }
 
@@ -163,7 +163,7 @@ static void read_punched(void *arg)
 {
 	mmu_vcpu_enter(arg);
 	for (int i = 0; i < 2; i++) {
-		bool was_punched = punched;
+		bool was_punched = SCHED_SEE(punched);
 		u64 value;
 		int r = guest_read(arg, 0, &value);
 
@@ -241,7 +241,7 @@ static void write_cached(void *arg)
 	u64 value = SHARED_WORD;
 
 	for (int i = 0; i < 2; i++) {
-		bool was_private = is_private;
+		bool was_private = SCHED_SEE(is_private);
 		int r = mmu_cache_use(&cache, MMU_CACHE_WAIT, put_word, &value);
 
 		SCHED_CHECK(!r || r == -EFAULT, "a use ends with %d", r);
@@ -254,7 +254,7 @@ static void copy_in(void *arg)
 	u64 value = SHARED_WORD;
 
 	for (int i = 0; i < 2; i++) {
-		bool was_private = is_private;
+		bool was_private = SCHED_SEE(is_private);
 		int r = mmu_write_guest(world.mmu, 0, &value, sizeof(value));
 
 		SCHED_CHECK(!r || r == -EFAULT, "a copy ends with %d", r);
@@ -265,7 +265,7 @@ static void copy_in(void *arg)
 static void to_private(void *arg)
 {
 	world_convert(vm, 0, 1, true);
-	is_private = true;
+	SCHED_SET(is_private, true);
 }
 
 static void setup_convert_cache(void)

@@ -21,14 +21,14 @@ static void write_words(void *arg)
 
 		SCHED_CHECK(r == 0 || (r == -EFAULT && truncated), "a write ends with %d", r);
 		if (!r)
-			written = i;
+			SCHED_SET(written, i);
 	}
 	mmu_vcpu_leave(v0);
 }
 
 static void do_writeback(void *arg)
 {
-	u64 before = written;
+	u64 before = SCHED_SEE(written);
 
 	model_writeback(world.model, world.file, 0);
 	if (before && !truncated && model_file_disk(world.file, 0) < before)
@@ -117,7 +117,7 @@ static void write_cached(void *arg)
 
 		SCHED_CHECK(r == 0 || (r == -EFAULT && truncated), "a use ends with %d", r);
 		if (!r)
-			written = i;
+			SCHED_SET(written, i);
 	}
 }
 
@@ -150,7 +150,7 @@ static u64 kept;    /* the last word written by a use that began after that */
 static void write_cached_again(void *arg)
 {
 	for (u64 i = 1; i <= 2; i++) {
-		u64 word = i, after = regrown;
+		u64 word = i, after = SCHED_SEE(regrown);
 		int r = mmu_cache_use(&cache, MMU_CACHE_WAIT, put_word, &word);
 
 		SCHED_CHECK(r == 0 || (r == -EFAULT && truncated && !after), "a use ends with %d",
@@ -163,7 +163,7 @@ static void write_cached_again(void *arg)
 static void truncate_and_regrow(void *arg)
 {
 	do_truncate(arg);
-	regrown = 1;
+	SCHED_SET(regrown, 1);
 }
 
 void setup_cache_truncate(void)
@@ -226,7 +226,7 @@ static void flush(void *arg)
 
 static void make_vcpu(void *arg)
 {
-	mmu_vcpu_init(world.mmu, &world.vcpu[1], 1, NULL, v0->ops);
+	mmu_vcpu_init(world.mmu, &world.vcpu[1], 1, &world.vcpu[1], v0->ops);
 	world.nvcpus = 2;
 }
 
@@ -246,4 +246,32 @@ void setup_cache_code(void)
 	sched_spawn("vcpu", write_code_in_guest, NULL);
 	sched_spawn("munmap", flush, NULL);
 	sched_spawn("create", make_vcpu, NULL);
+}
+
+static u64 slot_gone; /* its deletion has returned */
+
+/* The host's clock page, in a memslot that is deleted: what lies there is no longer the guest's. */
+static void write_until_slot_gone(void *arg)
+{
+	for (u64 i = 1; i <= 2; i++) {
+		u64 word = i, was_gone = SCHED_SEE(slot_gone);
+		int r = mmu_cache_use(&cache, MMU_CACHE_WAIT, put_word, &word);
+
+		SCHED_CHECK(r == 0 || r == -EFAULT, "a use ends with %d", r);
+		SCHED_CHECK(r || !was_gone, "the host writes by a memslot that was deleted");
+	}
+}
+
+static void delete_slot(void *arg)
+{
+	SCHED_CHECK(!world_set_slot(0, 0), "deleting the slot fails");
+	SCHED_SET(slot_gone, 1);
+}
+
+void setup_cache_slot(void)
+{
+	slot_gone = 0;
+	world_with_cache(MODEL_FILE_CACHED);
+	sched_spawn("cache", write_until_slot_gone, NULL);
+	sched_spawn("delete", delete_slot, NULL);
 }

@@ -7,6 +7,8 @@
  */
 #include "explore/scenario.h"
 
+#include <stdlib.h>
+
 #include "explore/world.h"
 
 static struct world_vm *vm_a = &world.vm[0], *vm_b = &world.vm[1];
@@ -31,7 +33,7 @@ static void punch_by(struct world_vm *vm)
 {
 	punches_begun++;
 	world_punch(vm, 0, 1);
-	punches_done++;
+	SCHED_SET(punches_done, punches_done + 1);
 }
 
 static void do_punch(void *arg)
@@ -61,7 +63,7 @@ static void check_word(u64 value, u64 done)
 
 static void read_page_0(struct mmu_vcpu *v)
 {
-	u64 done = punches_done, before = word, value;
+	u64 done = SCHED_SEE(punches_done), before = word, value;
 	int r = guest_read(v, 0, &value);
 
 	SCHED_CHECK(!r, "a read ends with %d", r);
@@ -71,7 +73,7 @@ static void read_page_0(struct mmu_vcpu *v)
 
 static void write_page_0(struct mmu_vcpu *v, u64 value)
 {
-	u64 done = punches_done;
+	u64 done = SCHED_SEE(punches_done);
 	int r;
 
 	writing = value;
@@ -118,7 +120,7 @@ static void setup_fault(void)
 /* Page 0, if there is a memslot to reach it by. */
 static void try_page_0(struct mmu_vcpu *v)
 {
-	u64 done = punches_done, value;
+	u64 done = SCHED_SEE(punches_done), value;
 	int r = guest_read(v, 0, &value);
 
 	SCHED_CHECK(!r || r == -EFAULT, "a read ends with %d", r);
@@ -173,7 +175,7 @@ static void try_until_closed(void *arg)
 
 	mmu_vcpu_enter(arg);
 	for (int i = 0; i < 2; i++) {
-		was_closed = closed;
+		was_closed = SCHED_SEE(closed);
 		r = guest_read(arg, 0, &value);
 		SCHED_CHECK(!r || r == -EFAULT, "a read ends with %d", r);
 		SCHED_CHECK(r || !was_closed, "private memory is reached after its file was closed");
@@ -184,7 +186,7 @@ static void try_until_closed(void *arg)
 static void do_close(void *arg)
 {
 	world_close_gmem(vm_a);
-	closed = true;
+	SCHED_SET(closed, true);
 }
 
 static void setup_close(void)
@@ -301,7 +303,7 @@ static void read_what_fails(void *arg)
 
 	mmu_vcpu_enter(arg);
 	for (int i = 0; i < 2; i++) {
-		was_failed = failed;
+		was_failed = SCHED_SEE(failed);
 		r = guest_read(arg, 0, &value);
 		SCHED_CHECK(!r || (r == -EHWPOISON && poisoned), "a read ends with %d", r);
 		SCHED_CHECK(r || !was_failed || punches_begun, "memory that failed is read");
@@ -313,7 +315,7 @@ static void fail_then_punch(void *arg)
 {
 	poisoned = true;
 	model_store_poison(world.store, 0);
-	failed = true;
+	SCHED_SET(failed, true);
 	punch_by(vm_a);
 }
 
@@ -334,6 +336,33 @@ static void check_poison(void)
 	mmu_vcpu_leave(vcpu_a);
 }
 
+/* ------------------------------------------------------------------ files come and go */
+
+static struct gmem_file *second;
+
+static void close_second(void *arg)
+{
+	gmem_release(second);
+}
+
+static void link_and_close(void *arg)
+{
+	struct gmem_file *third;
+
+	SCHED_CHECK(!gmem_link(world.vm[0].gmem, world.mmu, &third), "a file cannot be linked");
+	gmem_release(third);
+}
+
+/* Each finds its own in the store's list, whatever the other does to that. */
+static void setup_close_link(void)
+{
+	world_create_gmem(1, 2, 2);
+	if (gmem_link(world.vm[0].gmem, world.mmu, &second))
+		abort();
+	sched_spawn("close", close_second, NULL);
+	sched_spawn("link", link_and_close, NULL);
+}
+
 const struct scenario gmem_scenarios[] = {
 	{"gmem-fault", "a vCPU uses private memory while it is punched", setup_fault, check_nothing,
 	 {DEFECT_NO_ZAP, DEFECT_NO_FLUSH, DEFECT_DROP_BY_PFN}},
@@ -342,7 +371,9 @@ const struct scenario gmem_scenarios[] = {
 	{"gmem-unbind", "a memslot is deleted while its private memory is punched", setup_unbind,
 	 check_nothing, {DEFECT_NO_FLUSH, DEFECT_GMEM_LOST_END, DEFECT_NO_GRACE_PERIOD}},
 	{"gmem-close", "a guest_memfd is closed under a vCPU", setup_close, check_nothing,
-	 {DEFECT_NO_ZAP, DEFECT_NO_FLUSH, DEFECT_GMEM_NO_STORE_LOCK}},
+	 {DEFECT_NO_ZAP, DEFECT_NO_FLUSH, DEFECT_GMEM_NO_STORE_LOCK, DEFECT_DYING_FILE_BOUND}},
+	{"gmem-close-link", "a file of a store is closed while another is made", setup_close_link,
+	 check_nothing, {DEFECT_FILE_UNLISTED_LATE}},
 	{"gmem-two-vms", "two VMs use a store while one of them punches", setup_two_vms,
 	 check_nothing, {DEFECT_GMEM_FIRST_FILE_ONLY, DEFECT_NO_FLUSH}},
 	{"gmem-vm-ends", "a VM ends while another one punches their store", setup_vm_ends,
@@ -353,6 +384,6 @@ const struct scenario gmem_scenarios[] = {
 	{"gmem-hand-over", "a VM ends, and another carries on with its private memory",
 	 setup_hand_over, check_hand_over, {DEFECT_NO_ZAP, DEFECT_TEARDOWN_UNCHECKED}},
 	{"gmem-poison", "private memory fails under a vCPU and is punched", setup_poison,
-	 check_poison, {DEFECT_NO_ZAP}},
+	 check_poison, {DEFECT_NO_ZAP, DEFECT_LOCK_KEPT_ON_POISON}},
 	{NULL},
 };

@@ -18,7 +18,7 @@ static void touch(u64 pages, int error)
 	mmu_vcpu_enter(v0);
 	for (u64 i = 0; i < 3; i++) {
 		gpa_t gpa = i % pages * PAGE_SIZE;
-		bool was_gone = gone;
+		bool was_gone = SCHED_SEE(gone);
 		int r = i == 1 ? guest_read(v0, gpa, &value) : guest_write(v0, gpa, i);
 
 		SCHED_CHECK(r == 0 || (r == error && going), "an access ends with %d", r);
@@ -44,7 +44,7 @@ static void do_unbind(void *arg)
 {
 	going = true;
 	model_unbind(world.model, world.file);
-	gone = true;
+	SCHED_SET(gone, true);
 }
 
 void setup_unbind(void)
@@ -65,7 +65,7 @@ static void pin_for_dma(void *arg)
 
 	if (primary_model_ops.pin(world.model, WORLD_HVA, PAGE_SIZE, &cookie))
 		return; /* the truncate was faster */
-	pinned = true;
+	SCHED_SET(pinned, true);
 	sched_point("DMA", cookie);
 	unpinned = true;
 	primary_model_ops.unpin(world.model, cookie);
@@ -73,7 +73,7 @@ static void pin_for_dma(void *arg)
 
 static void truncate_pinned(void *arg)
 {
-	bool was_pinned = pinned;
+	bool was_pinned = SCHED_SEE(pinned);
 
 	model_truncate(world.model, world.file, 0);
 	SCHED_CHECK(!was_pinned || unpinned, "a DAX truncate ends while a page is pinned");
@@ -98,7 +98,7 @@ static void do_munmap(void *arg)
 {
 	going = true;
 	model_munmap(world.model, WORLD_HVA, 2);
-	gone = true;
+	SCHED_SET(gone, true);
 }
 
 void setup_pfnmap(void)
@@ -176,7 +176,7 @@ static void write_while_protected(void *arg)
 {
 	mmu_vcpu_enter(v0);
 	for (u64 i = 1; i <= 3; i++) {
-		bool was_closed = closed, was_opened = opened;
+		bool was_closed = SCHED_SEE(closed), was_opened = SCHED_SEE(opened);
 		int r = guest_write(v0, 0, i);
 
 		SCHED_CHECK(r == 0 || (r == -EFAULT && closing && !was_opened),
@@ -190,11 +190,11 @@ static void protect_and_back(void *arg)
 {
 	closing = true;
 	model_mprotect(world.model, WORLD_HVA, 1, false);
-	closed = true;
+	SCHED_SET(closed, true);
 	sched_point("protected", NULL);
 	opening = true;
 	model_mprotect(world.model, WORLD_HVA, 1, true);
-	opened = true;
+	SCHED_SET(opened, true);
 }
 
 void setup_protect(void)
@@ -239,7 +239,7 @@ static void do_poison(void *arg)
 {
 	going = true;
 	model_poison(world.model, WORLD_HVA);
-	gone = true;
+	SCHED_SET(gone, true);
 }
 
 void setup_poison(void)

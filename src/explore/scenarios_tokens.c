@@ -12,12 +12,12 @@ static bool unmapped, updated;
 static void do_munmap(void *arg)
 {
 	model_munmap(world.model, WORLD_HVA, 2);
-	unmapped = true;
+	SCHED_SET(unmapped, true);
 }
 
 static void read_once(void)
 {
-	bool after = unmapped && updated;
+	bool after = SCHED_SEE(unmapped) && SCHED_SEE(updated);
 	u64 value;
 	int r;
 
@@ -47,7 +47,7 @@ static void make_anew(void *arg)
 {
 	SCHED_CHECK(!world_set_slot(0, 0), "deleting the slot fails");
 	SCHED_CHECK(!world_set_slot(2, 0), "making it anew fails");
-	updated = true;
+	SCHED_SET(updated, true);
 }
 
 void setup_rebind(void)
@@ -85,7 +85,7 @@ static bool is_updated(void *arg)
 static void update_slot(void *arg)
 {
 	SCHED_CHECK(!world_set_slot(0, 0), "deleting the slot fails");
-	updated = true;
+	SCHED_SET(updated, true);
 }
 
 void setup_monitor(void)

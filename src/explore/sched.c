@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fibers and the choice of who goes on. The strategies are here because each is a few lines over
- * the same list of runnable actors; locks, RCU and memory of the explored build are in sync.c and
- * memory.c.
+ * Actors and their steps. Who goes on is choose.c's, where that matters share.c's; locks, RCU and memory of the
+ * explored build are in sync.c and memory.c.
  */
+#define SCHED_PLAIN
 #include "explore/sched.h"
 
 #include <setjmp.h>
@@ -12,8 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <ucontext.h>
 
+#include "explore/fiber.h"
 #include "explore/internal.h"
 
 #define STACK_BYTES (256 * 1024)
@@ -28,42 +28,27 @@ struct actor {
 	const char *waits_for;
 	bool (*cond)(void *arg);
 	void *cond_arg;
-	u64 priority; /* RANDOM: higher goes first */
-	ucontext_t ctx;
+	struct fiber fiber;
 	void *stack;
 };
 
 static struct {
-	/* configuration */
-	enum sched_strategy strategy;
-	u64 seed;
-	unsigned bound;
-	struct sched_trace replay; /* choices to follow first */
-	bool verbose;
+	bool lax;
+	sched_watch_fn *watch;
+	u64 leave_at; /* steps after which a replay is left */
 	/* the execution */
 	struct actor actor[SCHED_MAX_ACTORS];
 	int nactors;
 	int current; /* -1 outside sched_run() */
-	u64 steps;
-	unsigned preemptions;
-	u64 rng;
-	u64 change_at[8]; /* RANDOM: steps at which the running actor loses its priority */
-	struct sched_trace trace;
+	u64 steps, all_steps; /* of this execution; of those before */
 	enum sched_verdict verdict;
 	char why[512];
-	ucontext_t main;
-	u64 expected_steps; /* length of the last execution: where change points may fall */
-} S = {.current = -1, .expected_steps = 200};
+	struct fiber main;
+	bool finishing; /* final checks are made */
+	sigjmp_buf finish;
+} S = {.current = -1, .leave_at = ~0ULL};
 
-static u64 next_random(void)
-{
-	/* splitmix64 */
-	u64 z = S.rng += 0x9e3779b97f4a7c15;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-	return z ^ (z >> 31);
-}
+const char *sched_where;
 
 int sched_self(void)
 {
@@ -72,6 +57,8 @@ int sched_self(void)
 
 const char *sched_name(int actor)
 {
+	if (S.finishing)
+		return "the end";
 	return actor < 0 ? "set-up" : S.actor[actor].name;
 }
 
@@ -80,134 +67,50 @@ const char *sched_why(void)
 	return S.why;
 }
 
-const struct sched_trace *sched_trace(void)
+void sched_strict(bool on)
 {
-	return &S.trace;
+	S.lax = !on;
 }
 
-void sched_verbose(bool on)
+void sched_watch(sched_watch_fn *fn)
 {
-	S.verbose = on;
+	S.watch = fn;
 }
 
-/* -- the trace */
-
-static void trace_add(u8 choice, u8 width)
+char *sched_aside(char *(*fn)(void))
 {
-	if (S.trace.n == S.trace.room) {
-		u32 room = S.trace.room ? 2 * S.trace.room : 256;
+	int self = S.current;
+	char *r;
 
-		S.trace.choice = realloc(S.trace.choice, room);
-		S.trace.width = realloc(S.trace.width, room);
-		if (!S.trace.choice || !S.trace.width)
-			abort();
-		S.trace.room = room;
-	}
-	S.trace.choice[S.trace.n] = choice;
-	S.trace.width[S.trace.n++] = width;
+	S.current = -1;
+	r = fn();
+	S.current = self;
+	return r;
 }
 
-static void set_replay(const struct sched_trace *t, u32 n)
+void sched_leave(u64 steps)
 {
-	u8 *c = n ? malloc(n) : NULL;
-
-	if (n && !c)
-		abort();
-	if (n)
-		memcpy(c, t->choice, n);
-	free(S.replay.choice);
-	S.replay.choice = c;
-	S.replay.n = n;
+	S.leave_at = steps;
 }
 
-void sched_configure(enum sched_strategy s, u64 seed, unsigned preemptions,
-		     const struct sched_trace *replay)
+/* -- who can go on */
+
+static bool can_go_on(const struct actor *a)
 {
-	S.strategy = s;
-	S.seed = seed;
-	S.bound = preemptions;
-	set_replay(replay, replay ? replay->n : 0);
+	return a->state == ACTOR_READY || (a->state == ACTOR_WAITING && a->cond(a->cond_arg));
 }
 
-/* Preemptions in the first n choices of the last execution: choosing another than the runner. */
-static unsigned preemptions_in(u32 n)
+static void look_around(struct explore_choice *c)
 {
-	unsigned p = 0;
-
-	for (u32 i = 0; i < n; i++)
-		p += S.trace.choice[i] != 0 && !(S.trace.width[i] & TRACE_FORCED);
-	return p;
-}
-
-/* Depth first: the last choice that can still be another one, within the bound. */
-bool sched_advance(void)
-{
-	for (u32 i = S.trace.n; i-- > 0;) {
-		u8 width = S.trace.width[i] & TRACE_WIDTH;
-		bool forced = S.trace.width[i] & TRACE_FORCED;
-
-		if (S.trace.choice[i] + 1 >= width)
-			continue;
-		if (!forced && S.trace.choice[i] == 0 && preemptions_in(i) >= S.bound)
-			continue;
-		S.trace.choice[i]++;
-		set_replay(&S.trace, i + 1);
-		return true;
-	}
-	return false;
-}
-
-/* -- choosing */
-
-/* Runnable actors, the running one first if it is among them; the rest in order of creation. */
-static int runnable(int list[])
-{
-	int n = 0;
-
-	if (S.current >= 0 && S.actor[S.current].state == ACTOR_READY)
-		list[n++] = S.current;
+	c->n = 0;
+	c->current = S.current;
+	c->can_stay = S.current >= 0 && S.actor[S.current].state == ACTOR_READY;
+	if (c->can_stay)
+		c->list[c->n++] = S.current;
 	for (int i = 0; i < S.nactors; i++) {
-		struct actor *a = &S.actor[i];
-
-		if (i == S.current && n)
-			continue;
-		if (a->state == ACTOR_WAITING && a->cond(a->cond_arg))
-			a->state = ACTOR_READY;
-		if (a->state == ACTOR_READY && !(n && list[0] == i))
-			list[n++] = i;
+		if (!(c->can_stay && i == S.current) && can_go_on(&S.actor[i]))
+			c->list[c->n++] = i;
 	}
-	return n;
-}
-
-static int pick_random(const int list[], int n)
-{
-	int best = 0;
-
-	for (unsigned i = 0; i < MIN(S.bound, (unsigned)ARRAY_SIZE(S.change_at)); i++) {
-		if (S.change_at[i] == S.steps && S.current >= 0)
-			S.actor[S.current].priority = i; /* below every initial priority */
-	}
-	for (int i = 1; i < n; i++) {
-		if (S.actor[list[i]].priority > S.actor[list[best]].priority)
-			best = i;
-	}
-	return best;
-}
-
-/* Which of the runnable goes on; records the choice where there was one. */
-static int choose(const int list[], int n)
-{
-	bool forced = list[0] != S.current;
-	int c = 0;
-
-	if (n == 1)
-		return list[0];
-	if (S.trace.n < S.replay.n)
-		c = S.replay.choice[S.trace.n] < n ? S.replay.choice[S.trace.n] : 0;
-	else if (S.strategy == SCHED_RANDOM)
-		c = pick_random(list, n);
-	trace_add((u8)c, (u8)(n | (forced ? TRACE_FORCED : 0)));
-	return list[c];
 }
 
 /* -- fibers */
@@ -221,21 +124,47 @@ static void stop(enum sched_verdict v)
 		return;
 	S.current = -1;
 	S.actor[self].state = ACTOR_DONE;
-	setcontext(&S.main);
+	fiber_switch(&S.actor[self].fiber, &S.main);
 	abort();
 }
 
-static void switch_to(int next)
+/*
+ * The running actor is interrupted. Are its latest stores seen by those who go on now? Where it waits or has
+ * ended they are: it would drain its buffer before long.
+ */
+static bool leave_stores(int self)
+{
+	bool hold = false;
+
+	if (!explore_buffered(self))
+		return false;
+	if (S.actor[self].state == ACTOR_READY)
+		hold = explore_choose_hold();
+	if (hold)
+		explore_buffer_hold(self);
+	else
+		explore_buffer_drain(self);
+	return hold;
+}
+
+static void switch_to(int next, bool usual)
 {
 	int self = S.current;
+	bool hold;
 
-	if (next == self)
-		return;
+	if (self >= 0) {
+		hold = leave_stores(self);
+		if (S.actor[self].state == ACTOR_READY)
+			explore_turn_interrupted(hold);
+	}
+	explore_turn_begin(next, usual);
 	S.current = next;
+	S.actor[next].state = ACTOR_READY;
+	explore_buffer_resume(next);
 	if (self < 0)
-		swapcontext(&S.main, &S.actor[next].ctx);
+		fiber_switch(&S.main, &S.actor[next].fiber);
 	else
-		swapcontext(&S.actor[self].ctx, &S.actor[next].ctx);
+		fiber_switch(&S.actor[self].fiber, &S.actor[next].fiber);
 }
 
 static void describe_deadlock(void)
@@ -249,16 +178,9 @@ static void describe_deadlock(void)
 	}
 }
 
-/* Hand over to whoever is next; returns when this actor is. */
-static void reschedule(void)
+/* Nobody can go on. */
+static void end(void)
 {
-	int list[SCHED_MAX_ACTORS];
-	int n = runnable(list);
-
-	if (n) {
-		switch_to(choose(list, n));
-		return;
-	}
 	for (int i = 0; i < S.nactors; i++) {
 		if (S.actor[i].state == ACTOR_WAITING) {
 			describe_deadlock();
@@ -268,33 +190,109 @@ static void reschedule(void)
 	stop(SCHED_OK);
 }
 
+/* The running actor cannot go on, or nobody has run yet; returns when it is this actor's turn. */
+static void hand_over(void)
+{
+	struct explore_choice c;
+	int i;
+
+	look_around(&c);
+	if (!c.n) {
+		end();
+		return;
+	}
+	if (c.n > 1 && explore_replays())
+		explore_passed();
+	if (c.n > 1)
+		explore_state(S.current);
+	i = explore_replays() ? explore_turn_next(&c) : explore_choose(&c);
+	/* Who waited for what has come about meanwhile goes on at once. */
+	if (c.list[i] == S.current)
+		S.actor[S.current].state = ACTOR_READY;
+	else
+		switch_to(c.list[i], !i);
+}
+
+/* The running actor comes to a step. */
+static void come_to_step(bool choice)
+{
+	bool over = explore_turn_over();
+	struct explore_choice c;
+	int i = 0;
+
+	if (!choice && !over)
+		return;
+	look_around(&c);
+	if (!explore_replays()) {
+		if (c.n > 1)
+			explore_state(S.current);
+		i = explore_choose(&c);
+	} else {
+		if (c.n > 1)
+			explore_passed();
+		if (over)
+			i = explore_turn_next(&c);
+	}
+	if (c.list[i] != S.current)
+		switch_to(c.list[i], false);
+}
+
 static void actor_main(void)
 {
 	struct actor *a = &S.actor[S.current];
 
 	a->fn(a->arg);
 	a->state = ACTOR_DONE;
-	reschedule();
+	hand_over();
 	abort(); /* a finished actor is never chosen */
 }
 
-void sched_point(const char *what, const void *obj)
+void explore_step(const char *what, const void *obj, bool choice)
 {
+	const char *where = sched_where;
+
+	sched_where = NULL;
 	if (S.current < 0)
 		return;
+	if (S.steps == S.leave_at && explore_replays())
+		explore_choose_leave();
 	if (++S.steps > SCHED_MAX_STEPS) {
 		snprintf(S.why, sizeof(S.why), "livelock: %d steps and no end; %s at %s",
 			 SCHED_MAX_STEPS, sched_name(S.current), what);
 		stop(SCHED_LIVELOCK);
 	}
 	explore_rcu_run();
-	reschedule();
-	if (S.verbose)
-		fprintf(stderr, "  %5llu %-12s %-10s %p\n", (unsigned long long)S.steps,
-			sched_name(S.current), what, obj);
+	come_to_step(choice || explore_surveys());
+	if (S.watch)
+		S.watch(what, where, choice);
 }
 
-void sched_wait(const char *what, bool (*cond)(void *arg), void *arg)
+void sched_step(const char *what, const void *obj, enum sched_access access)
+{
+	struct explore_object *o;
+	bool choice;
+
+	if (S.current < 0)
+		return;
+	o = explore_touch(obj, access, &choice);
+	explore_step(what, obj, choice);
+	explore_happened(o, access);
+}
+
+void sched_point(const char *what, const void *obj)
+{
+	static u64 model; /* all that the model and scenarios do is taken for one thing */
+	struct explore_object *o;
+	bool choice;
+
+	if (S.current < 0)
+		return;
+	o = explore_touch(&model, SCHED_WRITE, &choice);
+	explore_step(what, obj, true);
+	explore_happened(o, SCHED_WRITE);
+}
+
+void explore_wait(const char *what, bool (*cond)(void *arg), void *arg)
 {
 	struct actor *a = &S.actor[S.current];
 
@@ -304,21 +302,32 @@ void sched_wait(const char *what, bool (*cond)(void *arg), void *arg)
 			sched_fail("at the end, %s would be awaited forever", what);
 		return;
 	}
-	sched_point(what, arg);
 	while (!cond(arg)) {
 		a->state = ACTOR_WAITING;
 		a->waits_for = what;
 		a->cond = cond;
 		a->cond_arg = arg;
-		reschedule();
+		hand_over();
 	}
+}
+
+void sched_wait(const char *what, bool (*cond)(void *arg), void *arg)
+{
+	sched_point(what, arg);
+	explore_wait(what, cond, arg);
+}
+
+bool explore_strict(void)
+{
+	return explore_replays() && !S.lax;
 }
 
 bool explore_alone(void)
 {
-	int list[SCHED_MAX_ACTORS];
+	struct explore_choice c;
 
-	return runnable(list) <= 1;
+	look_around(&c);
+	return c.n <= 1;
 }
 
 void sched_fail(const char *fmt, ...)
@@ -337,7 +346,7 @@ void sched_fail(const char *fmt, ...)
 static void crashed(int sig, siginfo_t *info, void *uc)
 {
 	(void)uc;
-	if (S.current < 0) {
+	if (S.current < 0 && !S.finishing) {
 		signal(sig, SIG_DFL);
 		return;
 	}
@@ -347,7 +356,21 @@ static void crashed(int sig, siginfo_t *info, void *uc)
 	else
 		snprintf(S.why, sizeof(S.why), "%s crashes at address %p", sched_name(S.current),
 			 info->si_addr);
+	if (S.current < 0) {
+		S.verdict = SCHED_CRASH;
+		siglongjmp(S.finish, 1);
+	}
 	stop(SCHED_CRASH);
+}
+
+void sched_finish(void (*check)(void), void (*teardown)(void))
+{
+	S.finishing = true;
+	if (!sigsetjmp(S.finish, 0)) {
+		check();
+		teardown();
+	}
+	S.finishing = false;
 }
 
 void sched_begin(void)
@@ -358,11 +381,13 @@ void sched_begin(void)
 	sigaction(SIGBUS, &sa, NULL);
 	S.nactors = 0;
 	S.current = -1;
+	S.all_steps += S.steps;
 	S.steps = 0;
-	S.trace.n = 0;
 	S.verdict = SCHED_OK;
 	S.why[0] = 0;
-	S.rng = S.seed;
+	explore_choose_begin();
+	explore_share_reset();
+	explore_buffer_reset();
 	explore_rcu_reset();
 	explore_memory_reset();
 }
@@ -383,24 +408,23 @@ void sched_spawn(const char *name, sched_actor_fn *fn, void *arg)
 	a->fn = fn;
 	a->arg = arg;
 	a->state = ACTOR_READY;
-	a->priority = (next_random() | BIT(63)) >> 1;
-	getcontext(&a->ctx);
-	a->ctx.uc_stack.ss_sp = a->stack;
-	a->ctx.uc_stack.ss_size = STACK_BYTES;
-	a->ctx.uc_link = NULL;
-	makecontext(&a->ctx, actor_main, 0);
+	explore_choose_spawned(S.nactors);
+	fiber_make(&a->fiber, a->stack, STACK_BYTES, actor_main);
 	S.nactors++;
 }
 
 enum sched_verdict sched_run(void)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(S.change_at); i++)
-		S.change_at[i] = 1 + next_random() % S.expected_steps;
-	reschedule();
+	explore_choose_run();
+	hand_over();
 	S.current = -1;
-	S.expected_steps = S.steps + 1;
 	explore_rcu_drain();
 	return S.verdict;
+}
+
+u64 sched_steps(void)
+{
+	return S.all_steps + S.steps;
 }
 
 enum sched_verdict sched_verdict(void)

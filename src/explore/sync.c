@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Locks, wait queues and RCU of the explorer's build, over the scheduler. */
+#define SCHED_PLAIN
 #include <stdlib.h>
+#include "explore/defects.h"
 #include "explore/internal.h"
 #include "sync/lock.h"
 #include "sync/rcu.h"
+
+/* The mistake that is switched on. */
+enum defect defect_on;
 
 #define SELF (sched_self() + 2)
 
@@ -25,24 +30,33 @@ static bool mutex_free(void *l)
 void mutex_lock(struct mutex *l)
 {
 	SCHED_CHECK(l->owner != SELF, "a mutex is taken twice by %s", sched_name(sched_self()));
-	sched_wait("mutex", mutex_free, l);
+	sched_step("mutex", l, SCHED_WRITE);
+	explore_wait("mutex", mutex_free, l);
+	sched_fence();
 	l->owner = SELF;
+	explore_lock_taken(l, true);
 }
 
 bool mutex_trylock(struct mutex *l)
 {
-	sched_point("trylock", l);
+	/* Who fails sees that it is held: dropping it is a choice, too. */
+	explore_lock_tried(l);
+	sched_step("trylock", l, SCHED_WRITE);
+	sched_fence();
 	if (l->owner)
 		return false;
 	l->owner = SELF;
+	explore_lock_taken(l, true);
 	return true;
 }
 
 void mutex_unlock(struct mutex *l)
 {
 	SCHED_CHECK(l->owner == SELF, "a mutex is dropped by who does not hold it");
+	sched_fence();
 	l->owner = 0;
-	sched_point("unlock", l);
+	explore_lock_dropped(l);
+	explore_step("unlock", l, explore_lock_is_tried(l));
 }
 
 void mutex_assert_held(struct mutex *l)
@@ -77,31 +91,41 @@ static bool writable(void *p)
 void rwlock_read_lock(struct rwlock *l)
 {
 	SCHED_CHECK(l->writer != SELF, "a rwlock is taken for read by its writer");
-	sched_wait("read lock", readable, l);
+	sched_step("read lock", l, SCHED_READ);
+	explore_wait("read lock", readable, l);
+	sched_fence();
 	l->readers++;
+	explore_lock_taken(l, false);
 }
 
 void rwlock_read_unlock(struct rwlock *l)
 {
 	SCHED_CHECK(l->readers, "a rwlock is dropped by who does not hold it");
+	sched_fence();
 	l->readers--;
-	sched_point("read unlock", l);
+	explore_lock_dropped(l);
+	explore_step("read unlock", l, false);
 }
 
 void rwlock_write_lock(struct rwlock *l)
 {
 	SCHED_CHECK(l->writer != SELF, "a rwlock is taken twice by %s", sched_name(sched_self()));
+	sched_step("write lock", l, SCHED_WRITE);
 	l->writers_waiting++;
-	sched_wait("write lock", writable, l);
+	explore_wait("write lock", writable, l);
+	sched_fence();
 	l->writers_waiting--;
 	l->writer = SELF;
+	explore_lock_taken(l, true);
 }
 
 void rwlock_write_unlock(struct rwlock *l)
 {
 	SCHED_CHECK(l->writer == SELF, "a rwlock is dropped by who does not hold it");
+	sched_fence();
 	l->writer = 0;
-	sched_point("write unlock", l);
+	explore_lock_dropped(l);
+	explore_step("write unlock", l, false);
 }
 
 void waitq_init(struct waitq *q)
@@ -116,8 +140,16 @@ void waitq_destroy(struct waitq *q)
 
 struct sleep {
 	struct waitq *q;
-	u64 wakes;
+	u64 wakes, moment;
 };
+
+/* Moments that have passed: at each, all sleeps with a limit end. */
+static u64 moments;
+
+void sched_time_passes(void)
+{
+	moments++;
+}
 
 static bool woken(void *p)
 {
@@ -126,28 +158,46 @@ static bool woken(void *p)
 	return s->q->wakes != s->wakes;
 }
 
+static bool woken_or_late(void *p)
+{
+	return woken(p) || ((const struct sleep *)p)->moment != moments;
+}
+
+static bool wait_for(struct waitq *q, struct mutex *l, bool (*over)(void *p))
+{
+	struct sleep s;
+
+	sched_step("sleep", q, SCHED_READ);
+	s = (struct sleep){q, q->wakes, moments};
+	sched_fence();
+	l->owner = 0;
+	explore_lock_dropped(l);
+	explore_wait("wake-up", over, &s);
+	mutex_lock(l);
+	return woken(&s);
+}
+
 void waitq_wait(struct waitq *q, struct mutex *l)
 {
-	struct sleep s = {q, q->wakes};
-
-	l->owner = 0;
-	sched_wait("wake-up", woken, &s);
-	mutex_lock(l);
+	wait_for(q, l, woken);
 }
 
 bool waitq_wait_until(struct waitq *q, struct mutex *l, u64 ns)
 {
+	bool alone;
+
 	(void)ns;
-	if (explore_alone())
-		return false;
-	waitq_wait(q, l);
-	return true;
+	l->owner = 0; /* who waits for it could go on while this one sleeps */
+	alone = explore_alone();
+	l->owner = SELF;
+	return !alone && wait_for(q, l, woken_or_late);
 }
 
 void waitq_wake_all(struct waitq *q)
 {
+	sched_step("wake", q, SCHED_WRITE);
+	sched_fence();
 	q->wakes++;
-	sched_point("wake", q);
 }
 
 /* -- RCU: a callback waits for the read sides open when it was handed over */
@@ -160,7 +210,7 @@ void sched_rcu_read_lock(void)
 {
 	int self = sched_self();
 
-	sched_point("rcu lock", NULL);
+	sched_step("rcu lock", &reading, SCHED_READ);
 	if (self >= 0 && !nesting[self]++)
 		reading |= 1u << self;
 }
@@ -177,16 +227,16 @@ void sched_rcu_read_unlock(void)
 				h->readers &= ~(1u << self);
 		}
 	}
-	sched_point("rcu unlock", NULL);
+	explore_step("rcu unlock", &reading, false);
 }
 
 void sched_rcu_call(struct sched_rcu_head *head, void (*fn)(struct sched_rcu_head *))
 {
+	sched_step("rcu call", &reading, SCHED_WRITE);
 	head->fn = fn;
 	head->readers = reading;
 	head->next = callbacks;
 	callbacks = head;
-	sched_point("rcu call", head);
 }
 
 static void run_ready(bool all)
@@ -241,14 +291,16 @@ static void nothing(struct sched_rcu_head *h)
 
 void sched_rcu_wait(void)
 {
-	struct sched_rcu_head h = {.fn = nothing, .readers = reading};
+	struct sched_rcu_head h = {.fn = nothing};
 	struct sched_rcu_head **p;
 	int self = sched_self();
 
 	SCHED_CHECK(self < 0 || !nesting[self], "a grace period is awaited inside a read side");
+	sched_step("grace period", &reading, SCHED_WRITE);
+	h.readers = reading;
 	h.next = callbacks;
 	callbacks = &h;
-	sched_wait("grace period", readers_gone, &h);
+	explore_wait("grace period", readers_gone, &h);
 	for (p = &callbacks; *p; p = &(*p)->next) {
 		if (*p == &h) {
 			*p = h.next;

@@ -13,8 +13,22 @@ static void kick(void *owner)
 
 static bool interrupted(void *owner)
 {
-	(void)owner;
-	return false;
+	const struct mmu_vcpu *v = owner;
+
+	return world.interrupted[v->index];
+}
+
+void world_interrupt(struct mmu_vcpu *v, bool there)
+{
+	sched_point("signal", v);
+	world.interrupted[v->index] = there;
+	if (there)
+		sched_time_passes(); /* who sleeps for a while looks again */
+}
+
+bool world_interrupted(const struct mmu_vcpu *v)
+{
+	return world.interrupted[v->index];
 }
 
 static const struct mmu_vcpu_ops vcpu_ops = {.kick = kick, .interrupted = interrupted};
@@ -45,23 +59,26 @@ static void vm_create(u32 n, u64 pages)
 	vm->pages = pages;
 	if (mmu_create(&primary_model_ops, world.model, &vm->mmu))
 		abort();
+	sched_counters(mmu_stat_page(vm->mmu), sizeof(struct statpage_vm));
 }
 
 static void add_vcpu(struct world_vm *vm)
 {
 	u32 n = world.nvcpus++;
 
-	mmu_vcpu_init(vm->mmu, &world.vcpu[n], n, NULL, &vcpu_ops);
+	mmu_vcpu_init(vm->mmu, &world.vcpu[n], n, &world.vcpu[n], &vcpu_ops);
 }
 
 static void create(u32 nvcpus, u64 pages, int kind)
 {
 	memset(&world, 0, offsetof(struct world, vcpu));
 	world.nvcpus = 0;
+	memset(world.interrupted, 0, sizeof(world.interrupted));
 	world.file = NULL;
 	world.store = NULL;
 	world.cache = NULL;
 	mmu_imbalances = 0;
+	mmu_forked_child(); /* what an execution that failed has left is gone */
 	world.model = model_create();
 	if (kind >= 0)
 		world.file = model_file_create(world.model, (enum model_file_kind)kind, pages);
@@ -108,6 +125,39 @@ void world_second_vm(void)
 	if (gmem_link(world.vm[0].gmem, vm->mmu, &vm->gmem))
 		abort();
 	make_private(vm, pages);
+}
+
+static void set_alias(hva_t hva)
+{
+	struct mmu_region r = {.slot = 1, .gpa = WORLD_ALIAS, .size = PAGE_SIZE, .hva = hva};
+
+	world.alias = hva;
+	if (mmu_set_region(world.mmu, &r))
+		abort();
+}
+
+void world_alias(u64 page)
+{
+	hva_t hva = world.vm[0].hva + (world.vm[0].pages << PAGE_SHIFT);
+
+	model_mmap(world.model, hva, 1, true, world.file, page);
+	set_alias(hva);
+}
+
+void world_slot_twice(u64 page)
+{
+	set_alias(world.vm[0].hva + page * PAGE_SIZE);
+}
+
+void world_vm_beside(void)
+{
+	struct world_vm *vm = &world.vm[1];
+	struct mmu_region r = {.size = world.vm[0].pages * PAGE_SIZE, .hva = world.vm[0].hva};
+
+	vm_create(1, world.vm[0].pages);
+	add_vcpu(vm);
+	if (mmu_set_region(vm->mmu, &r))
+		abort();
 }
 
 static struct world_vm *vm_of(const struct mmu *mmu)
@@ -197,6 +247,10 @@ static void check_reached(const struct mmu_vcpu *v, const void *host, gpa_t gpa,
 	if (model_is_private(world.model, host)) {
 		model_store_check_access(world.model, host, world.store, gfn);
 		check_attribute(&vm->attribute[gfn], true);
+	} else if (gpa >= WORLD_ALIAS && vm->pages < WORLD_HUGE_PAGES) {
+		model_check_access(world.model, host, world.alias + (gpa - WORLD_ALIAS), write);
+	} else if (model_in_window(world.model, host)) {
+		model_window_check_access(world.model, host, vm->hva + gpa);
 	} else {
 		model_check_access(world.model, host, vm->hva + gpa, write);
 		check_attribute(&vm->attribute[gfn], false);
@@ -207,37 +261,49 @@ static void check_reached(const struct mmu_vcpu *v, const void *host, gpa_t gpa,
 static int reach(struct mmu_vcpu *v, gpa_t gpa, bool write, u64 **p)
 {
 	struct mmu_xlat x;
+	u64 epoch;
 	int r;
 
 	*p = write ? tlb_write(&v->tlb[TLB_USER], gpa, 8) : tlb_read(&v->tlb[TLB_USER], gpa, 8);
 	if (*p)
 		return 0;
-	r = mmu_translate(v, gpa, write ? MMU_WRITE : MMU_READ, &x);
-	if (r)
-		return r;
+	do {
+		r = mmu_translate_present(v, gpa, write ? MMU_WRITE : MMU_READ, true, &x)
+			    ? 0
+			    : mmu_translate(v, gpa, write ? MMU_WRITE : MMU_READ, &x);
+		if (r)
+			return r;
+		epoch = v->epoch;
+		if (write && x.code)
+			mmu_code_write(v, gpa, x.host, sizeof(u64));
+	} while (v->epoch != epoch);
 	mmu_tlb_fill(v, TLB_USER, gpa & PAGE_MASK, gpa & PAGE_MASK, &x, MMU_READ | MMU_WRITE,
 		     false);
 	*p = (u64 *)(x.host + (gpa & ~PAGE_MASK));
 	return 0;
 }
 
-/* The host's own check of an access: memory that failed is not read, it is faulted anew. */
-static bool fails(const u64 *p, gpa_t gpa)
+/* The host's own check of an access: memory that failed, or is not there, is faulted anew. 0 or -errno. */
+static int host_check(u64 *p, gpa_t gpa)
 {
+	if (!model_place(world.model, p))
+		return -EFAULT;
 	return model_is_private(world.model, p) &&
-	       model_store_poisoned(world.store, gpa >> PAGE_SHIFT);
+			       model_store_poisoned(world.store, gpa >> PAGE_SHIFT)
+		       ? -EHWPOISON
+		       : 0;
 }
 
 static int guest_access(struct mmu_vcpu *v, gpa_t gpa, bool write, u64 *value)
 {
-	u64 *p;
-	int r = reach(v, gpa, write, &p);
+	u64 *p, *at;
+	int r = reach(v, gpa, write, &p), err;
 
 	/* Others may do anything between a translation and its use. */
 	if (!r)
 		sched_point(write ? "guest write" : "guest read", p);
-	while (!r && fails(p, gpa)) {
-		r = mmu_refault(v, gpa, write ? MMU_WRITE : MMU_READ, -EHWPOISON);
+	while (!r && (err = host_check(p, gpa))) {
+		r = mmu_refault(v, gpa, write ? MMU_WRITE : MMU_READ, err);
 		if (!r)
 			r = reach(v, gpa, write, &p);
 	}
@@ -245,10 +311,11 @@ static int guest_access(struct mmu_vcpu *v, gpa_t gpa, bool write, u64 *value)
 		return r;
 	check_reached(v, p, gpa, write);
 	SCHED_CHECK(!model_held(world.model), "a fault's reference is held in guest mode");
+	at = model_place(world.model, p);
 	if (write)
-		*p = *value;
+		*at = *value;
 	else
-		*value = *p;
+		*value = *at;
 	mmu_vcpu_safe_point(v);
 	return 0;
 }

@@ -10,7 +10,8 @@
 #include "primary/model/model.h"
 
 #define WORLD_VMS	 2
-#define WORLD_VCPUS	 2
+#define WORLD_VCPUS	 3
+#define WORLD_ALIAS	 (8 * PAGE_SIZE) /* gpa of slot 1 */
 #define WORLD_ATTRIBUTES 4 /* gfns from 0 whose attribute is followed */
 #define WORLD_HVA	 MODEL_VA
 #define WORLD_HUGE_HVA	 MODEL_HUGE_VA
@@ -34,8 +35,10 @@ struct world {
 	struct world_vm vm[WORLD_VMS];
 	struct mmu_vcpu vcpu[WORLD_VCPUS]; /* mmu NULL: gone */
 	u32 nvcpus;
+	bool interrupted[WORLD_VCPUS]; /* a signal waits for the vCPU */
 	struct model_file *file; /* what slot 0 maps, or NULL for anonymous memory */
 	struct model_store *store; /* of every vm[].gmem */
+	hva_t alias; /* what slot 1 shows */
 	struct mmu_cache *cache; /* to be taken down with the rest, or NULL */
 };
 extern struct world world;
@@ -50,11 +53,22 @@ void world_create(u32 nvcpus, u64 pages, int kind);
 void world_create_gmem(u32 nvcpus, u64 pages, u64 private_pages);
 /* A second VM like it with one vCPU, vcpu[1], and a file of its own on the same store. */
 void world_second_vm(void);
+/* Slot 1 at WORLD_ALIAS: a page of slot 0 once more, through another mapping of its file. Again to show
+ * another page there. */
+void world_alias(u64 page);
+/* Slot 1 there: a page of slot 0's memory, at the same address. */
+void world_slot_twice(u64 page);
+/* A second VM with one vCPU, the next one, over the first's memory. */
+void world_vm_beside(void);
 /* What a VMM does when it ends a VM, if it is there: vCPUs go, then the VM, then its guest_memfd.
  * Its host stays until world_destroy(), which also does this. */
 void world_end_vm(u32 n);
 /* Checks that every begin had its end, and references balance. */
 void world_destroy(void);
+
+/* A signal comes for a vCPU, or is taken. */
+void world_interrupt(struct mmu_vcpu *v, bool there);
+bool world_interrupted(const struct mmu_vcpu *v);
 
 int world_set_slot(u64 pages, u32 flags); /* pages 0: delete */
 /* Slot 0 of a VM with its guest_memfd, or its deletion. */

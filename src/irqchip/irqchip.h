@@ -31,6 +31,8 @@ struct irqchip_ops {
 	void (*smi)(void *vcpu);
 	void (*init)(void *vcpu);
 	void (*sipi)(void *vcpu, u8 vector);
+	/* Its halt ends, or if it does not halt now, its next one does. As kick. */
+	void (*unhalt)(void *vcpu);
 	/* Split irqchip: EOI of a vector the VMM asked to hear of. The vCPU's thread; lock held. */
 	void (*ioapic_eoi)(void *vcpu, u8 vector);
 	/* Guest TSC now, and its rate in kHz, for the TSC-deadline timer. */
@@ -78,6 +80,8 @@ int irqchip_send_msi(struct irqchip *ic, const struct kvm_msi *msi); /* as irqch
 /* An interrupt by ICR's low half, without destination and shorthand, to each APIC of the bitmap, whose
  * first bit is the id `min`. How many took it, or -EINVAL (KVM's hypercalls.rst, KVM_HC_SEND_IPI). */
 int irqchip_send_ipis(struct irqchip *ic, unsigned __int128 bitmap, u32 min, u32 icr);
+/* To the vCPU whose APIC has this id, if there is one (KVM's hypercalls.rst, KVM_HC_KICK_CPU). */
+void irqchip_unhalt(struct irqchip *ic, u32 id);
 /* Replace the routing table. -EINVAL as KVM_SET_GSI_ROUTING. */
 int irqchip_set_routing(struct irqchip *ic, const struct kvm_irq_routing_entry *e, u32 n, u32 flags);
 

@@ -316,3 +316,14 @@ int irqchip_send_ipis(struct irqchip *ic, unsigned __int128 bitmap, u32 min, u32
 	mutex_unlock(&ic->lock);
 	return n;
 }
+
+void irqchip_unhalt(struct irqchip *ic, u32 id)
+{
+	struct lapic *l;
+
+	mutex_lock(&ic->lock);
+	l = find_apic(ic, id);
+	if (l)
+		ic->ops.unhalt(l->vcpu);
+	mutex_unlock(&ic->lock);
+}

@@ -53,11 +53,13 @@ static void *timer_thread(void *arg)
 		u64 next = timers_run(ic);
 
 		ic->timers.sleeps_until = next;
-		if (next == UINT64_MAX)
-			waitq_wait(&ic->timers.wake, &ic->lock);
-		else
-			waitq_wait_until(&ic->timers.wake, &ic->lock, next);
+		waitq_wait_until(&ic->timers.wake, &ic->lock, MIN(next, sync_now_ns() + THREAD_TICK_NS));
 		ic->timers.sleeps_until = 0;
+		if (next == UINT64_MAX) {
+			mutex_unlock(&ic->lock);
+			thread_tick();
+			mutex_lock(&ic->lock);
+		}
 	}
 	mutex_unlock(&ic->lock);
 	return NULL;

@@ -4,7 +4,12 @@
  * clearing the marks and flushing makes the next access set them again; what was cleared goes back
  * to the primary MMU (spte_changed()), so that its own mark covers every access there was.
  */
-#include "mmu/internal.h"
+#include "mmu/age.h"
+#include "mmu/flush.h"
+#include "mmu/memslots.h"
+#include "mmu/spte.h"
+#include "mmu/tree.h"
+#include "mmu/vm.h"
 
 struct age {
 	struct mmu *mmu;

@@ -9,11 +9,15 @@
  * every translation in use is of the attribute that stands.
  */
 #include <stdlib.h>
-#include "mmu/internal.h"
+#include "mmu/attributes.h"
+#include "mmu/invalidate.h"
+#include "mmu/memslots.h"
+#include "mmu/slot_array.h"
+#include "mmu/vm.h"
 
-struct piece {
+struct private_piece {
 	struct interval node; /* private gfns; in mmu->private_gfns */
-	struct piece *next;   /* to be freed */
+	struct private_piece *next;   /* to be freed */
 };
 
 bool attr_uniform(struct mmu *mmu, gfn_t start, gfn_t end, bool private_)
@@ -40,13 +44,13 @@ bool mmu_is_private(struct mmu *mmu, gfn_t gfn)
 
 /* ------------------------------------------------------------------ the set */
 
-struct change {
+struct attr_change {
 	struct mmu *mmu;
-	struct piece *spare; /* one is enough: see below */
-	struct piece *gone;
+	struct private_piece *spare; /* one is enough: see below */
+	struct private_piece *gone;
 };
 
-static void put(struct change *c, struct piece *p, gfn_t start, gfn_t last)
+static void put(struct attr_change *c, struct private_piece *p, gfn_t start, gfn_t last)
 {
 	p->node.start = start;
 	p->node.last = last;
@@ -54,7 +58,7 @@ static void put(struct change *c, struct piece *p, gfn_t start, gfn_t last)
 	sync_store(&c->mmu->nr_private, c->mmu->nr_private + 1);
 }
 
-static struct piece *take(struct change *c, gfn_t start, gfn_t last)
+static struct private_piece *take(struct attr_change *c, gfn_t start, gfn_t last)
 {
 	struct interval *n = interval_find(&c->mmu->private_gfns, start, last);
 
@@ -62,19 +66,19 @@ static struct piece *take(struct change *c, gfn_t start, gfn_t last)
 		return NULL;
 	interval_remove(&c->mmu->private_gfns, n);
 	sync_store(&c->mmu->nr_private, c->mmu->nr_private - 1);
-	return container_of(n, struct piece, node);
+	return container_of(n, struct private_piece, node);
 }
 
-static void drop(struct change *c, struct piece *p)
+static void drop(struct attr_change *c, struct private_piece *p)
 {
 	p->next = c->gone;
 	c->gone = p;
 }
 
 /* [start, last] and what it meets or touches become one piece. */
-static void make_private(struct change *c, gfn_t start, gfn_t last)
+static void make_private(struct attr_change *c, gfn_t start, gfn_t last)
 {
-	struct piece *p;
+	struct private_piece *p;
 
 	while ((p = take(c, start ? start - 1 : 0, last + 1))) {
 		start = MIN(start, p->node.start);
@@ -86,9 +90,9 @@ static void make_private(struct change *c, gfn_t start, gfn_t last)
 }
 
 /* Pieces keep what they have on either side; only one that has both needs a second node. */
-static void make_shared(struct change *c, gfn_t start, gfn_t last)
+static void make_shared(struct attr_change *c, gfn_t start, gfn_t last)
 {
-	struct piece *p;
+	struct private_piece *p;
 
 	while ((p = take(c, start, last))) {
 		gfn_t s = p->node.start, l = p->node.last;
@@ -106,10 +110,10 @@ static void make_shared(struct change *c, gfn_t start, gfn_t last)
 	}
 }
 
-static void free_all(struct change *c)
+static void free_all(struct attr_change *c)
 {
 	while (c->gone) {
-		struct piece *p = c->gone;
+		struct private_piece *p = c->gone;
 
 		c->gone = p->next;
 		free(p);
@@ -119,8 +123,8 @@ static void free_all(struct change *c)
 
 void attr_fini(struct mmu *mmu)
 {
-	struct change c = {.mmu = mmu};
-	struct piece *p;
+	struct attr_change c = {.mmu = mmu};
+	struct private_piece *p;
 
 	while ((p = take(&c, 0, ~0ULL)))
 		drop(&c, p);
@@ -152,7 +156,7 @@ static void widen(struct mmu *mmu, gfn_t at, bool private_, gfn_t *start, gfn_t 
 	}
 }
 
-static int convert(struct change *c, gfn_t start, gfn_t end, bool private_)
+static int convert(struct attr_change *c, gfn_t start, gfn_t end, bool private_)
 {
 	gfn_t zap_start = start, zap_end = end;
 	struct mmu *mmu = c->mmu;
@@ -171,15 +175,14 @@ static int convert(struct change *c, gfn_t start, gfn_t end, bool private_)
 	mmu_unlock_write(mmu);
 	mmu_invalidate_end(t);
 	/* Host-side copies that found the range shared. */
-	if (!sync_defect(COPY_NOT_AWAITED))
-		mmu_users_wait(mmu);
+	mmu_users_wait(mmu);
 	return 0;
 }
 
 int mmu_set_attributes(struct mmu *mmu, gfn_t start, u64 npages, u64 attributes)
 {
 	bool private_ = attributes & MMU_ATTR_PRIVATE;
-	struct change c = {.mmu = mmu};
+	struct attr_change c = {.mmu = mmu};
 	gfn_t end = start + npages;
 	int r = 0;
 

@@ -1,8 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Host-side caches of guest pages: see cache.h. */
+#include <assert.h>
+#include "mmu/attributes.h"
 #include "mmu/cache.h"
-#include "mmu/internal.h"
-#include "sync/defect.h"
+#include "mmu/code.h"
+#include "mmu/dirty.h"
+#include "mmu/flush.h"
+#include "mmu/invalidate.h"
+#include "mmu/memslots.h"
+#include "mmu/names.h"
+#include "mmu/ring.h"
+#include "mmu/slot_array.h"
+#include "mmu/vcpu.h"
+#include "mmu/vm.h"
 
 void mmu_cache_init(struct mmu_cache *c, struct mmu_vcpu *v, u32 stale_request)
 {
@@ -81,8 +91,6 @@ u64 mmu_caches_stale(struct mmu *mmu, hva_t start, hva_t end)
 	struct interval *n;
 
 	assert(mmu->exclusive);
-	if (sync_defect(CACHE_KEPT))
-		return 0;
 	while ((n = interval_find(&mmu->cache_tree, start, end - 1))) {
 		mark_stale(mmu, container_of(n, struct mmu_cache, by_hva));
 		sync_store_release(&mmu->cache_seq, mmu->cache_seq + 1);
@@ -179,6 +187,8 @@ static int refresh_publish(struct mmu *mmu, struct mmu_cache *c, struct refresh 
 		c->pfn = r->frame.pfn;
 		c->page_backed = r->frame.page;
 		c->dirties = r->frame.dirties;
+		c->object = r->frame.object;
+		c->index = r->frame.index;
 		c->by_hva.start = r->hva;
 		c->by_hva.last = r->hva + PAGE_SIZE - 1;
 		interval_insert(&mmu->cache_tree, &c->by_hva);
@@ -225,7 +235,7 @@ static bool use_begin(struct mmu_cache *c)
 	if (!sync_load(&c->stale))
 		return true;
 	sync_add(&c->uses, 1);
-	mmu_wake_waiters(c->vcpu->mmu);
+	mmu_vcpu_wake_waiters(c->vcpu);
 	return false;
 }
 
@@ -233,13 +243,13 @@ static bool use_begin(struct mmu_cache *c)
  * Code was written, and every vCPU is told: outside guest mode, since a flush that waits for this
  * vCPU holds their list, and somebody who makes another may be waiting for that.
  */
-static void tell_code(struct mmu_vcpu *v)
+static void tell_code(struct mmu_vcpu *v, const struct page_name *n)
 {
-	bool leave = v->mode == MMU_IN_GUEST && !sync_defect(TOLD_IN_GUEST);
+	bool leave = v->mode == MMU_IN_GUEST;
 
 	if (leave)
 		mmu_vcpu_leave(v);
-	mmu_request_all(v->mmu, MMU_REQ_CODE);
+	code_written(n);
 	if (leave)
 		mmu_vcpu_enter(v);
 }
@@ -251,17 +261,18 @@ static void tell_code(struct mmu_vcpu *v)
 static void use_end(struct mmu_cache *c)
 {
 	struct mmu *mmu = c->vcpu->mmu;
-	bool wrote = c->wrote, code = false;
+	struct page_name n = {c->object, c->object ? c->index : c->pfn};
+	bool wrote = c->wrote;
 
 	c->wrote = false;
 	/* As a zap does: begin has not returned, so the page is still the one that was used. */
 	mmu->ops->zapped(mmu->primary, c->pfn, c->page_backed, true, wrote && c->dirties);
 	if (wrote)
-		code = mmu_log_write(mmu, c->vcpu, c->gpa >> PAGE_SHIFT);
+		mmu_log_write(mmu, c->vcpu, c->gpa >> PAGE_SHIFT);
 	sync_add(&c->uses, 1);
-	mmu_wake_waiters(mmu);
-	if (code)
-		tell_code(c->vcpu);
+	mmu_vcpu_wake_waiters(c->vcpu);
+	if (wrote && code_marked(&n))
+		tell_code(c->vcpu, &n);
 }
 
 /* One use of what is at hand. -EAGAIN: look again. */

@@ -48,6 +48,7 @@ struct mmu_cache {
 	void *host;		/* where gpa is reached */
 	u64 pfn;
 	bool page_backed, dirties;
+	u64 object, index; /* as struct frame's */
 
 	u32 stale; /* atomic */
 	u32 uses;  /* atomic; odd: a use is counted in */
@@ -80,5 +81,15 @@ int mmu_cache_use(struct mmu_cache *c, enum mmu_cache_how how,
 /* In fn: n bytes at an offset. An aligned power of two up to 8 is one access. 0 or for fn's return. */
 int mmu_cache_read(struct mmu_cache *c, u32 off, void *buf, u32 n);
 int mmu_cache_write(struct mmu_cache *c, u32 off, const void *buf, u32 n);
+
+/* ------------------------------------------------------------------ for mmu/ itself */
+
+/*
+ * mmu_lock held for write: make host-side caches of [start, end) stale. What it returns is for
+ * mmu_caches_wait(), which returns when no use of them is under way; with no lock of mmu/'s held
+ * but slots_lock.
+ */
+u64 mmu_caches_stale(struct mmu *mmu, hva_t start, hva_t end);
+void mmu_caches_wait(struct mmu *mmu, u64 seq);
 
 #endif

@@ -1,181 +1,416 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which lines of guest memory are cached as code, by gfn, because a guest writes its code through
- * other mappings than it executes.
+ * Which lines of which pages are cached as code, by the page's name (names.c): one set of marks for a
+ * page, through whatever gfn, memslot or VM of the process it is written.
  *
- * Marking: set the marks, make every vCPU drop its write entries, then say "ready"; only then may
- * the marker read the bytes. From the mark on, whoever translates for writing is told so.
- * Unmarking before a store: take ready and marks away, tell every vCPU that code changed, wait.
- * Both under code_lock, which a vCPU takes and waits for outside guest mode.
+ * Marking: set the marks, make every vCPU that may reach the page drop its write entries, then say
+ * "ready"; only then may the marker read the bytes. From the mark on, whoever translates for writing
+ * is told so. Unmarking before a store: take "ready" away, tell every vCPU of the VMs that have code
+ * from there, wait, then take the marks away: until all have been told, nobody else's store goes past
+ * the marks. Both under the page's lock, which a vCPU takes and waits for outside guest mode.
+ *
+ * A page is listed while a VM has code from it. There are MAX_PAGES at most; beyond, one is unmarked,
+ * as by a store, for each that is marked.
  */
+#include <assert.h>
 #include <stdlib.h>
-#include "mmu/internal.h"
+#include "mmu/attributes.h"
+#include "mmu/code.h"
+#include "mmu/flush.h"
+#include "mmu/memslots.h"
+#include "mmu/names.h"
+#include "mmu/spte.h"
+#include "mmu/tlb.h"
+#include "mmu/translate.h"
+#include "mmu/vcpu.h"
+#include "mmu/vm.h"
 
-struct slot_code *slot_code_alloc(u64 npages)
+#define BUCKETS	  8192u
+#define MAX_PAGES (1u << 18) /* 1 GiB of code; 32 MiB of these */
+#define VM_BITS	  64
+
+struct marked_page {
+	struct marked_page *next; /* in its bucket */
+	struct page_name name;
+	u64 marked; /* atomic: stores to these lines are intercepted */
+	u64 ready;  /* atomic, subset of marked: no vCPU still has a write entry from before */
+	u64 owners; /* atomic: bits of the VMs that have code from here */
+	u32 users;  /* threads that hold it; book.lock */
+	struct mutex lock;
+	sync_rcu_head rcu;
+};
+
+/* The process's. `lock` is a leaf, but for mmu_get_unless_gone() under it, which blocks on nothing. */
+static struct {
+	struct mutex lock;
+	struct mmu *vms;     /* all there are */
+	u32 nvms;	     /* atomic */
+	u32 bit_users[VM_BITS];
+	u32 npages;	     /* atomic */
+	u32 hand;	     /* bucket of the next page to be evicted */
+	struct marked_page *bucket[BUCKETS]; /* RCU */
+} book = {.lock = MUTEX_INITIALIZER};
+
+static u32 bucket_of(const struct page_name *n)
 {
-	u64 n = (npages + CODE_CHUNK_PAGES - 1) / CODE_CHUNK_PAGES;
-	struct slot_code *c = calloc(1, sizeof(*c) + n * sizeof(c->chunk[0]));
+	u64 h = (n->index ^ n->object << 32) * 0x9e3779b97f4a7c15ULL; /* 2^64 / golden ratio */
 
-	if (c)
-		c->nchunks = n;
-	return c;
+	return (u32)(h >> 40) % BUCKETS;
 }
 
-void slot_code_free(struct slot_code *c)
+/* ------------------------------------------------------------------ the book */
+
+void code_join(struct mmu *mmu)
 {
-	if (!c)
+	u32 bit = 0;
+
+	mutex_lock(&book.lock);
+	for (u32 i = 1; i < VM_BITS; i++) {
+		if (book.bit_users[i] < book.bit_users[bit])
+			bit = i;
+	}
+	book.bit_users[bit]++;
+	mmu->code_bit = bit;
+	mmu->next_vm = book.vms;
+	book.vms = mmu;
+	sync_store(&book.nvms, book.nvms + 1);
+	mutex_unlock(&book.lock);
+}
+
+static void page_free_rcu(sync_rcu_head *head)
+{
+	struct marked_page *p = container_of(head, struct marked_page, rcu);
+
+	mutex_destroy(&p->lock);
+	free(p);
+}
+
+/* book.lock held: nobody holds it nor has code from it. */
+static void drop_if_unused(struct marked_page *p)
+{
+	struct marked_page **at = &book.bucket[bucket_of(&p->name)];
+
+	if (p->users || sync_load(&p->owners))
 		return;
-	for (u64 i = 0; c->any && i < c->nchunks; i++)
-		free(c->chunk[i]);
-	free(c);
+	while (*at != p)
+		at = &(*at)->next;
+	sync_rcu_publish(at, p->next);
+	sync_store(&book.npages, book.npages - 1);
+	sync_rcu_call(&p->rcu, page_free_rcu);
 }
 
-static struct code_page *code_page_find(struct memslot *s, gfn_t gfn)
+/* book.lock held. */
+static void disown_all(u64 owner)
 {
-	u64 page = gfn - s->base_gfn;
-	struct code_page *chunk;
+	for (u32 i = 0; i < BUCKETS; i++) {
+		struct marked_page *next;
 
-	if (!sync_load(&s->code->any))
-		return NULL;
-	chunk = sync_load_acquire(&s->code->chunk[page / CODE_CHUNK_PAGES]);
-	return chunk ? &chunk[page % CODE_CHUNK_PAGES] : NULL;
+		for (struct marked_page *p = book.bucket[i]; p; p = next) {
+			next = p->next;
+			sync_and(&p->owners, ~owner);
+			drop_if_unused(p);
+		}
+	}
 }
 
-bool code_marked(struct memslot *s, gfn_t gfn)
+void code_leave(struct mmu *mmu)
 {
-	struct code_page *p = code_page_find(s, gfn);
+	struct mmu **at;
 
-	return p && sync_load(&p->marked);
+	mutex_lock(&book.lock);
+	for (at = &book.vms; *at != mmu; at = &(*at)->next_vm)
+		;
+	*at = mmu->next_vm;
+	sync_store(&book.nvms, book.nvms - 1);
+	if (!--book.bit_users[mmu->code_bit] && book.npages)
+		disown_all(BIT(mmu->code_bit));
+	mutex_unlock(&book.lock);
 }
 
-/* The chunk of a page, made if need be. `spare` is used up or left. RCU read side. */
-static struct code_page *code_page_make(struct memslot *s, gfn_t gfn, struct code_page **spare)
+void mmu_forked_child(void)
 {
-	u64 page = gfn - s->base_gfn;
-	struct code_page **p = &s->code->chunk[page / CODE_CHUNK_PAGES], *none = NULL;
+	memset(&book, 0, sizeof(book));
+	mutex_init(&book.lock);
+}
 
-	sync_store(&s->code->any, 1);
-	if (sync_cmpxchg(p, &none, *spare)) {
-		none = *spare;
+/* RCU read side, or book.lock held. */
+static struct marked_page *page_find(const struct page_name *n)
+{
+	struct marked_page *p = sync_rcu_deref(&book.bucket[bucket_of(n)]);
+
+	while (p && (p->name.index != n->index || p->name.object != n->object))
+		p = sync_rcu_deref(&p->next);
+	return p;
+}
+
+/* The page, held; made of *spare if need be, which is then used up. NULL: it is not listed. */
+static struct marked_page *page_get(const struct page_name *n, struct marked_page **spare)
+{
+	struct marked_page **head = &book.bucket[bucket_of(n)], *p;
+
+	mutex_lock(&book.lock);
+	p = page_find(n);
+	if (!p && spare) {
+		p = *spare;
 		*spare = NULL;
+		mutex_init(&p->lock);
+		p->name = *n;
+		p->next = *head;
+		sync_rcu_publish(head, p);
+		sync_store(&book.npages, book.npages + 1);
 	}
-	return &none[page % CODE_CHUNK_PAGES];
+	if (p)
+		p->users++;
+	mutex_unlock(&book.lock);
+	return p;
 }
 
-/* 0: marked and ready already; 1: marked now, a flush is due; -ENOENT. code_lock held. */
-static int mark(struct mmu *mmu, gfn_t gfn, u64 lines, struct code_page **spare)
+static void page_put(struct marked_page *p)
 {
-	struct memslot *s;
-	struct code_page *p;
-	int r = -ENOENT;
+	mutex_lock(&book.lock);
+	p->users--;
+	drop_if_unused(p);
+	mutex_unlock(&book.lock);
+}
 
+bool code_any(void)
+{
+	return sync_load(&book.npages);
+}
+
+bool code_marked(const struct page_name *n)
+{
+	struct marked_page *p;
+	bool marked;
+
+	if (!code_any())
+		return false;
 	sync_rcu_read_lock();
-	s = memslot_find(mmu, gfn);
-	if (s) {
-		p = code_page_make(s, gfn, spare);
-		r = (sync_load(&p->ready) & lines) != lines;
-		if (r)
-			sync_or(&p->marked, lines);
+	p = page_find(n);
+	marked = p && sync_load(&p->marked);
+	sync_rcu_read_unlock();
+	return marked;
+}
+
+/* ------------------------------------------------------------------ telling other VMs */
+
+/* Call fn for each VM that `concerned` says, with a reference and without book.lock. */
+static void each_vm(const struct marked_page *p,
+		    bool (*concerned)(struct mmu *mmu, const struct marked_page *p),
+		    void (*fn)(struct mmu *mmu, void *arg), void *arg)
+{
+	struct mmu *last = NULL;
+
+	mutex_lock(&book.lock);
+	for (struct mmu *m = book.vms; m; m = m->next_vm) {
+		if (!mmu_get_unless_gone(m))
+			continue;
+		mutex_unlock(&book.lock);
+		if (last)
+			mmu_put(last);
+		last = m; /* stays in the list */
+		if (concerned(m, p))
+			fn(m, arg);
+		mutex_lock(&book.lock);
 	}
-	sync_rcu_read_unlock();
-	return r;
+	mutex_unlock(&book.lock);
+	if (last)
+		mmu_put(last);
 }
 
-static void set_ready(struct mmu *mmu, gfn_t gfn, u64 lines)
+/*
+ * May a vCPU of this VM have the page in its TLB? It says so before it looks for marks: what is not
+ * seen here will see the marks.
+ */
+static bool may_reach(struct mmu *mmu, const struct marked_page *p)
 {
-	struct memslot *s;
-	struct code_page *p;
+	bool named;
 
-	sync_rcu_read_lock();
-	s = memslot_find(mmu, gfn);
-	p = s ? code_page_find(s, gfn) : NULL;
-	/* A slot made meanwhile has no marks, and its making tells every vCPU that code changed. */
-	if (p && (sync_load(&p->marked) & lines) == lines)
-		sync_or(&p->ready, lines);
-	sync_rcu_read_unlock();
+	if (!p->name.object)
+		return mmu->ops->may_reach(mmu->primary, p->name.index);
+	rwlock_read_lock(&mmu->names_lock);
+	named = mmu->objects & object_bit(p->name.object);
+	rwlock_read_unlock(&mmu->names_lock);
+	return named;
 }
 
-static bool is_ready(struct mmu *mmu, gfn_t gfn, u64 lines, int *r)
+static bool owns(struct mmu *mmu, const struct marked_page *p)
 {
-	struct memslot *s;
-	struct code_page *p;
+	return sync_load(&p->owners) & BIT(mmu->code_bit);
+}
+
+struct flush {
+	struct mmu_vcpu *self;
+	u32 req;
+};
+
+static void flush_vm(struct mmu *mmu, void *arg)
+{
+	const struct flush *f = arg;
+
+	mmu_flush_vcpus(mmu, mmu == f->self->mmu ? f->self : NULL, f->req);
+}
+
+/* ------------------------------------------------------------------ marking */
+
+static void drop_own_writes(struct mmu_vcpu *v, const struct page_name *n)
+{
+	/* One with a name of its own may be reached at several addresses. */
+	if (n->object)
+		tlb_drop_writes(v);
+	else
+		tlb_drop_writes_to(v, n->index << PAGE_SHIFT);
+}
+
+/* p->lock held. */
+static void mark(struct mmu_vcpu *v, struct marked_page *p, u64 lines)
+{
+	struct flush f = {v, MMU_REQ_WRITES};
+
+	sync_or(&p->owners, BIT(v->mmu->code_bit));
+	if ((sync_load(&p->ready) & lines) == lines)
+		return;
+	sync_or(&p->marked, lines);
+	mmu_flush_vcpus(v->mmu, v, f.req);
+	if (sync_load(&book.nvms) > 1)
+		each_vm(p, may_reach, flush_vm, &f);
+	drop_own_writes(v, &p->name);
+	v->epoch++;
+	sync_or(&p->ready, lines);
+}
+
+/* p->lock held. */
+static void unmark(struct mmu_vcpu *v, struct marked_page *p)
+{
+	struct flush f = {v, MMU_REQ_CODE};
+
+	sync_store(&p->ready, 0);
+	if (sync_load(&book.nvms) > 1)
+		each_vm(p, owns, flush_vm, &f);
+	else
+		mmu_flush_vcpus(v->mmu, v, f.req);
+	v->epoch++;
+	v->code_epoch++;
+	sync_store(&p->owners, 0);
+	sync_store(&p->marked, 0);
+}
+
+/* One page less, when there are too many. */
+static void evict(struct mmu_vcpu *v)
+{
+	struct marked_page *p = NULL;
+
+	mutex_lock(&book.lock);
+	if (book.npages >= MAX_PAGES) {
+		while (!(p = book.bucket[book.hand++ % BUCKETS]))
+			;
+		while (p->next) /* the oldest there */
+			p = p->next;
+		p->users++;
+	}
+	mutex_unlock(&book.lock);
+	if (!p)
+		return;
+	mutex_lock(&p->lock);
+	unmark(v, p);
+	mutex_unlock(&p->lock);
+	page_put(p);
+}
+
+static bool is_ready(const struct mmu *mmu, const struct page_name *n, u64 lines)
+{
+	struct marked_page *p;
 	bool ready;
 
 	sync_rcu_read_lock();
-	s = memslot_find(mmu, gfn);
-	*r = s ? 0 : -ENOENT;
-	p = s ? code_page_find(s, gfn) : NULL;
-	ready = !s || (p && (sync_load_acquire(&p->ready) & lines) == lines);
+	p = page_find(n);
+	ready = p && (sync_load_acquire(&p->ready) & lines) == lines &&
+		(sync_load(&p->owners) & BIT(mmu->code_bit));
 	sync_rcu_read_unlock();
 	return ready;
 }
 
 int mmu_code_track(struct mmu_vcpu *v, gpa_t gpa, u64 lines)
 {
-	struct mmu *mmu = v->mmu;
-	gfn_t gfn = gpa >> PAGE_SHIFT;
-	struct code_page *spare;
+	struct marked_page *spare, *p;
+	struct page_name n;
+	struct mmu_xlat x;
 	int r;
 
 	assert(v->mode == MMU_IN_GUEST);
-	/* Again when the slot was replaced meanwhile: its marks went with it. */
-	while (!is_ready(mmu, gfn, lines, &r)) {
+	/* Again when another page came there meanwhile. */
+	while (!(r = mmu_translate(v, gpa, MMU_EXEC, &x))) {
+		n = name_of(v, gpa >> PAGE_SHIFT, x.host);
+		if (is_ready(v->mmu, &n, lines))
+			return 0;
 		/* Allocated outside guest mode: a flush may be waiting for us with the VMM's
 		 * allocator locked. */
 		mmu_vcpu_leave(v);
-		spare = calloc(CODE_CHUNK_PAGES, sizeof(*spare));
+		spare = calloc(1, sizeof(*spare));
 		if (!spare) {
 			mmu_vcpu_enter(v);
 			return -ENOMEM;
 		}
-		mutex_lock(&mmu->code_lock);
-		if (mark(mmu, gfn, lines, &spare) > 0) {
-			mmu_flush_vcpus(mmu, v, MMU_REQ_WRITES);
-			tlb_drop_writes_to(v, gpa & PAGE_MASK);
-			v->epoch++;
-			set_ready(mmu, gfn, lines);
-		}
-		mutex_unlock(&mmu->code_lock);
+		sync_store(&v->mmu->has_code, 1);
+		evict(v);
+		p = page_get(&n, &spare);
+		mutex_lock(&p->lock);
+		mark(v, p, lines);
+		mutex_unlock(&p->lock);
+		page_put(p);
 		mmu_vcpu_enter(v);
 		free(spare);
 	}
 	return r;
 }
 
-/* Does [gpa, gpa + len), which lies in one page, touch a marked line? */
-static bool touches(struct mmu *mmu, gpa_t gpa, u32 len, bool unmark)
-{
-	u32 first = (gpa & ~PAGE_MASK) / 64, last = ((gpa & ~PAGE_MASK) + len - 1) / 64;
-	u64 lines = (~0ULL >> (63 - (last - first))) << first;
-	struct memslot *s;
-	struct code_page *p;
-	bool hit;
+/* ------------------------------------------------------------------ stores */
 
-	sync_rcu_read_lock();
-	s = memslot_find(mmu, gpa >> PAGE_SHIFT);
-	p = s ? code_page_find(s, gpa >> PAGE_SHIFT) : NULL;
-	hit = p && (sync_load(&p->marked) & lines);
-	if (hit && unmark) {
-		sync_store(&p->ready, 0);
-		sync_xchg(&p->marked, 0);
-	}
-	sync_rcu_read_unlock();
-	return hit;
+/* Does a store of len bytes at this offset of the page touch a marked line? */
+static bool touches(const struct marked_page *p, u32 off, u32 len)
+{
+	u32 first = off / 64, last = (off + len - 1) / 64;
+
+	return sync_load(&p->marked) & (~0ULL >> (63 - (last - first))) << first;
 }
 
-void mmu_code_write(struct mmu_vcpu *v, gpa_t gpa, u32 len)
+void mmu_code_write(struct mmu_vcpu *v, gpa_t gpa, const void *host, u32 len)
 {
-	struct mmu *mmu = v->mmu;
+	struct page_name n = name_of(v, gpa >> PAGE_SHIFT, host);
+	u32 off = (u32)(gpa & ~PAGE_MASK);
+	struct marked_page *p;
+	bool hit;
 
-	assert(v->mode == MMU_IN_GUEST && len && (gpa & ~PAGE_MASK) + len <= PAGE_SIZE);
-	if (!touches(mmu, gpa, len, false))
+	assert(v->mode == MMU_IN_GUEST && len && off + len <= PAGE_SIZE);
+	sync_rcu_read_lock();
+	p = page_find(&n);
+	hit = p && touches(p, off, len);
+	sync_rcu_read_unlock();
+	if (!hit)
 		return;
 	mmu_vcpu_leave(v);
-	mutex_lock(&mmu->code_lock);
-	if (touches(mmu, gpa, len, true)) {
-		mmu_flush_vcpus(mmu, v, MMU_REQ_CODE);
-		v->epoch++;
+	p = page_get(&n, NULL);
+	if (p) {
+		mutex_lock(&p->lock);
+		if (touches(p, off, len))
+			unmark(v, p);
+		mutex_unlock(&p->lock);
+		page_put(p);
 	}
-	mutex_unlock(&mmu->code_lock);
 	mmu_vcpu_enter(v);
+}
+
+static void request_code(struct mmu *mmu, void *unused)
+{
+	mmu_request_all(mmu, MMU_REQ_CODE);
+}
+
+void code_written(const struct page_name *n)
+{
+	struct marked_page *p = page_get(n, NULL);
+
+	if (!p)
+		return;
+	each_vm(p, owns, request_code, NULL);
+	page_put(p);
 }

@@ -9,7 +9,17 @@
  */
 #include <stdlib.h>
 #include "base/guard.h"
-#include "mmu/internal.h"
+#include "mmu/attributes.h"
+#include "mmu/dirty.h"
+#include "mmu/flush.h"
+#include "mmu/memslots.h"
+#include "mmu/names.h"
+#include "mmu/ring.h"
+#include "mmu/slot_array.h"
+#include "mmu/spte.h"
+#include "mmu/tree.h"
+#include "mmu/vcpu.h"
+#include "mmu/vm.h"
 
 struct slot_log *slot_log_alloc(u64 npages, bool set)
 {
@@ -51,9 +61,9 @@ void memslots_mark_dirty(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn, bool wr
 
 	if (leaving && (leaving == now || !memslot_has(leaving, gfn)))
 		leaving = NULL;
-	if (now && !(leaving && sync_defect(LOG_OF_OLD_SLOT)))
+	if (now)
 		log_page(v, now, gfn, written);
-	if (leaving && !sync_defect(LOG_OF_NEW_SLOT))
+	if (leaving)
 		log_page(v, leaving, gfn, written);
 }
 

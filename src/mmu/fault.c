@@ -2,7 +2,23 @@
 /*
  * Translating and faulting: the life of a guest access from the TLB's miss on.
  */
-#include "mmu/internal.h"
+#include <assert.h>
+#include "mmu/attributes.h"
+#include "mmu/code.h"
+#include "mmu/dirty.h"
+#include "mmu/fault.h"
+#include "mmu/flush.h"
+#include "mmu/gmem.h"
+#include "mmu/invalidate.h"
+#include "mmu/memslots.h"
+#include "mmu/names.h"
+#include "mmu/slot_array.h"
+#include "mmu/spte.h"
+#include "mmu/translate.h"
+#include "mmu/tree.h"
+#include "mmu/vcpu.h"
+#include "mmu/vm.h"
+#include "sync/trace.h"
 
 /* ------------------------------------------------------------------ the lock-free walk */
 
@@ -33,7 +49,27 @@ static bool leaf_use(struct mmu_vcpu *v, gfn_t gfn, u64 *sptep, u64 *s, unsigned
 	}
 }
 
-/* In guest mode. 0; -ENOENT as mmu_translate(); -EAGAIN: needs a fault. */
+#define BLOCK_SHIFT 9 /* pages of 2 MiB */
+
+static struct leaf_cached *leaf_slot(struct mmu_vcpu *v, gfn_t gfn)
+{
+	return &v->leaves[(gfn >> BLOCK_SHIFT) % MMU_LEAVES];
+}
+
+/* What a TLB may hold of a leaf, this may: it is good until the same handshake. */
+static void leaf_keep(struct mmu_vcpu *v, gfn_t gfn, u64 s, const struct mmu_xlat *x)
+{
+	if (spte_level(s) > LEVEL_4K)
+		*leaf_slot(v, gfn) = (struct leaf_cached){
+			.block = (gfn >> BLOCK_SHIFT) + 1,
+			.epoch = v->epoch,
+			.host = x->host - ((gfn & (LEVEL_PAGES(LEVEL_2M) - 1)) << PAGE_SHIFT),
+			.writable = x->writable,
+		};
+}
+
+/* In guest mode. 0; -ENOENT as mmu_translate(); -EAGAIN: needs a fault; -ENXIO: too, though there is no
+ * memory. */
 static int translate_fast(struct mmu_vcpu *v, gfn_t gfn, unsigned access, struct mmu_xlat *out)
 {
 	struct memslot *slot;
@@ -44,7 +80,7 @@ static int translate_fast(struct mmu_vcpu *v, gfn_t gfn, unsigned access, struct
 	slot = memslot_find(v->mmu, gfn);
 	if (!slot || ((access & MMU_WRITE) && (slot->flags & MMU_SLOT_READONLY))) {
 		/* A private gfn without private memory is no device: the fault decides. */
-		r = attr_any(v->mmu) ? -EAGAIN : -ENOENT;
+		r = attr_any(v->mmu) ? -ENXIO : -ENOENT;
 		goto out;
 	}
 	s = tree_lookup(v->mmu, gfn, &sptep);
@@ -53,12 +89,41 @@ static int translate_fast(struct mmu_vcpu *v, gfn_t gfn, unsigned access, struct
 
 		out->host = (u8 *)(spte_host(s) + (off << PAGE_SHIFT));
 		out->writable = (s & SPTE_WRITABLE) && (s & SPTE_DIRTY);
-		out->code = code_marked(slot, gfn);
+		out->code = false;
+		leaf_keep(v, gfn, s, out);
 		r = 0;
 	}
 out:
 	sync_rcu_read_unlock();
 	return r;
+}
+
+static void look_for_code(struct mmu_vcpu *v, gfn_t gfn, struct mmu_xlat *x)
+{
+	struct page_name n = name_of(v, gfn, x->host);
+
+	x->code = code_marked(&n);
+}
+
+bool mmu_translate_present(struct mmu_vcpu *v, gpa_t gpa, unsigned access, bool stores, struct mmu_xlat *out)
+{
+	gfn_t gfn = gpa >> PAGE_SHIFT;
+	const struct leaf_cached *l = leaf_slot(v, gfn);
+	bool write = access & MMU_WRITE;
+
+	assert(v->mode == MMU_IN_GUEST);
+	if (write && mmu_ring_full(v))
+		return false;
+	if (l->block == (gfn >> BLOCK_SHIFT) + 1 && l->epoch == v->epoch && (l->writable || !write)) {
+		out->host = l->host + ((gfn & (LEVEL_PAGES(LEVEL_2M) - 1)) << PAGE_SHIFT);
+		out->writable = l->writable;
+		out->code = false;
+	} else if (translate_fast(v, gfn, access, out)) {
+		return false;
+	}
+	if (stores && out->writable)
+		look_for_code(v, gfn, out);
+	return true;
 }
 
 /* Before a fault, which may take as long as the host likes: nobody stays stopped. Was anyone? */
@@ -80,15 +145,26 @@ int mmu_translate(struct mmu_vcpu *v, gpa_t gpa, unsigned access, struct mmu_xla
 	assert(v->mode == MMU_IN_GUEST);
 	if ((access & MMU_WRITE) && mmu_ring_full(v))
 		return -EINTR;
-	while (!stopped_others && (r = translate_fast(v, gfn, access, out)) == -EAGAIN) {
+	while (!stopped_others && ((r = translate_fast(v, gfn, access, out)) == -EAGAIN || r == -ENXIO)) {
+		bool had_slot = r == -EAGAIN;
+
 		stopped_others = end_stop(v);
 		mmu_vcpu_leave(v);
 		r = mmu_fault(v, gfn, access, NULL);
 		mmu_vcpu_enter(v);
+		/* A memslot that has just gone may be back for the next access of the instruction, which
+		 * would go on without its stop. Where there was none it is a device's, to which an
+		 * instruction that begins anew would never get. */
+		if (r == -ENOENT && stopped_others && had_slot)
+			r = 0;
 		if (r)
 			return r;
 	}
-	return stopped_others ? -EAGAIN : r;
+	if (stopped_others)
+		return -EAGAIN;
+	if (!r && out->writable)
+		look_for_code(v, gfn, out);
+	return r;
 }
 
 /* ------------------------------------------------------------------ the fault */
@@ -152,15 +228,13 @@ static int fault_find_slot(struct fault *f)
 
 /*
  * The largest level that the slot and the primary mapping allow: the block lies in the slot, its
- * guest and host addresses (or pages of the store) are congruent, nobody logs at 4 KiB.
+ * guest and host addresses (or pages of the store) are congruent.
  */
 static int fault_max_level(const struct fault *f)
 {
 	u64 at = f->gmem ? f->slot_page : f->slot_hva >> PAGE_SHIFT;
 	int level = f->frame.max_level;
 
-	if (f->slot_flags & MMU_SLOT_LOG_DIRTY)
-		return LEVEL_4K;
 	for (; level > LEVEL_4K; level--) {
 		u64 pages = LEVEL_PAGES(level);
 		gfn_t first = ALIGN_DOWN(f->gfn, pages);
@@ -223,24 +297,20 @@ static struct mmu_span fault_span(const struct fault *f, int level)
 }
 
 /*
- * The largest level at which no invalidation of the block is in progress or has ended since the frame
+ * The largest level up to `level` at which no invalidation of the block is in progress or has ended since the frame
  * was asked for, and all of it has the attribute that the frame was got for; 0 when that is not so of
  * the page itself. mmu_lock held for read. A block beside which a VMM changes its mappings again and
  * again is mapped smaller: the fault comes to an end.
  */
-static int fault_stable_level(const struct fault *f)
+static int fault_stable_level(const struct fault *f, int level)
 {
 	struct mmu *mmu = f->v->mmu;
 
-	for (int level = fault_max_level(f); level >= LEVEL_4K; level--) {
+	for (; level >= LEVEL_4K; level--) {
 		struct mmu_span s = fault_span(f, level);
-		bool one = attr_uniform(mmu, s.gfn, s.gfn_end, f->private_);
 
-		if (sync_defect(ATTRIBUTE_NOT_RECHECKED)) {
-			one = true;
-			s.gfn = s.gfn_end = 0;
-		}
-		if (one && !mmu_invalidating(mmu, &s) && !mmu_invalidated_since(mmu, f->seq, &s))
+		if (attr_uniform(mmu, s.gfn, s.gfn_end, f->private_) && !mmu_invalidating(mmu, &s) &&
+		    !mmu_invalidated_since(mmu, f->seq, &s))
 			return level;
 	}
 	return 0;
@@ -255,10 +325,17 @@ static int fault_finish(struct fault *f, int *plevel)
 
 	mmu_lock_read(mmu);
 	slot = memslot_find(mmu, f->gfn);
-	if (slot && (slot->serial == f->serial || sync_defect(SLOT_NOT_RECHECKED)))
-		level = sync_defect(NO_SEQUENCE_CHECK) ? LEVEL_4K : fault_stable_level(f);
-	if (level)
+	if (slot && slot->serial == f->serial)
+		level = fault_stable_level(f, fault_max_level(f));
+	if (level) {
+		gfn_t first = ALIGN_DOWN(f->gfn, LEVEL_PAGES(level));
+
+		/* Named in large pieces also where pages are logged, and so mapped, one by one. */
+		names_set(f->v, &f->frame, f->gfn, first, first + LEVEL_PAGES(level));
+		if (f->slot_flags & MMU_SLOT_LOG_DIRTY)
+			level = LEVEL_4K;
 		r = fault_install(f, slot, &level);
+	}
 	mmu_unlock_read(mmu);
 	if (plevel)
 		*plevel = level;
@@ -280,16 +357,10 @@ static int fault_ask(struct fault *f)
 /* The end of the short pin: what fault_in() gave, and nothing that a pfn looks like. */
 static void fault_release(struct fault *f, bool installed)
 {
-	bool dirty = installed && (f->access & MMU_WRITE), page = f->frame.page;
+	bool dirty = installed && (f->access & MMU_WRITE);
 	struct mmu *mmu = f->v->mmu;
 
-	if (sync_defect(PIN_KEPT))
-		return;
-	if (sync_defect(DROP_BY_PFN))
-		f->frame.page = NULL; /* "reserved" */
 	mmu->ops->release(mmu->primary, &f->frame, installed, dirty);
-	if (sync_defect(MARK_UNHELD))
-		mmu->ops->zapped(mmu->primary, f->frame.pfn, page, installed, dirty);
 }
 
 static int fault_bring_in(struct fault *f, int *plevel)
@@ -298,15 +369,13 @@ static int fault_bring_in(struct fault *f, int *plevel)
 	struct mmu *mmu = f->v->mmu;
 	int r = mmu_fault_result(mmu, fault_ask(f), f->seq, &span);
 
-	if (!r && sync_defect(NEEDS_PAGE) && !f->frame.page)
-		r = -EFAULT;
 	if (r)
 		goto out;
-	if (sync_defect(SEQUENCE_AFTER_FAULT))
-		f->seq = sync_load_acquire(&mmu->invalidate_seq);
 	assert(f->frame.pfn == (u64)f->frame.host >> PAGE_SHIFT);
 	assert(!(f->access & MMU_WRITE) || f->frame.writable);
 	r = tree_cache_fill(mmu, &f->v->tables, TREE_ROOT_LEVEL - LEVEL_4K);
+	if (!r)
+		r = names_prepare(f->v, &f->frame);
 	if (!r)
 		r = fault_finish(f, plevel);
 	fault_release(f, r == 0);
@@ -328,7 +397,7 @@ static int fault_try(struct fault *f, int *plevel)
 	if (r)
 		return r;
 	span = fault_span(f, LEVEL_4K);
-	if (!sync_defect(NO_SEQUENCE_CHECK) && mmu_invalidate_wait(mmu, &span))
+	if (mmu_invalidate_wait(mmu, &span))
 		r = -EAGAIN;
 	else
 		r = fault_bring_in(f, plevel);
@@ -348,11 +417,12 @@ static int fault_run(struct fault *f, int *level)
 
 	assert(v->mode == MMU_OUTSIDE);
 	v->stat->pf_taken++;
-	do {
-		if (v->ops->interrupted(v->owner))
-			return -EINTR;
-		r = fault_try(f, level);
-	} while (r == -EAGAIN);
+	v->stat->under_way = 1;
+	do
+		r = v->ops->interrupted(v->owner) ? -EINTR : fault_try(f, level);
+	while (r == -EAGAIN);
+	v->stat->under_way = 0;
+	TRACE(fault, v->index, 0, f->gfn << PAGE_SHIFT, (f->access & MMU_WRITE) != 0, r, 0);
 	v->fault_private = f->private_;
 	if (!r)
 		v->stat->pf_fixed++;

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* guest_memfd: see gmem.h for files, stores, bindings and the store lock. */
 #include <stdlib.h>
+#include "mmu/attributes.h"
 #include "mmu/gmem.h"
-#include "mmu/internal.h"
+#include "mmu/invalidate.h"
+#include "mmu/memslots.h"
+#include "mmu/vm.h"
 
 struct gmem_store {
 	u32 refs; /* atomic: one per file */
@@ -29,14 +32,12 @@ struct gmem_file {
 
 static void lock_shared(struct gmem_store *s)
 {
-	if (!sync_defect(GMEM_NO_STORE_LOCK))
-		rwlock_read_lock(&s->lock);
+	rwlock_read_lock(&s->lock);
 }
 
 static void unlock_shared(struct gmem_store *s)
 {
-	if (!sync_defect(GMEM_NO_STORE_LOCK))
-		rwlock_read_unlock(&s->lock);
+	rwlock_read_unlock(&s->lock);
 }
 
 /* ------------------------------------------------------------------ life */
@@ -286,6 +287,7 @@ int gmem_allocate(struct gmem_file *f, u64 off, u64 len)
 }
 
 struct punch {
+	struct gmem_store *store;
 	u64 first, last; /* pages */
 	struct mmu *mmu; /* of the file that is looked at */
 	struct mmu_token *tokens;
@@ -308,46 +310,27 @@ static bool punch_begin(struct interval *n, void *arg)
 }
 
 /* Every file's VM lets go of its pages, and stays away from them until the end. */
-static void punch_begin_all(struct gmem_store *s, struct gmem_file *only, struct punch *p)
+static void punch_begin_all(struct punch *p)
 {
-	for (struct gmem_file *f = s->files; f && !p->no_memory; f = f->next) {
-		if (sync_defect(GMEM_FIRST_FILE_ONLY) && f != only)
-			continue;
+	for (struct gmem_file *f = p->store->files; f && !p->no_memory; f = f->next) {
 		p->mmu = f->mmu;
-		if (sync_defect(GMEM_LOST_END)) /* history began on the VM, bound or not */
-			mmu_tokens_push(&p->tokens, mmu_invalidate_gfns_begin(f->mmu, 0, ~0ULL));
 		interval_each(&f->bindings, p->first, p->last, punch_begin, p);
 	}
 }
 
-/* What history's ends asked: is there a binding here now? */
-static bool still_bound(struct gmem_store *s, const struct mmu_token *t, const struct punch *p)
-{
-	for (struct gmem_file *f = s->files; f; f = f->next) {
-		if (f->mmu == mmu_token_mmu(t) &&
-		    interval_find(&f->bindings, p->first, p->last))
-			return true;
-	}
-	return false;
-}
-
-static void punch_end_all(struct gmem_store *s, struct punch *p)
+static void punch_end_all(struct punch *p)
 {
 	struct mmu_token *t;
 
-	while ((t = mmu_tokens_pop(&p->tokens))) {
-		if (sync_defect(TEARDOWN_UNCHECKED) ||
-		    (sync_defect(GMEM_LOST_END) && !still_bound(s, t, p)))
-			continue;
+	while ((t = mmu_tokens_pop(&p->tokens)))
 		mmu_invalidate_end(t);
-	}
 }
 
 int gmem_punch(struct gmem_file *f, u64 off, u64 len)
 {
 	struct gmem_store *s = f->store;
 	u64 end = off + len;
-	struct punch p = {.first = off >> PAGE_SHIFT};
+	struct punch p = {.store = s, .first = off >> PAGE_SHIFT};
 	int r = -ENOMEM;
 
 	if (((off | len) & ~PAGE_MASK) || end <= off)
@@ -356,10 +339,10 @@ int gmem_punch(struct gmem_file *f, u64 off, u64 len)
 		return 0;
 	p.last = MIN(end >> PAGE_SHIFT, s->npages) - 1;
 	rwlock_write_lock(&s->lock);
-	punch_begin_all(s, f, &p);
+	punch_begin_all(&p);
 	if (!p.no_memory)
 		r = s->ops->punch(s->primary, p.first, p.last - p.first + 1);
-	punch_end_all(s, &p);
+	punch_end_all(&p);
 	rwlock_write_unlock(&s->lock);
 	return r;
 }

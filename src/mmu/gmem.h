@@ -26,7 +26,9 @@
 #include "base/types.h"
 
 struct mmu;
+struct frame;
 struct gmem_file;
+struct memslot;
 
 #define GMEM_MAPPABLE	 (1u << 0) /* = GUEST_MEMFD_FLAG_MMAP: every fault of its slots is its */
 #define GMEM_INIT_SHARED (1u << 1) /* = GUEST_MEMFD_FLAG_INIT_SHARED; remembered, no more */
@@ -58,5 +60,22 @@ u64 gmem_size(const struct gmem_file *file); /* bytes */
 u64 gmem_flags(const struct gmem_file *file);
 struct mmu *gmem_mmu(const struct gmem_file *file);
 void *gmem_primary_store(const struct gmem_file *file); /* primary_store_ops' */
+
+/* ------------------------------------------------------------------ for mmu/ itself */
+
+/* The range of the file that s asks for becomes its. slots_lock held. 0 or -EINVAL. */
+int gmem_bind(struct gmem_file *file, struct memslot *s);
+/* If it still is. slots_lock held. */
+void gmem_unbind(struct memslot *s);
+/* The file s is bound to, with a reference, or NULL. In an RCU read side. */
+struct gmem_file *gmem_of_slot(struct memslot *s);
+void gmem_put(struct gmem_file *file);
+/*
+ * Fault page `index` of the store in. 0 or as primary_store_ops.fault(), -EFAULT when the file was
+ * released; the store lock is held for read until gmem_fault_end(), which comes in either case.
+ */
+int gmem_fault_begin(struct gmem_file *file, u64 index, bool (*interrupted)(void *arg), void *arg,
+		     struct frame *out);
+void gmem_fault_end(struct gmem_file *file);
 
 #endif

@@ -11,8 +11,18 @@
  * need to wait for tokens at all, older or younger: a token's range is one of host addresses or one
  * of gfns, and a fault through any slot, old or new, is checked against both.
  */
+#include <assert.h>
 #include <stdlib.h>
-#include "mmu/internal.h"
+#include "mmu/attributes.h"
+#include "mmu/cache.h"
+#include "mmu/flush.h"
+#include "mmu/invalidate.h"
+#include "mmu/memslots.h"
+#include "mmu/slot_array.h"
+#include "mmu/tree.h"
+#include "mmu/vcpu.h"
+#include "mmu/vm.h"
+#include "sync/trace.h"
 
 /* Tokens kept ready: the VMM's allocator may be what is unmapping, and must not be called then. */
 #define TOKENS_READY 32
@@ -83,9 +93,7 @@ static bool zap_slot(struct interval *n, void *arg)
 	struct memslot *s = container_of(n, struct memslot, by_hva);
 	struct zap_hva *z = arg;
 
-	if (!sync_defect(NO_ZAP))
-		z->zapped |= tree_zap(z->mmu, memslot_gfn_from(s, z->start),
-				      memslot_gfn_to(s, z->end), z->f);
+	z->zapped |= tree_zap(z->mmu, memslot_gfn_from(s, z->start), memslot_gfn_to(s, z->end), z->f);
 	return true;
 }
 
@@ -112,8 +120,7 @@ struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end)
 	t = token_take(mmu);
 	if (!t)
 		return NULL;
-	if (!sync_defect(TOKEN_NO_REF))
-		mmu_token_get(mmu);
+	mmu_token_get(mmu);
 	*t = (struct mmu_token){.mmu = mmu, .span = {.hva = start, .hva_end = end}};
 	mmu_lock_write(mmu);
 	token_link(t);
@@ -126,6 +133,7 @@ struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end)
 	mmu_caches_wait(mmu, caches);
 	tree_free_flush(mmu, &f);
 	sync_add(&mmu->stat.invalidations, 1);
+	TRACE_TEXT(invalidate, -1, 0, start, end, trace_cause);
 	return t;
 }
 
@@ -135,11 +143,6 @@ void mmu_invalidate_end(struct mmu_token *t)
 	u64 n;
 
 	mmu_lock_write(mmu);
-	if (sync_defect(END_LOOKS_UP) && t->span.hva_end &&
-	    !interval_find(&mmu->hva_tree, t->span.hva, t->span.hva_end - 1)) {
-		mmu_unlock_write(mmu);
-		return;
-	}
 	assert(!t->ended && mmu->nr_tokens);
 	t->ended = true;
 	*t->prev = t->next;
@@ -154,8 +157,7 @@ void mmu_invalidate_end(struct mmu_token *t)
 	sync_mb();
 	mmu_wake_waiters(mmu);
 	token_give(mmu, t);
-	if (!sync_defect(TOKEN_NO_REF))
-		mmu_token_put(mmu);
+	mmu_token_put(mmu);
 }
 
 /* ------------------------------------------------------------------ by gfn */
@@ -186,7 +188,7 @@ static void zap_gfns(struct mmu *mmu, gfn_t start, gfn_t end, struct mmu_token *
 	mmu_lock_write(mmu);
 	if (t)
 		token_link(t);
-	zapped = !sync_defect(NO_ZAP) && tree_zap(mmu, start, end, &f);
+	zapped = tree_zap(mmu, start, end, &f);
 	mark = mmu_zap_mark(mmu, zapped);
 	z.caches = mmu->cache_seq;
 	memslots_each(mmu, start, end, zap_beside, &z);
@@ -212,6 +214,7 @@ struct mmu_token *mmu_invalidate_gfns_begin(struct mmu *mmu, gfn_t start, gfn_t 
 	*t = (struct mmu_token){.mmu = mmu, .span = {.gfn = start, .gfn_end = end}};
 	zap_gfns(mmu, start, end, t);
 	sync_add(&mmu->stat.invalidations, 1);
+	TRACE_TEXT(invalidate_gfns, -1, 0, start << PAGE_SHIFT, end << PAGE_SHIFT, trace_cause);
 	return t;
 }
 
@@ -244,8 +247,6 @@ void mmu_tokens_torn_down(struct mmu *mmu)
 {
 	u64 lost = 0;
 
-	if (sync_defect(TEARDOWN_UNCHECKED))
-		return;
 	mmu_lock_read(mmu);
 	for (const struct mmu_token *t = mmu->tokens; t; t = t->next)
 		lost += t->span.gfn_end != 0;
@@ -259,22 +260,10 @@ void mmu_tokens_torn_down(struct mmu *mmu)
 
 /* ------------------------------------------------------------------ what others ask */
 
-static bool slot_has_code(struct interval *n, void *arg)
-{
-	struct memslot *s = container_of(n, struct memslot, by_hva);
-
-	*(bool *)arg |= sync_load(&s->code->any);
-	return true;
-}
-
 void mmu_content_changed(struct mmu *mmu, hva_t start, hva_t end)
 {
-	bool code = false;
-
-	mmu_lock_read(mmu);
-	interval_each(&mmu->hva_tree, start, end - 1, slot_has_code, &code);
-	mmu_unlock_read(mmu);
-	if (code)
+	/* Which it has code from is known by name only. */
+	if (sync_load(&mmu->has_code))
 		mmu_flush_vcpus(mmu, NULL, MMU_REQ_CODE);
 }
 

@@ -7,9 +7,17 @@
  * same hold. So whoever holds mmu_lock for read sees slots and SPTEs that agree, and a fault
  * that looked its slot up before need only compare serials there.
  */
+#include <assert.h>
 #include <stdlib.h>
+#include "mmu/cache.h"
+#include "mmu/dirty.h"
+#include "mmu/flush.h"
 #include "mmu/gmem.h"
-#include "mmu/internal.h"
+#include "mmu/memslots.h"
+#include "mmu/slot_array.h"
+#include "mmu/tree.h"
+#include "mmu/vm.h"
+#include "sync/trace.h"
 
 #define MAX_NPAGES ((1ULL << 31) - 1) /* KVM_MEM_MAX_NR_PAGES */
 #define HVA_END	   0x7ffffffff000ULL  /* TASK_SIZE_MAX with four-level paging */
@@ -26,8 +34,6 @@ static void slot_free(struct memslot *s)
 {
 	if (s->free_log)
 		free(s->log);
-	if (s->free_code)
-		slot_code_free(s->code);
 	free(s);
 }
 
@@ -40,7 +46,6 @@ static void slot_free_rcu(sync_rcu_head *head)
 static struct memslot *slot_make(struct mmu *mmu, const struct mmu_region *r, struct memslot *old)
 {
 	struct memslot *s = calloc(1, sizeof(*s));
-	bool same_gfns = old && old->base_gfn == r->gpa >> PAGE_SHIFT;
 
 	if (!s)
 		return NULL;
@@ -56,16 +61,11 @@ static struct memslot *slot_make(struct mmu *mmu, const struct mmu_region *r, st
 	if (r->flags & MMU_SLOT_LOG_DIRTY)
 		s->log = old && old->log ? old->log
 					 : slot_log_alloc(s->npages, mmu->manual_protect & 2);
-	s->code = same_gfns ? old->code : slot_code_alloc(s->npages);
-	if (!s->code || ((r->flags & MMU_SLOT_LOG_DIRTY) && !s->log)) {
-		if (!same_gfns)
-			slot_code_free(s->code);
-		if (!old || s->log != old->log)
-			free(s->log);
+	if ((r->flags & MMU_SLOT_LOG_DIRTY) && !s->log) {
 		free(s);
 		return NULL;
 	}
-	s->free_log = s->free_code = true;
+	s->free_log = true;
 	return s;
 }
 
@@ -74,15 +74,12 @@ static void slot_retire(struct memslot *old, const struct memslot *new_)
 {
 	if (new_ && old->log == new_->log)
 		old->free_log = false;
-	if (new_ && old->code == new_->code)
-		old->free_code = false;
 	sync_rcu_call(&old->rcu, slot_free_rcu);
 }
 
 static void slot_unmake(struct memslot *s, const struct memslot *old)
 {
 	s->free_log = !old || s->log != old->log;
-	s->free_code = !old || s->code != old->code;
 	gmem_unbind(s);
 	slot_free(s);
 }
@@ -202,6 +199,8 @@ static int slot_change(struct mmu *mmu, u32 id, struct memslot *old, struct mems
 	}
 	slot_swap(mmu, m, old, new_);
 	mmu->by_id[id] = new_;
+	TRACE(memslot, -1, 0, id, (new_ ? new_ : old)->base_gfn << PAGE_SHIFT,
+	      new_ ? new_->npages << PAGE_SHIFT : 0, (new_ ? new_ : old)->hva);
 	if (!old || !new_) {
 		sync_add(&mmu->stat.memslots, new_ ? 1 : -1);
 		sync_add(&mmu->stat.memslot_bytes, (new_ ? new_->npages : -old->npages) << PAGE_SHIFT);
@@ -234,8 +233,6 @@ int mmu_set_region(struct mmu *mmu, const struct mmu_region *r)
 	if (err)
 		return err;
 	mutex_lock(&mmu->slots_lock);
-	while (sync_defect(SLOTS_WAIT) && sync_load(&mmu->nr_tokens))
-		;
 	old = memslot_by_id(mmu, r->slot);
 	err = region_check_old(mmu, r, old);
 	if (err)

@@ -1,8 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* The life of a VM's memory, its statistics, and host-side copies. */
+#include <assert.h>
 #include <stdlib.h>
 #include "base/pagemem.h"
-#include "mmu/internal.h"
+#include "mmu/age.h"
+#include "mmu/attributes.h"
+#include "mmu/code.h"
+#include "mmu/dirty.h"
+#include "mmu/flush.h"
+#include "mmu/invalidate.h"
+#include "mmu/memslots.h"
+#include "mmu/mmu.h"
+#include "mmu/names.h"
+#include "mmu/tree.h"
+#include "mmu/vcpu.h"
+#include "mmu/vm.h"
 
 /* The halves of mmu->refs. */
 #define REF_OWNER 1ULL
@@ -14,27 +26,41 @@ void (*mmu_report)(const char *what);
 static void locks_init(struct mmu *mmu)
 {
 	mutex_init(&mmu->slots_lock);
-	mutex_init(&mmu->code_lock);
 	mutex_init(&mmu->flush_lock);
 	mutex_init(&mmu->stop_lock);
 	mutex_init(&mmu->wait_lock);
 	rwlock_init(&mmu->lock);
+	rwlock_init(&mmu->names_lock);
 	rwlock_init(&mmu->vcpus_lock);
 	rwlock_init(&mmu->caches_lock);
 	waitq_init(&mmu->waitq);
+	waitq_init(&mmu->vcpu_waitq);
 }
 
 static void locks_fini(struct mmu *mmu)
 {
+	waitq_destroy(&mmu->vcpu_waitq);
 	waitq_destroy(&mmu->waitq);
 	rwlock_destroy(&mmu->caches_lock);
 	rwlock_destroy(&mmu->vcpus_lock);
+	rwlock_destroy(&mmu->names_lock);
 	rwlock_destroy(&mmu->lock);
 	mutex_destroy(&mmu->wait_lock);
 	mutex_destroy(&mmu->stop_lock);
 	mutex_destroy(&mmu->flush_lock);
-	mutex_destroy(&mmu->code_lock);
 	mutex_destroy(&mmu->slots_lock);
+}
+
+static void under_uffd(struct mmu *mmu, u64 n, const struct primary_range *first)
+{
+	struct statpage_vm *s = &mmu->stat;
+
+	_Static_assert(STATPAGE_UFFD_SHOWN == PRIMARY_UFFD_SHOWN, "as many as are shown");
+	for (u64 i = 0; i < MIN(n, (u64)PRIMARY_UFFD_SHOWN); i++) {
+		sync_store(&s->uffd[i].start, first[i].start);
+		sync_store(&s->uffd[i].end, first[i].end);
+	}
+	sync_store(&s->nuffd, n);
 }
 
 int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
@@ -47,7 +73,8 @@ int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
 				     .end = mmu_invalidate_end,
 				     .content = mmu_content_changed,
 				     .age = mmu_age,
-				     .young = mmu_test_young};
+				     .young = mmu_test_young,
+				     .under_uffd = under_uffd};
 	int r = -ENOMEM;
 
 	if (!mmu)
@@ -55,6 +82,7 @@ int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
 	mmu->refs = REF_OWNER;
 	mmu->ops = ops;
 	mmu->primary = primary;
+	mmu->names_gen = 1;
 	locks_init(mmu);
 	r = tree_init(mmu);
 	if (r)
@@ -66,6 +94,7 @@ int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
 	if (r)
 		goto no_tokens;
 	ops->set_notifier(primary, &n);
+	code_join(mmu);
 	*out = mmu;
 	return 0;
 no_tokens:
@@ -121,8 +150,8 @@ static void mmu_destroy(struct mmu *mmu)
 	 */
 	assert(!mmu->tokens && !mmu->nr_tokens);
 	assert(!mmu->vcpus && !mmu->caches);
-	if (sync_defect(LATE_ZAP))
-		zap_all(mmu);
+	code_leave(mmu);
+	names_fini(mmu);
 	memslots_fini(mmu);
 	mmu->ops->destroy(mmu->primary);
 	tree_fini(mmu);
@@ -150,7 +179,7 @@ void mmu_put(struct mmu *mmu)
 	 * A token's reference in the place of this one keeps the books open for a look at them.
 	 */
 	do {
-		if ((u32)refs == REF_OWNER && !sync_defect(LATE_ZAP))
+		if ((u32)refs == REF_OWNER)
 			zap_all(mmu);
 	} while (!sync_cmpxchg(&mmu->refs, &refs, refs + REF_TOKEN - REF_OWNER));
 	if ((u32)refs == REF_OWNER)
@@ -235,17 +264,24 @@ int mmu_read_guest(struct mmu *mmu, gpa_t gpa, void *buf, u64 len)
 	return 0;
 }
 
-bool mmu_log_write(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn)
+void mmu_log_write(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn)
 {
-	struct memslot *s;
-	bool code;
-
 	sync_rcu_read_lock();
 	memslots_mark_dirty(mmu, v, gfn, true);
-	s = memslot_find(mmu, gfn);
-	code = s && code_marked(s, gfn);
 	sync_rcu_read_unlock();
-	return code;
+}
+
+/* The page at hva was written: who has code from it? */
+static void tell_written(struct mmu *mmu, hva_t hva)
+{
+	struct page_name n;
+	struct frame f;
+
+	if (!code_any() || mmu->ops->fault_in(mmu->primary, hva & PAGE_MASK, true, NULL, NULL, &f))
+		return;
+	n = frame_name(&f);
+	mmu->ops->release(mmu->primary, &f, false, false);
+	code_written(&n);
 }
 
 static int write_page(struct mmu *mmu, gpa_t gpa, const void *buf, u64 n)
@@ -257,8 +293,10 @@ static int write_page(struct mmu *mmu, gpa_t gpa, const void *buf, u64 n)
 
 	if (hva && !readonly)
 		r = mmu->ops->copy_to(mmu->primary, hva + (gpa & ~PAGE_MASK), buf, n);
-	if (!r && mmu_log_write(mmu, NULL, gpa >> PAGE_SHIFT))
-		mmu_request_all(mmu, MMU_REQ_CODE);
+	if (!r) {
+		mmu_log_write(mmu, NULL, gpa >> PAGE_SHIFT);
+		tell_written(mmu, hva);
+	}
 	mmu_user_end(mmu, turn);
 	return r;
 }

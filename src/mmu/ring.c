@@ -10,7 +10,14 @@
  * after finds dirty clear and is listed again. What the VMM writes into the ring is never
  * trusted.
  */
-#include "mmu/internal.h"
+#include <assert.h>
+#include "mmu/attributes.h"
+#include "mmu/dirty.h"
+#include "mmu/flush.h"
+#include "mmu/memslots.h"
+#include "mmu/ring.h"
+#include "mmu/vcpu.h"
+#include "mmu/vm.h"
 
 /* Kept free for what is listed on the way out: an instruction's pages, host-side writes. */
 #define RING_RESERVED 64
@@ -69,11 +76,8 @@ void ring_add(struct mmu_vcpu *v, u32 slot, u64 offset)
 	sync_store(&e->slot, slot);
 	sync_store(&e->offset, offset);
 	/* Counted before it shows: who marks it as collected must find it taken by the next reset. */
-	if (!sync_defect(RING_SHOWN_FIRST))
-		sync_store(&r->added, r->added + 1);
+	sync_store(&r->added, r->added + 1);
 	sync_store_release(&e->flags, MMU_DIRTY_GFN_DIRTY);
-	if (sync_defect(RING_SHOWN_FIRST))
-		sync_store(&r->added, r->added + 1);
 	/* A vCPU that does not write itself meets nobody else who tells it to leave. */
 	if (mmu_ring_full(v))
 		mmu_vcpu_request(v, r->full_request);

@@ -4,8 +4,11 @@
  * update copies the directory and one or two chunks, so it costs O(sqrt n) of copying, readers take
  * no lock, and no update waits for them: what it replaced is freed after a grace period.
  */
+#include <assert.h>
 #include <stdlib.h>
-#include "mmu/internal.h"
+#include "mmu/memslots.h"
+#include "mmu/slot_array.h"
+#include "mmu/vm.h"
 
 #define CHUNK_SLOTS 128
 
@@ -220,17 +223,10 @@ void slot_array_free_retired(struct slot_array_retired *r)
 		struct slot_chunk *c = r->chunks;
 
 		r->chunks = c->next;
-		if (sync_defect(NO_GRACE_PERIOD))
-			chunk_free_rcu(&c->rcu);
-		else
-			sync_rcu_call(&c->rcu, chunk_free_rcu);
+		sync_rcu_call(&c->rcu, chunk_free_rcu);
 	}
-	for (u32 i = 0; i < r->narrays; i++) {
-		if (sync_defect(NO_GRACE_PERIOD))
-			array_free_rcu(&r->array[i]->rcu);
-		else
-			sync_rcu_call(&r->array[i]->rcu, array_free_rcu);
-	}
+	for (u32 i = 0; i < r->narrays; i++)
+		sync_rcu_call(&r->array[i]->rcu, array_free_rcu);
 }
 
 struct memslots *slot_array_update(struct memslots *m, struct memslot *old, struct memslot *new_,
@@ -249,7 +245,7 @@ struct memslots *slot_array_update(struct memslots *m, struct memslot *old, stru
 		return NULL;
 	r->array[r->narrays++] = n;
 	moved = array_insert(n, new_, r);
-	if (!moved && !sync_defect(ARRAY_KEPT)) {
+	if (!moved) {
 		/* Gone with the chunk it has in the place of one of m's. */
 		if (n->nchunks == m->nchunks)
 			free(n->chunk[find_chunk(m, old->base_gfn)]);

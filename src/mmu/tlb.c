@@ -4,8 +4,21 @@
  *
  * A guest that switches address spaces flushes thousands of times a second and has filled few
  * entries in between: the journal lists them, so that a flush costs what was filled.
+ *
+ * mmu_tlb_refill() is called by generated code, without saving vector state: nothing here, functions of
+ * headers included, is compiled to use any. What it calls is all in this file.
  */
-#include "mmu/internal.h"
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("general-regs-only"))), apply_to = function)
+#else
+#pragma GCC target("general-regs-only")
+#endif
+#include <assert.h>
+#include "mmu/memslots.h"
+#include "mmu/tlb.h"
+#include "mmu/translate.h"
+#include "mmu/vcpu.h"
+#include "mmu/vm.h"
 
 struct tlb tlb_never = {
 	.e = {[0] = {.neg_read = TLB_NOTHING_0, .neg_write = TLB_NOTHING_0},
@@ -31,8 +44,16 @@ static void entry_drop(struct mmu_vcpu *v, u32 i)
 	e->gpa = 0;
 }
 
+/* Only a non-canonical address could hit what says nothing here, and with this delta it stays one. */
+static void near_drop(struct mmu_vcpu *v)
+{
+	for (unsigned m = 0; m < TLB_MODES; m++)
+		v->near[m] = (struct tlb_entry){.neg_read = TLB_NOTHING, .neg_write = TLB_NOTHING};
+}
+
 void mmu_tlb_flush(struct mmu_vcpu *v)
 {
+	near_drop(v);
 	if (v->journal_full) {
 		for (u32 i = 0; i < TLB_MODES * TLB_ENTRIES; i++)
 			entry_drop(v, i);
@@ -43,12 +64,16 @@ void mmu_tlb_flush(struct mmu_vcpu *v)
 	v->journal_n = 0;
 	v->journal_full = false;
 	memset(v->large, 0, sizeof(v->large));
+	v->flushes++;
+	memset(v->spaces, 0, sizeof(v->spaces));
+	v->space = ++v->last_space;
 }
 
 void tlb_drop_writes(struct mmu_vcpu *v)
 {
 	struct tlb_entry *e = entries(v);
 
+	near_drop(v);
 	if (v->journal_full) {
 		for (u32 i = 0; i < TLB_MODES * TLB_ENTRIES; i++)
 			e[i].neg_write = nothing(i);
@@ -56,26 +81,36 @@ void tlb_drop_writes(struct mmu_vcpu *v)
 		for (u32 i = 0; i < v->journal_n; i++)
 			e[v->journal[i]].neg_write = nothing(v->journal[i]);
 	}
+	v->dropped_all = ++v->drops;
 }
 
-void tlb_drop_writes_to(struct mmu_vcpu *v, gpa_t page)
+static u64 *dropped_slot(struct mmu_vcpu *v, u64 host)
+{
+	return &v->dropped[(host >> PAGE_SHIFT) % TLB_DROPS];
+}
+
+void tlb_drop_writes_to(struct mmu_vcpu *v, u64 host)
 {
 	struct tlb_entry *e = entries(v);
 	u32 n = v->journal_full ? TLB_MODES * TLB_ENTRIES : v->journal_n;
 
+	near_drop(v);
 	for (u32 i = 0; i < n; i++) {
 		u32 at = v->journal_full ? i : v->journal[i];
 
-		if ((e[at].gpa & PAGE_MASK) == page)
+		/* The linear page is minus neg_write. */
+		if (e[at].neg_write != nothing(at) && e[at].delta - e[at].neg_write == host)
 			e[at].neg_write = nothing(at);
 	}
+	*dropped_slot(v, host) = ++v->drops;
 }
 
-void mmu_tlb_flush_nonglobal(struct mmu_vcpu *v)
+static void flush_nonglobal(struct mmu_vcpu *v)
 {
 	struct tlb_entry *e = entries(v);
 	u32 kept = 0;
 
+	near_drop(v);
 	if (v->journal_full) {
 		for (u32 i = 0; i < TLB_MODES * TLB_ENTRIES; i++) {
 			if (!(e[i].gpa & TLB_GLOBAL))
@@ -116,17 +151,148 @@ void mmu_tlb_note_large(struct mmu_vcpu *v, u64 linear, u64 size)
 	l->last = MAX(l->last, last);
 }
 
-void mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear)
+/* ------------------------------------------------------------------ the second level */
+
+static struct tlb_second_entry *second_slot(const struct mmu_vcpu *v, u64 page, enum tlb_mode mode,
+					    u64 space)
+{
+	u64 h = (page + mode + (space << 40)) * 0x9e3779b97f4a7c15ULL; /* 2^64 / golden ratio */
+
+	return &v->second[h >> (64 - TLB_SECOND_BITS)];
+}
+
+static struct tlb_second_entry *second_find(const struct mmu_vcpu *v, u64 page, enum tlb_mode mode,
+					    u64 space)
+{
+	struct tlb_second_entry *s = second_slot(v, page, mode, space);
+
+	return s->page == page + 1 + mode && s->space == space && s->flushes == v->flushes ? s : NULL;
+}
+
+static void second_put(struct mmu_vcpu *v, u64 page, enum tlb_mode mode, const struct tlb_entry *e)
+{
+	u64 space = e->gpa & TLB_GLOBAL ? TLB_EVERY_SPACE : v->space;
+
+	if (v->second)
+		*second_slot(v, page, mode, space) = (struct tlb_second_entry){
+			.page = page + 1 + mode,
+			.space = space,
+			.flushes = v->flushes,
+			.drops = v->drops,
+			.e = *e,
+		};
+}
+
+static void second_drop(struct mmu_vcpu *v, u64 page, enum tlb_mode mode)
+{
+	struct tlb_second_entry *s;
+
+	if (!v->second)
+		return;
+	s = second_find(v, page, mode, v->space);
+	if (s)
+		s->page = 0;
+	s = second_find(v, page, mode, TLB_EVERY_SPACE);
+	if (s)
+		s->page = 0;
+}
+
+static void journal_add(struct mmu_vcpu *v, u32 at)
+{
+	if (v->journal_full)
+		return;
+	if (v->journal_n == TLB_JOURNAL) {
+		v->journal_full = true;
+		return;
+	}
+	v->journal[v->journal_n++] = (u16)at;
+}
+
+bool mmu_tlb_refill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, u32 size, bool write)
+{
+	u64 page = linear & PAGE_MASK;
+	struct tlb_entry *e = tlb_slot(&v->tlb[mode], linear);
+	u32 at = (u32)(e - entries(v));
+	const struct tlb_second_entry *s;
+
+	assert(v->mode == MMU_IN_GUEST);
+	if (!v->second)
+		return false;
+	s = second_find(v, page, mode, v->space);
+	if (!s)
+		s = second_find(v, page, mode, TLB_EVERY_SPACE);
+	if (!s)
+		return false;
+	*e = s->e;
+	if (s->drops < MAX(v->dropped_all, *dropped_slot(v, page + e->delta)))
+		e->neg_write = nothing(at);
+	journal_add(v, at);
+	return linear + (write ? e->neg_write : e->neg_read) <= PAGE_SIZE - size;
+}
+
+/* ------------------------------------------------------------------ address spaces */
+
+/* The number of a PCID's space; a new one unless it is to be kept. Only so many are remembered. */
+static u64 space_of(struct mmu_vcpu *v, u32 pcid, bool keep)
+{
+	struct tlb_space this = {.pcid = pcid};
+	u32 i = 0;
+
+	while (i < TLB_SPACES - 1 && v->spaces[i].id && v->spaces[i].pcid != pcid)
+		i++;
+	if (keep && v->spaces[i].pcid == pcid)
+		this.id = v->spaces[i].id;
+	if (!this.id)
+		this.id = ++v->last_space;
+	memmove(&v->spaces[1], &v->spaces[0], i * sizeof(this));
+	v->spaces[0] = this;
+	return this.id;
+}
+
+bool mmu_tlb_switch(struct mmu_vcpu *v, u32 pcid, bool keep)
+{
+	u64 space = space_of(v, pcid, keep);
+
+	if (space == v->space)
+		return false;
+	v->space = space;
+	flush_nonglobal(v);
+	return true;
+}
+
+void mmu_tlb_forget_space(struct mmu_vcpu *v, u32 pcid)
+{
+	for (u32 i = 0; i < TLB_SPACES; i++) {
+		if (v->spaces[i].pcid == pcid && v->spaces[i].id)
+			v->spaces[i].id = ++v->last_space;
+	}
+}
+
+void mmu_tlb_forget_spaces(struct mmu_vcpu *v)
+{
+	memset(v->spaces, 0, sizeof(v->spaces));
+	v->space = ++v->last_space;
+	flush_nonglobal(v);
+}
+
+/* ------------------------------------------------------------------ pages */
+
+bool mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear)
 {
 	const struct tlb_large *l = &v->large[half(linear)];
 
+	v->invlpgs++;
 	/* Entries of one large page are many, and INVLPG drops them all (SDM vol. 3, 4.10.4.1). */
 	if (l->last && linear >= l->start && linear <= l->last) {
 		mmu_tlb_flush(v);
-		return;
+		return false;
 	}
-	for (int m = 0; m < TLB_MODES; m++)
+	near_drop(v);
+	for (u32 m = 0; m < TLB_MODES; m++) {
 		entry_drop(v, (u32)(tlb_slot(&v->tlb[m], linear) - entries(v)));
+		second_drop(v, linear & PAGE_MASK, m);
+	}
+	return true;
 }
 
 void mmu_tlb_fill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, gpa_t gpa,
@@ -137,15 +303,15 @@ void mmu_tlb_fill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, gpa_t gpa,
 	u32 at = (u32)(e - entries(v));
 
 	assert(v->mode == MMU_IN_GUEST);
+	if (v->near[mode].neg_read == -page)
+		near_drop(v);
 	e->neg_read = perm & MMU_READ ? -page : nothing(at);
 	e->neg_write = (perm & MMU_WRITE) && x->writable && !x->code ? -page : nothing(at);
 	e->delta = (u64)x->host - page;
 	e->gpa = (gpa & PAGE_MASK) | (global ? TLB_GLOBAL : 0);
-	if (v->journal_full)
-		return;
-	if (v->journal_n == TLB_JOURNAL) {
-		v->journal_full = true;
-		return;
-	}
-	v->journal[v->journal_n++] = (u16)at;
+	journal_add(v, at);
+	second_put(v, page, mode, e);
 }
+#ifdef __clang__
+#pragma clang attribute pop
+#endif

@@ -9,12 +9,18 @@
  * la + delta. An entry that allows nothing holds tlb_nothing(), which no address that is looked up
  * there brings below a page: what it would hit has another slot.
  *
+ * One entry a mode may be kept twice, where the stack pointer points: cpu/ copies it to mmu_vcpu.near
+ * and may then go by the copy, which every change of the TLB's drops.
+ *
  * Who calls it: cpu/ looks up; only mmu/ fills and flushes, and only on the vCPU's own thread.
  */
 #ifndef MMU_TLB_H
 #define MMU_TLB_H
 
 #include "base/types.h"
+
+struct mmu_vcpu;
+struct mmu_xlat;
 
 #define TLB_BITS    9
 #define TLB_ENTRIES (1u << TLB_BITS)
@@ -39,6 +45,36 @@ struct tlb_entry {
 struct tlb {
 	struct tlb_entry e[TLB_ENTRIES];
 };
+
+/*
+ * The second level: what the first has lost to other pages, and what other address spaces have left.
+ * Looked at by the miss path, before the guest's tables are walked. It is direct mapped by page, mode
+ * and space. Nothing in it is ever searched for: what makes an entry void is counted, and an entry
+ * remembers the counts of when it was filled.
+ */
+#define TLB_SECOND_BITS	   12
+#define TLB_SECOND_ENTRIES (1u << TLB_SECOND_BITS)
+#define TLB_EVERY_SPACE	   (~0ULL)
+
+struct tlb_second_entry {
+	u64 page;    /* linear page + 1 + enum tlb_mode; 0: none */
+	u64 space;   /* mmu_vcpu.space; a global page: TLB_EVERY_SPACE */
+	u64 flushes; /* mmu_vcpu.flushes */
+	u64 drops;   /* mmu_vcpu.drops: since then the right to write may have gone */
+	struct tlb_entry e;
+};
+
+/*
+ * Address spaces: what a CR3 write switches between. Each PCID whose entries may be kept has a number
+ * that was never another's; forgetting what was filled for it is giving it a new one.
+ */
+#define TLB_SPACES 16 /* PCIDs that are remembered */
+struct tlb_space {
+	u64 id;	  /* 0: none */
+	u32 pcid;
+};
+
+#define TLB_DROPS 256 /* slots that drops of single pages are counted in */
 
 /* Hull of the large guest pages (linear, more than 4 KiB) that entries came from; last 0: none. */
 struct tlb_large {
@@ -82,5 +118,33 @@ static inline void *tlb_write(struct tlb *t, u64 la, u64 size)
 
 	return likely(la + e->neg_write <= PAGE_SIZE - size) ? (void *)(la + e->delta) : NULL;
 }
+
+/* ------------------------------------------------------------------ tlb.c */
+
+/* Guest TLB maintenance, by the vCPU's own thread in guest mode. */
+void mmu_tlb_flush(struct mmu_vcpu *v);			  /* everything */
+/* The page that holds `linear`, in this address space. False: it dropped everything. */
+bool mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear);
+/*
+ * A CR3 write: to another address space, all but global pages being dropped from sight; with `keep`
+ * those that were filled for this PCID come back. False: it is the space that it was.
+ */
+bool mmu_tlb_switch(struct mmu_vcpu *v, u32 pcid, bool keep);
+/* All but global pages of a PCID that is not the current one, or of every one and the current space. */
+void mmu_tlb_forget_space(struct mmu_vcpu *v, u32 pcid);
+void mmu_tlb_forget_spaces(struct mmu_vcpu *v);
+/*
+ * From the second level into the first: does that answer for this access? The guest's vector state may be in registers.
+ */
+bool mmu_tlb_refill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, u32 size, bool write);
+/* The next fill at `linear` comes from a guest page of `size` > 4 KiB bytes: flush_page() of any
+ * address in it must drop every entry of it. */
+void mmu_tlb_note_large(struct mmu_vcpu *v, u64 linear, u64 size);
+/*
+ * Put a translation into a TLB: linear page -> x. `perm` is what the guest's own tables allow
+ * (enum mmu_access), narrowed here by what x allows. Global guest pages pass global = true.
+ */
+void mmu_tlb_fill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, gpa_t gpa,
+		  const struct mmu_xlat *x, unsigned perm, bool global);
 
 #endif

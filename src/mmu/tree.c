@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Stage 2: a 512-way radix tree of SPTEs, its walk, and the one place where an SPTE changes. */
+#include <assert.h>
 #include <stdlib.h>
-#include "mmu/internal.h"
+#include "mmu/attributes.h"
+#include "mmu/memslots.h"
+#include "mmu/spte.h"
+#include "mmu/tree.h"
+#include "mmu/vcpu.h"
+#include "mmu/vm.h"
 
 static unsigned tree_index(gfn_t gfn, int level)
 {
@@ -114,10 +120,9 @@ static void spte_changed(struct mmu *mmu, int level, u64 old, u64 new_)
 	 * go, and before whoever harvests or ages it relies on the page's own marks.
 	 */
 	learnt = spte_leaf(new_) && spte_host(old) == spte_host(new_) ? old & ~new_ : old;
-	if (spte_leaf(old) && (learnt & (SPTE_ACCESSED | SPTE_DIRTY)) && !sync_defect(MARKS_DROPPED))
-		mmu->ops->zapped(mmu->primary, spte_host(old) >> PAGE_SHIFT,
-				 (old & SPTE_PAGE) || sync_defect(PAGE_BY_PFN), learnt & SPTE_ACCESSED,
-				 (learnt & SPTE_DIRTY) && (old & SPTE_DIRTIES));
+	if (spte_leaf(old) && (learnt & (SPTE_ACCESSED | SPTE_DIRTY)))
+		mmu->ops->zapped(mmu->primary, spte_host(old) >> PAGE_SHIFT, old & SPTE_PAGE,
+				 learnt & SPTE_ACCESSED, (learnt & SPTE_DIRTY) && (old & SPTE_DIRTIES));
 }
 
 bool tree_set_atomic(struct mmu *mmu, u64 *sptep, int level, u64 *old, u64 new_)

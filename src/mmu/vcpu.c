@@ -14,31 +14,60 @@
  * that. In the other order a stop that is announced between the two loses its request: the vCPU goes
  * on in guest mode with no reason to look again, and the stopper waits for it for ever.
  */
+#include <assert.h>
 #include <stdlib.h>
-#include "mmu/internal.h"
+#include "mmu/attributes.h"
+#include "mmu/flush.h"
+#include "mmu/names.h"
+#include "mmu/tlb.h"
+#include "mmu/tree.h"
+#include "mmu/vcpu.h"
+#include "mmu/vm.h"
 
-/* A waiter looks, and kicks, again after this long: a kick may come just before the host's fault. */
-#define REKICK_NS 2000000
+/*
+ * A waiter looks, and kicks, again after this long: a kick may come just before the host's fault. Twice as
+ * long each time, where it has nothing to look at but what it waits for: that may be a thread which has no
+ * processor, and would get one no sooner for being looked at.
+ */
+#define REKICK_NS     2000000
+#define REKICK_MAX_NS 32000000
 
-void mmu_wake_waiters(struct mmu *mmu)
+static void wake(struct mmu *mmu, const u32 *nr, struct waitq *q)
 {
-	if (!sync_load(&mmu->nr_waiters))
+	if (!sync_load(nr))
 		return;
 	mutex_lock(&mmu->wait_lock);
-	waitq_wake_all(&mmu->waitq);
+	waitq_wake_all(q);
 	mutex_unlock(&mmu->wait_lock);
 }
 
-/* Sleep, unless done(v, arg), until somebody wakes the waiters or it is time to look again. The caller
- * is counted in nr_waiters. */
-static void sleep_a_while(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, const void *arg),
-			  const void *arg)
+void mmu_wake_waiters(struct mmu *mmu)
+{
+	wake(mmu, &mmu->nr_waiters, &mmu->waitq);
+}
+
+/*
+ * Who waits for one vCPU is woken by that one. The others leave guest mode thousands of times while it waits
+ * for a processor, and each of these would cost the waiter more of its own than all its looks.
+ */
+void mmu_vcpu_wake_waiters(struct mmu_vcpu *v)
+{
+	wake(v->mmu, &v->awaited, &v->mmu->vcpu_waitq);
+}
+
+/*
+ * Sleep until done(v, arg), or it is time to look, and kick, again. Whoever wakes the waiters wakes all of
+ * them: those whose turn it is not go back to sleep and cost no kick. The caller is counted by who wakes q.
+ */
+static void sleep_a_while(struct waitq *q, u64 ns, struct mmu_vcpu *v,
+			  bool (*done)(struct mmu_vcpu *v, const void *arg), const void *arg)
 {
 	struct mmu *mmu = v->mmu;
+	u64 until = sync_now_ns() + ns;
 
 	mutex_lock(&mmu->wait_lock);
-	if (!done(v, arg))
-		waitq_wait_until(&mmu->waitq, &mmu->wait_lock, sync_now_ns() + REKICK_NS);
+	while (!done(v, arg) && waitq_wait_until(q, &mmu->wait_lock, until))
+		;
 	mutex_unlock(&mmu->wait_lock);
 }
 
@@ -59,9 +88,11 @@ static void answer(struct mmu_vcpu *v)
 	else if (req & MMU_REQ_WRITES)
 		tlb_drop_writes(v);
 	v->epoch++;
+	if (req & (MMU_REQ_FLUSH | MMU_REQ_CODE))
+		v->code_epoch++;
 	v->stat->tlb_flush++;
 	sync_add(&v->nr_answers, 1); /* full fence: after it the tree is read anew */
-	mmu_wake_waiters(v->mmu);
+	mmu_vcpu_wake_waiters(v);
 }
 
 /* ------------------------------------------------------------------ the gate */
@@ -71,7 +102,7 @@ static bool stopped(const struct mmu_vcpu *v)
 {
 	struct mmu_vcpu *stopper = sync_load_acquire(&v->mmu->stopper);
 
-	return stopper && stopper != v && !sync_defect(NO_GATE);
+	return stopper && stopper != v;
 }
 
 static bool let_go(struct mmu_vcpu *v, const void *unused)
@@ -103,7 +134,7 @@ static void wait_at_gate(struct mmu_vcpu *v)
 
 	sync_add(&mmu->nr_waiters, 1);
 	while (stopped(v)) {
-		sleep_a_while(v, let_go, NULL);
+		sleep_a_while(&mmu->waitq, REKICK_NS, v, let_go, NULL);
 		if (stopped(v) && v->ops->interrupted(v->owner))
 			kick_stopper(mmu);
 	}
@@ -113,12 +144,6 @@ static void wait_at_gate(struct mmu_vcpu *v)
 /* The requests, then the gate: see the head of this file. */
 static bool held_back(struct mmu_vcpu *v)
 {
-	if (sync_defect(LOST_STOP)) {
-		if (stopped(v))
-			return true;
-		answer(v);
-		return false;
-	}
 	answer(v);
 	return stopped(v);
 }
@@ -143,7 +168,7 @@ void mmu_vcpu_leave(struct mmu_vcpu *v)
 	/* Guest accesses before, a flusher's look at the mode after. */
 	sync_store_release(&v->mode, MMU_OUTSIDE);
 	sync_mb();
-	mmu_wake_waiters(v->mmu);
+	mmu_vcpu_wake_waiters(v);
 }
 
 void mmu_vcpu_safe_point(struct mmu_vcpu *v)
@@ -185,6 +210,7 @@ void mmu_vcpu_fini(struct mmu_vcpu *v)
 	*p = v->next;
 	rwlock_write_unlock(&v->mmu->vcpus_lock);
 	tree_cache_drop(v->mmu, &v->tables);
+	names_drop_spares(v);
 	mmu_put(v->mmu);
 }
 
@@ -199,8 +225,7 @@ static bool answered(struct mmu_vcpu *v, const void *req)
 	if (sync_load_acquire(&v->mode) == MMU_OUTSIDE)
 		return true;
 	return sync_load_acquire(&v->nr_answers) != v->answers_before &&
-	       (sync_defect(ANSWER_TO_ANOTHER) ||
-		!(sync_load_acquire(&v->requests) & *(const u32 *)req));
+	       !(sync_load_acquire(&v->requests) & *(const u32 *)req);
 }
 
 static bool outside(struct mmu_vcpu *v, const void *unused)
@@ -211,7 +236,7 @@ static bool outside(struct mmu_vcpu *v, const void *unused)
 bool mmu_wait_for_vcpu(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, const void *arg),
 		       const void *arg, const struct mmu_vcpu *self)
 {
-	struct mmu *mmu = v->mmu;
+	u64 ns = REKICK_NS;
 	bool is_done;
 
 	/* One that runs answers within a block of guest code: look before kicking. */
@@ -220,12 +245,13 @@ bool mmu_wait_for_vcpu(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, cons
 			return true;
 		sync_relax();
 	}
-	sync_add(&mmu->nr_waiters, 1);
+	sync_add(&v->awaited, 1);
 	while (!(is_done = done(v, arg)) && !(self && self->ops->interrupted(self->owner))) {
 		v->ops->kick(v->owner);
-		sleep_a_while(v, done, arg);
+		sleep_a_while(&v->mmu->vcpu_waitq, ns, v, done, arg);
+		ns = self ? ns : MIN(2 * ns, REKICK_MAX_NS);
 	}
-	sync_sub(&mmu->nr_waiters, 1);
+	sync_sub(&v->awaited, 1);
 	return is_done;
 }
 
@@ -327,8 +353,7 @@ void mmu_flush_zapped(struct mmu *mmu, u64 mark)
 
 	if (done >= mark)
 		return;
-	if (!sync_defect(NO_FLUSH))
-		mmu_flush_vcpus(mmu, NULL, MMU_REQ_FLUSH);
+	mmu_flush_vcpus(mmu, NULL, MMU_REQ_FLUSH);
 	while (done < upto && !sync_cmpxchg(&mmu->flushed_seq, &done, upto))
 		;
 }

@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include "base/own.h"
+#include "base/trace.h"
 #include "preload/preload.h"
 #include "primary/linux/linux.h"
 
@@ -16,7 +17,7 @@ static bool untold;
 
 void change_init(void)
 {
-	untold = getenv("USERKVM_NO_HOOKS") != NULL;
+	untold = secure_getenv("USERKVM_NO_HOOKS") != NULL;
 }
 
 static u64 page_up(u64 len)
@@ -24,9 +25,10 @@ static u64 page_up(u64 len)
 	return len > -PAGE_SIZE ? len : ALIGN_UP(len, PAGE_SIZE);
 }
 
-static void open_change(struct change *c)
+static void open_change(struct change *c, const char *call)
 {
 	mask_enter(&c->window);
+	trace_cause = call;
 	c->told = true;
 }
 
@@ -60,25 +62,25 @@ u64 change_before_ours(const void *start, u64 len)
 	return ours.start - (u64)start;
 }
 
-bool change_begin(struct change *c, const void *start, u64 len, int kind)
+bool change_begin(struct change *c, const char *call, const void *start, u64 len, int kind)
 {
 	int err = 0;
 
 	if (!armed() || untold || !len)
 		return true;
-	open_change(c);
+	open_change(c, call);
 	c->cookie = primary_linux_change_begin((u64)start, page_up(len),
 					       (enum primary_change)kind, &err);
 	return begun(c, err);
 }
 
-bool change_begin_file(struct change *c, int fd, u64 off, u64 len)
+bool change_begin_file(struct change *c, const char *call, int fd, u64 off, u64 len)
 {
 	int err = 0;
 
 	if (!armed() || untold)
 		return true;
-	open_change(c);
+	open_change(c, call);
 	c->cookie = primary_linux_file_change_begin(fd, off, len, &err);
 	return begun(c, err);
 }
@@ -87,6 +89,7 @@ long change_end(struct change *c, long r)
 {
 	if (c->told) {
 		primary_linux_change_end(c->cookie);
+		trace_cause = TRACE_NO_CALL;
 		mask_leave(&c->window);
 	}
 	return raw_errno(r);

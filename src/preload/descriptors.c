@@ -3,12 +3,14 @@
  * preload/descriptors.c: ioctl, and the calls by which descriptors come and go.
  */
 #include <dirent.h>
+#include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/userfaultfd.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include "abi/abi.h"
 #include "base/guard.h"
 #include "preload/preload.h"
@@ -76,7 +78,7 @@ static int uffd_ioctl(int fd, unsigned long request, void *arg)
 
 	if (kind < 0)
 		return (int)raw_errno(kind);
-	if (!change_begin(&c, (void *)range.start, range.len, kind))
+	if (!change_begin(&c, "ioctl", (void *)range.start, range.len, kind))
 		return -1;
 	return (int)change_end(&c, raw3(SYS_ioctl, fd, request, arg));
 }
@@ -102,11 +104,41 @@ static bool ours_ioctl(int fd, unsigned long request, void *arg, long *ret)
 	ours = abi_ioctl(fd, request, arg, ret);
 	if (ours) {
 		maybe_ours_set(fd);
-		if (*ret > 2 && *ret < INT32_MAX && abi_owns((int)*ret))
-			maybe_ours_set((int)*ret); /* it made a new descriptor */
+		if (*ret >= 0 && abi_makes_descriptor(request))
+			maybe_ours_set((int)*ret);
 	}
 	mask_leave(&w);
 	return ours;
+}
+
+/*
+ * A descriptor of the machine's own device, however it came (a system call of the program's own, a socket,
+ * exec): ours takes its number.
+ */
+static COLD void replace_device(int fd)
+{
+	struct stat st;
+	long mine, flags;
+
+	if (raw2(SYS_fstat, fd, &st) || !path_device_is_kvm(&st))
+		return;
+	flags = raw2(SYS_fcntl, fd, F_GETFD);
+	mine = open_kvm(O_RDWR | O_CLOEXEC);
+	if (mine < 0)
+		return;
+	dup3((int)mine, fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
+	close((int)mine);
+}
+
+static void flags_changed(void)
+{
+	struct mask_window w;
+
+	if (!armed() || !preload_own_process())
+		return;
+	mask_enter(&w);
+	abi_flags_changed();
+	mask_leave(&w);
 }
 
 EXPORT int ioctl(int fd, unsigned long request, ...)
@@ -118,12 +150,17 @@ EXPORT int ioctl(int fd, unsigned long request, ...)
 	va_start(ap, request);
 	arg = va_arg(ap, void *);
 	va_end(ap);
+	if (_IOC_TYPE(request) == KVM_IOCTL_TYPE && !maybe_ours(fd))
+		replace_device(fd);
 	if ((_IOC_TYPE(request) == KVM_IOCTL_TYPE || maybe_ours(fd)) &&
 	    ours_ioctl(fd, request, arg, &r))
 		return (int)raw_errno(r);
 	if (armed() && is_uffd_change(request))
 		return uffd_ioctl(fd, request, arg);
-	return (int)raw_errno(raw3(SYS_ioctl, fd, request, arg));
+	r = raw3(SYS_ioctl, fd, request, arg);
+	if (r == 0 && request == FIONBIO)
+		flags_changed();
+	return (int)raw_errno(r);
 }
 
 /* ------------------------------------------------------------------ close */
@@ -132,7 +169,6 @@ bool descriptor_before_close(int fd)
 {
 	struct mask_window w;
 	bool ours;
-	int e = errno;
 
 	if (!armed() || fd < 0)
 		return false;
@@ -144,75 +180,107 @@ bool descriptor_before_close(int fd)
 		abi_closing((unsigned)fd, (unsigned)fd);
 	}
 	mask_leave(&w);
-	errno = e;
 	return ours;
 }
 
 void descriptor_after_close(bool ours)
 {
 	struct mask_window w;
-	int e = errno;
 
 	if (!ours)
 		return;
 	mask_enter(&w);
 	abi_after_close();
 	mask_leave(&w);
-	errno = e;
 }
 
+/*
+ * One of ours is closed in one window: a handler that leaves by longjmp() finds it closed with all
+ * that goes with it, or not at all. What else is closed may be waited for.
+ */
 EXPORT int close(int fd)
 {
-	bool ours = descriptor_before_close(fd);
-	int r = REAL(close)(fd);
+	struct mask_window w;
+	bool ours;
+	long r;
 
+	if (!maybe_ours(fd)) {
+		ours = descriptor_before_close(fd);
+		r = REAL(close)(fd);
+		descriptor_after_close(ours);
+		return (int)r;
+	}
+	pthread_testcancel(); /* as close() itself does */
+	mask_enter(&w);
+	ours = descriptor_before_close(fd);
+	if (!ours) {
+		mask_leave(&w);
+		return REAL(close)(fd);
+	}
+	r = raw1(SYS_close, fd);
 	descriptor_after_close(ours);
-	return r;
+	mask_leave(&w);
+	return (int)raw_errno(r);
 }
 
-static void before_closing_range(unsigned first, unsigned last)
+static long close_all(unsigned first, unsigned last, int flags)
 {
 	struct mask_window w;
+	long r;
 
-	if (!armed() || first > last || !preload_own_process())
-		return;
+	if (!armed())
+		return raw3(SYS_close_range, first, last, flags);
 	mask_enter(&w);
-	abi_closing(first, last);
+	if (!(flags & CLOSE_RANGE_CLOEXEC) && first <= last && preload_own_process())
+		abi_closing(first, last);
+	r = raw3(SYS_close_range, first, last, flags);
+	if (r == 0)
+		abi_after_close();
 	mask_leave(&w);
+	return r;
 }
 
 EXPORT int close_range(unsigned int first, unsigned int last, int flags)
 {
-	int r;
-
-	if (!(flags & CLOSE_RANGE_CLOEXEC))
-		before_closing_range(first, last);
-	r = REAL(close_range)(first, last, flags);
-	descriptor_after_close(armed() && r == 0);
-	return r;
+	return (int)raw_errno(close_all(first, last, flags));
 }
 
 EXPORT void closefrom(int first)
 {
-	before_closing_range(first < 0 ? 0 : (unsigned)first, ~0U);
 	/* glibc's own falls back on /proc where the call is missing; 5.14 has it */
-	if (raw3(SYS_close_range, first < 0 ? 0 : first, ~0U, 0))
+	if (close_all(first < 0 ? 0 : (unsigned)first, ~0U, 0))
 		abort();
-	descriptor_after_close(armed());
 }
 
+/* A stream over one of ours is closed in one window, too; other streams call what the program gave. */
 EXPORT int fclose(FILE *f)
 {
-	bool ours = armed() && descriptor_before_close(fileno(f));
-	int r = REAL(fclose)(f);
+	struct mask_window w;
+	bool ours;
+	int r;
 
+	if (!armed() || !maybe_ours(fileno(f))) {
+		ours = armed() && descriptor_before_close(fileno(f));
+		r = REAL(fclose)(f);
+		descriptor_after_close(ours);
+		return r;
+	}
+	pthread_testcancel();
+	mask_enter(&w);
+	ours = descriptor_before_close(fileno(f));
+	if (!ours) {
+		mask_leave(&w);
+		return REAL(fclose)(f);
+	}
+	r = REAL(fclose)(f) ? -errno : 0;
 	descriptor_after_close(ours);
-	return r;
+	mask_leave(&w);
+	return (int)raw_errno(r);
 }
 
 /* ------------------------------------------------------------------ duplicates */
 
-static int duplicated(int oldfd, long newfd)
+int duplicated(int oldfd, long newfd)
 {
 	struct mask_window w;
 
@@ -233,17 +301,26 @@ EXPORT int dup(int oldfd)
 	return duplicated(oldfd, raw1(SYS_dup, oldfd));
 }
 
+/* Closed and opened in one window, as close() does it. */
 static int dup_over(int oldfd, int newfd, int flags, bool three)
 {
-	bool ours = oldfd != newfd && descriptor_before_close(newfd);
-	long r = three ? raw3(SYS_dup3, oldfd, newfd, flags) : raw2(SYS_dup2, oldfd, newfd);
+	bool counts = armed() && oldfd != newfd, ours = false;
+	struct mask_window w;
+	long r;
 
-	descriptor_after_close(ours);
-	if (ours && r < 0)
-		maybe_ours_set(newfd); /* it was not closed */
-	if (oldfd == newfd)
-		return (int)raw_errno(r);
-	return duplicated(oldfd, r);
+	if (counts) {
+		mask_enter(&w);
+		ours = descriptor_before_close(newfd);
+	}
+	r = three ? raw3(SYS_dup3, oldfd, newfd, flags) : raw2(SYS_dup2, oldfd, newfd);
+	if (counts) {
+		descriptor_after_close(ours);
+		if (ours && r < 0)
+			maybe_ours_set(newfd); /* it was not closed */
+		duplicated(oldfd, r);
+		mask_leave(&w);
+	}
+	return (int)raw_errno(r);
 }
 
 EXPORT int dup2(int oldfd, int newfd)
@@ -269,19 +346,31 @@ bool descriptor_is_ours(int fd)
 	return ours;
 }
 
+static COLD bool ours_fcntl(int fd, int cmd, long arg, long *ret)
+{
+	struct mask_window w;
+	bool answered;
+
+	mask_enter(&w);
+	answered = abi_fcntl(fd, cmd, arg, ret);
+	mask_leave(&w);
+	return answered;
+}
+
 EXPORT int fcntl(int fd, int cmd, ...)
 {
 	va_list ap;
-	long arg;
+	long arg, answer;
 	int r;
 
 	va_start(ap, cmd);
 	arg = va_arg(ap, long);
 	va_end(ap);
-	/* a character device and an anonymous inode have no seals */
-	if ((cmd == F_ADD_SEALS || cmd == F_GET_SEALS) && descriptor_is_ours(fd))
-		return (int)raw_errno(-EINVAL);
+	if (maybe_ours(fd) && ours_fcntl(fd, cmd, arg, &answer))
+		return (int)raw_errno(answer);
 	r = REAL(fcntl)(fd, cmd, arg);
+	if (r >= 0 && cmd == F_SETFL && !(arg & O_NONBLOCK))
+		flags_changed();
 	if (r >= 0 && (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC))
 		return duplicated(fd, r);
 	return r;
@@ -350,7 +439,7 @@ static void tell_all(const struct mmsghdr *m, int n, void (*fn)(int fd))
 	else if (fn != received)
 		return;
 	else
-		w.nested = true;
+		w = (struct mask_window){.nested = true, .error = e};
 	for (int i = 0; i < n; i++)
 		each_passed(&m[i].msg_hdr, fn);
 	mask_leave(&w);
@@ -379,6 +468,22 @@ EXPORT ssize_t recvmsg(int socket, struct msghdr *m, int flags)
 		tell_all(&one, 1, received);
 	}
 	return r;
+}
+
+/* glibc has it from 2.36 on. */
+int pidfd_getfd(int pidfd, int fd, unsigned flags);
+EXPORT int pidfd_getfd(int pidfd, int fd, unsigned flags)
+{
+	long r = raw3(SYS_pidfd_getfd, pidfd, fd, flags);
+	struct mask_window w = {.nested = true, .error = errno};
+
+	if (r >= 0) {
+		if (armed())
+			mask_enter(&w);
+		received((int)r);
+		mask_leave(&w);
+	}
+	return (int)raw_errno(r);
 }
 
 EXPORT int recvmmsg(int socket, struct mmsghdr *m, unsigned int n, int flags,

@@ -34,7 +34,29 @@ static int lock;
 
 __thread u32 handlers_run;
 
-static void deliver(int sig, siginfo_t *info, void *uc);
+static void call_handler(sighandler_t handler, int sig, siginfo_t *info, void *uc)
+{
+	((void (*)(int, siginfo_t *, void *))(void *)handler)(sig, info, uc);
+}
+
+static int kernel_action(int sig, const struct sigaction *act, struct sigaction *old)
+{
+	return REAL(sigaction)(sig, act, old);
+}
+
+static struct dispositions_below below = {
+	.entry = dispositions_handle, .call = call_handler, .kernel = kernel_action};
+
+/* Signals that the VMM asks libc for, who refuses them or not; and those nobody is asked for. */
+static u64 libc_own = (1ULL << 31) | (1ULL << 32); /* 32 and 33 */
+static u64 others; /* SIGSYS below libc */
+
+void dispositions_below_libc(const struct dispositions_below *b)
+{
+	below = *b;
+	libc_own = 0;
+	others = sig_bit(SIGSYS);
+}
 
 static u64 lock_table(void)
 {
@@ -76,17 +98,17 @@ static int install(int sig, bool under_default)
 
 	table[sig].ours = under_default || has_handler(&k) || mask_is_synchronous(sig);
 	if (!table[sig].ours)
-		return REAL(sigaction)(sig, &k, NULL) ? -errno : 0;
+		return below.kernel(sig, &k, NULL) ? -errno : 0;
 	if (has_handler(&k)) {
 		k.sa_flags &= ~(int)SA_RESETHAND;
 	} else {
+		/* not on the thread's alternate stack: it may be too small for any frame */
 		sigemptyset(&k.sa_mask);
-		k.sa_flags =
-			SA_RESTART | SA_ONSTACK | (k.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT));
+		k.sa_flags = SA_RESTART | (k.sa_flags & (SA_NOCLDSTOP | SA_NOCLDWAIT));
 	}
 	k.sa_flags |= SA_SIGINFO;
-	k.sa_sigaction = deliver;
-	return REAL(sigaction)(sig, &k, NULL) ? -errno : 0;
+	k.sa_sigaction = below.entry;
+	return below.kernel(sig, &k, NULL) ? -errno : 0;
 }
 
 /* ------------------------------------------------------------------ delivery */
@@ -114,7 +136,7 @@ static void default_action(int sig, siginfo_t *info)
 
 	if (default_ignores(sig))
 		return;
-	REAL(sigaction)(sig, &dfl, NULL);
+	below.kernel(sig, &dfl, NULL);
 	if (!is_asynchronous(sig, info))
 		return;
 	raw4(SYS_rt_tgsigqueueinfo, raw0(SYS_getpid), raw0(SYS_gettid), sig, info);
@@ -183,7 +205,7 @@ static void deliver(int sig, siginfo_t *info, void *uc)
 	handlers_run++;
 	/* The VMM's handler may mean to change errno: it is not restored after it. */
 	errno = e;
-	((void (*)(int, siginfo_t *, void *))(void *)handler)(sig, info, uc);
+	below.call(handler, sig, info, uc);
 }
 
 static void kicked(int sig, siginfo_t *info, void *uc)
@@ -196,12 +218,20 @@ static void kicked(int sig, siginfo_t *info, void *uc)
 	errno = e;
 }
 
-/* ------------------------------------------------------------------ the VMM's calls */
-
 static bool is_kick(int sig)
 {
 	return sig == signals_kick_number();
 }
+
+void dispositions_handle(int sig, siginfo_t *info, void *uc)
+{
+	if (is_kick(sig))
+		kicked(sig, info, uc);
+	else
+		deliver(sig, info, uc);
+}
+
+/* ------------------------------------------------------------------ the VMM's calls */
 
 /*
  * A child that shares our memory changes the kernel's dispositions of its own process only: the
@@ -209,9 +239,9 @@ static bool is_kick(int sig)
  */
 static int set_in_vfork_child(int sig, const struct sigaction *act, struct sigaction *old)
 {
-	if (REAL(sigaction)(sig, act, old))
+	if (below.kernel(sig, act, old))
 		return -errno;
-	if (old && old->sa_sigaction == deliver)
+	if (old && old->sa_sigaction == below.entry)
 		*old = table[sig].view;
 	return 0;
 }
@@ -235,8 +265,8 @@ int dispositions_set(int sig, const struct sigaction *act, struct sigaction *old
 	if (!preload_own_process())
 		return set_in_vfork_child(sig, act, old);
 	/* Whatever the kernel or libc would refuse is refused by them. */
-	if (sig == SIGKILL || sig == SIGSTOP || (sig >= 32 && sig < __SIGRTMIN + 2))
-		return REAL(sigaction)(sig, act, old) ? -errno : 0;
+	if (sig == SIGKILL || sig == SIGSTOP || (sig_bit(sig) & libc_own))
+		return below.kernel(sig, act, old) ? -errno : 0;
 	mask = lock_table();
 	before = table[sig];
 	if (act) {
@@ -258,45 +288,50 @@ int dispositions_set(int sig, const struct sigaction *act, struct sigaction *old
  *
  * A disposition is the whole process's: a handler under a signal that is ignored would break off
  * the waits of every thread, and would not be inherited as ignored by what is executed. So such a
- * signal ends no run.
+ * signal stays blocked, where the kernel keeps it, and is given back to the caller (vm/quiet.h).
  */
-static void let_in(const sigset_t *inner)
+static u64 let_in(const sigset_t *inner)
 {
-	u64 outer = 0, in, stops, lock_mask;
+	u64 outer = 0, quiet = 0, in, stops, lock_mask;
 
 	memcpy(&in, inner, sizeof(in));
 	mask_set_inner(in);
 	if (!mask_outer(&outer))
 		raw4(SYS_rt_sigprocmask, SIG_BLOCK, 0, &outer, 8);
 	stops = sig_bit(SIGKILL) | sig_bit(SIGSTOP) | sig_bit(SIGTSTP) | sig_bit(SIGTTIN) |
-		sig_bit(SIGTTOU) | sig_bit(SIGCONT) | sig_bit(32) | sig_bit(33);
-	outer &= ~in & ~stops & ~sig_bit(signals_kick_number());
+		sig_bit(SIGTTOU) | sig_bit(32) | sig_bit(33);
+	outer &= ~in & ~stops & ~sig_bit(signals_kick_number()) & ~others;
 	if (!outer)
-		return;
+		return 0;
 	lock_mask = lock_table();
 	for (int sig = 1; sig <= NSIGNALS; sig++) {
-		if ((outer & sig_bit(sig)) && !table[sig].ours && !is_ignored(sig))
+		if (!(outer & sig_bit(sig)) || table[sig].ours)
+			continue;
+		if (is_ignored(sig))
+			quiet |= sig_bit(sig);
+		else
 			install(sig, true);
 	}
 	unlock_table(lock_mask);
+	return quiet;
 }
 
 void dispositions_adopt(void)
 {
-	struct sigaction kick = {.sa_sigaction = kicked,
-				 .sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK};
+	struct sigaction kick = {.sa_sigaction = below.entry,
+				 .sa_flags = SA_SIGINFO | SA_RESTART};
 	u64 mask = lock_table();
 
 	for (int sig = 1; sig <= NSIGNALS; sig++)
-		REAL(sigaction)(sig, NULL, &table[sig].view); /* glibc's own two are refused */
+		below.kernel(sig, NULL, &table[sig].view); /* glibc's own two are refused */
 	guard_install(); /* for its table; its handlers are replaced at once */
 	for (int sig = 1; sig <= NSIGNALS; sig++) {
-		if (!is_kick(sig) &&
+		if (!is_kick(sig) && !(sig_bit(sig) & others) &&
 		    (has_handler(&table[sig].view) || mask_is_synchronous(sig)))
 			install(sig, false);
 	}
 	sigfillset(&kick.sa_mask);
-	REAL(sigaction)(signals_kick_number(), &kick, NULL);
+	below.kernel(signals_kick_number(), &kick, NULL);
 	signals_let_in = let_in;
 	unlock_table(mask);
 }
@@ -315,21 +350,48 @@ void dispositions_unlock(void)
 
 /* ------------------------------------------------------------------ exec */
 
-/* An ignored signal stays ignored across exec, a handled one does not. */
-void dispositions_before_exec(void)
+/*
+ * An ignored signal stays ignored across exec, a handled one does not. Where this process has running
+ * vCPUs the handler stays, and the new program is told (environment.c). Elsewhere, in a child say, the
+ * kernel is told, unless the child of a vfork() has set the signal's disposition itself.
+ */
+u64 dispositions_ignored(void)
 {
-	struct sigaction ign = {.sa_handler = SIG_IGN};
+	u64 set = 0;
 
+	if (!armed())
+		return 0;
 	for (int sig = 1; sig <= NSIGNALS; sig++) {
 		if (table[sig].ours && table[sig].view.sa_handler == SIG_IGN)
-			REAL(sigaction)(sig, &ign, NULL);
+			set |= sig_bit(sig);
 	}
+	return set;
+}
+
+/* In a process that runs no guest. */
+static void swap_ignored(bool kernel_ignores)
+{
+	u64 set = dispositions_ignored();
+	struct sigaction k;
+
+	for (int sig = 1; sig <= NSIGNALS; sig++) {
+		if (!(set & sig_bit(sig)) || below.kernel(sig, NULL, &k))
+			continue;
+		if (!kernel_ignores && k.sa_handler == SIG_IGN)
+			install(sig, true);
+		if (kernel_ignores && k.sa_sigaction == below.entry) {
+			k.sa_handler = SIG_IGN;
+			below.kernel(sig, &k, NULL);
+		}
+	}
+}
+
+void dispositions_before_exec(void)
+{
+	swap_ignored(true);
 }
 
 void dispositions_after_failed_exec(void)
 {
-	for (int sig = 1; sig <= NSIGNALS; sig++) {
-		if (table[sig].ours && table[sig].view.sa_handler == SIG_IGN)
-			install(sig, true);
-	}
+	swap_ignored(false);
 }

@@ -43,14 +43,12 @@ EXPORT ssize_t read(int fd, void *buf, size_t n)
 static ssize_t written(int fd, ssize_t r)
 {
 	struct mask_window w;
-	int e = errno;
 
 	if (likely(!armed() || r <= 0 || !abi_cares_for_writes(fd)) || !preload_own_process())
 		return r;
 	mask_enter(&w);
 	abi_written();
 	mask_leave(&w);
-	errno = e;
 	return r;
 }
 
@@ -196,7 +194,7 @@ EXPORT int ftruncate(int fd, off_t len)
 	struct change c = {0};
 
 	REFUSE(fd, "ftruncate");
-	if (len >= 0 && !change_begin_file(&c, fd, (u64)len, (u64)(INT64_MAX - len)))
+	if (len >= 0 && !change_begin_file(&c, "ftruncate", fd, (u64)len, (u64)(INT64_MAX - len)))
 		return -1;
 	return (int)change_end(&c, raw2(SYS_ftruncate, fd, len));
 }
@@ -213,7 +211,7 @@ EXPORT int truncate(const char *path, off_t len)
 		long fd = raw3(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC);
 
 		if (fd >= 0) {
-			ok = change_begin_file(&c, (int)fd, (u64)len, (u64)(INT64_MAX - len));
+			ok = change_begin_file(&c, "truncate", (int)fd, (u64)len, (u64)(INT64_MAX - len));
 			raw1(SYS_close, fd);
 		}
 	}
@@ -244,7 +242,7 @@ EXPORT int fallocate(int fd, int mode, off_t off, off_t len)
 	if (allocates_ours(fd, mode, off, len, &r))
 		return (int)raw_errno(r);
 	if ((mode & takes) && off >= 0 && len > 0 &&
-	    !change_begin_file(&c, fd, (u64)off,
+	    !change_begin_file(&c, "fallocate", fd, (u64)off,
 			       (u64)((mode & shifts) ? INT64_MAX - off : len)))
 		return -1;
 	r = REAL(fallocate)(fd, mode, off, len);

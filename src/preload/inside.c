@@ -76,6 +76,7 @@ INSIDE(int, munmap, (void *p, size_t n), SYS(munmap, p, n, 0, 0, 0, 0))
 INSIDE(void *, mremap, (void *p, size_t n, size_t to, int flags, void *at),
        SYS(mremap, p, n, to, flags, at, 0))
 INSIDE(int, mprotect, (void *p, size_t n, int prot), SYS(mprotect, p, n, prot, 0, 0, 0))
+INSIDE(int, prctl, (int option, long b, long c, long d, long e), SYS(prctl, option, b, c, d, e, 0))
 INSIDE(int, madvise, (void *p, size_t n, int advice), SYS(madvise, p, n, advice, 0, 0, 0))
 
 /* base/heap.h: for what the VMM never frees, and never allocated. */

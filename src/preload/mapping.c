@@ -54,27 +54,32 @@ static bool for_ourselves(const void *caller, const void *addr, int flags)
 	       own_overlaps((u64)caller, (u64)caller + 1);
 }
 
-EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+void *map_for_vmm(void *addr, size_t len, int prot, int flags, int fd, off_t off)
 {
 	struct change c = {0};
 	long r;
 
-	if (for_ourselves(__builtin_return_address(0), addr, flags)) {
-		void *p = pagemem_alloc(len);
-
-		return p ? p : MAP_FAILED;
-	}
 	/* A mere wish is one, too, where nothing of the VMM's is. */
 	r = addr ? change_make_room(addr, len) : 0;
 	if (r && (flags & MAP_FIXED))
 		return (void *)raw_errno(r);
-	if ((flags & MAP_FIXED) && !change_begin(&c, addr, len, CHANGE_UNMAP))
+	if ((flags & MAP_FIXED) && !change_begin(&c, "mmap", addr, len, CHANGE_UNMAP))
 		return MAP_FAILED;
 	if (armed() && !(flags & MAP_ANONYMOUS) && fd >= 0)
 		r = map_file(addr, len, prot, flags, fd, off);
 	else
 		r = raw6(SYS_mmap, (long)addr, (long)len, prot, flags, fd, off);
 	return (void *)change_end(&c, r);
+}
+
+EXPORT void *mmap(void *addr, size_t len, int prot, int flags, int fd, off_t off)
+{
+	void *p;
+
+	if (!for_ourselves(__builtin_return_address(0), addr, flags))
+		return map_for_vmm(addr, len, prot, flags, fd, off);
+	p = pagemem_alloc(len);
+	return p ? p : MAP_FAILED;
 }
 ALIAS(mmap64, mmap);
 
@@ -85,7 +90,7 @@ static long unmap(void *addr, size_t len)
 
 	if (r)
 		return raw_errno(r);
-	if (!change_begin(&c, addr, len, CHANGE_UNMAP))
+	if (!change_begin(&c, "munmap", addr, len, CHANGE_UNMAP))
 		return -1;
 	return change_end(&c, raw2(SYS_munmap, addr, len));
 }
@@ -125,9 +130,9 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 		return (void *)raw_errno(r);
 	guarded = armed() && primary_linux_guarded((u64)old, old_len);
 	/* old size 0 takes nothing away: it makes a second mapping */
-	if (!change_begin(&from, old, old_len, CHANGE_UNMAP))
+	if (!change_begin(&from, "mremap", old, old_len, CHANGE_UNMAP))
 		return MAP_FAILED;
-	if ((flags & MREMAP_FIXED) && !change_begin(&to, target, new_len, CHANGE_UNMAP)) {
+	if ((flags & MREMAP_FIXED) && !change_begin(&to, "mremap", target, new_len, CHANGE_UNMAP)) {
 		r = -errno;
 	} else {
 		r = raw5(SYS_mremap, old, old_len, new_len, flags, target);
@@ -135,7 +140,7 @@ EXPORT void *mremap(void *old, size_t old_len, size_t new_len, int flags, ...)
 	}
 	/* Guard pages go with the mapping. */
 	if (guarded && (r >= 0 || r < -4095)) {
-		change_begin(&guard, (void *)r, new_len, CHANGE_GUARD);
+		change_begin(&guard, "mremap", (void *)r, new_len, CHANGE_GUARD);
 		change_end(&guard, r);
 	}
 	return (void *)change_end(&from, r);
@@ -148,7 +153,7 @@ EXPORT int remap_file_pages(void *addr, size_t len, int prot, size_t page, int f
 
 	if (change_before_ours((void *)start, len) < len)
 		return (int)raw_errno(-EINVAL);
-	if (!change_begin(&c, (void *)start, len, CHANGE_UNMAP))
+	if (!change_begin(&c, "remap_file_pages", (void *)start, len, CHANGE_UNMAP))
 		return -1;
 	return (int)change_end(&c, raw5(SYS_remap_file_pages, addr, len, prot, page, flags));
 }
@@ -161,7 +166,7 @@ EXPORT int shmdt(const void *addr)
 	u64 len = armed() ? primary_linux_shm_len((u64)addr) : 0;
 
 	/* Perhaps not all of it goes, so what is known of it is kept: a change, not an end. */
-	if (!change_begin(&c, addr, len, CHANGE_PROTECT))
+	if (!change_begin(&c, "shmdt", addr, len, CHANGE_PROTECT))
 		return -1;
 	return (int)change_end(&c, raw1(SYS_shmdt, addr));
 }
@@ -178,7 +183,7 @@ EXPORT void *shmat(int id, const void *addr, int flags)
 		if (r && (flags & SHM_REMAP))
 			return (void *)raw_errno(r);
 		/* Only then does it take the place of what is there. */
-		if ((flags & SHM_REMAP) && !change_begin(&c, (void *)at, ds.shm_segsz, CHANGE_UNMAP))
+		if ((flags & SHM_REMAP) && !change_begin(&c, "shmat", (void *)at, ds.shm_segsz, CHANGE_UNMAP))
 			return MAP_FAILED;
 	}
 	return (void *)change_end(&c, raw3(SYS_shmat, id, addr, flags));
@@ -193,7 +198,7 @@ static int protect(void *addr, size_t len, int prot, int pkey)
 	long r = 0;
 
 	if (reach || !len) {
-		if (!change_begin(&c, addr, reach, CHANGE_PROTECT))
+		if (!change_begin(&c, "mprotect", addr, reach, CHANGE_PROTECT))
 			return -1;
 		r = pkey == NO_KEY ? raw3(SYS_mprotect, addr, reach, prot)
 				   : raw4(SYS_pkey_mprotect, addr, reach, prot, pkey);
@@ -244,7 +249,7 @@ EXPORT int madvise(void *addr, size_t len, int advice)
 	struct change c = {0};
 	long r = 0;
 
-	if (kind >= 0 && !change_begin(&c, addr, reach, kind))
+	if (kind >= 0 && !change_begin(&c, "madvise", addr, reach, kind))
 		return -1;
 	if (reach || !len)
 		r = raw3(SYS_madvise, addr, reach, advice);
@@ -280,10 +285,23 @@ EXPORT ssize_t process_madvise(int pidfd, const struct iovec *iov, size_t n, int
 			lo = MIN(lo, (u64)v.iov_base);
 			hi = MAX(hi, (u64)v.iov_base + v.iov_len);
 		}
-		if (hi > lo && !change_begin(&c, (void *)lo, hi - lo, kind))
+		if (hi > lo && !change_begin(&c, "process_madvise", (void *)lo, hi - lo, kind))
 			return -1;
 	}
 	return change_end(&c, raw5(SYS_process_madvise, pidfd, iov, n, advice, flags));
+}
+
+EXPORT int mlockall(int flags)
+{
+	struct mask_window w;
+	int r;
+
+	if (!armed() || !preload_own_process())
+		return (int)raw_errno(raw1(SYS_mlockall, flags));
+	mask_enter(&w);
+	r = primary_linux_lock_all(flags);
+	mask_leave(&w);
+	return (int)raw_errno(r);
 }
 
 /* ------------------------------------------------------------------ the heap */
@@ -293,7 +311,7 @@ static bool begin_break(struct change *c, u64 now, u64 lower)
 {
 	u64 page = ALIGN_DOWN(lower, PAGE_SIZE);
 
-	return lower >= now || change_begin(c, (void *)page, now - page, CHANGE_UNMAP);
+	return lower >= now || change_begin(c, "brk", (void *)page, now - page, CHANGE_UNMAP);
 }
 
 static u64 break_now(void)

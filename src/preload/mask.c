@@ -48,6 +48,8 @@ static __thread struct {
 
 static const u64 all_signals = ~0ULL;
 
+__thread const u64 *mask_of_call;
+
 static u64 synchronous(void)
 {
 	return sig_bit(SIGSEGV) | sig_bit(SIGBUS) | sig_bit(SIGFPE) | sig_bit(SIGILL) |
@@ -73,10 +75,16 @@ void mask_enter(struct mask_window *w)
 {
 	u64 set = opened_signals(), now = 0;
 
+	w->error = errno;
 	w->nested = is_open();
 	if (w->nested)
 		return;
-	if (likely(!cancel_subject())) {
+	if (mask_of_call) {
+		/* all is blocked so far: nothing comes before the flag "open" stands */
+		window.outer = *mask_of_call;
+		now = window.outer & ~set;
+		raw4(SYS_rt_sigprocmask, SIG_SETMASK, &now, 0, 8);
+	} else if (likely(!cancel_subject())) {
 		raw4(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, &window.outer, 8);
 	} else {
 		/* and what would end this thread at any instruction stays away, in the same call */
@@ -139,7 +147,8 @@ static void close_with_care(void)
 	window.has_inner = false;
 	window.came = 0;
 	window.outer = CLOSED;
-	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &outer, 0, 8);
+	if (!mask_of_call)
+		raw4(SYS_rt_sigprocmask, SIG_SETMASK, &outer, 0, 8);
 }
 
 void mask_leave(struct mask_window *w)
@@ -148,11 +157,12 @@ void mask_leave(struct mask_window *w)
 	u64 close_again;
 	bool cancelled;
 
+	errno = w->error;
 	if (w->nested)
 		return;
 	cancelled = cancel_window_closing(state);
 	close_again = window.outer & opened_signals();
-	if (cancel_subject()) {
+	if (cancel_subject() || mask_of_call) {
 		close_with_care();
 	} else {
 		window.has_inner = false;
@@ -167,11 +177,11 @@ void mask_leave(struct mask_window *w)
 
 /*
  * A helper makes no guarded accesses. glibc's set*id() waits until every thread has answered its
- * signal.
+ * signal. Below libc that glibc is not the program's, which does not know of our threads.
  */
 u64 mask_of_helpers(void)
 {
-	return ~sig_bit(THREAD_SIGSETXID);
+	return preload_is_below_libc() ? all_signals : ~sig_bit(THREAD_SIGSETXID);
 }
 
 bool mask_outer(u64 *mask)

@@ -10,7 +10,7 @@
 #include "preload/preload.h"
 #include "preload/real.h"
 
-static long open_kvm(int flags)
+long open_kvm(int flags)
 {
 	struct mask_window w;
 	long fd;
@@ -26,6 +26,47 @@ static long open_kvm(int flags)
 		maybe_ours_set((int)fd);
 	mask_leave(&w);
 	return fd;
+}
+
+enum opened opened_what(int fd)
+{
+	struct stat st;
+
+	if (raw2(SYS_fstat, fd, &st))
+		return SOME_FILE;
+	if (path_device_is_kvm(&st))
+		return THE_DEVICE;
+	/* a memfd has no name */
+	return armed() && S_ISREG(st.st_mode) && !st.st_nlink ? ONE_OF_OURS : SOME_FILE;
+}
+
+static bool may_not_be_there(int e)
+{
+	return e == ENOENT || e == EACCES || e == ENXIO || e == ENODEV;
+}
+
+/* By a link, to where the machine has none? Keeps errno. */
+static enum opened what_failed(int dirfd, const char *path, int flags)
+{
+	int e = errno;
+	bool leads = !(flags & O_NOFOLLOW) && may_not_be_there(e) &&
+		     path_leads_to_kvm(dirfd, path);
+
+	errno = e;
+	return leads ? THE_DEVICE : SOME_FILE;
+}
+
+long open_again(int fd, int flags)
+{
+	struct mask_window w;
+	long r;
+
+	mask_enter(&w);
+	r = abi_open_again(fd, flags);
+	if (r >= 0 && abi_owns((int)r))
+		maybe_ours_set((int)r);
+	mask_leave(&w);
+	return r;
 }
 
 /* Does opening this path to truncate it take pages? Not of a fifo, which may block for long. */
@@ -44,9 +85,12 @@ static int open_truncating(int dirfd, const char *path, int flags, mode_t mode)
 	bool ok = true;
 	int fd;
 
+	/* one of ours has nothing to truncate: opening it says so */
+	if (o_path >= 0 && opened_what((int)o_path) == ONE_OF_OURS)
+		flags &= ~O_TRUNC;
 	if (o_path >= 0) {
 		if (is_regular((int)o_path))
-			ok = change_begin_file(&c, (int)o_path, 0, INT64_MAX);
+			ok = change_begin_file(&c, "open", (int)o_path, 0, INT64_MAX);
 		raw1(SYS_close, o_path);
 	}
 	if (!ok)
@@ -55,37 +99,30 @@ static int open_truncating(int dirfd, const char *path, int flags, mode_t mode)
 	return (int)change_end(&c, fd < 0 ? -errno : fd);
 }
 
-/* By a name that did not say so: the machine's device, or a link to where it has none. */
-static bool was_kvm(int dirfd, const char *path, int flags, int fd)
-{
-	struct stat st;
-	int e = errno;
-
-	if (fd >= 0)
-		return raw2(SYS_fstat, fd, &st) == 0 && path_device_is_kvm(&st);
-	if (flags & O_NOFOLLOW)
-		return false;
-	if ((e == ENOENT || e == EACCES || e == ENXIO || e == ENODEV) &&
-	    path_leads_to_kvm(dirfd, path))
-		return true;
-	errno = e;
-	return false;
-}
-
 static int open_path(int dirfd, const char *path, int flags, mode_t mode)
 {
 	int fd;
 
-	if (path_is_kvm(dirfd, path))
+	/* a link to where there is nothing would have it created */
+	if (path_is_kvm(dirfd, path) ||
+	    ((flags & O_CREAT) && !(flags & O_NOFOLLOW) && path_leads_to_kvm(dirfd, path)))
 		return (int)raw_errno(open_kvm(flags));
 	if ((flags & O_TRUNC) && armed())
-		return open_truncating(dirfd, path, flags, mode);
-	fd = REAL(openat)(dirfd, path, flags, mode);
-	if (likely(!was_kvm(dirfd, path, flags, fd)))
-		return fd;
-	if (fd >= 0)
-		raw1(SYS_close, fd);
-	return (int)raw_errno(open_kvm(flags));
+		fd = open_truncating(dirfd, path, flags, mode);
+	else
+		fd = REAL(openat)(dirfd, path, flags, mode);
+	switch (fd >= 0 ? opened_what(fd) : what_failed(dirfd, path, flags)) {
+	case THE_DEVICE:
+		if (fd >= 0)
+			raw1(SYS_close, fd);
+		return (int)raw_errno(open_kvm(flags));
+	case ONE_OF_OURS:
+		return (int)raw_errno(open_again(fd, flags));
+	default:
+		return fd < 0 && errno == EFAULT
+			       ? fd
+			       : (int)raw_errno(machine_opened(path, flags, fd < 0 ? -errno : fd));
+	}
 }
 
 #define TAKES_MODE(flags) (((flags)&O_CREAT) || ((flags)&O_TMPFILE) == O_TMPFILE)
@@ -140,32 +177,3 @@ EXPORT int creat(const char *path, mode_t mode)
 	return open_path(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
 }
 ALIAS(creat64, creat);
-
-static FILE *open_stream(const char *path, const char *mode)
-{
-	int flags = strchr(mode, '+') ? O_RDWR : mode[0] == 'r' ? O_RDONLY : O_WRONLY;
-	long fd = open_kvm(flags | (strchr(mode, 'e') ? O_CLOEXEC : 0) |
-			   (strchr(mode, 'x') ? O_CREAT | O_EXCL : 0));
-	FILE *f;
-
-	if (fd < 0) {
-		errno = (int)-fd;
-		return NULL;
-	}
-	f = fdopen((int)fd, mode);
-	if (!f) {
-		int e = errno;
-
-		close((int)fd);
-		errno = e;
-	}
-	return f;
-}
-
-EXPORT FILE *fopen(const char *path, const char *mode)
-{
-	return path_is_kvm(AT_FDCWD, path) || path_leads_to_kvm(AT_FDCWD, path)
-		       ? open_stream(path, mode)
-		       : REAL(fopen)(path, mode);
-}
-ALIAS(fopen64, fopen);

@@ -32,8 +32,30 @@ static inline bool armed(void)
 void preload_arm(void);
 /* Are we in the process that armed? False in a child that shares its memory (vfork). */
 bool preload_own_process(void);
+/* Around a fork of an armed process. pthread_atfork() has them, unless preload_below_libc(). */
+void preload_before_fork(void);
+void preload_after_fork_parent(void);
+void preload_after_fork_child(void);
+/* This process's calls come from src/loader: forks, too. Before anything else. */
+void preload_below_libc(void);
+bool preload_is_below_libc(void);
+
+/* ---- bynumber.c */
+/*
+ * Is there a hook for the system call of this number? Then it has been called with these arguments,
+ * and *r is what a libc function returns, with errno set.
+ */
+bool by_number(long nr, const long a[6], long *r);
+
+/* Who we are; what `userkvm doctor` looks for. */
+extern const char userkvm_version[];
+
+/* ---- symbols.c: as the library is loaded, when all that is behind us is known */
+void symbols_lead_to_us(void);
 
 /* ---- path.c */
+/* strlen() that never faults; -1: not a readable path of bounded length. */
+long path_length(const char *path);
 /* Is `path` (relative to dirfd) the directory entry /dev/kvm? Never faults; keeps errno. */
 bool path_is_kvm(int dirfd, const char *path);
 /* Is it a symbolic link that ends there? The same. */
@@ -41,6 +63,24 @@ bool path_leads_to_kvm(int dirfd, const char *path);
 struct stat;
 /* Is this the machine's own device? */
 bool path_device_is_kvm(const struct stat *st);
+/* Is this the directory /dev? */
+bool path_is_dev(int fd);
+/* As the library is loaded: which directory is /dev, for a process that will see it elsewhere. */
+void path_init(void);
+
+/* ---- names.c: is this a call that names.def lists, on /dev/kvm? Then *r is its result. Never faults. */
+bool names_answer(long nr, const long *a, long *r);
+
+/* ---- directory.c: getdents64(), in which /dev has a "kvm". Or -errno. */
+long directory_entries(int fd, void *buf, size_t size);
+
+/* ---- machine.c: files that tell of the machine. The path has been read by the kernel. */
+/* One of these, also where the machine has none? */
+bool machine_is_file(const char *path);
+/* It was opened, as fd, or -errno: what open() is to return. */
+long machine_opened(const char *path, int flags, long fd);
+/* One that the machine does not have: what stat() says. */
+bool machine_stat(const char *path, struct stat *st);
 
 /* ---- descriptors.c: numbers that may be ours, so that read() of others costs one bit test */
 void maybe_ours_set(int fd);
@@ -52,9 +92,25 @@ void descriptors_inherited(void);
 bool descriptor_before_close(int fd);
 void descriptor_after_close(bool ours);
 
+/* After dup() and its like: newfd, or -1 with errno set from -newfd. */
+int duplicated(int oldfd, long newfd);
+
+/* ---- open.c: a new descriptor of /dev/kvm, or -errno */
+long open_kvm(int flags);
+/* What a path led to that did not say so. */
+enum opened {
+	SOME_FILE,
+	THE_DEVICE,  /* the machine's, or a link to where it has none */
+	ONE_OF_OURS, /* perhaps: anew, by its link in /proc */
+};
+enum opened opened_what(int fd);
+/* Of what may be ONE_OF_OURS: the descriptor to return, or -errno. fd is closed when it is another. */
+long open_again(int fd, int flags);
+
 /* ---- mask.c: SEGV, BUS, FPE, ILL, TRAP and the kick, open while our code runs */
 struct mask_window {
 	bool nested; /* in another one: changes nothing */
+	int error;   /* errno outside, which a call that succeeds leaves as it was */
 };
 /*
  * Around every call of the rooms below made for the VMM: inside, no handler of its runs and no
@@ -64,6 +120,13 @@ void mask_enter(struct mask_window *w);
 void mask_leave(struct mask_window *w);
 /* In a forked child's copy of a window: what was sent to the parent is not its. */
 void mask_forked_child(void);
+/*
+ * Below libc (src/loader): the program's mask at the call that this thread carries out for it. The
+ * kernel's then has everything blocked outside of windows, since the program's handlers may only run
+ * once its own FS base and stack are back: the kernel delivers what was kept when the trap returns.
+ * NULL in a process that is preloaded, and in a call that comes without a trap (loader/direct.h).
+ */
+extern __thread const u64 *mask_of_call __attribute__((tls_model("initial-exec")));
 /* The mask outside of this thread's window; false when it is in none. */
 bool mask_outer(u64 *mask);
 /* The same, or the run's own mask while one goes on: what the VMM takes to be in force now. */
@@ -98,8 +161,15 @@ bool cancel_window_closing(int state);
 void cancel_act(int state);
 /* From a handler: has this thread been cancelled in a way that ends its call? */
 bool cancel_ends_run(void);
-/* In a child of a fork without handlers; fork() itself calls it by pthread_atfork(). */
+/* In a forked child; in a process that has not armed, pthread_atfork() calls it. Idempotent. */
 void cancel_forked_child(void);
+
+/* ---- signals.c */
+/*
+ * Of what is pending and in the set, which loses our kick: the one that is due, as sigtimedwait() without a
+ * wait. Or -errno.
+ */
+int signals_take_pending(sigset_t *set, siginfo_t *info);
 
 /* ---- change.c: a change of the VMM's memory, between telling primary/linux and having done it
  */
@@ -119,15 +189,19 @@ int change_make_room(const void *start, u64 len);
  */
 u64 change_before_ours(const void *start, u64 len);
 /*
- * *c is zero before. False: the change must not be made; errno says why. `kind`: enum
- * primary_change.
+ * *c is zero before. False: the change must not be made; errno says why. `call`: the VMM's, for who
+ * traces it. `kind`: enum primary_change.
  */
-bool change_begin(struct change *c, const void *start, u64 len, int kind);
-bool change_begin_file(struct change *c, int fd, u64 off, u64 len);
+bool change_begin(struct change *c, const char *call, const void *start, u64 len, int kind);
+bool change_begin_file(struct change *c, const char *call, int fd, u64 off, u64 len);
 /* Does USERKVM_NO_HOOKS (userkvm run --no-hooks) say that nobody is told? */
 void change_init(void);
 /* As raw_errno(r). Also after a change that was never begun, when *c is zero. */
 long change_end(struct change *c, long r);
+
+/* ---- mapping.c */
+/* mmap(), whoever calls: the hook of that name looks at its caller. */
+void *map_for_vmm(void *addr, size_t len, int prot, int flags, int fd, off_t off);
 
 /* ---- dispositions.c */
 /* How many handlers of the VMM's this thread has begun. */
@@ -139,7 +213,23 @@ void dispositions_lock(void);
 void dispositions_unlock(void);
 /* sigaction() as the VMM sees it. 0 or -errno. */
 int dispositions_set(int sig, const struct sigaction *act, struct sigaction *old);
-/* Around an exec: what the VMM ignores is ignored by the kernel too. */
+/*
+ * Below libc the kernel is to call `entry` in the place of dispositions_handle(), which that then
+ * calls on an FS base of ours; the program's handlers are called by `call`. `kernel` is sigaction()
+ * without libc, since the signals libc keeps for itself are not ours there, and SIGSYS is the
+ * loader's.
+ */
+struct dispositions_below {
+	void (*entry)(int sig, siginfo_t *info, void *uc);
+	void (*call)(sighandler_t handler, int sig, siginfo_t *info, void *uc);
+	int (*kernel)(int sig, const struct sigaction *act, struct sigaction *old);
+};
+void dispositions_below_libc(const struct dispositions_below *below);
+/* The handler of every signal that is ours or has a handler of the VMM's. */
+void dispositions_handle(int sig, siginfo_t *info, void *uc);
+/* What the VMM ignores and the kernel has our handler for. */
+u64 dispositions_ignored(void);
+/* Around an exec where no guest has run: what the VMM ignores is ignored by the kernel too. */
 void dispositions_before_exec(void);
 void dispositions_after_failed_exec(void);
 
@@ -151,16 +241,25 @@ int thread_create_helper(pthread_t *thread, const pthread_attr_t *attr, void *(*
 			 void *arg);
 
 /* ---- environment.c */
-/* Size of the buffer, or 0 when envp already preloads us. */
-size_t environment_room(char *const envp[]);
-char **environment_with_us(char *const envp[], void *room);
+/* Size of the buffer, or 0 when envp already preloads us and no signal is to be ignored. */
+size_t environment_room(char *const envp[], u64 ignored);
+char **environment_with_us(char *const envp[], u64 ignored, void *room);
+/* Without us in LD_PRELOAD: for a program that the loader runs. */
+size_t environment_room_without_us(char *const envp[]);
+char **environment_without_us(char *const envp[], u64 ignored, void *room);
 void environment_init(void);
-/* Evaluates to envp with this library in LD_PRELOAD; lives as long as the calling function. */
-#define WITH_US(envp)                                                                          \
+/* Does the whole machine load us (/etc/ld.so.preload)? */
+bool environment_is_for_all(void);
+/*
+ * Evaluates to envp with this library in LD_PRELOAD, and with what the new program is to ignore: of
+ * dispositions_ignored(). Lives as long as the calling function.
+ */
+#define WITH_US(envp, ignored)                                                                 \
 	({                                                                                     \
 		char *const *e_ = (envp);                                                      \
-		size_t room_ = environment_room(e_);                                           \
-		room_ ? environment_with_us(e_, alloca(room_)) : (char **)e_;                  \
+		u64 ignored_ = (ignored);                                                      \
+		size_t room_ = environment_room(e_, ignored_);                                 \
+		room_ ? environment_with_us(e_, ignored_, alloca(room_)) : (char **)e_;        \
 	})
 
 #endif

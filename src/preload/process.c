@@ -9,65 +9,37 @@
  */
 #include <stdarg.h>
 #include "base/thread.h"
+#include "preload/outside.h"
 #include "preload/preload.h"
 #include "preload/real.h"
-#include "primary/linux/linux.h"
+#include "vm/keeper.h"
 
-/* A copy of this process is being made, without the handlers of pthread_atfork(). */
-struct copying {
-	bool told;
-	struct mask_window window;
-};
-
-static void copying_begin(struct copying *c, bool tell)
-{
-	if (!tell)
-		return;
-	c->told = true;
-	mask_enter(&c->window);
-	primary_linux_fork_begin();
-}
-
-static void copying_end(struct copying *c)
+static void end_in_parent(void)
 {
 	int e = errno;
 
-	if (!c->told)
-		return;
-	primary_linux_fork_end(false);
-	mask_leave(&c->window);
+	preload_after_fork_parent();
 	errno = e;
-}
-
-static void copying_child(struct copying *c)
-{
-	if (!c->told)
-		return;
-	mask_forked_child();
-	cancel_forked_child();
-	mask_leave(&c->window);
 }
 
 EXPORT pid_t _Fork(void)
 {
-	struct copying c = {0};
+	bool tell = armed();
 	pid_t pid;
 
-	copying_begin(&c, armed());
+	if (tell)
+		preload_before_fork();
 	pid = REAL(_Fork)();
-	/* the child calls async-signal-safe functions only: it is told by its pid, as vfork's
-	 */
-	if (pid)
-		copying_end(&c);
-	else
-		copying_child(&c);
+	if (tell && pid)
+		end_in_parent();
+	else if (tell)
+		preload_after_fork_child();
 	return pid;
 }
 
 struct in_child {
 	int (*fn)(void *);
 	void *arg;
-	struct copying *copying;
 };
 
 /* The child has its own copy of the parent's stack, where its start still stands. */
@@ -75,7 +47,7 @@ static int in_child(void *start)
 {
 	struct in_child s = *(struct in_child *)start;
 
-	copying_child(s.copying);
+	preload_after_fork_child();
 	return s.fn(s.arg);
 }
 
@@ -84,7 +56,6 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	bool copies = armed() && !(flags & CLONE_VM);
 	void *tls, *parent_tid, *child_tid;
 	struct in_child start = {fn, arg};
-	struct copying c = {0};
 	va_list ap;
 	int r;
 
@@ -93,11 +64,11 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 	tls = va_arg(ap, void *);
 	child_tid = va_arg(ap, void *);
 	va_end(ap);
-	copying_begin(&c, copies);
-	start.copying = &c;
-	r = copies ? REAL(clone)(in_child, stack, flags, &start, parent_tid, tls, child_tid)
-		   : REAL(clone)(fn, stack, flags, arg, parent_tid, tls, child_tid);
-	copying_end(&c);
+	if (!copies)
+		return REAL(clone)(fn, stack, flags, arg, parent_tid, tls, child_tid);
+	preload_before_fork();
+	r = REAL(clone)(in_child, stack, flags, &start, parent_tid, tls, child_tid);
+	end_in_parent();
 	return r;
 }
 
@@ -139,27 +110,62 @@ EXPORT int pthread_create(pthread_t *restrict thread, const pthread_attr_t *rest
 
 /* ------------------------------------------------------------------ exec */
 
+/* A process in which no guest has run, or none of ours: what it ignores the kernel may be told. */
+static bool may_ignore_again(void)
+{
+	return armed() && (!preload_own_process() || !keeper_started());
+}
+
 /* An exec: it returns only when it failed. `call` finds the environment in `env`. */
 #define EXEC(envp, call)                                                                       \
 	({                                                                                     \
-		char **env = WITH_US(envp);                                                    \
+		bool child = may_ignore_again();                                               \
+		char **env = WITH_US(envp, child ? 0 : dispositions_ignored());                \
 		int r_;                                                                        \
                                                                                                \
-		if (armed())                                                                   \
+		if (child)                                                                     \
 			dispositions_before_exec();                                            \
 		r_ = (int)(call);                                                              \
-		if (armed())                                                                   \
+		if (child)                                                                     \
 			dispositions_after_failed_exec();                                      \
 		r_;                                                                            \
 	})
 
+/* The same of a program for the loader. */
+static int exec_outside(struct outside *o, char *const argv[], char *const envp[])
+{
+	bool child = may_ignore_again();
+	long r;
+
+	if (o->refused)
+		return (int)raw_errno(-EACCES);
+	outside_fill(o, argv, envp, child ? 0 : dispositions_ignored(),
+		     alloca(outside_room(argv, envp)));
+	if (child)
+		dispositions_before_exec();
+	r = raw3(SYS_execve, o->loader, o->argv, o->envp);
+	if (child)
+		dispositions_after_failed_exec();
+	if (o->t.fd >= 0)
+		raw1(SYS_close, o->t.fd);
+	return (int)raw_errno(r);
+}
+
 static int exec_path(const char *path, char *const argv[], char *const envp[])
 {
+	struct outside o;
+
+	if (outside_find(AT_FDCWD, path, 0, true, &o))
+		return exec_outside(&o, argv, envp);
 	return EXEC(envp, REAL(execve)(path, argv, env));
 }
 
 static int exec_search(const char *file, char *const argv[], char *const envp[])
 {
+	struct outside o;
+
+	if (outside_search(file, true, &o))
+		return exec_outside(&o, argv, envp);
 	return EXEC(envp, REAL(execvpe)(file, argv, env));
 }
 
@@ -185,12 +191,20 @@ EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 
 EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
+	struct outside o;
+
+	if (outside_find(fd, "", AT_EMPTY_PATH, true, &o))
+		return exec_outside(&o, argv, envp);
 	return EXEC(envp, REAL(fexecve)(fd, argv, env));
 }
 
 EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const envp[],
 		    int flags)
 {
+	struct outside o;
+
+	if (outside_find(dirfd, path, flags, true, &o))
+		return exec_outside(&o, argv, envp);
 	return EXEC(envp, raw_errno(raw5(SYS_execveat, dirfd, path, argv, env, flags)));
 }
 
@@ -256,14 +270,45 @@ EXPORT int execle(const char *path, const char *first, ...)
 	return exec_path(path, argv, envp);
 }
 
+/* But for what the attributes ask to be reset. */
+static u64 ignored_by(const posix_spawnattr_t *attr)
+{
+	u64 set = dispositions_ignored(), reset;
+	sigset_t defaults;
+	short flags = 0;
+
+	if (!set || !attr || posix_spawnattr_getflags(attr, &flags) ||
+	    !(flags & POSIX_SPAWN_SETSIGDEF) || posix_spawnattr_getsigdefault(attr, &defaults))
+		return set;
+	memcpy(&reset, &defaults, sizeof(reset));
+	return set & ~reset;
+}
+
+static int spawn_outside(pid_t *pid, struct outside *o, const posix_spawn_file_actions_t *actions,
+			 const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	if (o->refused)
+		return EACCES;
+	outside_fill(o, argv, envp, ignored_by(attr), alloca(outside_room(argv, envp)));
+	return REAL(posix_spawn)(pid, o->loader, actions, attr, o->argv, o->envp);
+}
+
 EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
-	return REAL(posix_spawn)(pid, path, actions, attr, argv, WITH_US(envp));
+	struct outside o;
+
+	if (outside_find(AT_FDCWD, path, 0, false, &o))
+		return spawn_outside(pid, &o, actions, attr, argv, envp);
+	return REAL(posix_spawn)(pid, path, actions, attr, argv, WITH_US(envp, ignored_by(attr)));
 }
 
 EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 			const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
-	return REAL(posix_spawnp)(pid, file, actions, attr, argv, WITH_US(envp));
+	struct outside o;
+
+	if (outside_search(file, false, &o))
+		return spawn_outside(pid, &o, actions, attr, argv, envp);
+	return REAL(posix_spawnp)(pid, file, actions, attr, argv, WITH_US(envp, ignored_by(attr)));
 }

@@ -9,6 +9,17 @@
 #include <sys/syscall.h>
 #include "base/types.h"
 
+/* Calls that are newer than the headers this may be built with. */
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
+#ifndef SYS_setxattrat
+#define SYS_setxattrat	  463
+#define SYS_getxattrat	  464
+#define SYS_listxattrat	  465
+#define SYS_removexattrat 466
+#endif
+
 static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)
 {
 	register long r10 asm("r10") = d;

@@ -7,8 +7,10 @@
 #ifndef PRELOAD_REAL_H
 #define PRELOAD_REAL_H
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,12 +22,15 @@
 #include <unistd.h>
 #include "base/types.h"
 
+struct statvfs;
+
 #define REAL_FUNCTIONS(X)                                                                      \
 	X(int, openat, (int, const char *, int, ...))                                          \
 	X(int, close, (int))                                                                   \
 	X(int, close_range, (unsigned, unsigned, int))                                         \
 	X(int, fclose, (FILE *))                                                               \
 	X(FILE *, fopen, (const char *, const char *))                                         \
+	X(FILE *, freopen, (const char *, const char *, FILE *))                               \
 	X(int, fcntl, (int, int, ...))                                                         \
 	X(ssize_t, read, (int, void *, size_t))                                                \
 	X(ssize_t, write, (int, const void *, size_t))                                         \
@@ -50,6 +55,17 @@
 	X(int, fallocate, (int, int, off_t, off_t))                                            \
 	X(int, posix_fallocate, (int, off_t, off_t))                                           \
 	X(char *, realpath, (const char *, char *))                                            \
+	X(int, fchmodat, (int, const char *, mode_t, int))                                     \
+	X(DIR *, opendir, (const char *))                                                      \
+	X(DIR *, fdopendir, (int))                                                             \
+	X(int, closedir, (DIR *))                                                              \
+	X(void, rewinddir, (DIR *))                                                            \
+	X(struct dirent *, readdir, (DIR *))                                                   \
+	X(int, scandirat, (int, const char *, struct dirent ***, int (*)(const struct dirent *), \
+	  int (*)(const struct dirent **, const struct dirent **)))                            \
+	X(int, glob, (const char *, int, int (*)(const char *, int), glob_t *))                \
+	X(int, statvfs, (const char *, struct statvfs *))                                      \
+	X(long, pathconf, (const char *, int))                                                 \
 	X(pid_t, _Fork, (void))                                                                \
 	X(int, clone, (int (*)(void *), void *, int, void *, ...))                             \
 	X(int, execve, (const char *, char *const[], char *const[]))                           \
@@ -72,6 +88,8 @@
 	X(int, sigpending, (sigset_t *))                                                       \
 	X(int, pthread_create,                                                                 \
 	  (pthread_t *, const pthread_attr_t *, void *(*)(void *), void *))                    \
+	X(int, pthread_kill, (pthread_t, int))                                                 \
+	X(int, pthread_sigqueue, (pthread_t, int, const union sigval))                         \
 	X(int, pthread_cancel, (pthread_t))                                                    \
 	X(int, pthread_setcanceltype, (int, int *))                                            \
 	X(int, __libc_current_sigrtmax, (void))

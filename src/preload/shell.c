@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * preload/shell.c: system() and popen(), which hand libc's own `environ` to their child. Where
- * that does not name this library, after a clearenv() say, the child would start without it.
+ * that does not name this library, after a clearenv() say, the child would start without it; and
+ * where the program ignores what we handle, it has to be told.
  */
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include "preload/preload.h"
 #include "preload/real.h"
+
+/* The hook, which tells a shell that loads no library. */
+int __real_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[]);
 
 /* ------------------------------------------------------------------ system() */
 
@@ -71,7 +76,7 @@ static int start_shell(struct shell *s, const char *command)
 	posix_spawnattr_setsigmask(&attr, &s->mask);
 	posix_spawnattr_setsigdefault(&attr, &reset);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-	r = REAL(posix_spawn)(&s->pid, "/bin/sh", NULL, &attr, argv, WITH_US(environ));
+	r = __real_posix_spawn(&s->pid, "/bin/sh", NULL, &attr, argv, environ);
 	posix_spawnattr_destroy(&attr);
 	return r;
 }
@@ -109,7 +114,7 @@ static int run_shell(const char *command)
 
 EXPORT int system(const char *command)
 {
-	if (!environment_room(environ))
+	if (!environment_room(environ, dispositions_ignored()))
 		return REAL(system)(command);
 	return command ? run_shell(command) : run_shell("exit 0") == 0;
 }
@@ -123,7 +128,7 @@ EXPORT int system(const char *command)
  */
 static pthread_mutex_t popen_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static FILE *open_with_us(const char *command, const char *type, size_t room)
+static FILE *open_with_us(const char *command, const char *type, u64 ignored, size_t room)
 {
 	char **before = environ, **with_us;
 	long at = raw6(SYS_mmap, 0, (long)room, PROT_READ | PROT_WRITE,
@@ -134,7 +139,7 @@ static FILE *open_with_us(const char *command, const char *type, size_t room)
 		errno = (int)-at;
 		return NULL;
 	}
-	with_us = environment_with_us(before, (void *)at);
+	with_us = environment_with_us(before, ignored, (void *)at);
 	environ = with_us;
 	f = REAL(popen)(command, type);
 	if (environ == with_us) {
@@ -146,13 +151,14 @@ static FILE *open_with_us(const char *command, const char *type, size_t room)
 
 EXPORT FILE *popen(const char *command, const char *type)
 {
-	size_t room = environment_room(environ);
+	u64 ignored = dispositions_ignored();
+	size_t room = environment_room(environ, ignored);
 	FILE *f;
 
 	if (!room)
 		return REAL(popen)(command, type);
 	pthread_mutex_lock(&popen_lock);
-	f = open_with_us(command, type, room);
+	f = open_with_us(command, type, ignored, room);
 	pthread_mutex_unlock(&popen_lock);
 	return f;
 }

@@ -8,6 +8,7 @@
 #include <time.h>
 #include "preload/preload.h"
 #include "preload/real.h"
+#include "vm/quiet.h"
 #include "vm/requeue.h"
 #include "vm/signals.h"
 
@@ -107,6 +108,47 @@ EXPORT int sigignore(int sig)
 	return set_handler(sig, SIG_IGN, 0, false) == SIG_ERR ? -1 : 0;
 }
 
+/* ------------------------------------------------------------------ sent to a thread */
+
+/* A run may have to be told (vm/quiet.h). */
+static void sent(void)
+{
+	struct mask_window w;
+
+	if (likely(!armed() || !quiet_any()) || !preload_own_process())
+		return;
+	mask_enter(&w);
+	quiet_sent();
+	mask_leave(&w);
+}
+
+EXPORT int pthread_kill(pthread_t thread, int sig)
+{
+	int r = REAL(pthread_kill)(thread, sig);
+
+	if (!r)
+		sent();
+	return r;
+}
+
+EXPORT int pthread_sigqueue(pthread_t thread, int sig, const union sigval value)
+{
+	int r = REAL(pthread_sigqueue)(thread, sig, value);
+
+	if (!r)
+		sent();
+	return r;
+}
+
+EXPORT int tgkill(pid_t pid, pid_t tid, int sig)
+{
+	long r = raw3(SYS_tgkill, pid, tid, sig);
+
+	if (!r)
+		sent();
+	return (int)raw_errno(r);
+}
+
 /* ------------------------------------------------------------------ the kick stays out of
  * sight */
 
@@ -173,6 +215,19 @@ static int wait_for(const sigset_t *set, siginfo_t *info, const struct timespec 
 		}
 	}
 	if (sig > 0 && armed())
+		requeue_due(sig, info);
+	return sig;
+}
+
+int signals_take_pending(sigset_t *set, siginfo_t *info)
+{
+	const struct timespec none = {0};
+	int sig;
+
+	sigdelset(set, signals_kick_number());
+	sig = (int)raw4(SYS_rt_sigtimedwait, set, info, &none, 8);
+
+	if (sig > 0)
 		requeue_due(sig, info);
 	return sig;
 }

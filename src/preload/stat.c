@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 #include "abi/abi.h"
+#include "base/guard.h"
 #include "preload/preload.h"
 #include "preload/real.h"
 
@@ -32,10 +33,10 @@ static bool means_descriptor(int fd, const char *path, int flags)
 	return (flags & AT_EMPTY_PATH) && maybe_ours(fd) && (!path || !*path);
 }
 
-/* A link to a device that the machine has not. */
+/* A link to a device that the machine has not, or not for this user. */
 static bool linked(int dirfd, const char *path, int flags, long r)
 {
-	return r == -ENOENT && !(flags & AT_SYMLINK_NOFOLLOW) && path_leads_to_kvm(dirfd, path);
+	return (r == -ENOENT || r == -EACCES) && !(flags & AT_SYMLINK_NOFOLLOW) && path_leads_to_kvm(dirfd, path);
 }
 
 static int stat_at(int dirfd, const char *path, void *st, int flags)
@@ -53,6 +54,8 @@ static int stat_at(int dirfd, const char *path, void *st, int flags)
 		abi_stat_device(st);
 		return 0;
 	}
+	if (r == -ENOENT && machine_stat(path, st))
+		return 0;
 	return (int)raw_errno(r);
 }
 
@@ -163,6 +166,14 @@ static void statx_from(const struct stat *st, struct statx *x)
 	statx_time(&x->stx_ctime, &st->st_ctim);
 }
 
+static bool statx_of_kvm(const struct statx *x)
+{
+	const struct stat st = {.st_mode = x->stx_mode,
+				.st_rdev = makedev(x->stx_rdev_major, x->stx_rdev_minor)};
+
+	return path_device_is_kvm(&st);
+}
+
 EXPORT int statx(int dirfd, const char *restrict path, int flags, unsigned int mask,
 		 struct statx *restrict out)
 {
@@ -180,8 +191,12 @@ EXPORT int statx(int dirfd, const char *restrict path, int flags, unsigned int m
 		return 0;
 	}
 	r = raw5(SYS_statx, dirfd, path, flags, mask, out);
-	if (linked(dirfd, path, flags, r)) {
+	if (linked(dirfd, path, flags, r) || (r == 0 && statx_of_kvm(out))) {
 		abi_stat_device(&st);
+		statx_from(&st, out);
+		return 0;
+	}
+	if (r == -ENOENT && machine_stat(path, &st)) {
 		statx_from(&st, out);
 		return 0;
 	}
@@ -205,14 +220,21 @@ EXPORT int access(const char *path, int mode)
 	if (path_is_kvm(AT_FDCWD, path))
 		return access_kvm(mode);
 	r = raw2(SYS_access, path, mode);
+	if (r == -ENOENT && machine_is_file(path))
+		return (mode & W_OK) ? (int)raw_errno(-EACCES) : 0;
 	return r && linked(AT_FDCWD, path, 0, r) ? access_kvm(mode) : (int)raw_errno(r);
 }
 
 EXPORT int faccessat(int dirfd, const char *path, int mode, int flags)
 {
+	int r;
+
 	if (path_is_kvm(dirfd, path))
 		return access_kvm(mode);
-	return REAL(faccessat)(dirfd, path, mode, flags);
+	r = REAL(faccessat)(dirfd, path, mode, flags);
+	if (r && errno == ENOENT && machine_is_file(path))
+		return (mode & W_OK) ? (int)raw_errno(-EACCES) : 0;
+	return r && linked(dirfd, path, flags, -errno) ? access_kvm(mode) : r;
 }
 
 EXPORT int euidaccess(const char *path, int mode)
@@ -227,26 +249,54 @@ EXPORT int eaccess(const char *path, int mode)
 
 /* ------------------------------------------------------------------ names */
 
+/* The link in /proc of a descriptor of ours says what a kernel's would. */
+static long read_link(int dirfd, const char *path, char *buf, size_t size)
+{
+	char text[64], link[64]; /* as long as those of ours */
+	struct mask_window w;
+	long n = 0;
+
+	if (path_is_kvm(dirfd, path))
+		return -EINVAL; /* not a symbolic link */
+	if (armed())
+		n = raw4(SYS_readlinkat, dirfd, path, text, sizeof(text));
+	if (n > 0)
+		n = (long)abi_link_text(text, (size_t)n, link, sizeof(link));
+	if (n <= 0 || !size)
+		return raw4(SYS_readlinkat, dirfd, path, buf, size);
+	n = MIN(n, (long)size);
+	mask_enter(&w);
+	if (guard_copy_to(buf, link, (size_t)n))
+		n = -EFAULT;
+	mask_leave(&w);
+	return n;
+}
+
 EXPORT ssize_t readlink(const char *restrict path, char *restrict buf, size_t size)
 {
-	if (path_is_kvm(AT_FDCWD, path))
-		return raw_errno(-EINVAL); /* not a symbolic link */
-	return raw_errno(raw3(SYS_readlink, path, buf, size));
+	return raw_errno(read_link(AT_FDCWD, path, buf, size));
 }
 
 EXPORT ssize_t readlinkat(int dirfd, const char *restrict path, char *restrict buf, size_t size)
 {
-	if (path_is_kvm(dirfd, path))
-		return raw_errno(-EINVAL);
-	return raw_errno(raw4(SYS_readlinkat, dirfd, path, buf, size));
+	return raw_errno(read_link(dirfd, path, buf, size));
 }
 
 static char *real_path(const char *path, char *resolved)
 {
 	static const char kvm[] = "/dev/kvm";
 
-	if (!path_is_kvm(AT_FDCWD, path))
-		return REAL(realpath)(path, resolved);
+	char *r;
+	int e;
+
+	if (!path_is_kvm(AT_FDCWD, path)) {
+		r = REAL(realpath)(path, resolved);
+		e = errno;
+		if (r || !linked(AT_FDCWD, path, 0, -e)) {
+			errno = e;
+			return r;
+		}
+	}
 	return resolved ? memcpy(resolved, kvm, sizeof(kvm)) : strdup(kvm);
 }
 

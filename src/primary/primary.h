@@ -40,6 +40,12 @@ struct frame {
 	u8 max_level;	   /* largest enum mmu_level whose naturally aligned block (in hva) is one
 			      mapping with one permission */
 	struct page *page; /* the page whose reference this frame holds, or NULL for none */
+	/*
+	 * What the page is known by to everyone in the process who may reach it: its place in an
+	 * object (a file, by its inode number), consecutive over max_level's block. 0: no object,
+	 * whoever reaches the page reaches it at `host`.
+	 */
+	u64 object, index; /* index: 4 KiB pages */
 };
 
 /*
@@ -54,6 +60,10 @@ struct frame {
  */
 struct mmu;
 struct mmu_token;
+#define PRIMARY_UFFD_SHOWN 8
+struct primary_range {
+	hva_t start, end;
+};
 struct primary_notifier {
 	struct mmu *mmu;
 	bool (*get)(struct mmu *mmu);
@@ -72,6 +82,11 @@ struct primary_notifier {
 	 */
 	bool (*age)(struct mmu *mmu, hva_t start, hva_t end);
 	bool (*young)(struct mmu *mmu, hva_t start, hva_t end);
+	/*
+	 * For the VM's statistics: how many ranges of its memslots are under a userfaultfd of the
+	 * VMM's now, and the first of them. Blocks on nothing, under any lock of primary/'s.
+	 */
+	void (*under_uffd)(struct mmu *mmu, u64 n, const struct primary_range *first);
 };
 
 /*
@@ -126,6 +141,8 @@ struct primary_ops {
 	int (*range_add)(void *primary, hva_t start, u64 len);
 	void (*range_remove)(void *primary, hva_t start, u64 len);
 	void (*set_notifier)(void *primary, const struct primary_notifier *n);
+	/* May a fault of this VM give a frame without an object at host page `pfn`? */
+	bool (*may_reach)(void *primary, u64 pfn);
 	/*
 	 * Copy to or from the frame fault_in() gave for hva, at `host`, which no begin has taken
 	 * back. An aligned power of two up to 8 bytes is one access. 0; -EFAULT; -EHWPOISON; -EAGAIN:

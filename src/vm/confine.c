@@ -131,7 +131,7 @@ int confine_once(void)
 		return result;
 	mutex_lock(&lock);
 	if (!done) {
-		result = getenv("USERKVM_CONFINE") ? install() : 0;
+		result = secure_getenv("USERKVM_CONFINE") ? install() : 0;
 		__atomic_store_n(&done, true, __ATOMIC_RELEASE);
 	}
 	mutex_unlock(&lock);

@@ -168,25 +168,28 @@ static bool env_quirk_off(void *owner, u64 quirk)
 	return sync_load(&v->vm->disabled_quirks) & quirk;
 }
 
-/* -- hypercalls (KVM's hypercalls.rst); none is announced in CPUID */
+/*
+ * -- hypercalls (KVM's hypercalls.rst). None is announced in CPUID; all are served to whoever asks, unless
+ * the VMM wants CPUID enforced (api.rst, KVM_CAP_ENFORCE_PV_FEATURE_CPUID).
+ */
 
-/* KVM_HC_MAP_GPA_RANGE is the VMM's to answer, if it asked for it. 0, -errno, or CPU_TO_VMM. */
-static s64 map_gpa_range(const struct vcpu *v, struct cpu *c)
+/* KVM_HC_MAP_GPA_RANGE is the VMM's to answer, if it asked for it: then true, else *r is the result. */
+static bool map_gpa_range(const struct vcpu *v, struct cpu *c, s64 *r)
 {
 	u64 mask = cpu_long(c) ? ~0ULL : UINT32_MAX;
 	u64 gpa = c->reg[RBX] & mask, npages = c->reg[RCX] & mask;
 
 	if (!(v->vm->exits_on_hypercall & BIT(KVM_HC_MAP_GPA_RANGE)))
-		return KVM_HC_ERROR_ENOSYS;
+		return *r = KVM_HC_ERROR_ENOSYS, false;
 	if ((gpa & ~PAGE_MASK) || (gpa >> PAGE_SHIFT) + npages <= gpa >> PAGE_SHIFT)
-		return KVM_HC_ERROR_EINVAL;
+		return *r = KVM_HC_ERROR_EINVAL, false;
 	memset(&c->exit.hypercall, 0, sizeof(c->exit.hypercall));
 	c->exit.hypercall.nr = KVM_HC_MAP_GPA_RANGE;
 	c->exit.hypercall.args[0] = gpa;
 	c->exit.hypercall.args[1] = npages;
 	c->exit.hypercall.args[2] = c->reg[RDX] & mask;
 	c->exit.hypercall.longmode = cpu_long(c);
-	return CPU_TO_VMM;
+	return true;
 }
 
 static s64 yield_to(struct vcpu *v)
@@ -198,7 +201,14 @@ static s64 yield_to(struct vcpu *v)
 	return 0;
 }
 
-/* Served to whoever asks, announced or not, unless CPUID is enforced (hypercalls.rst). */
+static s64 kick_cpu(struct vcpu *v, const struct cpu *c)
+{
+	if (!v->vm->irqchip || !pv_offered(v, KVM_FEATURE_PV_UNHALT))
+		return KVM_HC_ERROR_ENOSYS;
+	irqchip_unhalt(v->vm->irqchip, (u32)c->reg[RCX]);
+	return 0;
+}
+
 static s64 send_ipi(struct vcpu *v, struct cpu *c)
 {
 	unsigned width = cpu_long(c) ? 64 : 32;
@@ -223,11 +233,11 @@ static int env_hypercall(void *owner, struct cpu *c)
 		r = 0;
 	else if (nr == KVM_HC_SCHED_YIELD)
 		r = yield_to(owner);
+	else if (nr == KVM_HC_KICK_CPU)
+		r = kick_cpu(owner, c);
 	else if (nr == KVM_HC_SEND_IPI)
 		r = send_ipi(owner, c);
-	else if (nr == KVM_HC_MAP_GPA_RANGE)
-		r = map_gpa_range(owner, c);
-	if (r == CPU_TO_VMM)
+	else if (nr == KVM_HC_MAP_GPA_RANGE && map_gpa_range(owner, c, &r))
 		return CPU_TO_VMM;
 	c->reg[RAX] = cpu_long(c) ? (u64)r : (u32)r;
 	return 0;
@@ -295,6 +305,11 @@ static void irqchip_kick(void *vcpu)
 static void irqchip_nmi(void *vcpu)
 {
 	vcpu_nmi(vcpu);
+}
+
+static void irqchip_unhalt_vcpu(void *vcpu)
+{
+	vcpu_unhalt(vcpu);
 }
 
 /* System management mode is not built: its capabilities are 0 and an SMI goes nowhere. */
@@ -366,6 +381,7 @@ const struct irqchip_ops vcpu_irqchip_ops = {
 	.smi = irqchip_smi,
 	.init = irqchip_init,
 	.sipi = irqchip_sipi,
+	.unhalt = irqchip_unhalt_vcpu,
 	.ioapic_eoi = irqchip_eoi,
 	.guest_tsc = irqchip_tsc,
 	.tsc_khz = irqchip_tsc_khz,

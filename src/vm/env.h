@@ -18,7 +18,8 @@ enum {
 	EVENT_NMI = 1 << 0,
 	EVENT_INIT = 1 << 1,
 	EVENT_SIPI = 1 << 2,
-	EVENT_EOI = 1 << 3, /* pending_eoi is not empty */
+	EVENT_EOI = 1 << 3,    /* pending_eoi is not empty */
+	EVENT_UNHALT = 1 << 4, /* KVM_HC_KICK_CPU */
 };
 
 #endif

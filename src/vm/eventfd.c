@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "base/identity.h"
 #include "base/held.h"
 #include "sync/atomic.h"
 #include "sync/lock.h"
@@ -23,6 +24,7 @@ struct eventfd {
 	int number; /* the VMM's own; -1: closed. Atomic; goes under lock, and is used under RCU */
 	int spare;  /* a duplicate of ours in the VMM's table, while there is no keeper; -1 */
 	int kept;   /* the keeper's; -1: not yet. Atomic */
+	bool waits; /* atomic: a write to it may wait, unless O_NONBLOCK was set when it was looked at */
 	u32 due;    /* atomic: how often the keeper is to signal it */
 };
 
@@ -34,11 +36,6 @@ static u64 numbers[NUMBERS / 64]; /* atomic: numbers that may be an eventfd's */
 static bool same_file(pid_t a, int fd_a, pid_t b, int fd_b)
 {
 	return syscall(SYS_kcmp, a, b, KCMP_FILE, fd_a, fd_b) == 0;
-}
-
-static pid_t self(void)
-{
-	return (pid_t)syscall(SYS_gettid);
 }
 
 /* ------------------------------------------------------------------ what is an eventfd */
@@ -74,14 +71,21 @@ int eventfd_check(int fd)
 	return syscall(SYS_write, fd, &nothing, sizeof(nothing)) == sizeof(nothing) ? 0 : -EINVAL;
 }
 
+static bool may_wait(int fd)
+{
+	long flags = syscall(SYS_fcntl, fd, F_GETFL);
+
+	return flags < 0 || !(flags & O_NONBLOCK);
+}
+
 bool eventfd_is(const struct eventfd *e, int fd)
 {
 	int kept = sync_load_acquire(&e->kept);
 	int own = e->spare >= 0 ? e->spare : sync_load(&e->number);
 
 	if (kept >= 0)
-		return same_file(self(), fd, keeper_tid(), kept);
-	return own == fd || (own >= 0 && same_file(self(), fd, self(), own));
+		return same_file(identity_thread(), fd, keeper_tid(), kept);
+	return own == fd || (own >= 0 && same_file(identity_thread(), fd, identity_thread(), own));
 }
 
 /* ------------------------------------------------------------------ holding */
@@ -137,6 +141,7 @@ int eventfd_hold(int fd, struct eventfd **out)
 	if (!e)
 		return -ENOMEM;
 	e->number = fd;
+	e->waits = may_wait(fd);
 	e->spare = e->kept = -1;
 	mutex_lock(&lock);
 	note_number(fd);
@@ -173,12 +178,12 @@ void eventfd_release(struct eventfd *e)
 
 /* ------------------------------------------------------------------ signalling */
 
-/* A counter that is full is a signal already; writing to it might block. */
-static void write_one(int fd)
+/* A counter that is full is a signal already; writing to it might wait. */
+static void write_one(int fd, bool waits)
 {
 	u64 one = 1;
 
-	if (poll_now(fd) & POLLOUT)
+	if (!waits || (poll_now(fd) & POLLOUT))
 		syscall(SYS_write, fd, &one, sizeof(one));
 }
 
@@ -189,7 +194,7 @@ static bool signal_due(void)
 		return false;
 	for (struct eventfd *e = held; e; e = e->next) {
 		for (u32 n = sync_xchg(&e->due, 0); n; n--) {
-			write_one(e->kept);
+			write_one(e->kept, true);
 			sync_sub(&nr_due, 1);
 		}
 	}
@@ -213,22 +218,23 @@ void eventfds_settle(void)
 /* Its number may be closed by a call that we do not see: compare before each use. */
 void eventfd_signal(struct eventfd *e)
 {
+	bool waits = sync_load(&e->waits);
 	int number, kept;
 
 	sync_rcu_read_lock();
 	kept = sync_load_acquire(&e->kept);
 	number = sync_load(&e->number);
 	if (keeper_table && kept >= 0) {
-		write_one(kept);
+		write_one(kept, waits);
 	} else if (number >= 0 &&
-		   (kept < 0 || same_file(self(), number, keeper_tid(), kept))) {
-		write_one(number);
+		   (kept < 0 || same_file(identity_thread(), number, keeper_tid(), kept))) {
+		write_one(number, waits);
 	} else if (kept >= 0) {
 		sync_add(&nr_due, 1);
 		sync_add(&e->due, 1);
 		keeper_wake();
 	} else if (e->spare >= 0) {
-		write_one(e->spare);
+		write_one(e->spare, waits);
 	}
 	sync_rcu_read_unlock();
 }
@@ -276,6 +282,18 @@ int eventfds_start(void)
 		r = hand_over(e);
 	mutex_unlock(&lock);
 	return r;
+}
+
+void eventfds_flags_changed(void)
+{
+	mutex_lock(&lock);
+	for (struct eventfd *e = held; e; e = e->next) {
+		int number = e->spare >= 0 ? e->spare : sync_load(&e->number);
+
+		/* without a number of the VMM's nobody but the keeper may write */
+		sync_store(&e->waits, number < 0 || may_wait(number));
+	}
+	mutex_unlock(&lock);
 }
 
 bool eventfds_may_hold(int fd)

@@ -44,6 +44,8 @@ bool eventfds_may_hold(int fd);
 int eventfds_start(void);
 /* The VMM is about to close these numbers. Returns when nobody uses them any more. */
 void eventfds_closing(unsigned first, unsigned last);
+/* The VMM may have taken O_NONBLOCK from a descriptor, which may be an eventfd's that is held. */
+void eventfds_flags_changed(void);
 void eventfds_forked_child(void);
 
 #endif

@@ -87,8 +87,9 @@ static void *irqfd_thread(void *arg)
 
 	keeper_table = true;
 	for (;;) {
-		long n = syscall(SYS_epoll_wait, irq->epoll, ev, MAX_EVENTS, -1);
+		long n = syscall(SYS_epoll_wait, irq->epoll, ev, MAX_EVENTS, THREAD_TICK_MS);
 
+		thread_tick();
 		for (long i = 0; i < n; i++) {
 			if (ev[i].data.u64 == STOP_KEY)
 				return NULL;

@@ -32,38 +32,42 @@ static struct mutex callers = {.m = PTHREAD_MUTEX_INITIALIZER}; /* one at a time
 
 /*
  * A process goes when its last thread does. Ours would keep it: once a second the keeper looks
- * whether the VMM has any left, which may end by ways that tell nobody (exit(2), a seccomp filter).
+ * whether the VMM has any left, which may end by ways that tell nobody (exit(2), a seccomp filter). So may
+ * the keeper; the helpers that are left look in its place.
  */
 #define LOOK_NS 1000000000ULL
 
 static int task_dir = -1; /* the process's threads; in the keeper's table */
 
-static int count_threads(void)
+/* Has the VMM a thread beside its first? That one is listed when it has ended, too; the others are not. */
+static bool has_others(int dir)
 {
+	int first = (int)syscall(SYS_getpid);
 	char buf[4096];
 	long len;
-	int n = 0;
 
-	syscall(SYS_lseek, task_dir, 0, SEEK_SET);
-	while ((len = syscall(SYS_getdents64, task_dir, buf, sizeof(buf))) > 0) {
+	syscall(SYS_lseek, dir, 0, SEEK_SET);
+	while ((len = syscall(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
 		for (long at = 0; at < len;) {
 			const struct dirent64 *d = (const void *)(buf + at);
+			int tid = atoi(d->d_name);
 
-			n += d->d_name[0] != '.';
+			if (tid && tid != first && !thread_is_helper(tid))
+				return true;
 			at += d->d_reclen;
 		}
 	}
-	return n;
+	return len < 0;
 }
 
 /* The first thread's state and exit code, if it is a zombie (proc(5), /proc/pid/stat). */
-static bool first_thread_ended(int *code)
+static bool first_thread_ended(int dir, int *code)
 {
 	char path[32], text[1024], *p;
 	long n, fd;
 
 	snprintf(path, sizeof(path), "%d/stat", (int)syscall(SYS_getpid));
-	fd = syscall(SYS_openat, task_dir, path, O_RDONLY | O_CLOEXEC);
+	fd = syscall(SYS_openat, dir, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return false;
 	n = syscall(SYS_read, fd, text, sizeof(text) - 1);
@@ -94,14 +98,35 @@ static void end_process(int code)
 	syscall(SYS_exit_group, code >> 8);
 }
 
-static void look_for_others(void)
+static void look_for_others(int dir)
 {
-	u32 ours = sync_load(&thread_helpers);
 	int code;
 
-	/* the first thread is listed when it has ended, too; the others are not */
-	if (task_dir >= 0 && count_threads() == (int)ours + 1 && first_thread_ended(&code))
+	if (dir >= 0 && first_thread_ended(dir, &code) && !has_others(dir))
 		end_process(code);
+}
+
+static int open_tasks(void)
+{
+	return (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
+static bool is_gone(void)
+{
+	return syscall(SYS_tgkill, syscall(SYS_getpid), sync_load(&keeper.tid), 0) && errno == ESRCH;
+}
+
+/* On another helper's thread. */
+static void watch_keeper(void)
+{
+	int dir;
+
+	if (!keeper_started() || !is_gone())
+		return;
+	dir = open_tasks();
+	look_for_others(dir);
+	if (dir >= 0)
+		syscall(SYS_close, dir);
 }
 
 static bool make_call(void)
@@ -124,9 +149,7 @@ static void *keep(void *unused)
 	long r = syscall(SYS_close_range, 0, ~0U, CLOSE_RANGE_UNSHARE);
 
 	keeper_table = true;
-	task_dir = r ? -1
-		     : (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/task",
-				    O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	task_dir = r ? -1 : open_tasks();
 	mutex_lock(&keeper.lock);
 	sync_store_release(&keeper.tid, r ? -errno : (int)syscall(SYS_gettid));
 	waitq_wake_all(&keeper.changed);
@@ -138,7 +161,7 @@ static void *keep(void *unused)
 		if (!keeper.woken) {
 			if (!waitq_wait_until(&keeper.changed, &keeper.lock,
 					      sync_now_ns() + LOOK_NS))
-				look_for_others();
+				look_for_others(task_dir);
 			continue;
 		}
 		keeper.woken = false;
@@ -167,6 +190,7 @@ int keeper_start(void)
 	mutex_lock(&callers);
 	if (!keeper_started()) {
 		waitq_init(&keeper.changed);
+		thread_on_tick = watch_keeper;
 		sync_store(&keeper.tid, 0);
 		r = thread_start(&keeper.thread, keep, NULL);
 		mutex_lock(&keeper.lock);
@@ -194,10 +218,11 @@ long keeper_call(long (*fn)(void *arg), void *arg)
 	keeper.done = false;
 	keeper.fn = fn;
 	waitq_wake_all(&keeper.changed);
-	while (!keeper.done)
-		waitq_wait(&keeper.changed, &keeper.lock);
+	while (!keeper.done &&
+	       (waitq_wait_until(&keeper.changed, &keeper.lock, sync_now_ns() + LOOK_NS) || !is_gone()))
+		;
 	keeper.fn = NULL;
-	r = keeper.result;
+	r = keeper.done ? keeper.result : -EIO;
 	mutex_unlock(&keeper.lock);
 	mutex_unlock(&callers);
 	return r;

@@ -13,8 +13,13 @@
 int pv_eoi_msr_write(struct vcpu *v, u64 value)
 {
 	gpa_t gpa = value & ~(u64)KVM_MSR_ENABLED;
+	bool readonly;
 
 	if (gpa & (PV_EOI_ALIGN - 1))
+		return -EINVAL;
+	/* Unlike the clocks' and the steal time's, its place must be memory when it is named. */
+	if ((value & KVM_MSR_ENABLED) &&
+	    (!mmu_gfn_to_hva(v->vm->mmu, gpa >> PAGE_SHIFT, &readonly) || readonly))
 		return -EINVAL;
 	pv_eoi_settle(v);
 	v->eoi.msr = value;

@@ -7,10 +7,11 @@
 #include "base/guard.h"
 #include "base/thread.h"
 #include "sync/atomic.h"
+#include "vm/quiet.h"
 #include "vm/requeue.h"
 #include "vm/vm.h"
 
-void (*signals_let_in)(const sigset_t *mask);
+u64 (*signals_let_in)(const sigset_t *mask);
 
 /* vcpu->kick */
 enum kick_state {
@@ -27,6 +28,8 @@ static __thread struct {
 	bool leave;	   /* the run is to end */
 	bool waits;	   /* between signals_wait_begin() and its end */
 	bool masked;	   /* `before` is to be restored */
+	u64 quiet;	   /* let in by the run, ignored by the VMM, and blocked */
+	bool quiet_came;   /* one of these: the run is to end */
 	sigset_t before;
 } run __attribute__((tls_model("initial-exec")));
 
@@ -41,15 +44,22 @@ int signals_raw_mask(int how, const sigset_t *set, sigset_t *old)
 	return (int)syscall(SYS_rt_sigprocmask, how, set, old, KERNEL_SIGSET_BYTES);
 }
 
+static void add_bits(sigset_t *set, u64 more)
+{
+	u64 bits;
+
+	memcpy(&bits, set, sizeof(bits));
+	bits |= more;
+	memcpy(set, &bits, sizeof(bits));
+}
+
 /* glibc's SIGCANCEL is blocked by an open window of a thread that it might end amid our code. */
 static void add_blocked_cancellation(sigset_t *set)
 {
-	u64 bits, blocked = 0;
+	u64 blocked = 0;
 
 	signals_raw_mask(SIG_BLOCK, NULL, (sigset_t *)&blocked);
-	memcpy(&bits, set, sizeof(bits));
-	bits |= blocked & BIT(SIGNALS_CANCEL - 1);
-	memcpy(set, &bits, sizeof(bits));
+	add_bits(set, blocked & BIT(SIGNALS_CANCEL - 1));
 }
 
 void signals_run_begin(struct vcpu *v, const sigset_t *mask)
@@ -68,9 +78,11 @@ void signals_run_begin(struct vcpu *v, const sigset_t *mask)
 		for (size_t i = 0; i < ARRAY_SIZE(open); i++)
 			sigdelset(&set, open[i]);
 		add_blocked_cancellation(&set);
-		if (signals_let_in)
-			signals_let_in(mask);
+		run.quiet = signals_let_in ? signals_let_in(mask) : 0;
+		add_bits(&set, run.quiet);
 		signals_raw_mask(SIG_SETMASK, &set, &run.before);
+		if (unlikely(run.quiet))
+			quiet_begin(v, run.quiet);
 	}
 }
 
@@ -91,6 +103,10 @@ static void close_kicks(struct vcpu *v)
 
 void signals_run_end(struct vcpu *v)
 {
+	if (unlikely(run.quiet))
+		quiet_end(v);
+	run.quiet = 0;
+	run.quiet_came = false;
 	close_kicks(v);
 	sync_store_release(&run.vcpu, NULL);
 	if (run.masked) {
@@ -108,9 +124,22 @@ bool signals_in_run(void)
 	return run.vcpu != NULL;
 }
 
+/* Has one come that the kernel keeps for us? */
+static bool quiet_pending(void)
+{
+	u64 pending = 0;
+
+	if (!sync_xchg(&run.vcpu->quiet_look, 0))
+		return false;
+	syscall(SYS_rt_sigpending, &pending, KERNEL_SIGSET_BYTES);
+	return pending & run.quiet;
+}
+
 bool signals_pending(void)
 {
-	return run.leave;
+	if (unlikely(run.quiet) && quiet_pending())
+		run.quiet_came = true;
+	return run.leave || run.quiet_came;
 }
 
 void signals_call_end(void)

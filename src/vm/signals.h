@@ -65,8 +65,9 @@ void signals_kicked(int sig, siginfo_t *info, void *uc);
 bool signals_kicked_instead(const siginfo_t *info, void *uc);
 
 /* Told by signals_run_begin() what mask the VMM asked for, so that the preload can put its handler
- * under signals it lets in that the VMM left at their default. NULL without a preload. Set once. */
-extern void (*signals_let_in)(const sigset_t *mask);
+ * under signals it lets in that the VMM left at their default. It gives back those that the VMM
+ * ignores: they stay blocked (vm/quiet.h). NULL without a preload. Set once. */
+extern u64 (*signals_let_in)(const sigset_t *mask);
 /* Raw mask change that no interposition sees. */
 int signals_raw_mask(int how, const sigset_t *set, sigset_t *old);
 

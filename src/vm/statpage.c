@@ -54,7 +54,7 @@ static bool make_file(struct vm *vm)
 		return false;
 	fd = held_renumber(fd);
 	map = NULL;
-	if (!syscall(SYS_ftruncate, fd, FILE_SIZE) && !syscall(SYS_fstat, fd, &st))
+	if (held_resize(fd, FILE_SIZE) && !syscall(SYS_fstat, fd, &st))
 		map = pagemem_map(FILE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
 	if (!map) {
 		syscall(SYS_close, fd);
@@ -98,7 +98,7 @@ void statpage_destroy(struct vm *vm)
 {
 	struct stat st;
 
-	pagemem_free(vm->stat.map, FILE_SIZE);
+	pagemem_unmap(vm->stat.map, FILE_SIZE);
 	vm->stat.map = NULL;
 	/* The VMM may have closed the number and have made it its own since. */
 	if (vm->stat.fd >= 0 && !syscall(SYS_fstat, vm->stat.fd, &st) && st.st_ino == vm->stat.ino)

@@ -10,6 +10,8 @@
 #include "cpu/replay.h"
 #include "primary/linux/linux.h"
 #include "sync/atomic.h"
+#include "sync/trace.h"
+#include "base/identity.h"
 #include "vm/env.h"
 #include "vm/pv.h"
 #include "vm/signals.h"
@@ -62,6 +64,11 @@ void vcpu_sipi(struct vcpu *v, u8 vector)
 	post_event(v, EVENT_SIPI);
 }
 
+void vcpu_unhalt(struct vcpu *v)
+{
+	post_event(v, EVENT_UNHALT);
+}
+
 /* -- taking what came from outside; the vCPU's thread or under its mutex */
 
 static void start_at_sipi(struct vcpu *v)
@@ -85,7 +92,9 @@ static void accept_events(struct vcpu *v)
 	ev = sync_xchg(&v->pending_events, 0);
 	if (ev & EVENT_NMI)
 		vcpu_accept_nmis(v);
+	v->unhalted |= (ev & EVENT_UNHALT) != 0;
 	if (ev & EVENT_INIT) {
+		v->unhalted = false;
 		replay_forget(v->cpu);
 		cpu_reset(v->cpu, true);
 		pv_reset(v);
@@ -114,7 +123,7 @@ static bool has_work(struct vcpu *v)
 		return true;
 	if (v->mp_state != KVM_MP_STATE_HALTED)
 		return v->mp_state == KVM_MP_STATE_RUNNABLE;
-	return c->exception.pending || (c->nmi_pending && !c->nmi_masked) ||
+	return v->unhalted || c->exception.pending || (c->nmi_pending && !c->nmi_masked) ||
 	       (cpu_interrupt_allowed(c) && vcpu_cpu_env.has_interrupt(v) >= 0) ||
 	       c->interrupt.injected;
 }
@@ -122,6 +131,7 @@ static bool has_work(struct vcpu *v)
 /* Sleep until there is work or a reason to leave. */
 static void block(struct vcpu *v)
 {
+	TRACE(halt, v->id, v->cpu->rip, 0, 0, 0, 0);
 	pv_sleep(v);
 	v->cpu->stat.state = STATPAGE_HALTED;
 	for (;;) {
@@ -135,6 +145,7 @@ static void block(struct vcpu *v)
 	}
 	sync_store(&v->asleep, 0);
 	pv_wake(v);
+	TRACE(wake, v->id, v->cpu->rip, 0, 0, 0, 0);
 	v->cpu->stat.state = STATPAGE_RUN;
 	mmu_vcpu_request(&v->cpu->mmu, VCPU_REQ_EVENT);
 }
@@ -162,7 +173,7 @@ void vm_distrust_code(struct vm *vm)
 	u32 n = sync_load_acquire(&vm->nvcpus);
 
 	for (u32 i = 0; i < n; i++)
-		mmu_vcpu_request(&vm->vcpu[i]->cpu->mmu, MMU_REQ_CODE);
+		mmu_vcpu_request(&vm->vcpu[i]->cpu->mmu, CPU_REQ_DISTRUST);
 }
 
 /* 1: go on; 0 or -errno: vcpu_run()'s result. */
@@ -199,6 +210,7 @@ static int after_run(struct vcpu *v)
 static void wake_from_halt(struct vcpu *v)
 {
 	v->mp_state = KVM_MP_STATE_RUNNABLE;
+	v->unhalted = false;
 	v->cpu->stat.halt_wakeup++;
 }
 
@@ -221,6 +233,7 @@ static int run_loop(struct vcpu *v)
 		}
 		if (v->mp_state != KVM_MP_STATE_RUNNABLE) {
 			block(v);
+			accept_events(v);
 			if (v->mp_state == KVM_MP_STATE_HALTED && has_work(v))
 				wake_from_halt(v);
 			r = 1;
@@ -247,7 +260,7 @@ int vcpu_run(struct vcpu *v)
 		return r;
 	v->cpu->code_trusted = false;
 	v->leave_soon = v->immediate_exit && __atomic_load_n(v->immediate_exit, __ATOMIC_RELAXED);
-	sync_store(&v->tid, (int)syscall(SYS_gettid));
+	sync_store(&v->tid, identity_thread());
 	v->cpu->stat.tid = (u32)v->tid;
 	v->cpu->stat.state = STATPAGE_RUN;
 	signals_run_begin(v, v->has_sigmask ? &v->sigmask : NULL);

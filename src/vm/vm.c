@@ -89,6 +89,16 @@ static void report(const char *what)
 	dprintf(STDERR_FILENO, "userkvm: %s\n", what);
 }
 
+/* A forked child has copies of its parent's VMs, and makes its own beside them. */
+static void forget_parents_vms(int pid)
+{
+	static int ours; /* atomic */
+	int before = sync_xchg(&ours, pid);
+
+	if (before && before != pid)
+		mmu_forked_child();
+}
+
 int vm_create(u32 type, struct vm **out)
 {
 	struct vm *vm;
@@ -106,6 +116,7 @@ int vm_create(u32 type, struct vm **out)
 	vm->max_vcpu_id = VM_MAX_VCPU_ID;
 	vm_clock_init(vm, vm->tsc_khz);
 	mutex_init(&vm->lock);
+	forget_parents_vms(vm->pid);
 	r = primary_linux_create(&primary);
 	if (r)
 		goto out_free;

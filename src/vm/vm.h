@@ -48,9 +48,12 @@ struct vcpu {
 	sigset_t sigmask;     /* KVM_SET_SIGNAL_MASK */
 	bool has_sigmask;
 	bool enforce_pv_cpuid; /* KVM_CAP_ENFORCE_PV_FEATURE_CPUID */
+	bool unhalted;	      /* the next halt, or this one, ends at once; the vCPU's thread */
 	u32 wake_seq;	      /* futex a halted vCPU sleeps on; counts wake-ups */
 	u32 asleep;	      /* atomic: in that futex */
 	u32 kick;	      /* atomic, a futex: signals.c's enum kick_state */
+	struct vcpu *quiet_next; /* quiet.c's list of runs */
+	u32 quiet_look;	      /* atomic: the run is to look for signals that are kept for it */
 	u64 pending_eoi[4];   /* atomic: vectors whose EOI the VMM's I/O APIC wants to hear of */
 	struct {
 		u64 time_msr, wall_msr; /* as the guest wrote them */
@@ -154,6 +157,7 @@ void vcpu_post(struct vcpu *v, u32 request_bits); /* request and kick */
 
 /* Events from outside; any thread. */
 void vcpu_nmi(struct vcpu *v);
+void vcpu_unhalt(struct vcpu *v); /* a halt ends: the one it is in, or the next */
 void vcpu_accept_nmis(struct vcpu *v); /* those that came; the vCPU's thread, or under its mutex */
 void vcpu_init(struct vcpu *v);
 void vcpu_sipi(struct vcpu *v, u8 vector);

@@ -12,13 +12,14 @@
 struct row {
 	const char *name, *status, *note;
 	char level;
+	const char *shape;
 };
 
 enum { S = 'S', V = 'V', C = 'C' };
 
 static const struct row ioctls[] = {
-#define IOCTL(req, level, arg, fn, status, note) {#req, status, note, level},
-#define ABSENT(req, level, note)		 {#req, "absent", note, level},
+#define IOCTL(req, level, arg, shape, fn, status, note) {#req, status, note, level, #shape},
+#define ABSENT(req, level, note)		 {#req, "absent", note, level, NULL},
 #include "abi/ioctls.def"
 #undef IOCTL
 #undef ABSENT
@@ -32,6 +33,7 @@ struct cap {
 
 #define online_cpus() (-1)
 #define xsave2_size() (-1)
+#define nested_state_size() (-1)
 #define cap_attributes(vm) 8 /* of any VM there may be */
 #define cap_gmem_flags(vm) 3
 static const struct cap caps[] = {
@@ -55,8 +57,8 @@ static const unsigned enabled[] = {
 };
 
 static const struct row exits[] = {
-#define EXIT(cpu, kvm, fill, note) {#kvm, "present", note},
-#define ABSENT_EXIT(kvm, note)	   {#kvm, "absent", note},
+#define EXIT(cpu, kvm, fill, shape, note) {#kvm, "present", note, 0, NULL},
+#define ABSENT_EXIT(kvm, note)	   {#kvm, "absent", note, 0, NULL},
 #include "abi/exits.def"
 #undef EXIT
 #undef ABSENT_EXIT
@@ -70,15 +72,29 @@ static const struct {
 #undef DEVIATION
 };
 
+/* What shapes.def calls it; names of its own stand for what has no struct. */
+static const char *argument(const char *shape)
+{
+	if (!shape || !strcmp(shape, "none"))
+		return "";
+	if (!strcmp(shape, "word"))
+		return "u64";
+	if (!strcmp(shape, "kvm_xsave_head"))
+		return "kvm_xsave";
+	if (!strcmp(shape, "kvm_nested_head"))
+		return "kvm_nested_state";
+	return strncmp(shape, "uapi_", 5) ? shape : shape + 5;
+}
+
 static void print_ioctls(char level, const char *title)
 {
 	size_t i;
 
-	printf("\n## Calls on %s\n\n| call | | |\n| --- | --- | --- |\n", title);
+	printf("\n## Calls on %s\n\n| call | argument | | |\n| --- | --- | --- | --- |\n", title);
 	for (i = 0; i < ARRAY_SIZE(ioctls); i++)
 		if (ioctls[i].level == level)
-			printf("| `%s` | %s | %s |\n", ioctls[i].name, ioctls[i].status,
-			       ioctls[i].note);
+			printf("| `%s` | %s | %s | %s |\n", ioctls[i].name, argument(ioctls[i].shape),
+			       ioctls[i].status, ioctls[i].note);
 }
 
 static int by_number(const void *a, const void *b)

@@ -11,7 +11,9 @@ enum {
 	APIC_ICR_HIGH = 0x310,
 	ICR_SELF = 1 << 18,
 	ICR_ASSERT = 1 << 14,
-	ICR_NMI = 4 << 8
+	ICR_NMI = 4 << 8,
+	PIC_MASTER_MASK = 0x21, /* ports */
+	PIC_SLAVE_MASK = 0xa1
 };
 
 static volatile u32 *apic(unsigned reg)
@@ -19,8 +21,11 @@ static volatile u32 *apic(unsigned reg)
 	return (volatile u32 *)(window(600) + reg);
 }
 
+/* The 8259s are masked: the 8254 raises IRQ 0, 18 times a second and with whatever vector is set. */
 static void apic_enable(void)
 {
+	outb(PIC_MASTER_MASK, 0xff);
+	outb(PIC_SLAVE_MASK, 0xff);
 	window_map(600, (void *)0xfee00000, PTE_P | PTE_W | 0x18);
 	*apic(APIC_SPURIOUS) = 0x1ff;
 	write_cr8(0);

@@ -260,6 +260,29 @@ TEST(code_remapped)
 	}
 }
 
+#ifdef __x86_64__
+/* Of a stack that lies on two pages the upper one is used before what lies on both. */
+TEST(frame_across_pages)
+{
+	two_pages();
+	window_map(0, page_pool[1], RW);
+	window_map(1, page_pool[0], RW);
+	for (u32 i = 0; i < 100; i++) {
+		u64 v = (u64)(i + 1) << 32 | i, loaded;
+		u32 low, high;
+
+		asm volatile("mov %%rsp, %%r8\n mov %[stack], %%rsp\n mov 16(%%rsp), %%rax\n"
+			     "mov %[v], -4(%%rsp)\n mov -4(%%rsp), %[loaded]\n mov %%r8, %%rsp"
+			     : [loaded] "=&r"(loaded)
+			     : [stack] "r"(window(1)), [v] "r"(v)
+			     : "rax", "r8", "memory");
+		memcpy(&low, &page_pool[1][PAGE - 4], 4);
+		memcpy(&high, &page_pool[0][0], 4);
+		CHECK(loaded == v && low == i && high == i + 1, "%u: %x %x", i, low, high);
+	}
+}
+#endif
+
 TEST(code_across_pages)
 {
 	u8 code[6];

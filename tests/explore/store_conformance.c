@@ -21,8 +21,6 @@
 #define SMALL 4
 #define HUGE  (2 * LEVEL_PAGES(LEVEL_2M))
 
-enum sync_defect sync_defect_on; /* none; the model asks for it */
-
 static u64 seed, rng;
 static unsigned step;
 

@@ -5,6 +5,24 @@
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include "check.h"
+
+static u64 worst; /* atomic */
+
+void calls_heard(u64 took)
+{
+	u64 most = __atomic_load_n(&worst, __ATOMIC_RELAXED);
+
+	while (took > most &&
+	       !__atomic_compare_exchange_n(&worst, &most, took, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+	MUST(took <= HEARD_NS, "a signal was heard after %llu us", (unsigned long long)took / 1000);
+}
+
+u64 calls_worst(void)
+{
+	return __atomic_load_n(&worst, __ATOMIC_RELAXED);
+}
 
 void calls_unmap_vcpu(void *p, size_t len)
 {

@@ -9,6 +9,7 @@
 
 #include <signal.h>
 #include <sys/types.h>
+#include "../vmm/heard.h"
 #include "abi/uapi.h"
 
 #define CALLS_SIGNAL SIGUSR1 /* ends a KVM_RUN */
@@ -36,6 +37,15 @@ int calls_fork(int (*fn)(void *arg), void *arg);
 /* calls.c, for the two: the change itself; a child's exit code, or 128 and its signal. */
 void calls_change_host(void *p, size_t len, enum change what);
 int calls_wait(pid_t child);
+
+/*
+ * A signal to a thread ends its KVM_RUN within HEARD_NS of its CPU time, else the process. calls_listen():
+ * this thread's runs are measured, with what others ask by heard_ask(), of `h`, which stays.
+ */
+void calls_listen(struct heard *h);
+/* calls.c, for the two: this took so long, ns; the worst case. */
+void calls_heard(u64 took);
+u64 calls_worst(void);
 
 /* What is left that should not be; ends the process. */
 void calls_check_leaks(void);

@@ -18,6 +18,7 @@ struct thread {
 	pthread_t id;
 	struct rng rng;
 	struct fuzz_vm *vm; /* whose vCPU it runs; NULL: it is another */
+	struct heard heard;
 };
 
 static struct fuzz_vm vms[VMS], keeper; /* the keeper's file is there all the time */
@@ -250,7 +251,9 @@ static void other_op(struct thread *t)
 	u32 what = rng_next(r) % 1024;
 
 	if (what < 60) {
-		pthread_kill(thread[rng_next(r) % VMS].id, CALLS_SIGNAL);
+		u32 i = rng_next(r) % VMS;
+
+		heard_ask(&thread[i].heard, thread[i].id, CALLS_SIGNAL);
 		return;
 	}
 	pthread_rwlock_rdlock(&v->life);
@@ -283,6 +286,7 @@ static void *work(void *arg)
 {
 	struct thread *t = arg;
 
+	calls_listen(&t->heard);
 	pthread_barrier_wait(&ready);
 	for (unsigned n = 0; n < OPS; n++) {
 		if (t->vm)
@@ -333,6 +337,7 @@ static void one_round(struct rng *r, u64 round)
 	for (unsigned i = 0; i < ARRAY_SIZE(thread); i++) {
 		thread[i].rng = rounds_rng(r, i);
 		thread[i].vm = i < VMS ? &vms[i] : NULL;
+		thread[i].heard = (struct heard){.worst = 0};
 		MUST(!pthread_create(&thread[i].id, NULL, work, &thread[i]), "thread");
 	}
 	/* Signals go to threads that are there until all of them are joined. */

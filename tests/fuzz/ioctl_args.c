@@ -14,7 +14,7 @@
 #define S ARGS_SYSTEM
 #define V ARGS_VM
 #define C ARGS_VCPU
-#define IOCTL(req, level, arg, fn, status, note) {req, level, arg},
+#define IOCTL(req, level, arg, shape, fn, status, note) {req, level, arg},
 #define ABSENT(req, level, note)		 {req, level, 0},
 const struct args_request args_requests[] = {
 #include "abi/ioctls.def"

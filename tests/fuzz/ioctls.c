@@ -34,6 +34,7 @@ struct thread {
 	struct rng rng;
 	struct args args;
 	struct kvm_run *run; /* some vCPU's, or NULL */
+	struct heard heard;
 };
 static struct thread thread[THREADS];
 
@@ -225,7 +226,9 @@ static void op_change(struct thread *t)
 
 static void op_signal(struct thread *t)
 {
-	pthread_kill(thread[rng_next(&t->rng) % THREADS].id, CALLS_SIGNAL);
+	struct thread *to = &thread[rng_next(&t->rng) % THREADS];
+
+	heard_ask(&to->heard, to->id, CALLS_SIGNAL);
 }
 
 static int child(void *arg)
@@ -309,6 +312,7 @@ static void *work(void *arg)
 {
 	struct thread *t = arg;
 
+	calls_listen(&t->heard);
 	pthread_barrier_wait(&ready);
 	for (unsigned n = 0; n < OPS; n++)
 		one_op(t);
@@ -337,7 +341,7 @@ static void *kick(void *arg)
 	while (__atomic_load_n(&working, __ATOMIC_RELAXED)) {
 		usleep(KICK_US);
 		for (unsigned i = 0; i < THREADS; i++)
-			pthread_kill(thread[i].id, CALLS_SIGNAL);
+			heard_ask(&thread[i].heard, thread[i].id, CALLS_SIGNAL);
 	}
 	return NULL;
 }
@@ -355,6 +359,7 @@ static void one_round(struct rng *r, u64 round)
 		thread[i].rng = rounds_rng(r, i);
 		thread[i].args.rng = &thread[i].rng;
 		thread[i].args.event = -1;
+		thread[i].heard = (struct heard){.worst = 0};
 		pthread_create(&thread[i].id, NULL, work, &thread[i]);
 	}
 	pthread_barrier_wait(&ready);

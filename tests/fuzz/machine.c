@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include "../vmm/heard.h"
 #include "abi/internal.h"
 #include "cpu/replay.h"
 #include "vm/signals.h"
@@ -54,6 +55,8 @@ static bool of_guest(int sig, const siginfo_t *info)
 
 static timer_t timer;
 static u64 cpu_start, wall_start;
+static u64 asked; /* the CPU time when the run was asked to end, or 0 */
+static u64 worst; /* ns */
 
 static u64 now(clockid_t id)
 {
@@ -66,8 +69,25 @@ static u64 now(clockid_t id)
 static void on_timer(int sig, siginfo_t *info, void *uc)
 {
 	if (now(CLOCK_THREAD_CPUTIME_ID) - cpu_start > RUN_NS ||
-	    now(CLOCK_MONOTONIC) - wall_start > RUN_WALL_NS)
+	    now(CLOCK_MONOTONIC) - wall_start > RUN_WALL_NS) {
+		if (!asked)
+			asked = now(CLOCK_THREAD_CPUTIME_ID);
 		signals_leave_run(uc);
+	}
+}
+
+/* A run has ended that was asked to, perhaps. */
+static void check_heard(void)
+{
+	u64 took = asked ? now(CLOCK_THREAD_CPUTIME_ID) - asked : 0;
+
+	worst = MAX(worst, took);
+	MUST(took <= HEARD_NS, "a signal was heard after %llu us", (unsigned long long)took / 1000);
+}
+
+static void print_worst(void)
+{
+	printf("a signal is heard within %llu us of the vCPU's CPU time\n", (unsigned long long)worst / 1000);
 }
 
 static void set_timer(u64 ns)
@@ -79,8 +99,12 @@ static void set_timer(u64 ns)
 
 void machine_init(void)
 {
+	static bool printed;
 	struct sigevent ev = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGRTMIN + 1};
 
+	if (!printed)
+		atexit(print_worst);
+	printed = true;
 	faults_install(of_guest);
 	faults_handle(SIGRTMIN + 1, on_timer);
 	ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
@@ -286,8 +310,10 @@ int machine_run(struct machine *m)
 
 	cpu_start = now(CLOCK_THREAD_CPUTIME_ID);
 	wall_start = now(CLOCK_MONOTONIC);
+	asked = 0;
 	set_timer(RUN_NS);
 	r = machine_ioctl(m->vcpu, KVM_RUN, NULL);
+	check_heard();
 	set_timer(0);
 	if (!r)
 		check_exit(m);

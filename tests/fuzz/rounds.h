@@ -9,6 +9,7 @@
 #define TESTS_FUZZ_ROUNDS_H
 
 #include "base/types.h"
+#include "../hang.h"
 
 /* Each thread has its own. */
 struct rng {
@@ -27,7 +28,7 @@ static inline bool rng_one_in(struct rng *r, u32 n)
 	return rng_next(r) % n == 0;
 }
 
-#define ROUND_SECONDS 120 /* one that takes longer hangs */
+#define ROUND_SECONDS hang_limit(12) /* one that takes longer hangs */
 
 struct rounds {
 	void (*init)(void); /* once */

@@ -71,6 +71,7 @@ static const struct irqchip_ops ops = {
 	.smi = smi,
 	.init = init,
 	.sipi = sipi,
+	.unhalt = kick,
 	.ioapic_eoi = eoi_to_vmm,
 	.guest_tsc = guest_tsc,
 	.tsc_khz = tsc_khz,

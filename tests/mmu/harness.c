@@ -111,10 +111,10 @@ static int fill(struct hvcpu *h, gpa_t gpa, unsigned access, struct mmu_xlat *x)
 	int r;
 
 	do {
-		r = mmu_translate(&h->v, gpa, access, x);
+		r = mmu_translate_present(&h->v, gpa, access, true, x) ? 0 : mmu_translate(&h->v, gpa, access, x);
 		epoch = h->v.epoch;
 		if (!r && (access & MMU_WRITE) && x->code)
-			mmu_code_write(&h->v, gpa, 8);
+			mmu_code_write(&h->v, gpa, x->host + (gpa & ~PAGE_MASK), 8);
 	} while (!r && h->v.epoch != epoch);
 	if (!r)
 		mmu_tlb_fill(&h->v, TLB_KERNEL, gpa, gpa, x, MMU_READ | MMU_WRITE, false);

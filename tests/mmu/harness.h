@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 #include <cmocka.h>
+#include "../hang.h"
 #include "base/guard.h"
 #include "mmu/mmu.h"
 #include "primary/linux/linux.h"
@@ -35,7 +36,7 @@ struct hvm {
 	struct mmu *mmu;
 };
 
-#define HANG_SECONDS 60 /* for alarm(): however busy the machine is, what takes longer hangs */
+#define HANG_SECONDS hang_limit(25) /* for alarm() */
 
 static inline u64 now_ns(void)
 {

@@ -2,7 +2,9 @@
 /* Accessed tracking, and what SPTEs learnt going back to the primary MMU. */
 #include "harness.h"
 
-#include "mmu/internal.h"
+#include "mmu/age.h"
+#include "mmu/memslots.h"
+#include "mmu/vm.h"
 
 #define GPA    0x100000
 #define NPAGES 4

@@ -3,11 +3,13 @@
 #include <fcntl.h>
 #include <linux/perf_event.h>
 #include <linux/userfaultfd.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include "harness.h"
+#include "mmu/vm.h"
 
 #define GPA 0x100000
 
@@ -303,6 +305,86 @@ static void test_begin_waits_for_a_running_vcpu(void **state)
 	teardown(&f);
 }
 
+struct stays {
+	bool in, over; /* atomic */
+};
+
+/* In guest mode for as long as it likes, as a thread that has no processor is. */
+static void stay_in_guest(struct hvcpu *h, void *arg)
+{
+	struct stays *s = arg;
+
+	__atomic_store_n(&s->in, true, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&s->over, __ATOMIC_ACQUIRE))
+		poll(NULL, 0, 1);
+}
+
+static void leave_again_and_again(struct hvcpu *h, void *arg)
+{
+	mmu_vcpu_leave(&h->v);
+	__atomic_fetch_add((u64 *)arg, 1, __ATOMIC_RELAXED);
+	mmu_vcpu_enter(&h->v);
+}
+
+struct flush {
+	struct fixture *f;
+	u64 slept, ms;
+};
+
+/* How long it took, and how often it slept. */
+static void *flush_thread(void *arg)
+{
+	struct flush *fl = arg;
+	struct rusage u, v;
+	u64 began = now_ns();
+	int err;
+
+	getrusage(RUSAGE_THREAD, &u);
+	primary_linux_change_end(primary_linux_change_begin((hva_t)fl->f->mem, 4096, CHANGE_UNMAP, &err));
+	getrusage(RUSAGE_THREAD, &v);
+	fl->slept = (u64)(v.ru_nvcsw - u.ru_nvcsw);
+	fl->ms = (now_ns() - began) / 1000000;
+	return NULL;
+}
+
+/* A flush that waits for one vCPU is not woken by another: its thread may hear no signal, and cost nothing. */
+static void test_a_flush_is_woken_by_whom_it_waits_for(void **state)
+{
+	enum { LEAVES = 100000, SLEEPS = 10, MS_A_SLEEP = 16 };
+	struct hvcpu *stays, *leaves;
+	struct stays s = {false, false};
+	struct fixture f;
+	struct flush fl = {&f, 0, 0};
+	u64 n = 0, enough;
+	pthread_t t;
+
+	setup(&f);
+	assert_int_equal(guest_store_once(f.h, GPA, 1), 0);
+	stays = hvcpu_new(&f.vm, 1);
+	leaves = hvcpu_new(&f.vm, 2);
+	hvcpu_start(stays, stay_in_guest, &s);
+	while (!__atomic_load_n(&s.in, __ATOMIC_ACQUIRE))
+		sched_yield();
+	hvcpu_start(leaves, leave_again_and_again, &n);
+	assert_int_equal(pthread_create(&t, NULL, flush_thread, &fl), 0);
+	/* It waits when it has asked; then so many leaves more. */
+	while (!__atomic_load_n(&stays->kicked, __ATOMIC_SEQ_CST))
+		sched_yield();
+	enough = __atomic_load_n(&n, __ATOMIC_RELAXED) + LEAVES;
+	while (__atomic_load_n(&n, __ATOMIC_RELAXED) < enough)
+		sched_yield();
+	assert_int_equal(sync_load(&leaves->v.awaited), 0);
+	assert_int_equal(sync_load(&f.vm.mmu->nr_waiters), 0);
+	__atomic_store_n(&s.over, true, __ATOMIC_RELEASE);
+	pthread_join(t, NULL);
+	hvcpu_stop(stays);
+	hvcpu_stop(leaves);
+	assert_true(fl.slept < SLEEPS + fl.ms / MS_A_SLEEP);
+	hvcpu_free(stays);
+	hvcpu_free(leaves);
+	teardown(&f);
+}
+
 static void test_slots_change_between_begin_and_end(void **state)
 {
 	struct fixture f;
@@ -590,6 +672,7 @@ int main(void)
 		cmocka_unit_test(test_fork_copies_and_the_guest_keeps_its_own),
 		cmocka_unit_test(test_special_mappings_are_served_unprobed),
 		cmocka_unit_test(test_begin_waits_for_a_running_vcpu),
+		cmocka_unit_test(test_a_flush_is_woken_by_whom_it_waits_for),
 		cmocka_unit_test(test_slots_change_between_begin_and_end),
 		cmocka_unit_test(test_the_vm_goes_between_begin_and_end),
 		cmocka_unit_test(test_missing_pages_come_from_another_thread),

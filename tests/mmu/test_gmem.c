@@ -4,7 +4,11 @@
 
 #include "mmu/cache.h"
 #include "mmu/gmem.h"
-#include "mmu/internal.h"
+#include "mmu/invalidate.h"
+#include "mmu/memslots.h"
+#include "mmu/translate.h"
+#include "mmu/vcpu.h"
+#include "mmu/vm.h"
 
 #define MB  (1ULL << 20)
 #define GPA 0x10000000ULL

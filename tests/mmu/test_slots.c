@@ -180,9 +180,58 @@ static void test_a_deleted_slot_is_out_of_reach_at_once(void **state)
 	munmap(mem, 1 << 20);
 }
 
+/* ------------------------------------------------------------------ a stop and a slot that goes */
+
+static struct hvm *going; /* its slot 0 is deleted by the next fault */
+
+static int fault_in_and_delete(void *primary, hva_t hva, bool write, bool (*interrupted)(void *arg),
+			       void *arg, struct frame *out)
+{
+	int r = primary_linux_ops.fault_in(primary, hva, write, interrupted, arg, out);
+
+	if (going)
+		assert_int_equal(hvm_slot(going, 0, 0, 0, 0, 0), 0);
+	going = NULL;
+	return r;
+}
+
+/*
+ * A locked access with the others stopped faults, and finds the slot gone: no MMIO, since the stop has
+ * ended, and what the instruction accesses next may be memory again.
+ */
+static void test_a_stopper_whose_slot_goes_begins_anew(void **state)
+{
+	struct primary_ops ops = primary_linux_ops;
+	struct mmu_xlat x;
+	struct hvcpu *h;
+	struct hvm vm;
+	void *mem;
+
+	ops.fault_in = fault_in_and_delete;
+	hvm_init_over(&vm, &ops);
+	mem = map_aligned(1 << 20, 1 << 21, MAP_PRIVATE);
+	h = hvcpu_new(&vm, 0);
+	assert_int_equal(hvm_slot(&vm, 0, 0, 0x100000, 1 << 20, mem), 0);
+	mmu_vcpu_enter(&h->v);
+	assert_true(mmu_stop_others(&h->v));
+	going = &vm;
+	assert_int_equal(mmu_translate(&h->v, 0x100000, MMU_WRITE, &x), -EAGAIN);
+	assert_false(mmu_stops_others(&h->v));
+	/* Begun anew, it is a device's, and the stop holds. */
+	assert_true(mmu_stop_others(&h->v));
+	assert_int_equal(mmu_translate(&h->v, 0x100000, MMU_WRITE, &x), -ENOENT);
+	assert_true(mmu_stops_others(&h->v));
+	mmu_start_others(&h->v);
+	mmu_vcpu_leave(&h->v);
+	hvcpu_free(h);
+	hvm_fini(&vm);
+	munmap(mem, 1 << 20);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_stopper_whose_slot_goes_begins_anew),
 		cmocka_unit_test(test_rules_and_errno_are_kvms),
 		cmocka_unit_test(test_lookup_with_random_updates),
 		cmocka_unit_test(test_30000_slots_are_made_quickly),

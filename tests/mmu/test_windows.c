@@ -6,7 +6,12 @@
  * nothing but the protocol brought the new ones).
  */
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 #include "harness.h"
+#include "mmu/vm.h"
+#include "primary/linux/internal.h"
 
 #define LEN (4ULL << 20)
 #define GPA 0x40000000ULL
@@ -426,6 +431,122 @@ static void test_without_windows_frames_are_direct(void **state)
 	primary_linux_no_windows = false;
 }
 
+/* A signal that comes then waits for few looks, however many windows there are. */
+static void test_a_look_at_some_windows_goes_on_with_the_others(void **state)
+{
+	enum { WINDOWS = 100, AT_ONCE = 32 };
+	u64 last = (WINDOWS - 1) * 0x1000;
+	struct window_piece w;
+	struct fixture f;
+	hva_t from = 0;
+	bool lost;
+	u32 n;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	for (u64 i = 0; i < WINDOWS; i++) {
+		hooked_mmap(f.mem + i * 0x1000, 0x1000, PROT_READ, MAP_SHARED, f.fd, i * 0x2000);
+		assert_int_equal(load(&f, i * 0x1000), 0);
+	}
+	assert_int_equal(mprotect(f.mem, 0x1000, PROT_NONE), 0);
+	assert_int_equal(mprotect(f.mem + last, 0x1000, PROT_NONE), 0);
+	n = AT_ONCE;
+	assert_true(windows_find_stale(f.vm.mmu->primary, &from, &n, &w, &lost));
+	assert_int_equal(w.start, f.mem);
+	for (u64 i = 1; i <= WINDOWS / AT_ONCE; i++) {
+		assert_false(windows_find_stale(f.vm.mmu->primary, &from, &n, &w, &lost));
+		assert_int_equal(from, f.mem + i * AT_ONCE * 0x1000);
+		n = AT_ONCE;
+	}
+	assert_true(windows_find_stale(f.vm.mmu->primary, &from, &n, &w, &lost));
+	assert_int_equal(w.start, f.mem + last);
+	assert_false(windows_find_stale(f.vm.mmu->primary, &from, &n, &w, &lost));
+	assert_int_equal(from, 0);
+	teardown(&f);
+}
+
+#define MANY (LEN / 0x1000)
+
+/* MANY windows of a page each. */
+static void setup_many(struct fixture *f)
+{
+	setup(f, PROT_READ | PROT_WRITE);
+	for (u64 i = 0; i < MANY; i++) {
+		hooked_mmap(f->mem + i * 0x1000, 0x1000, PROT_READ, MAP_SHARED, f->fd, i * 0x2000);
+		assert_int_equal(load(f, i * 0x1000), 0);
+	}
+}
+
+static void *unmap_all(void *arg)
+{
+	struct fixture *f = arg;
+
+	assert_int_equal(hooked_munmap(f->mem, LEN), 0);
+	return NULL;
+}
+
+/* Whoever unmaps the page at p waits until this descriptor is read. -1: this machine has none for us. */
+static int hold_who_unmaps(void *p)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_EVENT_UNMAP};
+	struct uffdio_register reg = {.range = {(u64)p, PAGE_SIZE}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+
+	if (fd < 0)
+		return -1;
+	assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
+	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
+	return fd;
+}
+
+struct finder {
+	struct fixture *f;
+	bool first, last; /* is there a window? */
+};
+
+static void *find_both(void *arg)
+{
+	struct finder *n = arg;
+	struct window_piece w;
+
+	n->first = windows_find(n->f->vm.mmu->primary, (hva_t)n->f->mem, &w);
+	n->last = windows_find(n->f->vm.mmu->primary, (hva_t)n->f->mem + LEN - 0x1000, &w);
+	return NULL;
+}
+
+#define FIND_SECONDS 10 /* finding takes some microseconds, or as long as the unmapping */
+
+/* A fault that asks for its window waits for one other to go, not for all that go with a long range. */
+static void test_a_fault_does_not_wait_for_all_the_windows_of_a_change(void **state)
+{
+	struct fixture f;
+	struct finder n = {.f = &f};
+	struct pollfd p = {.events = POLLIN};
+	pthread_t unmapping, finding;
+	struct timespec until;
+	struct uffd_msg m;
+	int late;
+
+	setup_many(&f);
+	p.fd = hold_who_unmaps(host_of(&f, LEN / 2));
+	if (p.fd < 0)
+		skip();
+	assert_int_equal(pthread_create(&unmapping, NULL, unmap_all, &f), 0);
+	assert_int_equal(poll(&p, 1, -1), 1); /* it is held up */
+	assert_int_equal(pthread_create(&finding, NULL, find_both, &n), 0);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += FIND_SECONDS;
+	late = pthread_timedjoin_np(finding, NULL, &until);
+	assert_int_equal(read(p.fd, &m, sizeof(m)), sizeof(m));
+	pthread_join(unmapping, NULL);
+	if (late)
+		pthread_join(finding, NULL);
+	assert_int_equal(late, 0);
+	assert_false(n.first);
+	assert_true(n.last);
+	close(p.fd);
+	teardown(&f);
+}
+
 /* usage: test_mmu_windows [TEST], one of them alone. */
 int main(int argc, char **argv)
 {
@@ -447,6 +568,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_a_change_elsewhere_keeps_no_fault_waiting),
 		cmocka_unit_test(test_a_change_begun_before_the_slot_is_seen),
 		cmocka_unit_test(test_a_punch_after_a_change_elsewhere_is_told),
+		cmocka_unit_test(test_a_look_at_some_windows_goes_on_with_the_others),
+		cmocka_unit_test(test_a_fault_does_not_wait_for_all_the_windows_of_a_change),
 		cmocka_unit_test(test_without_windows_frames_are_direct),
 	};
 

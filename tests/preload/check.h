@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "../hang.h"
 
 #define CHECK(c)                                                                               \
 	do {                                                                                   \
@@ -44,7 +45,7 @@ static inline int check_all(const struct check_case *c, size_t n)
 		fflush(NULL);
 		pid = fork();
 		if (pid == 0) {
-			alarm(60); /* a hang, however busy the machine is */
+			alarm(hang_limit(25));
 			c[i].run();
 			_exit(0);
 		}

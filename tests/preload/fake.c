@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "fake.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
@@ -10,6 +11,8 @@
 #include "base/guard.h"
 #include "preload/raw.h"
 #include "primary/linux/linux.h"
+#include "vm/keeper.h"
+#include "vm/quiet.h"
 #include "vm/signals.h"
 #include "vm/vm.h"
 
@@ -35,6 +38,37 @@ bool abi_owns(int fd)
 		return false;
 	name[n] = '\0';
 	return !strncmp(name, "/memfd:fake-kvm", 15);
+}
+
+int abi_open_again(int fd, int flags)
+{
+	return fd;
+}
+
+bool abi_fcntl(int fd, int cmd, long arg, long *ret)
+{
+	*ret = -EINVAL;
+	return (cmd == F_ADD_SEALS || cmd == F_GET_SEALS) && abi_owns(fd);
+}
+
+bool abi_makes_descriptor(unsigned long request)
+{
+	return false;
+}
+
+void abi_flags_changed(void) {}
+
+size_t abi_link_text(const char *text, size_t len, char *out, size_t size)
+{
+	return 0;
+}
+
+void abi_change_device(const u32 *mode, const u32 *user, const u32 *group)
+{
+}
+
+void abi_before_filter(void)
+{
 }
 
 void abi_stat_device(struct stat *st)
@@ -241,3 +275,21 @@ void primary_linux_fork_end(bool child)
 	else
 		record.fork_parent++;
 }
+
+/* ------------------------------------------------------------------ vm/ */
+
+bool keeper_started(void)
+{
+	return false;
+}
+
+void quiet_begin(struct vcpu *v, u64 set) {}
+
+void quiet_end(struct vcpu *v) {}
+
+bool quiet_any(void)
+{
+	return false;
+}
+
+void quiet_sent(void) {}

@@ -149,7 +149,7 @@ static void child_cancels(void)
 	usleep(50000);
 	pid = fork();
 	if (pid == 0) {
-		alarm(60);
+		alarm(hang_limit(25));
 		t[0] = sleeper(PTHREAD_CANCEL_ASYNCHRONOUS);
 		t[1] = sleeper(PTHREAD_CANCEL_DEFERRED);
 		usleep(50000);

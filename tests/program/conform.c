@@ -90,7 +90,7 @@ static void run_check(const struct check *c)
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
-		alarm(20);
+		alarm(hang_limit(20));
 		have_a_vm();
 		c->run(c->arg);
 		fflush(stdout);

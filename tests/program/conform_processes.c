@@ -12,11 +12,16 @@
 
 static char *const shell[] = {"sh", "-c", SHOW, NULL};
 
+static char *const grep[] = {"grep", "-E", "Sig(Blk|Ign)|ShdPnd", "/proc/self/status", NULL};
+static char *const none[] = {NULL};
+
 static void set_up_signals(void)
 {
 	sigset_t set;
 
 	signal(SIGUSR1, SIG_IGN);
+	signal(SIGTRAP, SIG_IGN);
+	signal(SIGFPE, SIG_IGN);
 	signal(SIGRTMIN + 2, SIG_IGN);
 	set_handler(SIGUSR2, count_signal, 0);
 	sigemptyset(&set);
@@ -68,6 +73,7 @@ static pid_t start(long how)
 		posix_spawnattr_setsigmask(&attr, &set);
 		sigemptyset(&set);
 		sigaddset(&set, SIGUSR1);
+		sigaddset(&set, SIGTRAP);
 		posix_spawnattr_setsigdefault(&attr, &set);
 		posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
 		posix_spawnp(&pid, "sh", NULL, &attr, shell, environ);
@@ -91,6 +97,17 @@ static pid_t start(long how)
 		pid = _Fork();
 		if (pid == 0)
 			execl("/bin/sh", "sh", "-c", SHOW, NULL);
+		break;
+	case 10: /* a child that shares our memory, and sets a disposition of its own */
+		pid = vfork();
+		if (pid == 0) {
+			signal(SIGTRAP, SIG_DFL);
+			execve("/bin/sh", shell, environ);
+			_exit(9);
+		}
+		break;
+	case 11: /* with nothing in its environment */
+		posix_spawn(&pid, "/bin/grep", NULL, NULL, grep, none);
 		break;
 	}
 	return pid;
@@ -263,7 +280,8 @@ const struct check process_checks[] = {
 	{"child", child_signals, 0},  {"child", child_signals, 1}, {"child", child_signals, 2},
 	{"child", child_signals, 3},  {"child", child_signals, 4}, {"child", child_signals, 5},
 	{"child", child_signals, 6},  {"child", child_signals, 7}, {"child", child_signals, 8},
-	{"child", child_signals, 9},  {"shell", shells, 0},	   {"shell", shells, 1},
+	{"child", child_signals, 9},  {"child", child_signals, 10}, {"child", child_signals, 11},
+	{"shell", shells, 0},	   {"shell", shells, 1},
 	{"shell", shells, 2},	      {"shell", shells, 3},	   {"failed exec", failed_exec},
 	{"thread", threads, 0},	      {"thread", threads, 1},	   {"thread", threads, 2},
 	{"thread", threads, 3},	      {"thread", threads, 4},	   {"to a thread", to_a_thread, 0},

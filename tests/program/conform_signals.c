@@ -126,20 +126,42 @@ static void by_signalfd(long sig)
 
 /* -- waits that a signal breaks off */
 
-static void wait_in(long how)
+/* Until a signal comes: what breaks a wait off is told by that, and no clock. */
+#define LONG_MS 3600000
+
+static int told[2]; /* a pipe: a handler has run */
+
+static void count_and_tell(int sig)
 {
-	struct timespec t = {.tv_nsec = 10 * MS * 1000000};
-	struct timeval tv = {.tv_usec = 10 * MS * 1000};
+	count_signal(sig);
+	(void)!write(told[1], "", 1);
+}
+
+/* A process of its own writes a byte when a handler has run, or when `ms` are over. */
+static void write_when_told(int fd, int ms)
+{
+	struct pollfd p = {.fd = told[0], .events = POLLIN};
+
+	fflush(stdout);
+	if (fork() == 0) {
+		poll(&p, 1, ms);
+		_exit(write(fd, "", 1) != 1);
+	}
+}
+
+static void wait_in(long how, int ms)
+{
+	struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
+	struct timeval tv = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
 	struct epoll_event e;
 	sigset_t none;
 	int fds[2];
 	char c;
 
-	(void)!pipe(fds);
 	sigemptyset(&none);
 	switch (how) {
 	case 0:
-		SAY_CALL(poll(NULL, 0, 10 * MS));
+		SAY_CALL(poll(NULL, 0, ms));
 		break;
 	case 1:
 		SAY_CALL(ppoll(NULL, 0, &t, &none));
@@ -154,20 +176,20 @@ static void wait_in(long how)
 		SAY_CALL(nanosleep(&t, NULL));
 		break;
 	case 5:
-		SAY_CALL(epoll_wait(epoll_create1(0), &e, 1, 10 * MS));
+		SAY_CALL(epoll_wait(epoll_create1(0), &e, 1, ms));
 		break;
 	case 6:
-		SAY_CALL(epoll_pwait(epoll_create1(0), &e, 1, 10 * MS, &none));
+		SAY_CALL(epoll_pwait(epoll_create1(0), &e, 1, ms, &none));
 		break;
 	case 7:
 		SAY_CALL(clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL));
 		break;
 	case 8:
-		SAY_CALL(usleep(10 * MS * 1000));
+		SAY_CALL(usleep((useconds_t)ms * 1000));
 		break;
 	case 9:
-		alarm(1);
-		set_handler(SIGALRM, count_signal, 0);
+		(void)!pipe(fds);
+		write_when_told(fds[1], ms);
 		SAY_CALL(read(fds[0], &c, 1));
 		break;
 	}
@@ -178,24 +200,27 @@ static void wait_in(long how)
 
 static void broken_off(long how)
 {
-	set_handler(SIGUSR1, count_signal, 0);
+	(void)!pipe(told);
+	set_handler(SIGUSR1, count_and_tell, 0);
 	signal(SIGCHLD, SIG_IGN);
 	send_after(SIGUSR1, MS);
-	wait_in(how);
+	wait_in(how, LONG_MS);
 }
 
 static void restarted(long how)
 {
-	set_handler(SIGUSR1, count_signal, SA_RESTART);
+	(void)!pipe(told);
+	set_handler(SIGUSR1, count_and_tell, SA_RESTART);
 	signal(SIGCHLD, SIG_IGN);
 	send_after(SIGUSR1, MS);
-	wait_in(how);
+	wait_in(how, LONG_MS);
 }
 
 static void not_by_an_ignored_one(long how)
 {
+	(void)!pipe(told);
 	send_after(SIGWINCH, MS); /* and then SIGCHLD, ignored by default, too */
-	wait_in(how);
+	wait_in(how, 10 * MS);
 }
 
 static void suspended(long arg)
@@ -212,10 +237,25 @@ static void suspended(long arg)
 	say_mask();
 }
 
+/* Again and again, as long as this process is there: one may come before it waits. */
+static void send_repeatedly(int sig, long ms)
+{
+	pid_t parent = getpid();
+
+	fflush(stdout);
+	if (fork() == 0) {
+		while (getppid() == parent) {
+			sleep_ms(ms);
+			kill(parent, sig);
+		}
+		_exit(0);
+	}
+}
+
 static void paused(long arg)
 {
 	set_handler(SIGUSR1, count_signal, 0);
-	send_after(SIGUSR1, MS);
+	send_repeatedly(SIGUSR1, MS);
 	SAY_CALL(pause());
 }
 
@@ -384,11 +424,11 @@ static void interrupt(long on)
 	char c;
 
 	(void)!pipe(fds);
-	signal(SIGUSR1, count_signal);
+	(void)!pipe(told);
+	signal(SIGUSR1, count_and_tell);
 	SAY_CALL(siginterrupt(SIGUSR1, (int)on));
-	set_handler(SIGALRM, count_signal, 0);
 	send_after(SIGUSR1, MS);
-	alarm(1);
+	write_when_told(fds[1], LONG_MS);
 	SAY_CALL(read(fds[0], &c, 1));
 	SAY(" %d", counted);
 }
@@ -414,8 +454,12 @@ static void timer(long id)
 	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGRTMIN};
 	struct itimerspec when = {.it_value = {.tv_nsec = MS * 1000000}};
 	struct itimerval tv = {.it_value = {.tv_usec = MS * 1000}};
+	sigset_t none;
 	timer_t t;
 
+	sigemptyset(&none);
+	block(SIGRTMIN);
+	block(SIGALRM);
 	set_noter(SIGRTMIN, note, 0);
 	set_noter(SIGALRM, note, 0);
 	ev.sigev_value.sival_int = 6;
@@ -425,7 +469,7 @@ static void timer(long id)
 	} else {
 		SAY_CALL(setitimer(ITIMER_REAL, &tv, NULL));
 	}
-	SAY_CALL(pause());
+	SAY_CALL(sigsuspend(&none));
 	SAY(" %d %d %d %d", counted, last_signal == (id ? SIGALRM : SIGRTMIN), code, value);
 }
 

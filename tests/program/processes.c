@@ -59,11 +59,15 @@ static void vm_in_a_forked_child(void)
 		if (pid == 0) {
 			struct minivmm mine;
 			struct kvm_userspace_memory_region none = {.slot = 0};
+			int irqfd;
 
+			alarm(hang_limit(10));
 			CHECK_ERRNO(ioctl(v.vcpu, KVM_RUN, 0), EIO);
 			minivmm_create_with_irqchip(&mine);
 			minivmm_load(&mine, MINIVMM_REAL, writes_port);
+			irqfd = use_timer_and_irqfd(&mine);
 			CHECK(minivmm_run(&mine) == KVM_EXIT_IO);
+			irqfd_is_served(&mine, irqfd);
 			CHECK(ioctl(mine.vm, KVM_SET_USER_MEMORY_REGION, &none) == 0);
 			minivmm_destroy(&mine);
 			/* and one in its child */
@@ -99,7 +103,7 @@ static void its_only_thread_ends(void)
 		pid_t pid = fork();
 
 		if (pid == 0) {
-			alarm(10);
+			alarm(hang_limit(10));
 			use_everything();
 			if (ran)
 				CHECK(minivmm_run(&v) == KVM_EXIT_IO);
@@ -122,7 +126,7 @@ static void another_thread_goes_on(void)
 	pthread_t t;
 
 	if (pid == 0) {
-		alarm(10);
+		alarm(hang_limit(10));
 		use_everything();
 		CHECK(minivmm_run(&v) == KVM_EXIT_IO);
 		CHECK(pthread_create(&t, NULL, outlives, NULL) == 0);

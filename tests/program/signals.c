@@ -325,6 +325,66 @@ static void ignored_ones_break_no_wait(void)
 	CHECK(poll(NULL, 0, 4 * SOON_MS) == 0);
 }
 
+static pthread_t runner;
+
+static void *sends_to_runner(void *sig)
+{
+	after_ms(SOON_MS);
+	CHECK(pthread_kill(runner, (int)(long)sig) == 0);
+	return NULL;
+}
+
+/* Blocked but for the run, which ends; pending after it. The way: before the run, amid it, to the thread. */
+static void let_in_and_ignored(int sig, int way)
+{
+	struct timespec none = {0};
+	sigset_t set;
+	pthread_t t;
+
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	if (way == 0)
+		CHECK(raise(sig) == 0);
+	if (way == 1)
+		send_from_child(sig);
+	runner = pthread_self();
+	if (way == 2)
+		CHECK(pthread_create(&t, NULL, sends_to_runner, (void *)(long)sig) == 0);
+	CHECK(minivmm_run(&v) == -EINTR);
+	CHECK(minivmm_run(&v) == -EINTR); /* it is still there */
+	CHECK(sigtimedwait(&set, NULL, &none) == sig);
+	if (way == 1) { /* the child's end */
+		sigemptyset(&set);
+		sigaddset(&set, SIGCHLD);
+		CHECK(sigwaitinfo(&set, NULL) == SIGCHLD);
+		CHECK(wait(NULL) > 0);
+	}
+}
+
+static void ignored_ones_end_a_run(void)
+{
+	const int ignored[] = {SIGWINCH, SIGURG, SIGUSR2, SIGRTMIN + 2};
+	sigset_t all;
+
+	signal(SIGUSR2, SIG_IGN);
+	signal(SIGRTMIN + 2, SIG_IGN);
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
+	make(spins);
+	run_mask(0);
+	for (int i = 0; i < 4; i++) {
+		for (int way = 0; way < 3; way++)
+			let_in_and_ignored(ignored[i], way);
+	}
+	/* a child that ends while the guest runs */
+	if (fork() == 0) {
+		after_ms(SOON_MS);
+		_exit(0);
+	}
+	CHECK(minivmm_run(&v) == -EINTR);
+	CHECK(sigwaitinfo(&all, NULL) == SIGCHLD);
+}
+
 static void ignored_stays_ignored_in_children(void)
 {
 	pthread_t t;
@@ -469,6 +529,7 @@ int main(void)
 		{"queued signals let in by a run keep their order", order_of_those_let_in},
 		{"queued signals that end runs are handled in order", order_of_handlers},
 		{"ignored signals break off no wait", ignored_ones_break_no_wait},
+		{"ignored signals let in by a run end it", ignored_ones_end_a_run},
 		{"ignored signals stay ignored in children", ignored_stays_ignored_in_children},
 		{"a kick breaks off no wait", kicks_break_no_wait},
 		{"nor does a cancellation that is disabled", cancellation_breaks_no_wait},

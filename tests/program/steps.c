@@ -38,7 +38,7 @@ GUEST(writes_port, 16, "1: out %al, $0x99\n jmp 1b");
 static struct {
 	int call, kind; /* what to do; the parent's */
 	int handled, disorder, result, error, pending;
-	int mask_changed, state_changed;
+	int mask_changed, state_changed, half_closed;
 	int done; /* the call has returned */
 } *shared;
 
@@ -69,11 +69,26 @@ static int call_run(void)
 	return ioctl(v.vcpu, KVM_RUN, 0);
 }
 
+static int closing = -1;
+
 static int call_close(void)
 {
-	int fd = dup(v.vm);
+	closing = dup(v.vm);
+	return closing < 0 ? closing : close(closing);
+}
 
-	return fd < 0 ? fd : close(fd);
+/* A handler that jumped out of close() left it closed, or the VM's descriptor still. */
+static int half_closed(void)
+{
+	int open = closing >= 0 && fcntl(closing, F_GETFD) >= 0, bad = 0;
+	char byte;
+
+	if (open) {
+		bad = read(closing, &byte, 1) != -1 || errno != EINVAL;
+		close(closing);
+	}
+	closing = -1;
+	return bad;
 }
 
 static int call_sigaction(void)
@@ -195,6 +210,7 @@ static void make_call(void)
 						 : PTHREAD_CANCEL_DEFERRED);
 	if (masked)
 		count_pending(&all);
+	shared->half_closed = half_closed();
 	MARK();
 }
 
@@ -434,23 +450,23 @@ static int check(int call, int kind, uint64_t rip)
 
 	/* a kick is nobody's signal: the call's result is as if none had come */
 	bad = shared->handled != want || shared->disorder || shared->mask_changed ||
-	      shared->state_changed ||
+	      shared->state_changed || shared->half_closed ||
 	      (shared->result < 0 &&
 	       (!calls[call].run || shared->error != EINTR || kind == LATE_KICK));
 	if (bad)
-		printf("%s, %s at +%#lx: handled %d%s%s%s, result %d errno %d\n",
+		printf("%s, %s at +%#lx: handled %d%s%s%s%s, result %d errno %d\n",
 		       calls[call].name, kinds[kind], (unsigned long)(rip - text.start),
 		       shared->handled, shared->disorder ? ", out of order" : "",
 		       shared->mask_changed ? ", mask changed" : "",
-		       shared->state_changed ? ", cancellation changed" : "", shared->result,
-		       shared->error);
+		       shared->state_changed ? ", cancellation changed" : "",
+		       shared->half_closed ? ", half closed" : "", shared->result, shared->error);
 	return bad;
 }
 
 /* The child stands before the call, and after this before the next one. */
 static int one(int call, int kind, uint64_t rip)
 {
-	alarm(LIMIT_S);
+	alarm(hang_limit(LIMIT_S));
 	set_breakpoint(rip);
 	go_on(PTRACE_CONT);
 	clear_breakpoint();
@@ -493,7 +509,7 @@ int main(void)
 
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	signal(SIGALRM, late);
-	alarm(LIMIT_S);
+	alarm(hang_limit(LIMIT_S));
 	pid = fork();
 	if (pid == 0)
 		child();

@@ -18,6 +18,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -210,7 +211,7 @@ static void cancel(void)
 
 static void wait_for_own(void)
 {
-	struct timespec second = {.tv_sec = LATE_S};
+	struct timespec second = {.tv_sec = hang_limit(LATE_S)};
 	siginfo_t info;
 	sigset_t set;
 
@@ -263,13 +264,25 @@ static long ended(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
+static pid_t copy_process(unsigned way)
+{
+	switch (way) {
+	case 0:
+		return _Fork();
+	case 1:
+		return (pid_t)syscall(SYS_clone, SIGCHLD, 0L, 0L, 0L, 0L);
+	default:
+		return fork();
+	}
+}
+
 static void forks(void)
 {
 	int code = (int)pick(100), by_signal = pick(2);
 	pid_t pid;
 
 	fflush(stdout);
-	pid = fork();
+	pid = copy_process(pick(4));
 	if (pid == 0) {
 		sigset_t none;
 
@@ -314,6 +327,28 @@ static void numbers(void)
 	close(e);
 }
 
+/* The VM's descriptor, or what stands in for it: made and closed by every way. */
+static void duplicates(void)
+{
+	int from = with_vm ? vcpu[0].vm : 0, fd = dup(from), r;
+
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	switch (pick(4)) {
+	case 0:
+		r = dup2(from, fd) == fd && close(fd) == 0;
+		break;
+	case 1:
+		r = dup3(0, fd, O_CLOEXEC) == fd && close(fd) == 0;
+		break;
+	case 2:
+		r = close_range((unsigned)fd, (unsigned)fd, 0) == 0;
+		break;
+	default:
+		r = close(fd) == 0;
+	}
+	printf("dup and close %d %d", r, fcntl(fd, F_GETFD) == -1);
+}
+
 static void waits(void)
 {
 	struct timespec t = {.tv_nsec = 100000};
@@ -336,7 +371,7 @@ static void memory(void)
 
 static void (*const round_of[])(void) = {
 	queue, queue,  queue,  let_in, let_in,	one_by_one, jump,  cancel,
-	wait_for_own,  read_own, tick, forks, spawns, numbers, waits, memory,
+	wait_for_own,  read_own, tick, forks, spawns, numbers, waits, memory, duplicates,
 };
 
 /* ------------------------------------------------------------------ */
@@ -383,7 +418,7 @@ int main(int argc, char **argv)
 		start(&runner[i]);
 	}
 	for (long i = 0; i < rounds; i++) {
-		alarm(LATE_S); /* kills: what this round waits for does not come */
+		alarm(hang_limit(LATE_S)); /* kills: what this round waits for does not come */
 		printf("%ld: ", i);
 		round_of[pick(sizeof(round_of) / sizeof(round_of[0]))]();
 		printf("\n");

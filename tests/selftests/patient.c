@@ -6,9 +6,10 @@
  * Some of those tests sleep instead of waiting for their other threads: "100 ms, and the vCPU is back
  * in the guest". On a machine with other work it may not have run once by then, and such a test
  * fails that found nothing. (set_memory_region_test has a semaphore as well, which its first part
- * posts more often than it is waited for.) So a sleep lasts until each other thread of the process
- * has run for a tenth of it or was seen asleep; and a limit on waiting counts what those threads have
- * run, not what the clock says.
+ * posts more often than it is waited for. dirty_log_test expects that by the end of its sleep a vCPU
+ * has stored what it had loaded before, which may take a page fault in between.) So a sleep lasts
+ * until each other thread of the process has run for a tenth of it or has slept for a while; and a
+ * limit on waiting counts what those threads have run, not what the clock says.
  */
 #include <dirent.h>
 #include <dlfcn.h>
@@ -34,8 +35,9 @@
 
 struct thread {
 	pid_t tid;
-	uint64_t ran; /* ns on a processor so far */
-	bool asleep;
+	uint64_t ran;  /* ns on a processor so far */
+	uint64_t last; /* the same, at the last look */
+	bool idle;     /* it slept from one look to the next */
 };
 
 struct threads {
@@ -97,23 +99,29 @@ static void look(struct threads *all)
 	while (d && (e = readdir(d)) && all->n < MAX_THREADS) {
 		pid_t tid = (pid_t)atoi(e->d_name);
 
-		if (tid > 0 && tid != self)
-			all->t[all->n++] = (struct thread){tid, ran(tid), false};
+		if (tid > 0 && tid != self) {
+			uint64_t now = ran(tid);
+
+			all->t[all->n++] = (struct thread){tid, now, now, false};
+		}
 	}
 	if (d)
 		closedir(d);
 }
 
-/* Has every thread run for `ns` since `before`, or been asleep? */
+/* Has every thread run for `ns` since `before`, or slept from one look to the next? One that is merely
+ * found asleep may wait for a lock, in the middle of what it is to get done. */
 static bool had_their_turn(struct threads *before, uint64_t ns)
 {
 	bool all = true;
 
 	for (unsigned i = 0; i < before->n; i++) {
 		struct thread *t = &before->t[i];
+		uint64_t now = ran(t->tid);
 
-		t->asleep |= asleep(t->tid);
-		all &= t->asleep || ran(t->tid) - t->ran >= ns;
+		t->idle |= now == t->last && asleep(t->tid);
+		t->last = now;
+		all &= t->idle || now - t->ran >= ns;
 	}
 	return all;
 }

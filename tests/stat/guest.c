@@ -6,11 +6,14 @@
  */
 #include "../vmm/minivmm.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +24,12 @@
 #define IRQ_VECTOR  0x20
 #define UD_HANDLER  0x200 /* in the code */
 #define IRQ_HANDLER 0x220
+
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1
+#endif
+
+static void *pages; /* slot 1's */
 
 /* What the guest reads its numbers from; each at least 1. */
 struct counts {
@@ -111,7 +120,7 @@ static void add_pages(struct minivmm *v)
 		.guest_phys_addr = PAGES_GPA,
 		.memory_size = NPAGES << 12,
 	};
-	void *pages = mmap(NULL, NPAGES << 12, PROT_READ | PROT_WRITE,
+	pages = mmap(NULL, NPAGES << 12, PROT_READ | PROT_WRITE,
 			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	EXPECT(pages != MAP_FAILED, "mmap");
@@ -165,6 +174,25 @@ static void do_fork(struct minivmm *v)
 	say("forked");
 }
 
+/* Memory under a userfaultfd of this VMM's is reached directly, and where that is is said. */
+static void do_userfaultfd(void)
+{
+	struct uffdio_api api = {.api = UFFD_API};
+	struct uffdio_register r = {.range = {(uintptr_t)pages, NPAGES << 12},
+				    .mode = UFFDIO_REGISTER_MODE_MISSING};
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &r)) {
+		say("userfaultfd: none");
+	} else {
+		printf("userfaultfd: %llx\n", r.range.start);
+		say("registered");
+		EXPECT(!ioctl(fd, UFFDIO_UNREGISTER, &r.range), "unregister");
+	}
+	say("unregistered");
+	close(fd);
+}
+
 int main(void)
 {
 	static const struct counts warm = {1, 1, 0, 1, 1, 1, 1}, first = {700, 50, 1, 20, 30, 40, 9},
@@ -186,6 +214,7 @@ int main(void)
 	do_counted(&w, &second, 19, 1);
 	do_spin(&w);
 	do_fork(&v);
+	do_userfaultfd();
 	minivmm_create(&other);
 	say("two");
 	minivmm_destroy(&other);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -81,44 +82,66 @@ static int reopen_read_only(int fd)
 /* ------------------------------------------------------------------ huge pages */
 
 #define NR_HUGE "/proc/sys/vm/nr_hugepages"
+#define HUGE	4 /* for this run; what is punched out must be there again when it is needed */
 
-static u64 huge_before, huge_now; /* differ: we took some */
+static bool took_huge; /* atomic */
 
-static u64 huge_pages(u64 want)
+/* By how much the pool grew. Other runs do the same, so no one sets it to what it was before. */
+static s64 grow_huge(s64 by)
 {
-	FILE *f = fopen(NR_HUGE, "r+");
-	u64 have = 0;
+	int fd = open(NR_HUGE, O_RDWR | O_CLOEXEC);
+	s64 before = 0, now = 0;
+	char text[32] = "";
 
-	if (!f)
+	if (fd < 0 || flock(fd, LOCK_EX))
 		return 0;
-	if (want)
-		fprintf(f, "%lu\n", want);
-	rewind(f);
-	if (fscanf(f, "%lu", &have) != 1)
-		have = 0;
-	fclose(f);
-	return have;
+	if (pread(fd, text, sizeof(text) - 1, 0) > 0)
+		before = now = atol(text);
+	snprintf(text, sizeof(text), "%ld\n", before + by);
+	if (pwrite(fd, text, strlen(text), 0) > 0 && pread(fd, text, sizeof(text) - 1, 0) > 0)
+		now = atol(text);
+	close(fd); /* and unlocks */
+	return now - before;
 }
 
-static bool has_huge_pages(u64 n)
+/*
+ * The kernel clears a large page in the fault of whoever touches it first, in one go, and hears no signal
+ * meanwhile. That is a fifth of a millisecond, unless the machine is itself a guest whose host has yet to
+ * find memory for it, 4 KiB at a time. It has found it once each of them was written.
+ */
+static void write_huge_pages(void)
 {
-	huge_before = huge_now = huge_pages(0);
-	if (huge_now < n)
-		huge_now = huge_pages(n);
-	if (huge_now < n)
-		printf("no huge pages: %lu of %lu\n", huge_now, n);
-	return huge_now >= n;
+	int fd = memfd_create("stress", MFD_CLOEXEC | MFD_HUGETLB);
+	u8 *p = MAP_FAILED;
+
+	if (fd >= 0 && !ftruncate(fd, HUGE * HUGE_PAGE))
+		p = mmap(NULL, HUGE * HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p != MAP_FAILED) {
+		for (u32 i = 0; i < HUGE; i++)
+			p[i * HUGE_PAGE] = 1;
+		munmap(p, HUGE * HUGE_PAGE);
+	}
+	close(fd);
+}
+
+static bool take_huge_pages(void)
+{
+	s64 got = grow_huge(HUGE);
+
+	took_huge = got == HUGE;
+	if (!took_huge) {
+		printf("no huge pages: %ld of %d\n", got, HUGE);
+		grow_huge(-got);
+	} else {
+		write_huge_pages();
+	}
+	return took_huge;
 }
 
 void areas_restore_host(void)
 {
-	FILE *f = huge_now != huge_before ? fopen(NR_HUGE, "w") : NULL;
-
-	if (!f)
-		return;
-	fprintf(f, "%lu\n", huge_before);
-	fclose(f);
-	huge_now = huge_before;
+	if (__atomic_exchange_n(&took_huge, false, __ATOMIC_SEQ_CST))
+		grow_huge(-HUGE);
 }
 
 /* ------------------------------------------------------------------ mapping */
@@ -177,8 +200,15 @@ static void pwrite_stamp(struct area *a, u32 off, u64 stamp)
 	u64 page[WORDS] = {0};
 
 	write_stamp(page, stamp);
-	MUST(pwrite(a->fd, page, PAGE, (off_t)(off * PAGE)) == (ssize_t)PAGE, "pwrite: %s",
-	     strerror(errno));
+	call_pwrite(a->fd, page, off * PAGE);
+}
+
+void area_stored(struct area *a, u32 first, u32 n)
+{
+	u32 number = ADD(machine.control->stores, 1) + 1;
+
+	for (u32 p = first; p < first + n; p++)
+		STORE(a->pages[p].stored, number);
 }
 
 /* The pages' sequences are odd. */
@@ -198,9 +228,7 @@ static void stamp(struct area *a, u32 first, u32 n, bool by_file)
 		if (area_is_shared(a))
 			a->content[a->off[p]] = s;
 	}
-	number = ADD(machine.control->stores, 1) + 1;
-	for (u32 p = first; p < first + n; p++)
-		STORE(a->pages[p].stored, number);
+	area_stored(a, first, n);
 }
 
 void area_stamp(struct area *a, u32 first, u32 n)
@@ -250,7 +278,7 @@ static bool area_open(struct area *a)
 	bool needs_fd = a->backing != PRIVATE_ANON && a->backing != SHARED_ANON && a->backing != VVAR;
 
 	a->fd = a->map_fd = -1;
-	if (a->backing == HUGETLB && !has_huge_pages(4))
+	if (a->backing == HUGETLB && !take_huge_pages())
 		return false;
 	if (needs_fd) {
 		a->fd = a->map_fd = open_backing(a->backing);

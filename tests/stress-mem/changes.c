@@ -54,7 +54,9 @@ static const struct {
 #define NR_KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
 static u64 made[NR_KINDS];
+static u64 made_by[NR_WAYS];
 static u32 wanted = (1u << NR_KINDS) - 1; /* bits: kinds to be made */
+static u32 wanted_ways = ~0u;		  /* bits: how */
 
 /* ------------------------------------------------------------------ ranges and the oracle */
 
@@ -85,6 +87,9 @@ void content_begin(const struct change *c)
 
 void content_end(const struct change *c)
 {
+	/* Who has not been told of it looks at code again where it looks at the VMM's stores to it. */
+	if (way != WAY_LIBC || untold)
+		area_stored(c->a, c->first, c->n);
 	for (u32 p = c->first; p < c->first + c->n; p++)
 		ADD(c->a->pages[p].seq, 1);
 }
@@ -101,6 +106,71 @@ void away_end(const struct change *c)
 {
 	for (u32 p = c->first; p < c->first + c->n; p++)
 		ADD(c->a->pages[p].away, -1u);
+}
+
+/* ------------------------------------------------------------------ what is gone */
+
+#define LATE_MS	   500 /* ten times what docs/memory.md says; the machine may be busy */
+#define LATE_ONE_OF 8  /* of the changes that may be seen late, this many are waited for */
+
+static u32 gones, late_waits, latest; /* atomic; ms */
+
+static void set_gone(const struct change *c, u32 value)
+{
+	for (u32 p = c->first; p < c->first + c->n; p++)
+		STORE(c->a->pages[p].gone, value);
+}
+
+static void wait_until_late(const struct change *c, u32 gone)
+{
+	struct timespec t = {.tv_nsec = LATE_MS * 1000000L};
+	u32 since = LOAD(machine.control->now), late = 0, was;
+
+	for (u32 p = c->first; p < c->first + c->n; p++)
+		STORE(c->a->pages[p].reached, since);
+	set_gone(c, gone | GONE_SOON);
+	nanosleep(&t, NULL);
+	for (u32 p = c->first; p < c->first + c->n; p++) {
+		u32 at = LOAD(c->a->pages[p].reached) - since;
+
+		late = at > late ? at : late;
+	}
+	for (was = LOAD(latest); late > was && !__atomic_compare_exchange_n(&latest, &was, late,
+			false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);)
+		;
+	ADD(late_waits, 1);
+}
+
+void gone_begin(const struct change *c, bool told)
+{
+	u32 gone = (ADD(gones, 1) + 1) * GONE_STEP;
+
+	if (weak)
+		return;
+	/* Of a file's memory older kernels tell nobody. */
+	told &= told_at_all && (told_of_files || c->a->fd < 0);
+	if (!(told || (way == WAY_LIBC && !untold) || !area_is_shared(c->a))) {
+		if (changer_pick(c->by, LATE_ONE_OF))
+			return;
+		wait_until_late(c, gone);
+	}
+	set_gone(c, gone | GONE);
+}
+
+void gone_begin_truncated(const struct change *c)
+{
+	if (!told_at_all || weak)
+		return;
+	if (c->a->backing == HUGETLB)
+		set_gone(c, (ADD(gones, 1) + 1) * GONE_STEP | GONE_ZERO);
+	else
+		gone_begin(c, true);
+}
+
+void gone_end(const struct change *c)
+{
+	if (!weak)
+		set_gone(c, 0);
 }
 
 /* Let the vCPUs meet what is there now. */
@@ -128,9 +198,9 @@ bool changes_logged;
 /* (While others make changes: what is printed may be half of one.) */
 __attribute__((no_sanitize("thread"))) static void print_logged(const struct changer *c, const struct logged *l)
 {
-	fprintf(stderr, "%11.6f %11.6f thread %u change %lu: %s %s %u+%u\n", l->begun, l->ended,
-		c->index, l->number, kinds[l->kind].name, backing_names[areas[l->area].backing],
-		l->first, l->n);
+	fprintf(stderr, "%11.6f %11.6f thread %u change %lu: %s %s %s %u+%u\n", l->begun, l->ended,
+		c->index, l->number, kinds[l->kind].name, way_names[l->way],
+		backing_names[areas[l->area].backing], l->first, l->n);
 }
 
 __attribute__((no_sanitize("thread"))) void changes_print_log(const struct changer *c)
@@ -143,22 +213,56 @@ __attribute__((no_sanitize("thread"))) void changes_print_log(const struct chang
 
 /* ------------------------------------------------------------------ making them */
 
-bool changes_select(const char *list)
+static const char *kind_name(u32 k)
+{
+	return k < NR_KINDS ? kinds[k].name : NULL;
+}
+
+static const char *way_name(u32 w)
+{
+	return w < NR_WAYS ? way_names[w] : NULL;
+}
+
+/* The bits of the names in a list; 0: there is no such name. */
+static u32 select_names(const char *list, const char *(*nth)(u32 n))
 {
 	char copy[512], *save, *name;
+	u32 bits = 0;
 
-	wanted = 0;
 	snprintf(copy, sizeof(copy), "%s", list);
 	for (name = strtok_r(copy, ",", &save); name; name = strtok_r(NULL, ",", &save)) {
 		u32 k = 0;
 
-		while (k < NR_KINDS && strcmp(kinds[k].name, name))
+		while (nth(k) && strcmp(nth(k), name))
 			k++;
-		if (k == NR_KINDS)
-			return false;
-		wanted |= 1u << k;
+		if (!nth(k))
+			return 0;
+		bits |= 1u << k;
 	}
+	return bits;
+}
+
+bool changes_select(const char *list)
+{
+	wanted = select_names(list, kind_name);
 	return wanted;
+}
+
+bool changes_select_ways(const char *list)
+{
+	wanted_ways = select_names(list, way_name) & ways_there_are;
+	return wanted_ways;
+}
+
+/* One of those that are wanted. */
+static enum way choose_way(struct changer *by)
+{
+	u32 w;
+
+	do
+		w = changer_pick(by, NR_WAYS);
+	while (!(wanted_ways & ways_there_are & 1u << w));
+	return (enum way)w;
 }
 
 /* What a thread does next is a function of the seed and of how much it has done. */
@@ -188,14 +292,16 @@ void change_something(struct changer *by)
 	pthread_mutex_lock(&c.a->lock);
 	STORE(by->doing, kinds[kind].name);
 	change_range(&c, kinds[kind].longest);
+	way = choose_way(by);
 	l = &by->log[by->done % LOGGED];
-	*l = (struct logged){by->done, seconds_now(), 0, kind, c.a->index, c.first, c.n};
+	*l = (struct logged){by->done, seconds_now(), 0, kind, c.a->index, c.first, c.n, way};
 	kinds[kind].make(&c);
 	l->ended = seconds_now();
 	if (changes_logged)
 		print_logged(by, l);
 	pthread_mutex_unlock(&c.a->lock);
 	ADD(made[kind], 1);
+	ADD(made_by[way], 1);
 	ADD(by->done, 1);
 }
 
@@ -204,4 +310,8 @@ void changes_print(void)
 	for (u32 i = 0; i < NR_KINDS; i++)
 		printf("%s%s %lu", i ? ", " : "", kinds[i].name, LOAD(made[i]));
 	printf("\n");
+	for (u32 i = 0; i < NR_WAYS; i++)
+		printf("%s%s %lu", i ? ", " : "by ", way_names[i], LOAD(made_by[i]));
+	printf("; %u out of reach at once or waited for, %u of these may be late: at most %u ms\n",
+	       LOAD(gones), LOAD(late_waits), LOAD(latest));
 }

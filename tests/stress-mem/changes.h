@@ -20,6 +20,18 @@ void content_fresh(const struct change *c);
 /* Between them a page may be out of reach. */
 void away_begin(const struct change *c);
 void away_end(const struct change *c);
+/*
+ * Between these, within those: it is out of reach, by a call that has returned, and who reaches it fails.
+ * `told`: the kernel tells a library in between of this call; of others it is some time until that
+ * looks, which is waited for, at times, and measured.
+ */
+void gone_begin(const struct change *c, bool told);
+/*
+ * The same where its file was cut short, which takes pages from every mapping, whoever made it. Linux adds
+ * a large page to the file after a truncation if a fault had begun to clear it before: zeroes are reached.
+ */
+void gone_begin_truncated(const struct change *c);
+void gone_end(const struct change *c);
 
 void unmap_then_map(struct change *c);
 void map_over(struct change *c);

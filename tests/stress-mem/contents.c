@@ -81,6 +81,17 @@ void punch(struct change *c)
 	content_end(c);
 }
 
+/* Of each page of the file from there on. */
+static void truncated(const struct change *c, u32 from, void (*fn)(const struct change *one))
+{
+	struct change one = {.by = c->by, .a = c->a, .n = 1};
+
+	for (one.first = 0; one.first < c->a->npages; one.first++) {
+		if (c->a->off[one.first] >= from)
+			fn(&one);
+	}
+}
+
 /* Shorter, and as long as before: what lay beyond is zeroes now, mapped or not. */
 void truncate_then_extend(struct change *c)
 {
@@ -95,7 +106,9 @@ void truncate_then_extend(struct change *c)
 		}
 	}
 	call_truncate(a->fd, from * PAGE);
+	truncated(c, from, gone_begin_truncated);
 	change_pause(c);
+	truncated(c, from, gone_end);
 	call_truncate(a->fd, 2 * a->npages * PAGE);
 	for (u32 o = from; o < 2 * a->npages; o++)
 		a->content[o] = 0;

@@ -12,9 +12,9 @@
 struct visit {
 	struct control *control;
 	struct gvcpu *c;
-	const struct gpage *g;
+	struct gpage *g;
 	u64 *page;
-	u32 s1; /* of the page, before the access */
+	u32 s1, gone; /* of the page, before the access */
 };
 
 GUEST u64 next(struct gvcpu *c)
@@ -47,6 +47,20 @@ GUEST bool at_rest(const struct visit *a)
 	return a->control->strict && !(a->s1 & 1) && a->s1 == GET(a->g->seq);
 }
 
+/* An access was made. */
+GUEST void reached(const struct visit *a, u64 word, u64 v)
+{
+	u32 how = a->gone & GONE_HOW;
+	bool counter = word >= 1 && word < COUNTERS;
+
+	if (!a->gone || a->gone != GET(a->g->gone))
+		return;
+	if (how == GONE || (how == GONE_ZERO && v && !counter))
+		failed(a->c, GUEST_REACHED, word, v, a->gone);
+	else
+		PUT(a->g->reached, GET(a->control->now));
+}
+
 GUEST struct gcount *counter(const struct visit *a, u32 vcpu)
 {
 	return &a->control->vcpus[vcpu].counts[a->c->area][a->c->page];
@@ -62,6 +76,7 @@ GUEST void read_stamp(const struct visit *a, u64 word, bool string)
 		hole(c);
 		return;
 	}
+	reached(a, word, v);
 	expected = GET(a->g->expected);
 	PUT(c->reads, c->reads + 1);
 	if (a->control->areas[c->area].flags & GAREA_UNCHECKED)
@@ -131,6 +146,7 @@ GUEST void read_counter(const struct visit *a, u32 vcpu)
 		hole(c);
 		return;
 	}
+	reached(a, 1 + vcpu, v);
 	high = GET(n->begun);
 	found = number_of(v) & ((1u << COUNT_BITS) - 1);
 	PUT(c->reads, c->reads + 1);
@@ -184,6 +200,7 @@ GUEST void count(const struct visit *a, u32 way)
 		PUT(n->seq, 1);
 		return;
 	}
+	reached(a, word, v);
 	if (last == a->s1 && at_rest(a)) {
 		c->exact++;
 		if (v != mine || was != mine)
@@ -261,6 +278,7 @@ __attribute__((section("guest_text"), used)) void guest_main(struct control *con
 		c->aways = GET(a.g->aways);
 		c->away = GET(a.g->away);
 		PUT(c->hole, 0);
+		a.gone = GET(a.g->gone);
 		a.s1 = GET(a.g->seq);
 		visit(&a, r);
 	}

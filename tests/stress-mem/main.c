@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * usage: stress_mem [-t SECONDS] [-s SEED] [-v VCPUS] [-o CHANGE,...] [-u] [-w] [-l] [-q]
+ * usage: stress_mem [-t SECONDS] [-s SEED] [-v VCPUS] [-o CHANGE,...] [-b WAY,...] [-n] [-w] [-l] [-q]
  *
  *   -t  --seconds  how long (5)
  *   -s  --seed     of the guests' accesses and of each thread's changes (from the clock). What each
  *                  thread does is a function of it; how threads meet is not.
  *   -v  --vcpus    2 to 8 (chosen by the seed)
  *   -o  --ops      only these changes
- *   -u  --unseen   make the changes by system calls of its own, unseen by a library in between. A
- *                  guest may then see old bytes of the same page, but never another's, and nobody's
- *                  memory outside the guest is touched.
- *   -w  --weak     expect no more than that: for a library in between that does not look
+ *   -b  --by WAYS  calls are made in these ways only, by name, with commas between: libc, raw, child,
+ *                  vfork, foreign; else in any
+ *   -n  --untold   libc's calls, too, are seen by no library in between
+ *   -w  --weak     a guest may see old bytes of the same page for good, but never another's, and
+ *                  nobody's memory outside the guest is touched
  *   -l  --log      print each change
  *   -q  --quiet    no progress
  */
@@ -28,8 +29,9 @@
 static unsigned seconds = 5, seed, vcpus;
 static bool quiet, fetches;
 static bool stopping;
-static const char *ops;
+static const char *ops, *by;
 static struct changer changers[CHANGERS];
+static pthread_t clock_of_ms;
 
 double seconds_now(void)
 {
@@ -55,8 +57,9 @@ void fail(const char *format, ...)
 	va_start(ap, format);
 	vfprintf(stderr, format, ap);
 	va_end(ap);
-	fprintf(stderr, "\nstress_mem: again with: -s %u -v %u%s%s%s%s; doing", seed, vcpus,
-		unseen ? " -u" : "", weak ? " -w" : "", ops ? " -o " : "", ops ? ops : "");
+	fprintf(stderr, "\nstress_mem: again with: -s %u -v %u%s%s%s%s%s%s; doing", seed, vcpus,
+		by ? " -b " : "", by ? by : "",
+		untold ? " -n" : "", weak ? " -w" : "", ops ? " -o " : "", ops ? ops : "");
 	for (u32 i = 0; i < CHANGERS; i++) {
 		const char *doing = LOAD(changers[i].doing);
 
@@ -77,14 +80,15 @@ static void parse(int argc, char **argv)
 	static const struct option options[] = {
 		{"seconds", required_argument, NULL, 't'}, {"seed", required_argument, NULL, 's'},
 		{"vcpus", required_argument, NULL, 'v'},   {"ops", required_argument, NULL, 'o'},
-		{"unseen", no_argument, NULL, 'u'},	   {"weak", no_argument, NULL, 'w'},
+		{"by", required_argument, NULL, 'b'},	   {"untold", no_argument, NULL, 'n'},
+		{"weak", no_argument, NULL, 'w'},
 		{"log", no_argument, NULL, 'l'},	   {"quiet", no_argument, NULL, 'q'},
 		{0},
 	};
 	int o;
 
 	seed = (unsigned)time(NULL);
-	while ((o = getopt_long(argc, argv, "t:s:v:o:uwlq", options, NULL)) != -1) {
+	while ((o = getopt_long(argc, argv, "t:s:v:o:b:nwlq", options, NULL)) != -1) {
 		switch (o) {
 		case 't':
 			seconds = number(optarg);
@@ -98,8 +102,11 @@ static void parse(int argc, char **argv)
 		case 'o':
 			ops = optarg;
 			break;
-		case 'u':
-			unseen = weak = true;
+		case 'b':
+			by = optarg;
+			break;
+		case 'n':
+			untold = true;
 			break;
 		case 'w':
 			weak = true;
@@ -117,6 +124,11 @@ static void parse(int argc, char **argv)
 	fetches = seed / NR_LOG_MODES & 1;
 	if (ops)
 		MUST(changes_select(ops), "no such change");
+	if (by)
+		MUST(changes_select_ways(by), "no such way");
+	ways_look_at_kernel();
+	if (untold && !told_at_all)
+		weak = true;
 	if (!vcpus)
 		vcpus = 2 + seed % (MAX_VCPUS - 1);
 	MUST(vcpus >= 1 && vcpus <= MAX_VCPUS, "at most %u vCPUs", MAX_VCPUS);
@@ -126,6 +138,18 @@ static void *changer_thread(void *arg)
 {
 	while (!LOAD(stopping))
 		change_something(arg);
+	return NULL;
+}
+
+/* The time, for guests. */
+static void *clock_thread(void *unused)
+{
+	const struct timespec ms = {.tv_nsec = 1000000};
+
+	while (!LOAD(machine.control->stop)) {
+		STORE(machine.control->now, (u32)(seconds_now() * 1000));
+		nanosleep(&ms, NULL);
+	}
 	return NULL;
 }
 
@@ -199,9 +223,9 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	parse(argc, argv);
 	seconds_now(); /* the start */
-	printf("seed %u, %u vCPUs, %s%s%s\n", seed, vcpus, log_modes[seed % NR_LOG_MODES],
-	       fetches ? ", code in data" : "",
-	       unseen ? ", unseen changes" : weak ? ", not looked at" : "");
+	printf("seed %u, %u vCPUs, %s%s%s%s\n", seed, vcpus, log_modes[seed % NR_LOG_MODES],
+	       fetches ? ", code in data" : "", untold ? ", untold" : "",
+	       weak ? ", not looked at" : "");
 	machine_create(vcpus, seed % NR_LOG_MODES);
 	machine.control->strict = !weak;
 	machine.control->fetches = fetches;
@@ -211,6 +235,8 @@ int main(int argc, char **argv)
 			printf("without %s memory\n", backing_names[b]);
 	for (u32 i = 0; i < vcpus; i++)
 		machine.control->vcpus[i].rng = 0x9e3779b97f4a7c15ULL * (seed * 16ULL + i + 1);
+	foreign_start();
+	MUST(!pthread_create(&clock_of_ms, NULL, clock_thread, NULL), "out of threads");
 	machine_start();
 	for (u32 i = 0; i < CHANGERS; i++) {
 		changers[i].index = i;
@@ -223,6 +249,7 @@ int main(int argc, char **argv)
 	for (u32 i = 0; i < CHANGERS; i++)
 		pthread_join(changers[i].thread, NULL);
 	machine_stop();
+	pthread_join(clock_of_ms, NULL);
 	for (u32 i = 0; i < nareas; i++)
 		area_check(&areas[i]);
 	litter_check();

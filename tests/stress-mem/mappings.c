@@ -19,7 +19,9 @@ void unmap_then_map(struct change *c)
 		content_begin(c);
 	away_begin(c);
 	call_munmap(change_addr(c), c->n * PAGE);
+	gone_begin(c, true);
 	change_pause(c);
+	gone_end(c);
 	area_map(c->a, c->first, c->n);
 	if (!keeps)
 		content_fresh(c);
@@ -75,7 +77,9 @@ void move_away_then_back(struct change *c)
 	away_begin(c);
 	r = call_mremap(at, c->n * PAGE, c->n * PAGE, flags, park);
 	if (r != -1) {
+		gone_begin(c, true);
 		change_pause(c);
+		gone_end(c);
 		MUST(call_mremap(park, c->n * PAGE, c->n * PAGE, flags, at) == (long)at,
 		     "mremap back: %s", strerror(errno));
 		call_mmap(park, c->n * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
@@ -106,7 +110,9 @@ void shrink_then_grow(struct change *c)
 	away_begin(&half);
 	MUST(call_mremap(at, len, keep, 0, NULL) == (long)at, "mremap smaller: %s",
 	     strerror(errno));
+	gone_begin(&half, true);
 	change_pause(c);
+	gone_end(&half);
 	/* What grows must be one mapping, which changes before may have made two of. */
 	if (call_mremap(at, keep, len, 0, NULL) != (long)at)
 		area_map(c->a, half.first, half.n);
@@ -134,10 +140,14 @@ void move_leaving_zeroes(struct change *c)
 void protect_then_allow(struct change *c)
 {
 	static const int prots[] = {PROT_NONE, PROT_READ};
+	int prot = prots[changer_pick(c->by, 2)];
 
 	away_begin(c);
-	call_mprotect(change_addr(c), c->n * PAGE, prots[changer_pick(c->by, 2)]);
+	call_mprotect(change_addr(c), c->n * PAGE, prot);
+	if (prot == PROT_NONE)
+		gone_begin(c, false);
 	change_pause(c);
+	gone_end(c);
 	call_mprotect(change_addr(c), c->n * PAGE, c->a->prot);
 	away_end(c);
 }

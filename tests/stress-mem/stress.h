@@ -26,6 +26,7 @@ typedef uint8_t u8;
 typedef uint16_t u16;
 typedef uint32_t u32;
 typedef int32_t s32;
+typedef int64_t s64;
 typedef uint64_t u64;
 
 #define PAGE	  4096ULL
@@ -56,8 +57,17 @@ struct gpage {
 	u32 away; /* changes in progress that may make it unreachable */
 	u32 aways; /* such changes so far */
 	u32 stored; /* the VMM's store to it, as in struct control */
+	u32 gone; /* it was taken away: a number of its own, and how; 0: it is there */
+	u32 reached; /* struct control's `now` when it was reached while gone, but late */
 	u64 expected; /* every word but the counters */
 };
+
+/* In `gone`: nobody may reach it any more; somebody still may, for a while; or only zeroes are reached. */
+#define GONE	   1
+#define GONE_SOON  2
+#define GONE_ZERO  3
+#define GONE_HOW   3 /* a mask */
+#define GONE_STEP  4
 
 enum guest_failure {
 	GUEST_FINE,
@@ -66,6 +76,7 @@ enum guest_failure {
 	GUEST_LOST,	/* a counter is not what was written last */
 	GUEST_STALE_CODE, /* what was executed is not what the stable page held */
 	GUEST_WROTE,	/* a write to a read-only memslot was no exit */
+	GUEST_REACHED,	/* what the VMM has taken away was reached */
 };
 
 /* How far a vCPU's counter of a page is; others look at it. */
@@ -103,6 +114,7 @@ struct control {
 	u32 stop, strict, nvcpus;
 	u32 fetches; /* vCPUs run words as code, too: that costs as much as hundreds of reads */
 	u32 stores; /* of the VMM's to pages, so far */
+	u32 now; /* ms */
 	struct garea areas[MAX_AREAS];
 	struct gpage pages[MAX_AREAS][PAGES];
 	struct gvcpu vcpus[MAX_VCPUS];
@@ -245,10 +257,22 @@ static inline bool area_is_shared(const struct area *a)
 /* New stamps, stored by the VMM; through its mapping where it can. */
 void area_stamp(struct area *a, u32 first, u32 n);
 void area_stamp_file(struct area *a, u32 first, u32 n);
+/* As if the VMM had stored to these pages: their code is looked at after the next VM entry. */
+void area_stored(struct area *a, u32 first, u32 n);
 /* Give huge pages back. */
 void areas_restore_host(void);
 /* All that is checked when no vCPU runs. */
 void area_check(struct area *a);
+
+/* Every call that changes mappings or files is made in one of these ways. */
+enum way {
+	WAY_LIBC, /* a library in between may stand in for it */
+	WAY_RAW,  /* an instruction of this program's own, which none sees */
+	WAY_CHILD, /* the same by a child that shares memory, beside this thread */
+	WAY_VFORK, /* and one that this thread waits for */
+	WAY_FOREIGN, /* another process does it to a file; raw, where it is no file */
+	NR_WAYS,
+};
 
 /* ------------------------------------------------------------------ changes */
 
@@ -258,6 +282,7 @@ struct logged {
 	u64 number;
 	double begun, ended; /* seconds from the start; 0: not over */
 	u32 kind, area, first, n;
+	enum way way;
 };
 
 struct changer {
@@ -275,6 +300,8 @@ void change_something(struct changer *c);
 void changes_print(void);
 /* Names, with commas between: no others are made. False: there is no such. */
 bool changes_select(const char *list);
+/* The same of the ways they are made in. */
+bool changes_select_ways(const char *list);
 /* Print each as it is over. */
 extern bool changes_logged;
 void changes_print_log(const struct changer *c);
@@ -282,10 +309,21 @@ double seconds_now(void);
 
 /* ------------------------------------------------------------------ calls */
 
-/* Of every call that changes mappings: through libc, or so that nobody sees it. */
-extern bool unseen;
-/* A change may be seen late. */
+extern const char *const way_names[NR_WAYS];
+extern const u32 ways_there_are; /* bits: in this build */
+extern __thread enum way way; /* of this thread's calls */
+/* Who stands in for libc's calls does not tell: they are as the others. */
+extern bool untold;
+/* Expect no more than that no foreign byte is seen, and nobody else's memory touched. */
 extern bool weak;
+/* Does this kernel tell a library in between of raw calls on a shared file's memory, on other memory? */
+extern bool told_of_files, told_at_all;
+void ways_look_at_kernel(void);
+/* WAY_FOREIGN's process is forked, when all files are open. */
+void foreign_start(void);
+long foreign_call(long nr, int fd, u64 a, u64 b, u64 c);
+/* pwrite() of a page, in the way of this thread's calls. */
+void call_pwrite(int fd, const void *page, u64 off);
 void *call_mmap(void *addr, size_t len, int prot, int flags, int fd, u64 off);
 void call_munmap(void *addr, size_t len);
 /* -1 where Linux has no such move. */

@@ -10,7 +10,8 @@ void vcpu_failed(struct vcpu *v)
 {
 	static const char *const what[] = {"nothing", "a stale byte", "a foreign byte",
 					   "a lost write", "stale code",
-					   "a write to a read-only memslot"};
+					   "a write to a read-only memslot",
+					   "what was taken away is reached"};
 	struct gvcpu *g = v->g;
 
 	fail("%s: vCPU %u, %s page %u word %lu: found %#lx, expected %#lx, sequence %u",

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* tests/torture/machine.c: a round's VM, its threads, and what every kind is held to. */
 #include "torture.h"
+#include "patience.h"
+#include "../vmm/gmem.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -13,21 +15,23 @@
 #define CANARY	    0xca11ab1ec0ffee00ULL
 #define CANARY_SIZE 0x4000u /* before and behind the slot */
 #define SIGNAL	    SIGUSR1
+#define WAIT_NS	    10000000000ULL
 #define CR4_VECTORS 0x40620ULL /* PAE, OSFXSR, OSXMMEXCPT, OSXSAVE */
 
 struct minivmm vcpu[MAX_VCPUS];
 struct round now;
 uint8_t *target;
-volatile int stopping;
+_Atomic int stopping, ending;
 static uint8_t *canaries;
 
 static struct {
 	pthread_t thread;
 	clockid_t cpu_time;
-	volatile int asked, ended;
-	volatile uint64_t since; /* its CPU time just after it was asked, or 0: not known */
+	_Atomic int asked, ended;
+	_Atomic uint64_t since; /* its CPU time just after it was asked, or 0: not known */
 	uint64_t worst;		 /* ns */
-	struct kvm_sregs sregs;	 /* to begin with */
+	struct kvm_sregs sregs;	 /* to begin with, and where */
+	uint64_t rip;
 } vc[MAX_VCPUS];
 static __thread volatile struct kvm_run *my_run;
 static __thread volatile int heard;
@@ -148,12 +152,19 @@ static void put_code(unsigned id)
 void machine_restart(unsigned id)
 {
 	struct kvm_vcpu_events none = {.flags = 0};
-	struct kvm_regs r = {.rip = CODE_AT(id), .rsp = STACK_AT(id), .rflags = 2,
+	struct kvm_regs r = {.rip = vc[id].rip, .rsp = STACK_AT(id), .rflags = 2,
 			     .r13 = COUNTERS + id * 64, .r14 = STACK_AT(id), .r15 = CODE_AT(id)};
 
 	minivmm_set_sregs(&vcpu[id], &vc[id].sregs);
 	minivmm_set_regs(&vcpu[id], &r);
 	ioctl(vcpu[id].vcpu, KVM_SET_VCPU_EVENTS, &none);
+}
+
+void machine_starts_here(unsigned id, uint64_t rip)
+{
+	minivmm_get_sregs(&vcpu[id], &vc[id].sregs);
+	vc[id].rip = rip;
+	machine_restart(id);
 }
 
 static void load(unsigned id)
@@ -177,7 +188,11 @@ static void set_gates(unsigned id)
 
 static void make_vm(void)
 {
-	if (now.kind->flags & KIND_IRQCHIP)
+	if (now.kind->flags & KIND_RING)
+		minivmm_create_with_ring(&vcpu[0], RING_BYTES);
+	else if (now.kind->flags & KIND_PROTECTED)
+		minivmm_create_type(&vcpu[0], GMEM_PROTECTED);
+	else if (now.kind->flags & KIND_IRQCHIP)
 		minivmm_create_with_irqchip(&vcpu[0]);
 	else
 		minivmm_create(&vcpu[0]);
@@ -188,8 +203,7 @@ static void make_vm(void)
 		load(i);
 	for (unsigned i = 0; i < now.vcpus; i++) {
 		set_gates(i);
-		minivmm_get_sregs(&vcpu[i], &vc[i].sregs);
-		machine_restart(i);
+		machine_starts_here(i, CODE_AT(i));
 		if (!(now.kind->flags & KIND_PLAIN))
 			put_code(i);
 	}
@@ -218,7 +232,7 @@ static void came_back(unsigned id)
 	took = since ? cpu_time(CLOCK_THREAD_CPUTIME_ID) - since : 0;
 	if (took > vc[id].worst)
 		vc[id].worst = took;
-	__atomic_store_n(&vc[id].asked, 0, __ATOMIC_SEQ_CST);
+	vc[id].asked = 0;
 	if (took > LATENCY_NS)
 		finding("vCPU %u heard a signal after %lu us of its CPU time", id, took / 1000);
 }
@@ -235,6 +249,7 @@ static void answer(unsigned id, int exit)
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_HLT:
 	case KVM_EXIT_DEBUG:
+	case KVM_EXIT_DIRTY_RING_FULL:
 		return;
 	case KVM_EXIT_IO:
 		if (run->io.port == WRONG_PORT && !hostile) {
@@ -272,7 +287,7 @@ static void *vcpu_thread(void *arg)
 			break;
 		exit = minivmm_run(&vcpu[id]);
 		came_back(id);
-		if (exit == -EINTR && stopping)
+		if (ending || (exit == -EINTR && stopping))
 			break;
 		answer(id, exit);
 	}
@@ -294,7 +309,7 @@ static void ask(unsigned id)
 	if (vc[id].asked || vc[id].ended)
 		return;
 	vc[id].since = 0;
-	__atomic_store_n(&vc[id].asked, 1, __ATOMIC_SEQ_CST);
+	vc[id].asked = 1;
 	pthread_kill(vc[id].thread, SIGNAL);
 	/* From here on: this thread may have been put aside before. */
 	vc[id].since = cpu_time(vc[id].cpu_time);
@@ -317,6 +332,33 @@ static void stop_all(void)
 	}
 }
 
+static void start(unsigned id)
+{
+	if (pthread_create(&vc[id].thread, NULL, vcpu_thread, (void *)(uintptr_t)id) ||
+	    pthread_getcpuclockid(vc[id].thread, &vc[id].cpu_time))
+		finding("no thread");
+}
+
+/* kind->between() makes it end. */
+void machine_rethread(unsigned id)
+{
+	while (!vc[id].ended) {
+		ask(id);
+		usleep(200);
+	}
+	pthread_join(vc[id].thread, NULL);
+	vc[id].ended = vc[id].asked = 0;
+	start(id);
+}
+
+void machine_wait(int (*so)(void))
+{
+	struct patience p = patience_with(getpid());
+
+	while (!so() && patience_spent(&p) < WAIT_NS)
+		usleep(1000);
+}
+
 void machine_run(const struct round *r, unsigned ms)
 {
 	struct sigaction sa = {.sa_handler = on_signal};
@@ -325,17 +367,16 @@ void machine_run(const struct round *r, unsigned ms)
 	now = *r;
 	sigaction(SIGNAL, &sa, NULL);
 	make_vm();
-	for (unsigned i = 0; i < now.vcpus; i++) {
-		if (pthread_create(&vc[i].thread, NULL, vcpu_thread, (void *)(uintptr_t)i) ||
-		    pthread_getcpuclockid(vc[i].thread, &vc[i].cpu_time))
-			finding("no thread");
-	}
+	for (unsigned i = 0; i < now.vcpus; i++)
+		start(i);
 	for (end = minivmm_now() + ms * 1000000ULL; minivmm_now() < end;) {
 		if (now.kind->step)
 			now.kind->step();
 		ask((unsigned)(rnd() % now.vcpus));
 		usleep((useconds_t)(rnd() % 2000));
 	}
+	if (now.kind->end)
+		now.kind->end();
 	stop_all();
 	check_canaries();
 	if (now.kind->check)

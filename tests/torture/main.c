@@ -6,13 +6,14 @@
  * -m: of a round; -k: this kind only; with -v or -p one round, which is SEED's, -n times.
  */
 #include "torture.h"
+#include "patience.h"
 #include <signal.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-#define HANGS_S	    15 /* a round that takes so much longer than it should */
+#define HANGS_NS    60000000000ULL /* a round that takes so much longer than it should (patience.h) */
 #define SHRINK_RUNS 2  /* tries at making one with less fail */
 
 static unsigned ms = 700;
@@ -29,7 +30,7 @@ static uint64_t mix(uint64_t *s)
 /* 0, or it failed. */
 static int run(const struct round *r)
 {
-	time_t end = time(NULL) + HANGS_S + ms / 1000;
+	struct patience p;
 	int status;
 	pid_t pid;
 
@@ -41,8 +42,9 @@ static int run(const struct round *r)
 	}
 	if (!pid)
 		machine_run(r, ms);
+	p = patience_with(pid);
 	while (waitpid(pid, &status, WNOHANG) != pid) {
-		if (time(NULL) > end) {
+		if (patience_spent(&p) > HANGS_NS + ms * 1000000ULL * MAX_VCPUS) {
 			fprintf(stderr, "torture: %s: hangs\n", r->kind->name);
 			kill(pid, SIGKILL);
 			waitpid(pid, &status, 0);
@@ -98,8 +100,8 @@ static void shrink(struct round *r)
 static const struct kind *find_kind(const char *name)
 {
 	for (unsigned i = 0; i < nkinds; i++) {
-		if (!strcmp(kinds[i].name, name))
-			return &kinds[i];
+		if (!strcmp(kinds[i]->name, name))
+			return kinds[i];
 	}
 	fprintf(stderr, "torture: no kind %s\n", name);
 	exit(2);
@@ -107,7 +109,7 @@ static const struct kind *find_kind(const char *name)
 
 static struct round make_round(uint64_t *s, unsigned n, const struct kind *only)
 {
-	struct round r = {.kind = only ? only : &kinds[n % nkinds], .seed = mix(s)};
+	struct round r = {.kind = only ? only : kinds[n % nkinds], .seed = mix(s)};
 
 	r.vcpus = 1 + (unsigned)(mix(s) % r.kind->max_vcpus);
 	if (r.vcpus == 1)

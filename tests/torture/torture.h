@@ -54,13 +54,22 @@ struct kind {
 	void (*step)(void);	     /* by the VMM, again and again while it runs; may be NULL */
 	void (*check)(void);	     /* when all vCPUs have stopped; may be NULL */
 	int (*between)(unsigned id); /* by a vCPU's thread, between runs; 0, or it ends; may be NULL */
+	void (*end)(void);	     /* time is up, and vCPUs still run; may be NULL */
 };
 
 #define KIND_IRQCHIP 1u /* interrupt controllers in the VM */
 #define KIND_EXITS   2u /* shutdowns, internal errors, EFAULT: what the guest is for */
 #define KIND_PLAIN   4u /* vCPUs are loaded by prepare(), not with parts */
+#define KIND_RING    8u /* dirty rings of RING_BYTES, and interrupt controllers */
+#define KIND_PROTECTED 16u /* may have private memory */
+#define RING_BYTES   16384u
 
-extern const struct kind kinds[];
+extern const struct kind *const kinds[];
+/* kinds_system.c, kinds_slots.c */
+extern const struct kind kind_tasks, kind_timers, kind_aliases, kind_rings, kind_files, kind_private;
+/* kinds.c: strings, saves, gathers at TARGET */
+#define NMEMORY_PARTS 15u
+extern const struct part memory_parts[NMEMORY_PARTS];
 extern const unsigned nkinds;
 
 /* ---- machine.c */
@@ -68,7 +77,7 @@ extern const unsigned nkinds;
 extern struct minivmm vcpu[MAX_VCPUS];
 extern struct round now;
 extern uint8_t *target; /* where TARGET's memory is */
-extern volatile int stopping;
+extern _Atomic int stopping, ending; /* ending: a vCPU that comes out, however, has ended */
 
 void machine_run(const struct round *r, unsigned ms); /* ends the process */
 void machine_slot(unsigned slot, uint64_t gpa, uint64_t size, void *hva, uint32_t flags);
@@ -77,5 +86,11 @@ uint64_t rnd(void); /* any thread */
 void finding(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
 /* Put `id` at its code again. */
 void machine_restart(unsigned id);
+/* That is at rip, with the system registers that it has now. */
+void machine_starts_here(unsigned id, uint64_t rip);
+/* Another thread takes over when `id`'s has ended. */
+void machine_rethread(unsigned id);
+/* Wait until it is so, or would have been for long (patience.h). */
+void machine_wait(int (*so)(void));
 
 #endif

@@ -15,7 +15,7 @@
 #define VECTOR	 0x40
 #define GSI	 16
 #define ROUNDS	 40
-#define LATE	 100 /* seconds until the guest is given up */
+#define LATE	 40 /* seconds until the guest is given up */
 
 /*
  * rbx counts interrupts. In each round the function's constant must be the round's number, ecx,
@@ -105,7 +105,7 @@ static void sees_every_change(int halts)
 	r.rbx = 0;
 	r.rsi = (uint64_t)halts;
 	minivmm_set_regs(&v, &r);
-	alarm(LATE);
+	alarm(hang_limit(LATE));
 	EXPECT(!pthread_create(&thread, NULL, device, NULL), "pthread_create");
 	for (unsigned round = 1; round <= ROUNDS; round++) {
 		sem_post(&ready);

@@ -159,7 +159,7 @@ static void answers_are_not_another_instructions(void)
 
 int main(void)
 {
-	alarm(30); /* an instruction that goes on for ever */
+	alarm(hang_limit(30)); /* an instruction that goes on for ever */
 	minivmm_create(&v);
 	minivmm_load(&v, MINIVMM_LONG, strings);
 	minivmm_set_gate(&v, MINIVMM_LONG, 13, HANDLER);

@@ -131,8 +131,10 @@ static void guard_pages(void)
 	hide();
 	show(p);
 	EXPECT(probe_must_read(&v, PROBE_GPA + PROBE_PAGE) == MARK, "shared memory");
-	if (madvise((uint8_t *)p + PROBE_PAGE, PROBE_PAGE, MADV_GUARD_INSTALL_))
-		return; /* Linux before 6.15 */
+	if (madvise((uint8_t *)p + PROBE_PAGE, PROBE_PAGE, MADV_GUARD_INSTALL_)) {
+		hide(); /* Linux before 6.15 */
+		return;
+	}
 	expect_efault(1, "a guard page of shared memory");
 	moved = mremap(p, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, q);
 	EXPECT(moved == q, "mremap");
@@ -247,6 +249,68 @@ static void little_space(enum detach unused)
 	EXPECT(pages * PROBE_PAGE < most, "%lu MiB of address space", pages * PROBE_PAGE >> 20);
 }
 
+/* Kilobytes; without allocating. */
+static unsigned long locked_now(void)
+{
+	static char buf[4096];
+	int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
+	const char *line = n > 0 ? strstr(buf, "VmLck:") : NULL;
+
+	EXPECT(line, "VmLck");
+	close(fd);
+	return strtoul(line + strlen("VmLck:"), NULL, 10);
+}
+
+/* Memory of the VMM's own, until it may lock no more. */
+static void fill_up(void)
+{
+	for (size_t size = 1ul << 20; size >= PROBE_PAGE; size /= 2) {
+		while (mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+		       MAP_FAILED)
+			;
+	}
+}
+
+/*
+ * A VMM that locks all it has and will have, and may lock no more than that: what is reserved in its
+ * process counts for nothing, before and afterwards, and the device goes on when the limit is reached.
+ */
+static void all_locked(enum detach unused)
+{
+	const rlim_t limit = 8ul << 20;
+	struct rlimit rl = {limit, limit};
+	struct __user_cap_header_struct h = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct none[2] = {{0}};
+	uint32_t *p = probe_share(probe_memfd(2 * SIZE), 2 * SIZE, 0), *q;
+	unsigned long before;
+
+	probe_create(&v);
+	show(p);
+	EXPECT(!probe_write(&v, PROBE_GPA, MARK), "memory");
+	EXPECT(!setrlimit(RLIMIT_MEMLOCK, &rl) && !syscall(SYS_capset, &h, none), "limits");
+	EXPECT(!mlockall(MCL_CURRENT | MCL_FUTURE), "mlockall: %s", strerror(errno));
+	EXPECT(probe_must_read(&v, PROBE_GPA) == MARK, "after mlockall");
+	q = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	EXPECT(q != MAP_FAILED, "shared memory");
+	fill_up();
+	before = locked_now();
+	EXPECT(before > 4ul << 10 && before <= limit >> 10, "%lu KiB locked", before);
+	for (unsigned i = 0; i < 500; i++)
+		probe_slot(&v, 10 + i, KVM_MEM_LOG_DIRTY_PAGES, (1ull << 36) + i * (1ull << 26),
+			   1ull << 26, (void *)(1ul << 40));
+	hide();
+	show(q);
+	EXPECT(!probe_write(&v, PROBE_GPA, MARK) && q[0] == MARK, "new memory");
+	hide();
+	show(p);
+	EXPECT(probe_must_read(&v, PROBE_GPA) == MARK, "old memory");
+	EXPECT(locked_now() == before, "%lu KiB locked, %lu before", locked_now(), before);
+	EXPECT(!munmap(p, 2 * SIZE), "munmap: %s", strerror(errno));
+	expect_efault(0, "what was unmapped");
+	EXPECT(!munlockall() && !locked_now(), "munlockall leaves %lu", locked_now());
+}
+
 /* The last one: it gives up rights. A second mapping of it would be over the limit. */
 static void locked(void)
 {
@@ -269,6 +333,7 @@ int main(void)
 	for (enum detach how = WHOLE; how < DETACHES; how++)
 		in_child(detach, how);
 	in_child(little_space, WHOLE);
+	in_child(all_locked, WHOLE);
 	others_userfaultfd();
 	probe_create(&v);
 	guard_pages();

@@ -108,6 +108,15 @@ void minivmm_set_regs(struct minivmm *v, const struct kvm_regs *r)
 	must(ioctl(v->vcpu, KVM_SET_REGS, r), "KVM_SET_REGS");
 }
 
+void minivmm_set_rdi(struct minivmm *v, uint64_t rdi)
+{
+	struct kvm_regs r;
+
+	minivmm_get_regs(v, &r);
+	r.rdi = rdi;
+	minivmm_set_regs(v, &r);
+}
+
 void minivmm_get_sregs(struct minivmm *v, struct kvm_sregs *s)
 {
 	must(ioctl(v->vcpu, KVM_GET_SREGS, s), "KVM_GET_SREGS");

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include "../hang.h"
 
 /* Guest-physical layout. Everything fits in the smallest memory a test asks for. */
 #define MINIVMM_IDT   0x1000u
@@ -67,6 +68,7 @@ void minivmm_enable_apic(struct minivmm *v);
 int minivmm_run(struct minivmm *v);
 void minivmm_get_regs(struct minivmm *v, struct kvm_regs *r);
 void minivmm_set_regs(struct minivmm *v, const struct kvm_regs *r);
+void minivmm_set_rdi(struct minivmm *v, uint64_t rdi);
 void minivmm_get_sregs(struct minivmm *v, struct kvm_sregs *s);
 void minivmm_set_sregs(struct minivmm *v, const struct kvm_sregs *s);
 

@@ -25,6 +25,7 @@
 
 GUEST(load64, 64, "mov (%rdi), %rax\n hlt");
 GUEST(store64, 64, "mov %rsi, (%rdi)\n hlt");
+GUEST(locked64, 64, "lock incl (%rdi)\n hlt");
 GUEST(call64, 64, "vmcall\n hlt");
 GUEST(answer64, 64, "mov $0x1234, %eax\n hlt");
 
@@ -548,6 +549,26 @@ static void linked_mappable_files(void)
 	machine_destroy(&b);
 }
 
+/*
+ * Where attributes are set, whether a page is a device's takes a fault to find out. The store's half of
+ * a locked access that the VM answers by itself does not come back from it.
+ */
+static void locked_access_to_a_device(void)
+{
+	struct kvm_coalesced_mmio_zone zone = {.addr = MINIVMM_HOLE, .size = 8};
+	struct machine m;
+	uint32_t seven = 7;
+
+	machine_create(&m, GMEM_PROTECTED, 0);
+	convert(&m, GPA, GMEM_PAGE, GMEM_PRIVATE);
+	EXPECT(!ioctl(m.v.vm, KVM_REGISTER_COALESCED_MMIO, &zone), "coalesce: %s", strerror(errno));
+	EXPECT_IS(run(&m, locked64, MINIVMM_HOLE, 0), KVM_EXIT_MMIO);
+	EXPECT(!m.v.run->mmio.is_write && m.v.run->mmio.phys_addr == MINIVMM_HOLE, "not the load");
+	memcpy(m.v.run->mmio.data, &seven, sizeof(seven));
+	EXPECT_EXIT(&m.v, KVM_EXIT_HLT);
+	machine_destroy(&m);
+}
+
 int main(void)
 {
 	conversion();
@@ -561,5 +582,6 @@ int main(void)
 	other_processes_see_nothing();
 	linked_files();
 	linked_mappable_files();
+	locked_access_to_a_device();
 	return 0;
 }

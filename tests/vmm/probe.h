@@ -7,6 +7,7 @@
 #ifndef TESTS_VMM_PROBE_H
 #define TESTS_VMM_PROBE_H
 
+#include <stdbool.h>
 #include "minivmm.h"
 
 #define PROBE_PAGE 4096ul
@@ -21,8 +22,19 @@ void probe_slot(struct minivmm *v, unsigned id, unsigned flags, uint64_t gpa, ui
 /* 0; or the exit's reason; or -errno of KVM_RUN, after which the access has not been made. */
 int probe_read(struct minivmm *v, uint32_t gpa, uint32_t *value);
 int probe_write(struct minivmm *v, uint32_t gpa, uint32_t value);
+/* The same for code there that ends with HLT; *eax as it leaves it. */
+int probe_run(struct minivmm *v, uint32_t gpa, uint32_t *eax);
 /* It must be there. */
 uint32_t probe_must_read(struct minivmm *v, uint32_t gpa);
+
+/*
+ * What the VMM finds at an address of its own, or whether it may write there: the kernel reads and writes
+ * for it, and says so where it cannot.
+ */
+bool probe_host_read(const void *at, uint32_t *value);
+bool probe_host_write(void *at, uint32_t value);
+/* These need this descriptor. */
+bool probe_host_uses(int fd);
 
 /* A memfd of that size, and a mapping of it, shared, for reading and writing. */
 int probe_memfd(size_t size);

@@ -72,13 +72,35 @@ static void *send_low_soon(void *arg)
 	return NULL;
 }
 
+static int set_place(uint64_t value)
+{
+	struct {
+		struct kvm_msrs h;
+		struct kvm_msr_entry e;
+	} m = {.h.nmsrs = 1, .e = {.index = 0x4b564d04, .data = value}};
+
+	return ioctl(v.vcpu, KVM_SET_MSRS, &m);
+}
+
+/* The place of the bit is memory, and aligned to 4 bytes. */
+static void place(void)
+{
+	EXPECT(set_place(MINIVMM_MEM - 4 + 1) == 1, "the last word of the memory");
+	EXPECT(set_place(MINIVMM_HOLE + 1) == 0, "no memslot there");
+	EXPECT(set_place(~0xfffull + 1) == 0, "no memory there ever");
+	EXPECT(set_place(0x6000 + 2 + 1) == 0, "not aligned");
+	EXPECT(set_place(MINIVMM_HOLE) == 1, "disabled, it may name anything");
+	EXPECT(set_place(0) == 1, "nothing");
+}
+
 int main(void)
 {
 	struct kvm_lapic_state l;
 	pthread_t sender;
 
-	alarm(60); /* an end that is lost is a guest that hangs */
+	alarm(hang_limit(40)); /* an end that is lost is a guest that hangs */
 	create();
+	place();
 	run_to(READY);
 	for (int i = 0; i < 100; i++) {
 		send(MIDDLE);

@@ -14,7 +14,7 @@
 /* Seconds of processor time. A host's time slice is milliseconds: spun away by each of the others
  * at each of 2000 turns it would be several times as much. */
 #define BOUND  1.5
-#define LATE   100
+#define LATE   40
 
 /* edi: whose turn this one waits for; esi: who is next; ecx: turns left. */
 GUEST(takes_turns, 64,
@@ -71,7 +71,7 @@ int main(void)
 	double before, spent;
 
 	use_one_core();
-	alarm(LATE);
+	alarm(hang_limit(LATE));
 	minivmm_create(&vcpu[0]);
 	for (unsigned n = 1; n < NVCPUS; n++)
 		minivmm_add_vcpu(&vcpu[0], n, &vcpu[n]);

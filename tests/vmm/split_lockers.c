@@ -24,7 +24,7 @@
 #define MISSING 0x13000u /* a page that userfaultfd holds back; the locked operand ends in it */
 #define COUNTS	0x14000u /* what the other vCPU counts */
 #define ENTRY	0x100	 /* of that in the code */
-#define LATE	100	 /* seconds: nothing takes nearly as long */
+#define LATE	40	 /* seconds: nothing takes nearly as long */
 #define SIGNALS 20
 
 GUEST(locks, 64, "1: lock incl 0x1103e\n dec %ecx\n jnz 1b\n hlt");
@@ -159,7 +159,7 @@ int main(void)
 	struct sigaction sa = {.sa_handler = on_signal};
 
 	sigaction(SIGUSR1, &sa, NULL);
-	alarm(LATE);
+	alarm(hang_limit(LATE));
 	minivmm_create(&vcpu[0]);
 	for (unsigned n = 1; n < NVCPUS; n++)
 		minivmm_add_vcpu(&vcpu[0], n, &vcpu[n]);

@@ -2,42 +2,57 @@
 /*
  * The code cache of one vCPU: which blocks there are, and whether they still are what memory
  * holds. A page's 64-byte lines are tracked (mmu_code_track) before they are read, so a guest
- * store to them moves mmu.epoch; what the VMM or a changed mapping does to them is found by
+ * store to them moves mmu.code_epoch; what the VMM or a changed mapping does to them is found by
  * comparing. Memory is one arena: dropped blocks stay in it, unreachable, until it is full and
  * everything is forgotten at once, which only happens between blocks.
  */
-#include <stdlib.h>
+#include <x86intrin.h>
 
+#include "base/own.h"
 #include "base/pagemem.h"
 #include "cpu/access.h"
+#include "cpu/code/decode.h"
 #include "cpu/code/flow.h"
 #include "cpu/fault.h"
 
-#define KEY_DEAD 0xffffffffu
+/* A page whose code changed so often has data beside it: lines are tracked when they are needed. */
+#define DROPS_OF_DATA 3
+/* So many pages are compared at once however soon; and one more for so many cycles. */
+#define FEW_PAGES      24ULL
+#define CYCLES_A_PAGE  16384
+#define MAX_AFFORDABLE 4096ULL /* saved up in idle times */
 /* Room that making one block may need: itself and two pages. */
 #define ARENA_STEP                                                                                 \
 	(sizeof(struct block) + (BLOCK_MAX_OPS + 1) * sizeof(struct op) +                          \
 	 2 * sizeof(struct code_page) + 256)
 
+/* Nothing is in the jump cache any more. */
 static void bump_gen(struct cpu *c)
+{
+	c->code->gen += 1ULL << FLOW_KEY_BITS;
+}
+
+/* Nobody knows any more where a jump to another page leads. */
+static void forget_jumps(struct cpu *c)
 {
 	struct code_cache *cc = c->code;
 
-	cc->gen += 1ULL << FLOW_KEY_BITS;
+	bump_gen(c);
+	memset(cc->pages_met, 0, sizeof(cc->pages_met));
 	if (cc->engine)
 		cc->engine->forget(c);
 }
 
 int code_cache_create(struct cpu *c)
 {
-	struct code_cache *cc = aligned_alloc(64, ALIGN_UP(sizeof(*cc), 64));
+	struct code_cache *cc = pagemem_alloc(sizeof(*cc));
 
 	if (!cc)
 		return -ENOMEM;
-	memset(cc, 0, sizeof(*cc));
-	cc->arena = pagemem_alloc(FLOW_ARENA);
+	cc->size = own_space_limited() ? FLOW_ARENA_LESS : FLOW_ARENA;
+	cc->arena = pagemem_alloc(cc->size);
 	if (!cc->arena) {
-		free(cc);
+		pagemem_free(cc, sizeof(*cc));
 		return -ENOMEM;
 	}
 	cc->trust = cc->map = 1;
@@ -52,21 +67,198 @@ void code_cache_destroy(struct cpu *c)
 
 	if (!cc)
 		return;
-	pagemem_free(cc->arena, FLOW_ARENA);
-	free(cc);
+	pagemem_free(cc->arena, cc->size);
+	pagemem_free(cc, sizeof(*cc));
 	c->code = NULL;
+}
+
+/* All that is entered from now on is as memory has it now, or later. */
+static void note_look(struct cpu *c)
+{
+	c->code->looked = __rdtsc();
+	c->waited = false;
+}
+
+static void lose_trust(struct code_cache *cc)
+{
+	cc->trust++;
+	cc->ntrusted = 0;
+}
+
+/* What leads to the pages that are trusted goes by flow_find() again. */
+static void suspend_trusted(struct cpu *c)
+{
+	const struct code_cache *cc = c->code;
+
+	if (cc->ntrusted > FLOW_TRUSTED) {
+		cc->engine->forget(c);
+		return;
+	}
+	for (u32 i = 0; i < cc->ntrusted; i++)
+		cc->engine->suspend(c, cc->trusted[i]);
+}
+
+/* Every page is compared before it is entered again. */
+static void distrust(struct cpu *c)
+{
+	if (c->code->engine)
+		suspend_trusted(c);
+	lose_trust(c->code);
+	bump_gen(c);
+}
+
+/* The page's copy is what memory holds. */
+static void trust(struct cpu *c, struct code_page *p)
+{
+	struct code_cache *cc = c->code;
+
+	p->verified = cc->trust;
+	if (cc->ntrusted <= FLOW_TRUSTED && cc->ntrusted++ < FLOW_TRUSTED)
+		cc->trusted[cc->ntrusted - 1] = p;
+	if (cc->engine)
+		cc->engine->resume(c, p);
+}
+
+enum verdict { EQUAL, DIFFERENT, UNKNOWN /* the host refused, or a kick broke it off */ };
+
+static enum verdict compare_line(const u8 *copy, const u8 *host)
+{
+	u64 differs = 0;
+
+	for (u32 i = 0; i < 64; i += 8) {
+		u64 was, is;
+
+		memcpy(&was, copy + i, 8);
+		if (!guard_load64(host + i, &is))
+			return UNKNOWN;
+		differs |= was ^ is;
+	}
+	return differs ? DIFFERENT : EQUAL;
+}
+
+/* Does memory still hold the page's lines? p->host is good. */
+static enum verdict compare(const struct code_page *p)
+{
+	enum verdict v = EQUAL;
+
+	for (u64 left = p->lines; left && v == EQUAL; left &= left - 1) {
+		unsigned at = (unsigned)__builtin_ctzll(left) * 64;
+
+		v = compare_line(p->copy + at, p->host + at);
+	}
+	return v;
+}
+
+static bool host_known(const struct cpu *c, const struct code_page *p)
+{
+	return p->host && p->host_epoch == c->mmu.code_epoch;
+}
+
+static bool is_unchanged(const struct cpu *c, const struct code_page *p)
+{
+	return !p->lines || (host_known(c, p) && compare(p) == EQUAL);
+}
+
+/*
+ * Code that was entered since the last reason to distrust is most often little, and has not changed.
+ * Then every way to it stays good, and nothing is looked up anew.
+ */
+static bool all_unchanged(const struct cpu *c)
+{
+	const struct code_cache *cc = c->code;
+
+	if (cc->ntrusted > MIN(MAX(cc->affordable, FEW_PAGES), (u64)FLOW_TRUSTED) ||
+	    cc->epoch != c->mmu.code_epoch)
+		return false;
+	for (u32 i = 0; i < cc->ntrusted; i++) {
+		if (!is_unchanged(c, cc->trusted[i]))
+			return false;
+	}
+	return true;
 }
 
 void code_cache_distrust(struct cpu *c)
 {
-	c->code->trust++;
-	bump_gen(c);
+	struct code_cache *cc = c->code;
+	u64 n = cc->ntrusted, cycles = __rdtsc() - cc->looked;
+
+	/* A small part of the time at most: a page takes 300 cycles, and more where caches do not hold it. */
+	cc->affordable = MIN(cc->affordable + cycles / CYCLES_A_PAGE, MAX_AFFORDABLE);
+	note_look(c);
+	if (!all_unchanged(c))
+		distrust(c);
+	else if (n > FEW_PAGES)
+		cc->affordable -= n;
+}
+
+/* Some of the trusted pages, in turn. A program may have thousands of them. */
+static void look_at_some(struct cpu *c)
+{
+	struct code_cache *cc = c->code;
+
+	note_look(c);
+	if (cc->ntrusted > FLOW_TRUSTED || cc->epoch != c->mmu.code_epoch) {
+		distrust(c);
+		return;
+	}
+	for (u32 n = MIN(cc->ntrusted, FLOW_LOOK_PAGES); n; n--) {
+		if (cc->next_look >= cc->ntrusted)
+			cc->next_look = 0;
+		if (!is_unchanged(c, cc->trusted[cc->next_look++])) {
+			distrust(c);
+			return;
+		}
+	}
+}
+
+/* The block that was executed last ends with an instruction that serializes. */
+static void serialized(struct cpu *c, u8 how)
+{
+	if (how == SERIALIZES || c->waited)
+		code_cache_distrust(c);
+	else if (__rdtsc() - c->code->looked > FLOW_LOOK_CYCLES)
+		look_at_some(c);
 }
 
 void code_cache_remap(struct cpu *c)
 {
 	c->code->map++;
+	forget_jumps(c);
+}
+
+void code_cache_switch(struct cpu *c)
+{
+	if (c->code->engine)
+		c->code->engine->forget_space(c);
+}
+
+static u64 *met_word(struct code_cache *cc, u64 la)
+{
+	return &cc->pages_met[(la >> PAGE_SHIFT & (FLOW_PAGES_MET - 1)) / 64];
+}
+
+static struct flow_exec *exec_slot(const struct cpu *c, u64 la)
+{
+	return &c->code->exec[(la >> PAGE_SHIFT ^ flow_mix_space(c, la)) & (FLOW_EXEC - 1)];
+}
+
+void flow_meet(struct cpu *c, u64 la, const struct block *b)
+{
+	u64 last = la + b->bytes - 1;
+
+	*met_word(c->code, la) |= 1ULL << (la >> PAGE_SHIFT & 63);
+	*met_word(c->code, last) |= 1ULL << (last >> PAGE_SHIFT & 63);
+}
+
+/* Most pages that are invalidated never held code. */
+void code_cache_unmap(struct cpu *c, u64 la)
+{
+	exec_slot(c, la)->la = 0;
+	if (!(*met_word(c->code, la) >> (la >> PAGE_SHIFT & 63) & 1))
+		return;
 	bump_gen(c);
+	if (c->code->engine)
+		c->code->engine->forget_address(c, la);
 }
 
 void code_cache_clear(struct cpu *c)
@@ -76,10 +268,15 @@ void code_cache_clear(struct cpu *c)
 	memset(cc->hash, 0, sizeof(cc->hash));
 	memset(cc->pages, 0, sizeof(cc->pages));
 	memset(cc->exec, 0, sizeof(cc->exec));
+	cc->ntrusted = 0;
 	cc->used = 0;
+	cc->crowded = false;
+	cc->clears++;
+	c->stat.code.evicted++;
 	if (cc->engine)
 		cc->engine->cleared(c);
 	bump_gen(c);
+	memset(cc->pages_met, 0, sizeof(cc->pages_met));
 }
 
 /* Take note of requests answered since. True when there were any. */
@@ -87,12 +284,13 @@ static bool catch_up(struct cpu *c)
 {
 	struct code_cache *cc = c->code;
 
-	if (cc->epoch == c->mmu.epoch)
+	if (cc->epoch == c->mmu.code_epoch)
 		return false;
-	cc->epoch = c->mmu.epoch;
+	cc->epoch = c->mmu.code_epoch;
 	cc->map++;
-	cc->trust++;
-	bump_gen(c);
+	note_look(c);
+	lose_trust(cc);
+	forget_jumps(c);
 	return true;
 }
 
@@ -108,11 +306,13 @@ static struct code_page *page_get(struct code_cache *cc, gpa_t gpa)
 {
 	struct code_page **head = &cc->pages[(gpa >> PAGE_SHIFT) & (FLOW_PAGE_HASH - 1)];
 	struct code_page *p;
+	u32 n = 0;
 
-	for (p = *head; p; p = p->hash_next) {
+	for (p = *head; p; p = p->hash_next, n++) {
 		if (p->gpa == gpa)
 			return p;
 	}
+	cc->crowded |= n > FLOW_LONGEST;
 	p = arena_alloc(cc, sizeof(*p));
 	memset(p, 0, offsetof(struct code_page, copy));
 	p->gpa = gpa;
@@ -121,77 +321,101 @@ static struct code_page *page_get(struct code_cache *cc, gpa_t gpa)
 	return p;
 }
 
+/* However many there are: a page can have a block for each linear address that it is executed at. */
 static void page_drop_blocks(struct cpu *c, struct code_page *p)
 {
-	struct block *b;
-
-	for (b = p->blocks; b; b = b->next)
-		b->key = KEY_DEAD;
-	for (b = p->straddlers; b; b = b->next2)
-		b->key = KEY_DEAD;
-	p->blocks = p->straddlers = NULL;
 	p->lines = 0;
+	p->drops++;
+	c->stat.code.invalidated++;
 	bump_gen(c);
+	if (c->code->engine)
+		c->code->engine->forget_page(c, p);
 }
 
-/* Mark lines as code and say where the page's bytes are now. False: another page is there. */
-static bool page_track(struct cpu *c, u64 la, const struct code_page *p, u64 lines, u8 **host)
+/* Mark lines as code and find out where the page's bytes are now. False: another page is there. */
+static bool page_track(struct cpu *c, u64 la, struct code_page *p, u64 lines)
 {
+	u64 epoch = c->mmu.code_epoch, answers = c->mmu.epoch;
+	u8 *host;
 	gpa_t gpa;
-	int r = mmu_code_track(&c->mmu, p->gpa, lines);
+	int r = mmu_code_track(&c->mmu, p->gpa, p->lines | lines);
 
 	if (r == -EINTR)
 		cpu_restart(c);
 	if (r == -ENOMEM)
 		cpu_leave(c, CPU_EXIT_NOMEM);
+	/*
+	 * A mark that was new has waited for every other vCPU, and a block may need several: what is
+	 * asked of this one meanwhile, a signal say, is heard first. The mark stays. And where stage 2
+	 * has been zapped, what the TLB may hold until the flush is answered finds a page for the fetch
+	 * that the mark does not.
+	 */
+	if ((r || c->mmu.epoch != answers) && sync_load(&c->mmu.requests))
+		cpu_restart(c);
 	/* Any other error: what backed the page is gone, and the fetch will say how. */
-	access_fetch(c, la, &gpa, host);
-	return !r && (gpa & PAGE_MASK) == p->gpa;
-}
-
-static bool lines_equal(const struct code_page *p, const u8 *now)
-{
-	for (u64 left = p->lines; left; left &= left - 1) {
-		unsigned at = (unsigned)__builtin_ctzll(left) * 64;
-
-		if (memcmp(p->copy + at, now + at, 64))
-			return false;
-	}
+	access_fetch(c, la, &gpa, &host);
+	if (r || (gpa & PAGE_MASK) != p->gpa)
+		return false;
+	p->host = (u8 *)((u64)host & PAGE_MASK);
+	p->host_epoch = epoch; /* what has changed meanwhile makes it stale at once */
 	return true;
 }
 
 static void page_verify(struct cpu *c, u64 la, struct code_page *p)
 {
-	u8 now[PAGE_SIZE];
+	if (p->lines) {
+		if (!host_known(c, p) && !page_track(c, la, p, 0))
+			return; /* still unverified: flow_find() goes round again */
+		switch (compare(p)) {
+		case EQUAL:
+			break;
+		case DIFFERENT:
+			page_drop_blocks(c, p);
+			break;
+		case UNKNOWN:
+			access_died(c, la, false);
+		}
+	}
+	trust(c, p);
+}
+
+/* What is kept of an address is kept for one space, or for all: of the upper half's global pages. */
+static u64 space_for(const struct cpu *c, u64 la, bool global)
+{
+	return global && (s64)la < 0 ? TLB_EVERY_SPACE : c->mmu.space;
+}
+
+/*
+ * The page that la is executed from now. One that comes there anew may have been loaded by a device
+ * since it was last executed, with nothing but memory to tell the guest: it is compared.
+ */
+static void exec_fill(struct cpu *c, u64 la, struct flow_exec *e, u64 tag)
+{
+	struct code_cache *cc = c->code;
+	struct code_page *p;
+	bool global;
+	gpa_t gpa;
 	u8 *host;
 
-	if (p->lines) {
-		if (!page_track(c, la, p, p->lines, &host))
-			return; /* still unverified: flow_find() goes round again */
-		if (guard_copy_from(now, (void *)((u64)host & PAGE_MASK), PAGE_SIZE))
-			access_died(c, la, false);
-		if (!lines_equal(p, now))
-			page_drop_blocks(c, p);
-	}
-	p->verified = c->code->trust;
+	global = access_fetch(c, la, &gpa, &host);
+	p = page_get(cc, gpa & PAGE_MASK);
+	if ((e->la != tag || e->page != p) && p->lines && host_known(c, p) && compare(p) != EQUAL)
+		p->verified = 0;
+	e->page = p;
+	e->space = space_for(c, la, global);
+	e->map = cc->map;
+	e->la = tag;
 }
 
 struct code_page *flow_exec_page(struct cpu *c, u64 la)
 {
 	struct code_cache *cc = c->code;
-	struct flow_exec *e = &cc->exec[(la >> PAGE_SHIFT) & (FLOW_EXEC - 1)];
+	struct flow_exec *e = exec_slot(c, la);
 	/* Whose page it is decides whether it may be executed (U/S, SMEP). */
 	u64 tag = (la & PAGE_MASK) | 1 | (c->cpl == 3 ? 2 : 0);
 
-	if (e->la != tag || e->map != cc->map) {
-		gpa_t gpa;
-		u8 *host;
-
-		access_fetch(c, la, &gpa, &host);
-		e->page = page_get(cc, gpa & PAGE_MASK);
-		e->map = cc->map;
-		e->la = tag;
-	}
+	if (e->la != tag || e->map != cc->map || !flow_in_space(c, e->space))
+		exec_fill(c, la, e, tag);
 	if (e->page->verified != cc->trust)
 		page_verify(c, la, e->page);
 	return e->page;
@@ -199,36 +423,38 @@ struct code_page *flow_exec_page(struct cpu *c, u64 la)
 
 bool flow_page_bytes(struct cpu *c, u64 la, struct code_page *page, u32 off, u32 len)
 {
+	u32 first = off / 64, must = (off + len - 1) / 64;
 	/* A line more than asked for: most blocks need it next. */
-	u32 first = off / 64, last = MIN((off + len - 1) / 64 + 1, 63);
+	u32 last = page->drops < DROPS_OF_DATA ? MIN(must + 1, 63) : must;
 	u64 need = (~0ULL >> (63 - last)) & (~0ULL << first) & ~page->lines;
-	u32 must = (off + len - 1) / 64;
-	u8 *host;
 
 	if (!(need & (~0ULL >> (63 - must))))
 		return true;
-	if (!page_track(c, la, page, need, &host))
+	if (!page_track(c, la, page, need))
 		return false;
-	host = (u8 *)((u64)host & PAGE_MASK);
 	for (u64 left = need; left; left &= left - 1) {
 		unsigned at = (unsigned)__builtin_ctzll(left) * 64;
 
-		if (guard_copy_from(page->copy + at, host + at, 64))
+		if (guard_copy_from(page->copy + at, page->host + at, 64))
 			access_died(c, la, false);
 	}
 	page->lines |= need;
-	return c->code->epoch == c->mmu.epoch;
+	return c->code->epoch == c->mmu.code_epoch;
 }
 
-void code_cache_bytes(const struct cpu *c, const struct op *o, u8 *bytes)
+void code_block_bytes(const struct block *b, const struct op *o, u8 *bytes)
 {
-	const struct block *b = c->block;
 	u32 at = (u32)(b->gpa & ~PAGE_MASK) + o->off;
 	u32 first = MIN((u32)o->len, (u32)PAGE_SIZE - at);
 
 	memcpy(bytes, b->page->copy + at, first);
 	if (first < o->len)
 		memcpy(bytes + first, b->page2->copy, o->len - first);
+}
+
+void code_cache_bytes(const struct cpu *c, const struct op *o, u8 *bytes)
+{
+	code_block_bytes(c->block, o, bytes);
 }
 
 static struct block **hash_head(struct code_cache *cc, gpa_t gpa, u64 rip, u32 key)
@@ -238,20 +464,29 @@ static struct block **hash_head(struct code_cache *cc, gpa_t gpa, u64 rip, u32 k
 	return &cc->hash[h >> 48 & (FLOW_HASH - 1)];
 }
 
+static bool is_dead(const struct block *b)
+{
+	return b->drops != b->page->drops || (b->page2 && b->drops2 != b->page2->drops);
+}
+
 static struct block *hash_find(struct cpu *c, struct block **head, u64 la, gpa_t gpa, u64 rip,
 			       u32 key)
 {
-	for (struct block **at = head, *b; (b = *at);) {
-		if (b->key == KEY_DEAD) {
+	struct block **at = head, *b;
+
+	for (u32 n = 0; (b = *at) && n < FLOW_LONGEST; n++) {
+		bool found = b->gpa == gpa && b->rip == rip && b->key == key;
+
+		if (found && is_dead(b)) {
 			*at = b->hash_next;
 			continue;
 		}
-		if (b->gpa == gpa && b->rip == rip && b->key == key &&
-		    (!b->page2 || flow_exec_page(c, ALIGN_DOWN(la, PAGE_SIZE) + PAGE_SIZE) == b->page2) &&
-		    b->key == key)
+		if (found && (!b->page2 || flow_exec_page(c, ALIGN_DOWN(la, PAGE_SIZE) + PAGE_SIZE) == b->page2) &&
+		    !is_dead(b))
 			return b;
 		at = &b->hash_next;
 	}
+	*at = NULL;
 	return NULL;
 }
 
@@ -267,12 +502,8 @@ static struct block *make(struct cpu *c, struct block **head, u64 la, u64 rip, u
 		return NULL;
 	if (!b->page2) /* give back what it did not need */
 		cc->used = ALIGN_UP((u64)((u8 *)&b->op[b->nops + 1] - cc->arena), 64);
-	b->next = page->blocks;
-	page->blocks = b;
-	if (b->page2) {
-		b->next2 = b->page2->straddlers;
-		b->page2->straddlers = b;
-	}
+	b->drops = page->drops;
+	b->drops2 = b->page2 ? b->page2->drops : 0;
 	b->hash_next = *head;
 	*head = b;
 	b->entry = b->op;
@@ -297,7 +528,7 @@ static struct block *find_page(struct cpu *c, u64 la, u64 rip, u32 key)
 		gpa_t gpa;
 
 		catch_up(c);
-		if (cc->used + ARENA_STEP > FLOW_ARENA || (cc->engine && cc->engine->full(c)))
+		if (cc->used + ARENA_STEP > cc->size || cc->crowded || (cc->engine && cc->engine->full(c)))
 			code_cache_clear(c);
 		page = flow_exec_page(c, la);
 		if (page->verified != cc->trust) {
@@ -314,6 +545,23 @@ static struct block *find_page(struct cpu *c, u64 la, u64 rip, u32 key)
 	}
 }
 
+/* Does the block, just found at `la`, lie on global pages? */
+static bool is_global(const struct cpu *c, u64 la, const struct block *b)
+{
+	const struct flow_exec *e = exec_slot(c, la);
+
+	/* Of two pages the second is not asked. */
+	return !b->page2 && e->page == b->page && (e->la & PAGE_MASK) == (la & PAGE_MASK) &&
+	       e->space == TLB_EVERY_SPACE;
+}
+
+bool flow_is_global(const struct cpu *c, u64 la)
+{
+	const struct flow_jump *j = flow_jump_slot(c, la);
+
+	return j->la == la && j->tag == (c->code->gen | c->key) && j->space == TLB_EVERY_SPACE;
+}
+
 struct block *flow_find(struct cpu *c, u64 rip, u32 key)
 {
 	struct code_cache *cc = c->code;
@@ -322,19 +570,24 @@ struct block *flow_find(struct cpu *c, u64 rip, u32 key)
 
 	c->rip = rip;
 	c->op = NULL;
+	if (unlikely(c->block && c->block->serializes))
+		serialized(c, c->block->serializes);
 	if ((key & BLOCK_KEY_MODE) != MODE_LONG) {
 		la = (u32)(rip + c->seg[SEG_CS].base);
 		if (!flow_within_limit(c, rip, 1, key))
 			cpu_raise_error(c, VEC_GP, 0);
 	}
 	catch_up(c);
-	j = flow_jump_slot(cc, la);
-	if (j->la != la || j->tag != flow_tag(cc, key) || j->b->rip != rip) {
+	/* Single steps have slots of their own: that behind each STI is one. */
+	j = flow_jump_slot(c, key & BLOCK_KEY_STEP ? la ^ FLOW_JUMPS / 2 : la);
+	if (j->la != la || j->tag != flow_tag(cc, key) || j->b->rip != rip || !flow_in_space(c, j->space)) {
 		struct block *b = find_page(c, la, rip, key);
 
 		j->b = b;
 		j->la = la;
 		j->tag = flow_tag(cc, key);
+		j->space = space_for(c, la, is_global(c, la, b));
+		flow_meet(c, la, b);
 	}
 	if (unlikely(!flow_within_limit(c, rip, j->b->bytes, key))) {
 		if (key & BLOCK_KEY_STEP)

@@ -16,11 +16,15 @@ void code_cache_destroy(struct cpu *c);
 /* The VMM or a device it drives may have stored into code: compare a page's bytes when it is next
  * entered. Cheap. */
 void code_cache_distrust(struct cpu *c);
-/* The guest changed what linear addresses mean (CR3, INVLPG, mode): forget jump targets. */
+/* The guest changed what linear addresses mean: all of them (paging, a large page), those that are not
+ * global (another address space, mmu.space), or those of a page. Forgets where jumps led to. */
 void code_cache_remap(struct cpu *c);
+void code_cache_switch(struct cpu *c);
+void code_cache_unmap(struct cpu *c, u64 la);
 /* Drop every block. */
 void code_cache_clear(struct cpu *c);
-/* The bytes that an op of c->block was decoded from, o->len of them. */
+/* The bytes that an op of the block, or of c->block, was decoded from, o->len of them. */
+void code_block_bytes(const struct block *b, const struct op *o, u8 *bytes);
 void code_cache_bytes(const struct cpu *c, const struct op *o, u8 *bytes);
 
 #endif

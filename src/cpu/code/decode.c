@@ -16,7 +16,6 @@
 #include "cpu/fault.h"
 #include "cpu/table/features.h"
 
-#define INSN_MAX 15
 
 static ZydisDecoder decoders[NR_VENDORS][MODE_LONG + 1];
 
@@ -226,6 +225,7 @@ static void decode_one(struct decoder *d, ZyanStatus st, struct op *op)
 
 	memset(op, 0, sizeof(*op));
 	op->base = op->index = REG_OFF(REG_ZERO);
+	d->serializes = SERIALIZES_NOT;
 	if (!ZYAN_SUCCESS(st)) {
 		/* SDM vol. 3, 6.15: more than 15 bytes is #GP(0), what is no instruction #UD. */
 		decode_raise(d, op, st == ZYDIS_STATUS_INSTRUCTION_TOO_LONG ? VEC_GP : VEC_UD);
@@ -236,10 +236,14 @@ static void decode_one(struct decoder *d, ZyanStatus st, struct op *op)
 	line = foreign(d) ? NULL : table_find(d->i.mnemonic);
 	if (line && line->cls != CLASS_C && !feature_runs(&d->i))
 		line = NULL;
+	if (line)
+		d->serializes = line->serializes;
 	if (!line || !line->decode(d, op)) {
+		d->serializes = SERIALIZES_NOT;
 		op->flags = 0;
 		decode_raise(d, op, VEC_UD);
 	}
+	d->ends_block |= d->serializes;
 }
 
 bool decode_insn(struct decoder *d, struct op *op)
@@ -265,7 +269,7 @@ static bool straddle(struct cpu *c, struct decoder *d, struct block *b, u64 la, 
 	page2 = flow_exec_page(c, la2);
 	if (page2->verified != c->code->trust ||
 	    !flow_page_bytes(c, la2, page2, 0, INSN_MAX - avail) ||
-	    c->code->epoch != c->mmu.epoch)
+	    c->code->epoch != c->mmu.code_epoch)
 		return false;
 	memcpy(d->bytes + avail, page2->copy, INSN_MAX - avail);
 	*st = zydis(d, INSN_MAX);
@@ -274,13 +278,13 @@ static bool straddle(struct cpu *c, struct decoder *d, struct block *b, u64 la, 
 	return true;
 }
 
-static void finish(struct block *b, const struct decoder *d)
+static void finish(struct block *b, const struct decoder *d, bool shadowed)
 {
 	struct op *end = &b->op[b->nops];
 
 	memset(end, 0, sizeof(*end));
 	end->base = end->index = REG_OFF(REG_ZERO);
-	end->fn = d->ends_block ? op_end_sync : op_end;
+	end->fn = shadowed ? op_end_shadow : d->ends_block || d->shadows ? op_end_sync : op_end;
 	end->off = b->bytes;
 	end->disp = (s64)(b->rip + b->bytes);
 	if ((b->key & BLOCK_KEY_MODE) != MODE_LONG)
@@ -293,13 +297,15 @@ bool decode_block(struct cpu *c, struct block *b, u64 la, u64 rip, u32 key,
 	struct decoder d = {.c = c, .key = key};
 	u32 max = key & BLOCK_KEY_STEP ? 1 : BLOCK_MAX_OPS;
 	u32 off = (u32)(la & ~PAGE_MASK);
+	bool shadowed = false; /* the last one is in STI's shadow */
 
 	memset(b, 0, sizeof(*b));
 	b->rip = rip;
 	b->gpa = page->gpa | off;
 	b->key = key;
 	b->page = page;
-	while (b->nops < max && off < PAGE_SIZE && !d.ends_block) {
+	while (b->nops < max && off < PAGE_SIZE && !d.ends_block && !shadowed) {
+		bool in_shadow = d.shadows;
 		struct op *op = &b->op[b->nops];
 		u32 avail = MIN(INSN_MAX, (u32)PAGE_SIZE - off);
 		ZyanStatus st;
@@ -316,12 +322,16 @@ bool decode_block(struct cpu *c, struct block *b, u64 la, u64 rip, u32 key,
 				return false;
 		}
 		decode_one(&d, st, op);
+		if (in_shadow && d.ends_block)
+			break;
+		shadowed = in_shadow;
+		b->serializes = d.serializes;
 		op->len = d.i.length;
 		op->off = b->bytes;
 		b->bytes += d.i.length;
 		b->nops++;
 		off += d.i.length;
 	}
-	finish(b, &d);
+	finish(b, &d, shadowed);
 	return true;
 }

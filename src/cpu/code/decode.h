@@ -21,9 +21,12 @@ struct decoder {
 	u8 bytes[15];
 	ZydisDecodedInstruction i;
 	ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
+	u8 serializes;	 /* enum serializes of this instruction; by the table, or its function */
 	bool ends_block; /* set by the decode function: nothing may follow in this block. Needed for
 			    what changes c->key, the mapping of code or c->shadow, and for
 			    control transfers */
+	bool shadows; /* set by STI's: the next instruction is in its shadow, and the block's last; where
+			 that ends the block by itself, or lies on another page, this is the last */
 };
 
 /* Does the guest's processor do it? */
@@ -59,6 +62,12 @@ enum table_class {
 			 operand redirected */
 };
 
+/*
+ * Does the instruction serialize (SDM vol. 3, 9.3)? Then what was stored into code without this vCPU's
+ * being told is seen after it (flow.h). Kernels execute some of them all the time.
+ */
+enum serializes { SERIALIZES_NOT, SERIALIZES, SERIALIZES_OFTEN };
+
 struct table_line {
 	u16 mnemonic;	   /* ZYDIS_MNEMONIC_* */
 	u8 cls;
@@ -66,6 +75,7 @@ struct table_line {
 	const char *cpuid; /* the CPUID bit that announces its oldest form, "" for the base; what each
 			      form needs of the host says table/features.h */
 	const char *reason; /* why this class is safe or necessary */
+	u8 serializes;	    /* enum serializes; ends the block */
 };
 
 /* The tables, one per family; code/table.c indexes them by mnemonic. */

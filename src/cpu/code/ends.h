@@ -11,6 +11,8 @@
 op_fn op_end;
 /* ... or the key, the mapping or the shadow may have. */
 op_fn op_end_sync;
+/* Behind an instruction that may be in STI's shadow: it ends, and an interrupt may be due. */
+op_fn op_end_shadow;
 /* Raise vector o->imm. */
 op_fn op_raise;
 

@@ -25,6 +25,8 @@
 
 #include "cpu/state.h"
 
+#define INSN_MAX 15 /* bytes of an instruction (SDM vol. 3, 6.15, #GP) */
+
 typedef const struct op *op_fn(struct cpu *c, const struct op *o);
 
 enum op_flags {
@@ -79,18 +81,17 @@ struct block {
 	u32 key;
 	u16 nops;
 	u16 bytes;
-	struct block *next;	   /* in the page's list */
-	struct block *next2;	   /* in page2's list */
+	u8 serializes;	 /* enum serializes of the last instruction */
 	struct block *hash_next;
 	struct code_page *page;	   /* pages it was decoded from; the second for a straddler */
 	struct code_page *page2;
+	u64 drops, drops2; /* theirs when it was: it is dead when they have more */
 	struct block *link[2];	   /* direct successors on the same page: fall through, taken */
 	const struct op *entry;	   /* what executes the block: op, or head where an engine has put
 				      itself in front of it */
 	/* The translator's. */
 	u32 heat;	    /* times it was entered and interpreted */
 	u32 host;	    /* where in the area its code is; 0: nowhere */
-	u32 edge[2];	    /* where the jumps to direct successors are; 0: not to be patched */
 	u64 inlined;	    /* bit per op: has code of its own */
 	bool falls_through; /* the end has */
 	u32 checks, differs; /* comparisons with the interpreter, and those that failed */

@@ -19,6 +19,8 @@ const struct op *op_leave_next(struct cpu *c, const struct op *o)
 {
 	op_uncount(c, o);
 	c->stat.instructions++;
+	if (c->block->op[c->block->nops].fn == op_end_shadow && o->off == c->block->op[c->block->nops - 1].off)
+		c->shadow = 0;
 	return op_leave(c, op_next_rip(c, o));
 }
 
@@ -41,6 +43,17 @@ const struct op *op_end_sync(struct cpu *c, const struct op *o)
 	if (c->shadow)
 		return op_leave(c, next);
 	return flow_jump_slow(c, next);
+}
+
+const struct op *op_end_shadow(struct cpu *c, const struct op *o)
+{
+	u64 next = (u64)o->disp;
+
+	if (c->shadow) {
+		c->shadow = 0;
+		return op_leave(c, next);
+	}
+	return flow_link(c, 0, next);
 }
 
 const struct op *op_raise(struct cpu *c, const struct op *o)

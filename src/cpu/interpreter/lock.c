@@ -4,7 +4,8 @@
  * (mmu_stop_others()). Another vCPU may be about to stop this one: then the instruction is started
  * again after a look at the requests. Nothing stays stopped when the access faults: stage 2 ends the
  * stop before it faults a page in, and for what else unwinds there is a point here that lets everyone
- * go and unwinds on.
+ * go and unwinds on. A fault that finds no memory does not unwind: the operand is a device's, and there
+ * is nothing for it to be atomic with.
  */
 #include "cpu/interpreter/lock.h"
 
@@ -15,6 +16,12 @@
 static const struct op *op_stop(struct cpu *c, const struct op *o)
 {
 	return o;
+}
+
+static void let_go(struct cpu *c)
+{
+	if (mmu_stops_others(&c->mmu))
+		mmu_start_others(&c->mmu);
 }
 
 const struct op *lock_stopped(struct cpu *c, const struct op *o, op_fn *unlocked)
@@ -28,17 +35,16 @@ const struct op *lock_stopped(struct cpu *c, const struct op *o, op_fn *unlocked
 		cpu_restart(c);
 	}
 	if (_setjmp(here)) {
-		if (mmu_stops_others(&c->mmu))
-			mmu_start_others(&c->mmu);
+		let_go(c);
 		c->unwind = outer;
-		_longjmp(*outer, 1);
+		longjmp(*outer, 1);
 	}
 	c->unwind = &here;
 	scratch[0] = *o;
 	scratch[1].fn = op_stop;
 	r = unlocked(c, &scratch[0]);
 	c->unwind = outer;
-	mmu_start_others(&c->mmu);
+	let_go(c);
 	/* Stopping made old pointers stale: let this block end. */
 	return r ? op_leave_next(c, o) : NULL;
 }

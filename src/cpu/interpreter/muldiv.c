@@ -50,15 +50,49 @@ MUL_WIDE(imul, "imul", 32, "l")
 MUL_WIDE(imul, "imul", 64, "q")
 
 /*
- * Division: dividend of twice the width, quotient checked. Status flags are undefined after it;
- * they stay as they were.
+ * Division: dividend of twice the width, quotient checked here, then computed by the host's own
+ * instruction, so that the status flags, which are undefined after it, are a processor's.
  */
-#define DIV(bits, wide)                                                                     \
+#define DIV_WIDE(name, bits, s)                                                                    \
+	static inline void host_##name##bits(struct cpu *c, u##bits b)                             \
+	{                                                                                          \
+		u64 lo, hi = c->reg[RDX];                                                          \
+		u16 f = c->af;                                                                     \
+		asm(FLAGS_IN "movq %4, %%rax\n\t" #name s " %3\n\tmovq %%rax, %1" FLAGS_OUT       \
+		    : "+&a"(f), "=&r"(lo), "+&d"(hi)                                               \
+		    : "r"(b), "r"(c->reg[RAX])                                                     \
+		    : "cc");                                                                       \
+		c->af = f;                                                                         \
+		set_r##bits(c, REG_OFF(RAX), (u##bits)lo);                                         \
+		set_r##bits(c, REG_OFF(RDX), (u##bits)hi);                                         \
+	}
+#define DIV_BYTE(name)                                                                             \
+	static inline void host_##name##8(struct cpu *c, u8 b)                                     \
+	{                                                                                          \
+		u64 lo;                                                                            \
+		u16 f = c->af;                                                                     \
+		asm(FLAGS_IN "movq %3, %%rax\n\t" #name "b %2\n\tmovq %%rax, %1" FLAGS_OUT        \
+		    : "+&a"(f), "=&r"(lo)                                                          \
+		    : "r"(b), "r"(c->reg[RAX])                                                     \
+		    : "cc");                                                                       \
+		c->af = f;                                                                         \
+		set_r16(c, REG_OFF(RAX), (u16)lo);                                                 \
+	}
+DIV_BYTE(div)
+DIV_WIDE(div, 16, "w")
+DIV_WIDE(div, 32, "l")
+DIV_WIDE(div, 64, "q")
+DIV_BYTE(idiv)
+DIV_WIDE(idiv, 16, "w")
+DIV_WIDE(idiv, 32, "l")
+DIV_WIDE(idiv, 64, "q")
+
+#define DIV(bits, wide)                                                                            \
 	static inline bool div##bits(struct cpu *c, u##bits b, wide n)                             \
 	{                                                                                          \
 		if (!b || (u##bits)(n >> bits) >= b)                                               \
 			return false;                                                              \
-		div_result##bits(c, (u##bits)(n / b), (u##bits)(n % b));                           \
+		host_div##bits(c, b);                                                              \
 		return true;                                                                       \
 	}                                                                                          \
 	static inline bool idiv##bits(struct cpu *c, u##bits b, wide n)                            \
@@ -68,33 +102,11 @@ MUL_WIDE(imul, "imul", 64, "q")
 		bool nneg = n & sign, bneg = b >> (bits - 1);                                      \
 		wide an = nneg ? (wide)(0 - n) : n;                                                \
 		u##bits ab = bneg ? (u##bits)(0 - b) : b;                                          \
-		wide q;                                                                            \
-		u##bits r;                                                                         \
-		if (!ab || (u##bits)(an >> bits) >= ab)                                            \
+		if (!ab || (u##bits)(an >> bits) >= ab || an / ab > limit - (nneg == bneg))         \
 			return false;                                                              \
-		q = an / ab;                                                                       \
-		r = (u##bits)(an % ab);                                                            \
-		if (q > limit - (nneg == bneg))                                                    \
-			return false;                                                              \
-		div_result##bits(c, (u##bits)(nneg != bneg ? 0 - q : q),                           \
-				 nneg ? (u##bits)(0 - r) : r);                                     \
+		host_idiv##bits(c, b);                                                             \
 		return true;                                                                       \
 	}
-
-static inline void div_result8(struct cpu *c, u8 q, u8 r)
-{
-	set_r16(c, REG_OFF(RAX), (u16)(r << 8 | q));
-}
-
-#define DIV_RESULT(bits)                                                                           \
-	static inline void div_result##bits(struct cpu *c, u##bits q, u##bits r)                   \
-	{                                                                                          \
-		set_r##bits(c, REG_OFF(RAX), q);                                                   \
-		set_r##bits(c, REG_OFF(RDX), r);                                                   \
-	}
-DIV_RESULT(16)
-DIV_RESULT(32)
-DIV_RESULT(64)
 DIV(8, u16)
 DIV(16, u32)
 DIV(32, u64)

@@ -3,7 +3,9 @@
  * Shifts and rotates, by an immediate, by one and by CL; SHLD and SHRD.
  *
  * A count of zero leaves the flags, rotates leave all but CF and OF: the host is given all the
- * guest's flags before and asked after. Shifts by a constant that is not zero need not.
+ * guest's flags before and asked after. Shifts by a constant that is not zero need not. Here every
+ * count is in CL; OF after a rotate by more than one is undefined, and a processor may treat the
+ * immediate form's another way (rotate_keeps_of()).
  */
 #include "cpu/interpreter/value.h"
 
@@ -45,8 +47,20 @@
 	FORM_REG(name, name##_quick, n, IMM, bits)                                                 \
 	FORM_MEM(name, name##_quick, n, IMM, bits)
 
-#define ROL(bits, s, m) ROTATE(rol, "rol", bits, s, m)
-#define ROR(bits, s, m) ROTATE(ror, "ror", bits, s, m)
+/* k: by a constant above one, where that leaves OF alone */
+#define ROTATE_KEEPS(name, insn, bits, s, m)                                                       \
+	ROTATE(name, insn, bits, s, m)                                                             \
+	static inline u##bits name##_keep##bits(u##bits a, u8 count, u16 *af)                      \
+	{                                                                                          \
+		u16 before = *af & AF_OF;                                                          \
+		a = name##bits(a, count, af);                                                      \
+		*af = (u16)((*af & ~AF_OF) | before);                                              \
+		return a;                                                                          \
+	}                                                                                          \
+	FORM_REG(name, name##_keep, k, IMM, bits)
+
+#define ROL(bits, s, m) ROTATE_KEEPS(rol, "rol", bits, s, m)
+#define ROR(bits, s, m) ROTATE_KEEPS(ror, "ror", bits, s, m)
 #define RCL(bits, s, m) ROTATE(rcl, "rcl", bits, s, m)
 #define RCR(bits, s, m) ROTATE(rcr, "rcr", bits, s, m)
 #define SHL(bits, s, m) SHIFT(shl, "shl", bits, s, m)
@@ -60,26 +74,41 @@ EACH_SIZE(SHL)
 EACH_SIZE(SHR)
 EACH_SIZE(SAR)
 
-enum { BY_IMM, BY_CL, BY_QUICK, NR_BY };
-#define ROTATES(n)                                                                                 \
+enum { BY_IMM, BY_CL, BY_QUICK, BY_KEEP, NR_BY };
+/* q: of the form for BY_QUICK; k: for BY_KEEP */
+#define FORMS(n, q, k)                                                                             \
 	{                                                                                          \
-		{SIZES(n##_ri), SIZES(n##_rc), SIZES(n##_ri)},                                     \
+		{SIZES(n##_ri), SIZES(n##_rc), SIZES(n##_r##q), SIZES(n##_r##k)},                  \
 		{                                                                                  \
-			SIZES(n##_mi), SIZES(n##_mc), SIZES(n##_mi)                                \
-		}                                                                                  \
-	}
-#define SHIFTS(n)                                                                                  \
-	{                                                                                          \
-		{SIZES(n##_ri), SIZES(n##_rc), SIZES(n##_rn)},                                     \
-		{                                                                                  \
-			SIZES(n##_mi), SIZES(n##_mc), SIZES(n##_mn)                                \
+			SIZES(n##_mi), SIZES(n##_mc), SIZES(n##_m##q), SIZES(n##_mi)               \
 		}                                                                                  \
 	}
 
+/* Intel's processors leave OF as it was after ROL and ROR of a register by an immediate above one, and
+ * set it where the count is in CL or the operand in memory. */
+static bool rotate_keeps_of(void)
+{
+	u8 of, most = 127, zero = 0;
+
+	/* Set by the addition; of zero nothing that is computed is. */
+	asm("addb $1, %1\n\trolb $2, %2\n\tseto %0" : "=q"(of), "+q"(most), "+q"(zero) : : "cc");
+	return of;
+}
+
+static unsigned choose(ZydisMnemonic m, bool mem, s32 count)
+{
+	if (!count)
+		return BY_IMM;
+	if (mem || (m != ZYDIS_MNEMONIC_ROL && m != ZYDIS_MNEMONIC_ROR))
+		return BY_QUICK;
+	return count > 1 && rotate_keeps_of() ? BY_KEEP : BY_QUICK;
+}
+
 bool decode_shift(struct decoder *d, struct op *op)
 {
-	static op_fn *const fn[][2][NR_BY][4] = {ROTATES(rol), ROTATES(ror), ROTATES(rcl), ROTATES(rcr),
-						 SHIFTS(shl),  SHIFTS(shr),  SHIFTS(sar)};
+	static op_fn *const fn[][2][NR_BY][4] = {
+		FORMS(rol, i, k), FORMS(ror, i, k), FORMS(rcl, i, i), FORMS(rcr, i, i),
+		FORMS(shl, n, n), FORMS(shr, n, n), FORMS(sar, n, n)};
 	static const ZydisMnemonic order[] = {
 		ZYDIS_MNEMONIC_ROL, ZYDIS_MNEMONIC_ROR, ZYDIS_MNEMONIC_RCL, ZYDIS_MNEMONIC_RCR,
 		ZYDIS_MNEMONIC_SHL, ZYDIS_MNEMONIC_SHR, ZYDIS_MNEMONIC_SAR};
@@ -92,7 +121,7 @@ bool decode_shift(struct decoder *d, struct op *op)
 		return false;
 	if (d->o[1].type == ZYDIS_OPERAND_TYPE_IMMEDIATE) {
 		op->imm = (s32)(d->o[1].imm.value.u & (size == 3 ? 63 : 31));
-		by = op->imm ? BY_QUICK : BY_IMM;
+		by = choose(d->i.mnemonic, mem, op->imm);
 	}
 	op->fn = fn[n][mem][by][size];
 	return true;

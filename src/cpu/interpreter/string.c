@@ -208,6 +208,16 @@ static u64 run(struct cpu *c, const struct op *o, void *d, void *s, u64 n)
 	}
 }
 
+/* A run died behind `n` elements, which registers tell of; from `d` and `s` on it was at dla and sla. */
+static NORETURN void run_died(struct cpu *c, const struct op *o, void *d, void *s, u64 dla, u64 sla, u64 n)
+{
+	/* A span lies in one host page; of a poisoned one the host tells no more than that. */
+	u64 at = (u64)guard_fault.addr & PAGE_MASK;
+	bool read = s && at == ((u64)s & PAGE_MASK) && at != ((u64)d & PAGE_MASK);
+
+	access_died(c, (read ? sla : dla) + n * (u32)o->imm, !read);
+}
+
 /* Elements done in a run, 0: one has to be done singly. */
 static u64 run_of(struct cpu *c, const struct op *o, u64 count)
 {
@@ -243,12 +253,8 @@ static u64 run_of(struct cpu *c, const struct op *o, u64 count)
 		advance(c, o, REG_OFF(RSI), (s64)(n * size));
 	advance(c, o, REG_OFF(RDI), (s64)(n * size));
 	if (left) {
-		/* A span lies in one host page; of a poisoned one the host tells no more than that. */
-		u64 at = (u64)guard_fault.addr & PAGE_MASK;
-		bool read = movs && at == ((u64)s & PAGE_MASK) && at != ((u64)d & PAGE_MASK);
-
 		advance(c, o, REG_OFF(RCX), -(s64)n);
-		access_died(c, (read ? sla : dla) + n * size, !read);
+		run_died(c, o, d, s, dla, sla, n);
 	}
 	return n;
 }
@@ -287,6 +293,37 @@ static u64 run_ins(struct cpu *c, const struct op *o, u64 count)
 	return n;
 }
 
+/*
+ * All of a repeated MOVS or STOS at once, where its operands lie in a page each that the TLB knows: most of
+ * what kernels clear and copy. False: it goes the long way.
+ */
+static bool whole_run(struct cpu *c, const struct op *o)
+{
+	u64 n = c->reg[RCX], bytes = n * (u32)o->imm, dla = c->reg[RDI], sla = c->reg[RSI], left;
+	void *d, *s = NULL;
+
+	if (n > PAGE_SIZE || bytes > PAGE_SIZE || c->mode != MODE_LONG || o->seg >= SEG_FS ||
+	    (o->flags & (OP_ADDR16 | OP_ADDR32)))
+		return false;
+	if (o->aux == MOVS) {
+		s = tlb_read(c->tlb, sla, bytes);
+		if (!s)
+			return false;
+	}
+	d = tlb_write(c->tlb, dla, bytes);
+	if (!d)
+		return false;
+	left = run(c, o, d, s, n);
+	n -= left;
+	if (s)
+		c->reg[RSI] += n * (u32)o->imm;
+	c->reg[RDI] += n * (u32)o->imm;
+	c->reg[RCX] = left;
+	if (unlikely(left))
+		run_died(c, o, d, s, dla, sla, n);
+	return true;
+}
+
 /* -- handlers */
 
 static HANDLER(string_once)
@@ -311,7 +348,10 @@ static HANDLER(string_rep)
 	u64 count;
 
 	c->op = o;
-	c->repeating = false;
+	if (runs && c->reg[RCX] && whole_run(c, o)) {
+		c->repeating = false;
+		OP_NEXT(c, o);
+	}
 	/* Privilege is asked for even when there is nothing to transfer. */
 	if (o->aux == INS || o->aux == OUTS)
 		io_check(c, R16(c, REG_OFF(RDX)), (u32)o->imm);
@@ -329,14 +369,15 @@ static HANDLER(string_rep)
 		advance(c, o, REG_OFF(RCX), -(s64)n);
 		if (n == count || !goes_on(c, o))
 			break;
+		/* Also for who comes in when the next iteration has to wait for its page. */
+		c->repeating = true;
 		/* Between iterations the flags are those from before it all (SDM vol. 2, REP). */
 		if (!cpu_vendor_does(c, FACT_REP_TRAP))
 			c->af = before;
-		if (flow_pending(c) || (c->block->key & BLOCK_KEY_STEP)) {
-			c->repeating = true;
+		if (flow_pending(c) || (c->block->key & BLOCK_KEY_STEP))
 			return op_uncount(c, o), op_leave(c, op_rip(c, o));
-		}
 	}
+	c->repeating = false;
 	return op_after_slow_store(c, o);
 }
 

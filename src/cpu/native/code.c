@@ -14,6 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/guard.h"
+#include "base/held.h"
 #include "base/pagemem.h"
 #include "cpu/native/native.h"
 #include "cpu/native/code.h"
@@ -110,8 +111,8 @@ static void detect_host(void)
 
 static void unmap_code(void)
 {
-	pagemem_free(code_rw, CODE_SIZE);
-	pagemem_free(native_code, CODE_SIZE);
+	pagemem_unmap(code_rw, CODE_SIZE);
+	pagemem_unmap(native_code, CODE_SIZE);
 	pagemem_free(native_insn_map, CODE_SIZE / 8);
 }
 
@@ -124,7 +125,7 @@ static int map_code(void)
 		fd = (int)syscall(SYS_memfd_create, "userkvm-stubs", MFD_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	if (syscall(SYS_ftruncate, fd, CODE_SIZE)) {
+	if (!held_resize(fd, CODE_SIZE)) {
 		r = -errno;
 		syscall(SYS_close, fd);
 		return r;

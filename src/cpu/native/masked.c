@@ -17,8 +17,7 @@
 #define M_REG(a)   ((a) & 15)	     /* mask register, or vector of sign bits */
 #define M_ELEM(a)  (((a) >> 4) & 7)  /* log2 of a memory element's bytes */
 #define M_COUNT(a) (((a) >> 7) & 7)  /* log2 of the mask bits that count */
-#define M_WRITE	   0x0400
-#define M_FP	   0x0800
+/* MASKED_WRITES, MASKED_FP */
 #define M_DENSE	   0x1000 /* compress, expand: as many elements as mask bits, from the first */
 #define M_VECTOR   0x2000 /* mask bits are sign bits of a vector register */
 #define M_AC	   0x4000 /* of up to 8 bytes, which are one access to #AC; longer ones are none */
@@ -58,7 +57,7 @@ static u64 call(struct cpu *c, const struct op *o, void *p)
 {
 	native_stub_fn *f = native_stub(o->imm);
 
-	return o->aux & M_FP ? native_call_fp(c, f, p) : f(c, p);
+	return o->aux & MASKED_FP ? native_call_fp(c, f, p) : f(c, p);
 }
 
 /* Where element `i` is; its own segment check, if it is for an access. */
@@ -115,7 +114,7 @@ static void check_operand(struct cpu *c, const struct op *o, u64 active)
 {
 	u32 size = 1u << M_ELEM(o->aux);
 	u32 first = (u32)__builtin_ctzll(active), last = 63 - (u32)__builtin_clzll(active);
-	bool write = o->aux & M_WRITE, each = cpu_vendor_does(c, FACT_AC_VECTORS);
+	bool write = o->aux & MASKED_WRITES, each = cpu_vendor_does(c, FACT_AC_VECTORS);
 
 	native_check_alignment(c, o);
 	if (likely(!c->check_align) || !(each ? !(o->aux & M_VECTOR) : o->aux & M_AC))
@@ -132,7 +131,7 @@ static void check_operand(struct cpu *c, const struct op *o, u64 active)
 static COLD const struct op *run_elements(struct cpu *c, const struct op *o)
 {
 	u8 buf[64] __attribute__((aligned(64))) = {0};
-	bool write = o->aux & M_WRITE;
+	bool write = o->aux & MASKED_WRITES;
 	u64 active = active_elements(c, o);
 
 	c->op = o;
@@ -156,7 +155,7 @@ static COLD const struct op *run_elements(struct cpu *c, const struct op *o)
 
 const struct op *native_run_masked(struct cpu *c, const struct op *o)
 {
-	bool write = o->aux & M_WRITE;
+	bool write = o->aux & MASKED_WRITES;
 	u64 la;
 	void *p;
 
@@ -281,9 +280,9 @@ bool native_masked(const struct decoder *d, const ZydisDecodedOperand *mem, bool
 		return false;
 	size = mem->size / 8u / nmem;
 	op->aux = (u16)((ZydisRegisterGetId(d->i.avx.mask.reg) & 7) |
-			__builtin_ctz(size) << 4 | __builtin_ctz(nmask) << 7 | (fp ? M_FP : 0));
+			__builtin_ctz(size) << 4 | __builtin_ctz(nmask) << 7 | (fp ? MASKED_FP : 0));
 	if (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE)
-		op->aux |= M_WRITE;
+		op->aux |= MASKED_WRITES;
 	if (is_dense(d->i.mnemonic))
 		op->aux |= M_DENSE;
 	if (op->r0 <= 8 && !(op->flags & OP_NO_AC))
@@ -307,7 +306,7 @@ bool native_decode_vmaskmov(struct decoder *d, struct op *op)
 			__builtin_ctz(mem->element_size / 8u) << 4 |
 			__builtin_ctz(mem->element_count) << 7 | M_VECTOR);
 	if (mem == &d->o[0])
-		op->aux |= M_WRITE;
+		op->aux |= MASKED_WRITES;
 	op->flags |= OP_NO_AC;
 	op->fn = native_run_masked;
 	return true;

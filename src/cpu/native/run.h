@@ -12,7 +12,9 @@ op_fn native_run_reg, native_run_reg_fp;
 op_fn native_run_load, native_run_load_fp;
 op_fn native_run_load_copied; /* the host may want the operand aligned, the guest does not */
 op_fn native_run_store, native_run_store_fp;
-op_fn native_run_masked;
+op_fn native_run_masked; /* by op->aux: */
+#define MASKED_WRITES 0x0400
+#define MASKED_FP     0x0800 /* it computes with MXCSR */
 op_fn native_run_uncached; /* needs no stub: makes one each time */
 
 /* #GP where the operand is not aligned, whatever its segment says. */

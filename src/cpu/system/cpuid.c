@@ -331,6 +331,11 @@ int cpu_set_cpuid(struct cpu *c, const struct cpuid_leaf *e, u32 n)
 	return 0;
 }
 
+bool cpu_host_is_amd(void)
+{
+	return vendor_of_host() == VENDOR_AMD;
+}
+
 bool cpuid_vendor_is_amd(const struct cpu *c)
 {
 	return c->ncpuid && c->vendor == VENDOR_AMD;

@@ -17,7 +17,6 @@
 #define CR0_PDPTE   (CR0_PG | CR0_CD | CR0_NW)
 #define CR4_PDPTE   (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP)
 #define CR3_NOFLUSH BIT(63)
-#define CR3_PCID    0xfffULL
 #define CR8_MAX	    15
 
 void mmu_changed(struct cpu *c)
@@ -98,7 +97,9 @@ static void write_cr0(struct cpu *c, u64 v)
 
 static void write_cr3(struct cpu *c, u64 v)
 {
-	if (c->cr4 & CR4_PCIDE)
+	bool pcids = c->cr4 & CR4_PCIDE, keep = pcids && (v & CR3_NOFLUSH);
+
+	if (pcids)
 		v &= ~CR3_NOFLUSH;
 	if (c->efer & EFER_LMA) {
 		if (v & (c->reserved_gpa | 0xfff0000000000000ULL))
@@ -110,8 +111,8 @@ static void write_cr3(struct cpu *c, u64 v)
 	}
 	c->cr3 = v;
 	/* Global pages stay (SDM vol. 3, 4.10.4.1). */
-	mmu_tlb_flush_nonglobal(&c->mmu);
-	code_cache_remap(c);
+	if (mmu_tlb_switch(&c->mmu, pcids ? v & CR3_PCID : 0, keep))
+		code_cache_switch(c);
 }
 
 static void write_cr4(struct cpu *c, u64 v)

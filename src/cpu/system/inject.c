@@ -88,7 +88,7 @@ static enum outcome deliver(struct cpu *c, u8 vector, enum event_kind kind, bool
 		return DELIVERED;
 	if (c->exception.pending)
 		return RAISED;
-	_longjmp(*outer, 1);
+	longjmp(*outer, 1);
 }
 
 /* #BP and #OF come from instructions: their gate's DPL counts. A #DB without payload is the fault of

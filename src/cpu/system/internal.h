@@ -37,6 +37,9 @@ enum sys_type {
 #define SEL_NULL(s) (!((s) & ~3u))
 #define SEL_TI	    4
 
+#define DESC_TYPE_AT 5 /* byte with a descriptor's type */
+#define TYPE_BUSY    2 /* of a TSS */
+
 /* A descriptor taken apart. Gates use `raw` through the gate_* accessors. */
 struct desc {
 	u64 raw;
@@ -195,6 +198,7 @@ int msr_fixed_get(u32 msr, u64 *value);
 int msr_fixed_set(u32 msr, bool host, u64 value);
 
 /* cr.c */
+#define CR3_PCID 0xfffULL
 bool cr0_valid(const struct cpu *c, u64 v);
 bool cr4_valid(const struct cpu *c, u64 v);
 bool efer_valid(const struct cpu *c, u64 v);

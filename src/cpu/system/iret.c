@@ -27,7 +27,8 @@ static u64 merge_flags(const struct cpu *c, u64 image, u32 op_size)
 static void iret_done(struct cpu *c, u64 flags)
 {
 	cpu_load_rflags(c, flags);
-	c->nmi_masked = false;
+	if (unlikely(c->nmi_masked)) /* else not stored: its neighbours are looked at right after */
+		c->nmi_masked = false;
 }
 
 /* V86 with IOPL below 3: only a 16-bit IRET with CR4.VME, to the virtual flags. */

@@ -13,6 +13,8 @@
 /* Is a breakpoint enabled, on execution (DR7.RWn 0) or on data and ports? */
 static bool dr7_has(u64 dr7, bool data)
 {
+	if (likely(!(dr7 & 0xff)))
+		return false;
 	for (unsigned n = 0; n < 4; n++)
 		if (((dr7 >> (2 * n)) & 3) && !((dr7 >> (16 + 4 * n)) & 3) != data)
 			return true;
@@ -112,6 +114,7 @@ void cpu_update_mode(struct cpu *c)
 
 void cpu_update_tlb(struct cpu *c)
 {
+	bool align, watch; /* not read back: a wider load would wait for the bytes' stores */
 	enum tlb_mode t;
 
 	if (c->cpl == 3)
@@ -121,10 +124,11 @@ void cpu_update_tlb(struct cpu *c)
 	else
 		t = TLB_KERNEL_AC;
 	c->tlb_mode = (u8)t;
-	c->check_align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->flags & FL_AC);
-	c->check_watch =
-		dr7_has(c->guest_debug & KVM_GUESTDBG_USE_HW_BP ? c->guest_dr7 : c->dr7, true);
-	c->tlb = c->check_align || c->check_watch ? &tlb_never : &c->mmu.tlb[t];
+	align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->flags & FL_AC);
+	watch = dr7_has(c->guest_debug & KVM_GUESTDBG_USE_HW_BP ? c->guest_dr7 : c->dr7, true);
+	c->check_align = align;
+	c->check_watch = watch;
+	c->tlb = align || watch ? &tlb_never : &c->mmu.tlb[t];
 	c->key &= ~(u32)BLOCK_KEY_TLB;
 	c->key |= c->tlb == &tlb_never ? BLOCK_KEY_TLB_NEVER : (u32)t << BLOCK_KEY_TLB_SHIFT;
 }
@@ -134,12 +138,17 @@ void cpu_update_tlb(struct cpu *c)
 	(FL_STATUS | FL_TF | FL_IF | FL_DF | FL_IOPL | FL_NT | FL_RF | FL_VM | FL_AC |        \
 	 FL_VIF | FL_VIP | FL_ID)
 
+void cpu_put_rflags(struct cpu *c, u64 rflags)
+{
+	c->flags = (rflags & FL_ALL & ~FL_STATUS) | FL_FIXED;
+	c->af = af_from_rflags(rflags);
+}
+
 void cpu_load_rflags(struct cpu *c, u64 rflags)
 {
 	u64 old = c->flags;
 
-	c->flags = (rflags & FL_ALL & ~FL_STATUS) | FL_FIXED;
-	c->af = af_from_rflags(rflags);
+	cpu_put_rflags(c, rflags);
 	if ((old ^ c->flags) & (FL_TF | FL_VM))
 		cpu_update_mode(c);
 	else

@@ -34,11 +34,27 @@ static inline const struct op *op_moved(struct cpu *c)
 	return NULL;
 }
 
-/* The same, at the next instruction. */
+/*
+ * The same, of instructions that a kernel executes all the time: on to the block at c->rip, by way of
+ * the run loop only if that has something to do.
+ */
+static inline const struct op *op_go_on(struct cpu *c)
+{
+	op_moved(c);
+	return cpu_go_on(c);
+}
+
+/* Back to the run loop, at the next instruction. */
 static inline const struct op *op_done(struct cpu *c, const struct op *o)
 {
 	c->rip = op_next_rip(c, o) & c->ea_mask;
 	return op_moved(c);
+}
+
+static inline const struct op *op_done_go_on(struct cpu *c, const struct op *o)
+{
+	c->rip = op_next_rip(c, o) & c->ea_mask;
+	return op_go_on(c);
 }
 
 static inline void need_cpl0(struct cpu *c)

@@ -4,6 +4,7 @@
  * instructions of the system as a whole.
  */
 #include "cpu/system/ops.h"
+#include "sync/trace.h"
 
 #define DR6_WRITABLE 0xe00fULL
 #define DR6_ONES     0xffff0ff0ULL
@@ -50,8 +51,9 @@ static const struct op *run_mov_to_cr(struct cpu *c, const struct op *o)
 
 	op_begin(c, o);
 	need_cpl0(c);
+	TRACE(cr_write, c->stat.id, cpu_rip(c), o->aux >> AUX_N, cpu_long(c) ? v : (u32)v, 0, 0);
 	cr_write(c, o->aux >> AUX_N, cpu_long(c) ? v : (u32)v);
-	return op_done(c, o);
+	return op_done_go_on(c, o);
 }
 
 static void NORETURN leave_general_detect(struct cpu *c)
@@ -128,13 +130,19 @@ static bool decode_mov_special(struct decoder *d, struct op *op, op_fn *from, op
 
 bool decode_mov_cr(struct decoder *d, struct op *op)
 {
+	unsigned n = control_number(d) >> AUX_N;
+
 	d->ends_block = d->i.opcode == 0x22;
+	if (d->ends_block && n != 8)
+		d->serializes = n == 3 ? SERIALIZES_OFTEN : SERIALIZES;
 	return decode_mov_special(d, op, run_mov_from_cr, run_mov_to_cr);
 }
 
 bool decode_mov_dr(struct decoder *d, struct op *op)
 {
 	d->ends_block = d->i.opcode == 0x23;
+	if (d->ends_block)
+		d->serializes = SERIALIZES;
 	return decode_mov_special(d, op, run_mov_from_dr, run_mov_to_dr);
 }
 
@@ -166,7 +174,7 @@ static const struct op *run_clts(struct cpu *c, const struct op *o)
 	need_cpl0(c);
 	c->cr0 &= ~CR0_TS;
 	cpu_update_mode(c);
-	return op_done(c, o);
+	return op_done_go_on(c, o);
 }
 
 bool decode_lmsw(struct decoder *d, struct op *op)
@@ -190,6 +198,14 @@ bool decode_clts(struct decoder *d, struct op *op)
 
 /* ---- caches */
 
+static void flush_page(struct cpu *c, u64 la)
+{
+	if (mmu_tlb_flush_page(&c->mmu, la))
+		code_cache_unmap(c, la);
+	else
+		code_cache_remap(c);
+}
+
 static const struct op *run_invlpg(struct cpu *c, const struct op *o)
 {
 	u64 la;
@@ -201,13 +217,30 @@ static const struct op *run_invlpg(struct cpu *c, const struct op *o)
 				 : o->flags & OP_ADDR32 ? 0xffffffff
 							: ~0ULL)) +
 	     (cpu_long(c) && o->seg < SEG_FS ? 0 : c->seg[o->seg].base);
-	mmu_tlb_flush_page(&c->mmu, la & c->ea_mask);
-	code_cache_remap(c);
-	return op_done(c, o);
+	flush_page(c, la & c->ea_mask);
+	return op_done_go_on(c, o);
 }
 
+enum invpcid_type { INVPCID_ADDRESS, INVPCID_SPACE, INVPCID_ALL, INVPCID_NONGLOBAL };
 #define INVPCID_TYPES	 4
 #define INVPCID_RESERVED 0xfffffffffffff000ULL
+
+/* Dropping more than asked for is allowed (SDM vol. 3, 4.10.4.1). */
+static void invalidate(struct cpu *c, enum invpcid_type type, u32 pcid, u64 addr)
+{
+	bool current = pcid == (c->cr4 & CR4_PCIDE ? c->cr3 & CR3_PCID : 0);
+
+	if (type == INVPCID_ALL) {
+		mmu_changed(c);
+	} else if (type == INVPCID_ADDRESS && current) {
+		flush_page(c, addr);
+	} else if (type == INVPCID_NONGLOBAL || current) {
+		mmu_tlb_forget_spaces(&c->mmu);
+		code_cache_switch(c);
+	} else {
+		mmu_tlb_forget_space(&c->mmu, pcid);
+	}
+}
 
 static const struct op *run_invpcid(struct cpu *c, const struct op *o)
 {
@@ -224,17 +257,15 @@ static const struct op *run_invpcid(struct cpu *c, const struct op *o)
 		raise_gp0(c);
 	if (type == 0 && !la_canonical(c, addr))
 		raise_gp0(c);
-	/* Dropping more than asked for is allowed (SDM vol. 3, 4.10.4.1). */
-	mmu_changed(c);
-	return op_done(c, o);
+	invalidate(c, (enum invpcid_type)type, (u32)pcid, addr);
+	return op_done_go_on(c, o);
 }
 
-/* INVD, WBINVD, WBNOINVD: there is no cache of the guest's own. They serialize, or nearly so. */
+/* INVD, WBINVD: there is no cache of the guest's own. */
 static const struct op *run_cache(struct cpu *c, const struct op *o)
 {
 	op_begin(c, o);
 	need_cpl0(c);
-	code_cache_distrust(c);
 	return op_continue(o);
 }
 
@@ -255,7 +286,6 @@ bool decode_invpcid(struct decoder *d, struct op *op)
 
 bool decode_cache_flush_all(struct decoder *d, struct op *op)
 {
-	d->ends_block = true;
 	return op_plain(op, run_cache);
 }
 
@@ -275,20 +305,14 @@ bool decode_hlt(struct decoder *d, struct op *op)
 	return op_plain(op, run_hlt);
 }
 
-/*
- * SERIALIZE. Instructions are carried out in order as it is; what is left to do is to fetch anew what
- * follows (SDM vol. 3, 9.1.3): whoever stored into code without this vCPU's being told (a thread of the
- * VMM's, another slot or VM over the same page) may have told the guest through memory.
- */
+/* Instructions are carried out in order as it is; what is left to do, the table says. */
 static const struct op *run_serialize(struct cpu *c, const struct op *o)
 {
-	code_cache_distrust(c);
 	return op_continue(o);
 }
 
 bool decode_serialize(struct decoder *d, struct op *op)
 {
-	d->ends_block = true;
 	return op_plain(op, run_serialize);
 }
 
@@ -309,6 +333,7 @@ static const struct op *run_mwait(struct cpu *c, const struct op *o)
 	cpu_cpuid(c, 1, 0, leaf);
 	if (c->cpl || (quirk_off(c, KVM_X86_QUIRK_MWAIT_NEVER_UD_FAULTS) && !(leaf[2] & BIT(3))))
 		cpu_raise(c, VEC_UD);
+	c->waited = true;
 	return op_done(c, o);
 }
 

@@ -89,7 +89,7 @@ static const struct op *run_iret(struct cpu *c, const struct op *o)
 	c->in_iret = true;
 	far_iret(c, op_size(o));
 	c->in_iret = false;
-	return op_moved(c);
+	return op_go_on(c);
 }
 
 bool decode_iret(struct decoder *d, struct op *op)

@@ -71,7 +71,7 @@ bool decode_cli(struct decoder *d, struct op *op)
 
 bool decode_sti(struct decoder *d, struct op *op)
 {
-	d->ends_block = true; /* the shadow is the next instruction's alone */
+	d->shadows = true;
 	return op_plain(op, run_sti);
 }
 
@@ -137,7 +137,7 @@ static const struct op *run_popf(struct cpu *c, const struct op *o)
 	cpu_load_rflags(c, flags);
 	/* Interrupts now allowed are looked for; TF and AC change what a block is. */
 	if ((c->flags & ~old & FL_IF) || c->key != key)
-		return op_done(c, o);
+		return op_done_go_on(c, o);
 	return op_continue(o);
 }
 

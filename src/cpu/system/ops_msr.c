@@ -3,6 +3,7 @@
  * system/ops_msr.c: RDMSR, WRMSR, CPUID, and the counters.
  */
 #include "cpu/system/msr.h"
+#include "sync/trace.h"
 #include "cpu/system/ops.h"
 
 #define MISC_FEATURES_CPUID_FAULT BIT(0)
@@ -52,6 +53,7 @@ static const struct op *run_rdmsr(struct cpu *c, const struct op *o)
 	r = c->env->msr_allowed(c->owner, msr, false) ? cpu_msr_get(c, msr, false, &v) : -EPERM;
 	if (r)
 		msr_refused(c, o, r, false, 0);
+	TRACE(rdmsr, c->stat.id, cpu_rip(c), msr, v, 0, 0);
 	c->reg[RAX] = (u32)v;
 	c->reg[RDX] = v >> 32;
 	return op_continue(o);
@@ -68,7 +70,8 @@ static const struct op *run_wrmsr(struct cpu *c, const struct op *o)
 	r = c->env->msr_allowed(c->owner, msr, true) ? cpu_msr_set(c, msr, false, v) : -EPERM;
 	if (r)
 		msr_refused(c, o, r, true, v);
-	return op_done(c, o);
+	TRACE(wrmsr, c->stat.id, cpu_rip(c), msr, v, 0, 0);
+	return op_done_go_on(c, o);
 }
 
 bool decode_rdmsr(struct decoder *d, struct op *op)
@@ -159,12 +162,10 @@ static const struct op *run_cpuid(struct cpu *c, const struct op *o)
 	c->reg[RBX] = out[EBX];
 	c->reg[RCX] = out[ECX];
 	c->reg[RDX] = out[EDX];
-	code_cache_distrust(c); /* it serializes */
 	return op_continue(o);
 }
 
 bool decode_cpuid(struct decoder *d, struct op *op)
 {
-	d->ends_block = true;
 	return op_plain(op, run_cpuid);
 }

@@ -122,8 +122,10 @@ static const struct op *run_ltr(struct cpu *c, const struct op *o)
 	if (!(d.attr & SEG_ATTR_P))
 		raise_sel(c, VEC_NP, sel);
 	desc_widen(c, sel, &d);
-	access_store_sys(c, d.addr + 5, 1, (d.raw >> 40 & 0xff) | 2);
-	d.attr |= 2; /* busy */
+	/* Of two who load it at once, one finds it busy. */
+	if (access_bits_sys(c, d.addr + DESC_TYPE_AT, TYPE_BUSY, 0) & TYPE_BUSY)
+		raise_sel(c, VEC_GP, sel);
+	d.attr |= TYPE_BUSY;
 	seg_commit(c, SEG_TR, sel, &d);
 	return op_continue(o);
 }

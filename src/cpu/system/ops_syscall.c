@@ -61,11 +61,11 @@ static const struct op *run_syscall(struct cpu *c, const struct op *o)
 	}
 	load_flat(c, cs, cs + 8, 0, cpu_lma(c));
 	c->rip = rip;
-	cpu_load_rflags(c, flags & ~FL_RF);
+	cpu_put_rflags(c, flags & ~FL_RF);
 	/* A TF that is masked takes its trap along, as INT n does. */
 	c->no_step_trap = !(c->flags & FL_TF);
 	cpu_update_mode(c);
-	return op_moved(c);
+	return op_go_on(c);
 }
 
 /*
@@ -101,7 +101,7 @@ static const struct op *run_sysret(struct cpu *c, const struct op *o)
 	return_ss(c, base + 8, &ss);
 	c->rip = to_long ? c->reg[RCX] : (u32)c->reg[RCX];
 	if (lng)
-		cpu_load_rflags(c, c->reg[R11] & SYSRET_FLAGS);
+		cpu_put_rflags(c, c->reg[R11] & SYSRET_FLAGS);
 	else
 		c->flags |= FL_IF;
 	cpu_update_mode(c);
@@ -110,7 +110,7 @@ static const struct op *run_sysret(struct cpu *c, const struct op *o)
 	c->no_step_trap = true;
 	if (c->flags & FL_TF)
 		cpu_queue_debug(c, DR6_BS);
-	return op_moved(c);
+	return op_go_on(c);
 }
 
 bool decode_syscall(struct decoder *d, struct op *op)
@@ -140,7 +140,7 @@ static const struct op *run_sysenter(struct cpu *c, const struct op *o)
 	c->reg[RSP] = lma ? c->sysenter_esp : (u32)c->sysenter_esp;
 	c->flags &= ~(FL_VM | FL_IF);
 	cpu_update_mode(c);
-	return op_moved(c);
+	return op_go_on(c);
 }
 
 static const struct op *run_sysexit(struct cpu *c, const struct op *o)
@@ -161,7 +161,7 @@ static const struct op *run_sysexit(struct cpu *c, const struct op *o)
 	c->rip = to_long ? c->reg[RDX] : (u32)c->reg[RDX];
 	c->reg[RSP] = to_long ? c->reg[RCX] : (u32)c->reg[RCX];
 	cpu_update_mode(c);
-	return op_moved(c);
+	return op_go_on(c);
 }
 
 bool decode_sysenter(struct decoder *d, struct op *op)

@@ -36,7 +36,7 @@ static void reset_events(struct cpu *c)
 	c->nmi_pending = 0;
 	c->nmi_injected = c->nmi_masked = false;
 	c->shadow = 0;
-	c->triple_fault = c->halted = c->event_ext = false;
+	c->triple_fault = c->halted = c->event_ext = c->repeating = false;
 	memset(&c->replay, 0, sizeof(c->replay));
 }
 

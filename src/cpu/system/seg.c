@@ -85,7 +85,7 @@ void desc_mark_accessed(struct cpu *c, struct desc *d)
 		return;
 	d->raw |= DESC_ACCESSED;
 	d->attr |= TYPE_ACCESSED;
-	access_store_sys(c, d->addr + 5, 1, (d->raw >> 40) & 0xff);
+	access_bits_sys(c, d->addr + DESC_TYPE_AT, TYPE_ACCESSED, 0);
 }
 
 void seg_commit(struct cpu *c, enum segreg s, u16 sel, const struct desc *d)

@@ -17,6 +17,8 @@ void cpu_update_mode(struct cpu *c);
 void cpu_update_tlb(struct cpu *c);
 /* Set RFLAGS whole, no privilege checks; updates what depends on it. */
 void cpu_load_rflags(struct cpu *c, u64 rflags);
+/* The same, but for what follows from them: cpu_update_mode() is due. */
+void cpu_put_rflags(struct cpu *c, u64 rflags);
 
 /* Guest page walk. */
 struct walk {
@@ -37,6 +39,28 @@ enum walk_flags {
  * `perm` says for which accesses a TLB entry may be made.
  */
 int walk_linear(struct cpu *c, u64 la, unsigned access, unsigned flags, struct walk *w, u32 *error);
+/*
+ * The same for who only looks, from any thread while the vCPU may run: by entries that load() reads, and
+ * with paging on. `result`: the leaf's level; 0: a page fault, with this error code for a supervisor's
+ * read; or load()'s error, and gpa says of which entry. `step` by level - 1; those not come to are zero.
+ */
+typedef int walk_load(void *arg, gpa_t gpa, u32 size, u64 *entry);
+struct walk_seen {
+	int result, levels;
+	u32 error, entry_size;
+	struct {
+		gpa_t gpa;
+		u64 entry;
+	} step[5];
+	gpa_t gpa; /* of the byte */
+};
+void walk_look(struct cpu *c, u64 la, walk_load *load, void *arg, struct walk_seen *out);
+/*
+ * The same where the upper levels are known (what processors keep in paging-structure caches), the page
+ * is present and allows the access, and no bit is to be set: true. Nothing is raised, no memory of the
+ * guest's written, guest mode not left; false says nothing but that walk_linear() is to be asked.
+ */
+bool walk_known(struct cpu *c, u64 la, unsigned access, unsigned flags, struct walk *w);
 /* PAE: load and check the PDPTEs; false: #GP. */
 bool walk_load_pdptrs(struct cpu *c, u64 cr3);
 
@@ -80,5 +104,10 @@ void msr_complete(struct cpu *c);
 
 /* Control registers from MOV, LMSW, CLTS; raise #GP. */
 void cr_write(struct cpu *c, unsigned n, u64 value);
+
+/* run.c: between instructions, with c->op NULL: has the run loop nothing to do before the next? */
+bool cpu_may_go_on(const struct cpu *c);
+/* run.c: the entry of the block at c->rip, c->op being NULL; or NULL: the run loop is wanted first. */
+const struct op *cpu_go_on(struct cpu *c);
 
 #endif

@@ -85,20 +85,14 @@ static void read_tss_desc(struct cpu *c, u16 sel, enum task_reason reason, struc
 		raise_sel(c, VEC_TS, sel);
 }
 
-#define DESC_TYPE_AT 5 /* byte with a descriptor's type */
-#define TYPE_BUSY    2
-
 static void clear_busy(struct cpu *c, u64 desc_addr)
 {
-	u64 type = access_load_sys(c, desc_addr + DESC_TYPE_AT, 1);
-
-	access_store_sys(c, desc_addr + DESC_TYPE_AT, 1, type & ~(u64)TYPE_BUSY);
+	access_bits_sys(c, desc_addr + DESC_TYPE_AT, 0, TYPE_BUSY);
 }
 
-/* As it was read and judged, with the bit. */
 static void set_busy(struct cpu *c, const struct desc *d)
 {
-	access_store_sys(c, d->addr + DESC_TYPE_AT, 1, (d->raw >> 40 & 0xff) | TYPE_BUSY);
+	access_bits_sys(c, d->addr + DESC_TYPE_AT, TYPE_BUSY, 0);
 }
 
 /* LDTR of the new task: what LLDT checks, as #TS. */

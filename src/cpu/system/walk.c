@@ -22,6 +22,7 @@
 /* Rounds that entries changed under the walk may cost before requests are looked at again. */
 #define MAX_ROUNDS 64
 #define CR3_PAE_BASE 0xffffffe0ULL
+#define UPPER_SHIFT  21 /* what one table of the last level maps */
 
 /* One entry passed on the way down. */
 struct step {
@@ -142,8 +143,9 @@ static int start(struct state *s, gpa_t *table, u32 *error)
 	return 0;
 }
 
-/* Down to the leaf: its level, 0 for a page fault, or -errno. */
-static int descend(struct state *s, u32 *error)
+/* Down to the leaf: its level, 0 for a page fault, or -errno. Entries are read by load(arg, ...). */
+static inline __attribute__((always_inline)) int descend_by(struct state *s, u32 *error,
+							    walk_load *load, void *arg)
 {
 	gpa_t table = 0;
 
@@ -156,7 +158,7 @@ static int descend(struct state *s, u32 *error)
 		int r;
 
 		st->gpa = table + index * s->size;
-		r = access_phys_load(s->c, st->gpa, s->size, &st->entry);
+		r = load(arg, st->gpa, s->size, &st->entry);
 		if (r) {
 			s->failed = st->gpa;
 			return r;
@@ -177,6 +179,37 @@ static int descend(struct state *s, u32 *error)
 			return level;
 		table = table_of(s, st->entry);
 	}
+}
+
+static int load_for_vcpu(void *c, gpa_t gpa, u32 size, u64 *entry)
+{
+	return access_phys_load(c, gpa, size, entry);
+}
+
+static int descend(struct state *s, u32 *error)
+{
+	return descend_by(s, error, load_for_vcpu, s->c);
+}
+
+void walk_look(struct cpu *c, u64 la, walk_load *load, void *arg, struct walk_seen *out)
+{
+	struct state s = {.c = c, .la = la, .access = MMU_READ, .failed = ~0ULL};
+
+	memset(out, 0, sizeof(*out));
+	out->result = descend_by(&s, &out->error, load, arg);
+	out->levels = s.levels;
+	out->entry_size = s.size;
+	for (int level = s.levels; level > 0; level--) {
+		const struct step *st = &s.step[level - 1];
+
+		/* What was not come to is zero. */
+		out->step[level - 1].gpa = st->gpa;
+		out->step[level - 1].entry = st->entry;
+	}
+	if (out->result > 0)
+		out->gpa = leaf_gpa(&s, out->result, s.step[out->result - 1].entry);
+	else if (out->result < 0)
+		out->gpa = s.failed;
 }
 
 /* What the accumulated rights allow to this kind of access (SDM vol. 3, 4.6.1). */
@@ -234,6 +267,80 @@ static int mark(struct state *s, int leaf)
 	return 0;
 }
 
+/* ------------------------------------------------------------------ upper levels that are known */
+
+static struct walk_upper *upper_slot(struct cpu *c, u64 la)
+{
+	return &c->upper[(la >> UPPER_SHIFT) % ARRAY_SIZE(c->upper)];
+}
+
+static bool upper_is(const struct cpu *c, const struct walk_upper *u, u64 la)
+{
+	return u->stretch == (la >> UPPER_SHIFT) + 1 && u->space == c->mmu.space && u->invlpgs == c->mmu.invlpgs &&
+	       u->epoch == c->mmu.epoch && (c->efer & EFER_LMA);
+}
+
+/* A fault forgets what it may have come from (SDM vol. 3, 4.10.4.1). */
+static void upper_forget(struct cpu *c, u64 la)
+{
+	upper_slot(c, la)->stretch = 0;
+}
+
+/* A walk down to `leaf` has come to its end: keep what stands above the last level. */
+static void upper_keep(const struct state *s, int leaf)
+{
+	struct cpu *c = s->c;
+	struct walk_upper u = {
+		.stretch = (s->la >> UPPER_SHIFT) + 1,
+		.space = c->mmu.space,
+		.invlpgs = c->mmu.invlpgs,
+		.epoch = c->mmu.epoch,
+		.entry = s->step[leaf - 1].entry,
+		.rights = PTE_RW | PTE_US,
+		.level = (u8)leaf,
+	};
+
+	/* One that is not marked as accessed is kept by no processor. */
+	for (int level = s->levels; level > 1; level--) {
+		if (level < leaf)
+			break;
+		if (!(s->step[level - 1].entry & PTE_A))
+			return;
+		u.rights &= s->step[level - 1].entry;
+		u.nx |= (s->step[level - 1].entry & PTE_NX) != 0;
+	}
+	u.table = leaf == 1 ? access_phys_known(c, s->step[0].gpa & PAGE_MASK) : NULL;
+	if (leaf > 1 || u.table)
+		*upper_slot(c, s->la) = u;
+}
+
+bool walk_known(struct cpu *c, u64 la, unsigned access, unsigned flags, struct walk *w)
+{
+	const struct walk_upper *u = upper_slot(c, la);
+	struct state s = {.c = c, .la = la, .access = access, .flags = flags, .size = 8, .bits = 9};
+	u64 entry = u->entry;
+
+	if (!upper_is(c, u, la))
+		return false;
+	s.rights = u->rights;
+	s.nx = u->nx;
+	if (u->level == 1) {
+		u64 index = (la >> PAGE_SHIFT) & (BIT(s.bits) - 1);
+
+		if (!guard_load64(u->table + index * 8, &entry))
+			return false;
+		if ((entry & (PTE_P | PTE_A)) != (PTE_P | PTE_A) || (entry & reserved64(&s, 1, true)))
+			return false;
+		s.rights &= entry;
+		s.nx |= (entry & PTE_NX) != 0;
+	}
+	w->perm = allowed(&s) & ~(entry & PTE_D ? 0u : MMU_WRITE);
+	w->gpa = leaf_gpa(&s, u->level, entry);
+	w->global = (entry & PTE_G) && (c->cr4 & CR4_PGE);
+	w->level = u->level;
+	return (access & w->perm) == access;
+}
+
 static int walk_unpaged(u64 la, struct walk *w)
 {
 	w->gpa = la & 0xffffffff;
@@ -259,17 +366,23 @@ int walk_linear(struct cpu *c, u64 la, unsigned access, unsigned flags, struct w
 		s.la = la;
 		leaf = descend(&s, error);
 		w->gpa = s.failed;
-		if (leaf <= 0)
+		if (leaf <= 0) {
+			upper_forget(c, la);
 			return leaf ? leaf : 1;
+		}
 		w->perm = allowed(&s);
-		if ((access & w->perm) != access)
+		if ((access & w->perm) != access) {
+			upper_forget(c, la);
 			return fault(&s, PF_P, error);
+		}
 		r = flags & WALK_NO_SET ? 0 : mark(&s, leaf);
 		w->gpa = s.failed;
 		if (r < 0)
 			return r;
 	} while (r);
 
+	if ((c->efer & EFER_LMA) && !(flags & WALK_NO_SET))
+		upper_keep(&s, leaf);
 	entry = s.step[leaf - 1].entry;
 	w->gpa = leaf_gpa(&s, leaf, entry);
 	if (!(entry & PTE_D) && !s.rom_leaf)

@@ -14,36 +14,40 @@
 	{.mnemonic = ZYDIS_MNEMONIC_##m, .cls = CLASS_C, .decode = (fn), .cpuid = (bit),       \
 	 .reason = (why)}
 
+#define S(m, fn, bit, why, how)                                                               \
+	{.mnemonic = ZYDIS_MNEMONIC_##m, .cls = CLASS_C, .decode = (fn), .cpuid = (bit),       \
+	 .reason = (why), .serializes = (how)}
+
 const struct table_line table_system[] = {
 	C(ARPL, decode_arpl, "", HOST_STATE),
 	C(CLAC, decode_clac, "smap", PRIVILEGED),
 	C(CLI, decode_cli, "", PRIVILEGED),
 	C(CLTS, decode_clts, "", PRIVILEGED),
-	C(CPUID, decode_cpuid, "", "the guest's table, not the host's"),
+	S(CPUID, decode_cpuid, "", "the guest's table, not the host's", SERIALIZES),
 	C(HLT, decode_hlt, "", PRIVILEGED),
 	C(IN, decode_in, "", "ports are the VM's devices"),
 	C(INT, decode_int, "", TRANSFER),
 	C(INT1, decode_int1, "", TRANSFER),
 	C(INT3, decode_int3, "", TRANSFER),
 	C(INTO, decode_into, "", TRANSFER),
-	C(INVD, decode_cache_flush_all, "", PRIVILEGED),
-	C(INVLPG, decode_invlpg, "", PRIVILEGED),
-	C(INVPCID, decode_invpcid, "invpcid", PRIVILEGED),
-	C(IRET, decode_iret, "", TRANSFER),
-	C(IRETD, decode_iret, "", TRANSFER),
-	C(IRETQ, decode_iret, "", TRANSFER),
+	S(INVD, decode_cache_flush_all, "", PRIVILEGED, SERIALIZES),
+	S(INVLPG, decode_invlpg, "", PRIVILEGED, SERIALIZES_OFTEN),
+	S(INVPCID, decode_invpcid, "invpcid", PRIVILEGED, SERIALIZES_OFTEN),
+	S(IRET, decode_iret, "", TRANSFER, SERIALIZES_OFTEN),
+	S(IRETD, decode_iret, "", TRANSFER, SERIALIZES_OFTEN),
+	S(IRETQ, decode_iret, "", TRANSFER, SERIALIZES_OFTEN),
 	C(LAR, decode_lar, "", HOST_STATE),
 	C(LDS, decode_lds, "", HOST_STATE),
 	C(LES, decode_les, "", HOST_STATE),
 	C(LFS, decode_lfs, "", HOST_STATE),
-	C(LGDT, decode_lgdt, "", PRIVILEGED),
+	S(LGDT, decode_lgdt, "", PRIVILEGED, SERIALIZES),
 	C(LGS, decode_lgs, "", HOST_STATE),
-	C(LIDT, decode_lidt, "", PRIVILEGED),
-	C(LLDT, decode_lldt, "", PRIVILEGED),
+	S(LIDT, decode_lidt, "", PRIVILEGED, SERIALIZES),
+	S(LLDT, decode_lldt, "", PRIVILEGED, SERIALIZES),
 	C(LMSW, decode_lmsw, "", PRIVILEGED),
 	C(LSL, decode_lsl, "", HOST_STATE),
 	C(LSS, decode_lss, "", HOST_STATE),
-	C(LTR, decode_ltr, "", PRIVILEGED),
+	S(LTR, decode_ltr, "", PRIVILEGED, SERIALIZES),
 	C(MONITOR, decode_mwait, "", "KVM's quirk: does nothing"),
 	C(MWAIT, decode_mwait, "", "KVM's quirk: does nothing"),
 	C(OUT, decode_out, "", "ports are the VM's devices"),
@@ -60,7 +64,7 @@ const struct table_line table_system[] = {
 	C(RDPMC, decode_rdpmc, "", PRIVILEGED),
 	C(RDTSC, decode_rdtsc, "", "the guest's counter has an offset"),
 	C(RDTSCP, decode_rdtscp, "rdtscp", "the guest's counter has an offset"),
-	C(SERIALIZE, decode_serialize, "serialize", "fetches anew what follows"),
+	S(SERIALIZE, decode_serialize, "serialize", "fetches anew what follows", SERIALIZES),
 	C(SGDT, decode_sgdt, "", HOST_STATE),
 	C(SIDT, decode_sidt, "", HOST_STATE),
 	C(SLDT, decode_sldt, "", HOST_STATE),
@@ -77,10 +81,10 @@ const struct table_line table_system[] = {
 	C(VERW, decode_verw, "", HOST_STATE),
 	C(VMCALL, decode_vmcall, "", "a call to the hypervisor, which is us"),
 	C(VMMCALL, decode_vmcall, "", "a call to the hypervisor, which is us"),
-	C(WBINVD, decode_cache_flush_all, "", PRIVILEGED),
+	S(WBINVD, decode_cache_flush_all, "", PRIVILEGED, SERIALIZES),
 	C(WRFSBASE, decode_wrfsbase, "fsgsbase", HOST_STATE),
 	C(WRGSBASE, decode_wrgsbase, "fsgsbase", HOST_STATE),
-	C(WRMSR, decode_wrmsr, "", PRIVILEGED),
+	S(WRMSR, decode_wrmsr, "", PRIVILEGED, SERIALIZES_OFTEN),
 };
 
 const unsigned table_system_lines = ARRAY_SIZE(table_system);

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * translator/area.h: memory for generated code: one file without a name for the process, mapped
- * twice, and cut into slices, one a vCPU. Only what is used takes memory.
+ * translator/area.h: memory for a vCPU's generated code, mapped twice into address space of our own. Only
+ * what is used takes memory. A child of fork() has neither mapping: it runs no vCPU, and what it gave
+ * back would be missing here.
  */
 #ifndef CPU_TRANSLATOR_AREA_H
 #define CPU_TRANSLATOR_AREA_H
 
 #include "base/types.h"
 
-#define AREA_SLICE (32UL << 20) /* bytes of code a vCPU may have */
-
 struct area {
 	u8 *run;   /* where it is executed */
 	u8 *write; /* where it is written */
+	u32 size;  /* bytes */
 };
 
-/* A slice. A fault in any slice continues at `fixup`, which is the same each time. 0 or -errno;
- * -ENOSPC: all are taken. Any thread. */
-int area_get(struct area *a, void *fixup);
-/* Give it back, and its memory. */
-void area_put(struct area *a);
+/* `size` bytes, whole pages; a fault or a kick in it continues at `fixup`. 0 or -errno: what the host
+ * refused. Any thread. */
+int area_create(struct area *a, u32 size, void *fixup);
+/* Nothing runs in it any more. */
+void area_destroy(struct area *a);
 
 #endif

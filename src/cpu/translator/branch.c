@@ -2,10 +2,11 @@
 /*
  * translator/branch.c: the ways out of a block.
  *
- * A successor on the same page is reached by a jump that the helper patches when it has found the
- * block (its page's blocks are dropped together). One on another page, and one known only now, goes
- * through a table of linear addresses, which is emptied whenever what they mean, or whether their
- * bytes are trusted, may have changed (tr_forget()).
+ * A fixed successor is reached by a jump that the helper patches when it has found the block. Blocks of
+ * one page are dropped together, so a jump to another of them stays. One to another page, or to or from an
+ * instruction that may lie on two, is aimed at the helper again whenever what linear addresses mean, or
+ * whether their bytes are trusted, may have changed (tr_forget()). One known only now goes through a table
+ * of linear addresses, which is emptied then.
  *
  * Requests are looked at wherever a jump goes backwards or through a register, so that no loop is
  * without it.
@@ -13,56 +14,66 @@
 #include "cpu/translator/translate.h"
 #include "cpu/translator/translator.h"
 
-static u32 table_field(const struct xlate *x)
+/* The table for blocks of this key. */
+static u32 table_field(u32 key)
 {
-	u32 mode = (x->b->key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
+	u32 mode = (key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
 
 	return (u32)(FIELD(jump) + mode * sizeof(((struct cpu *)0)->jump[0]));
 }
 
-static void poll(struct xlate *x, u32 what)
+/* Requests, behind a check that was begun. */
+static u8 *poll(struct xlate *x, struct emit_check *k)
 {
-	u8 *none;
-
 	emit_load32(&x->e, RCX, FIELD(mmu.requests));
-	none = emit_jrcxz(&x->e);
-	tr_stub(x, emit_jump(&x->e), what, -1);
-	emit_land8(&x->e, none);
+	return tr_check_zero(x, k);
 }
 
-/* To a fixed target on another page. */
-static void edge_far(struct xlate *x, u64 target, u32 what)
+/* By a mode's table to a fixed target. */
+static void edge_by_table(struct xlate *x, u32 table, u64 target, u32 what)
 {
 	struct emitter *e = &x->e;
-	u32 slot = table_field(x) + tr_jump_slot(target) * (u32)sizeof(struct code_jump);
-	u8 *hit;
+	u32 slot = table + tr_jump_slot(target) * (u32)sizeof(struct code_jump);
+	struct emit_check k = emit_check(e);
 
 	emit_constant(e, R15, target);
 	emit_load(e, RCX, slot + (u32)offsetof(struct code_jump, neg));
-	emit_lea(e, RCX, RCX, R15, 0, 0, true);
-	hit = emit_jrcxz(e);
-	tr_stub(x, emit_jump(e), what, -1);
-	emit_land8(e, hit);
+	emit_lea(e, RCX, RCX, R15, 0, emit_good(e), true);
+	tr_stub(x, emit_check_end(e, &k), what, THEN_NOTHING);
 	emit_jump_field(e, slot + (u32)offsetof(struct code_jump, host));
+}
+
+/* Behind the block, whose last instruction has made the key `key`. A table leads to blocks of one key. */
+void tr_edge_to_key(struct xlate *x, u32 key)
+{
+	u32 mode = (key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
+	u32 what = tr_what(x, TR_RUN, x->b->nops);
+	struct emit_check k = emit_check(&x->e);
+
+	emit_load32(&x->e, RCX, FIELD(gen.table_key) + mode * 4);
+	emit_lea(&x->e, RCX, RCX, NO_INDEX, 0, emit_good(&x->e) - (s32)key, false);
+	tr_stub(x, emit_check_end(&x->e, &k), what, THEN_NOTHING);
+	edge_by_table(x, table_field(key), tr_rip(x->b, x->b->rip + x->b->bytes), what);
 }
 
 static void edge(struct xlate *x, unsigned which, u64 target)
 {
 	const struct block *b = x->b;
 	u32 what = tr_what(x, which ? TR_TAKEN : TR_LINK, b->nops - 1u);
+	bool far;
 
 	if (x->check) {
 		tr_stop(x, which ? TR_CHECK_TAKEN : TR_CHECK_FALLS);
 		return;
 	}
-	if (target <= b->rip + b->op[b->nops - 1].off)
-		poll(x, what);
-	if ((target ^ b->rip) & PAGE_MASK) {
-		edge_far(x, target, what);
-		return;
+	if (target <= b->rip + b->op[b->nops - 1].off) {
+		struct emit_check k = emit_check(&x->e);
+
+		tr_edge_stub(x, poll(x, &k), what, NOT_PATCHED);
 	}
-	tr_stub(x, emit_jump(&x->e), what, -1);
-	x->edge[which] = (u32)(x->e.p - 4 - x->e.start);
+	/* Only blocks that are dropped together are joined for good (flow_link_slow()). */
+	far = ((target ^ b->rip) & PAGE_MASK) || b->page2 || (target & ~PAGE_MASK) > PAGE_SIZE - INSN_MAX;
+	tr_edge_stub(x, emit_jump(&x->e), what, far ? PATCHED_FAR : PATCHED);
 }
 
 static const struct op *last(const struct xlate *x)
@@ -72,12 +83,12 @@ static const struct op *last(const struct xlate *x)
 
 static u64 next_rip(const struct xlate *x)
 {
-	return x->b->rip + last(x)->off + last(x)->len;
+	return tr_rip(x->b, x->b->rip + last(x)->off + last(x)->len);
 }
 
 void tr_fall_through(struct xlate *x)
 {
-	edge(x, 0, x->b->rip + x->b->bytes);
+	edge(x, 0, tr_rip(x->b, x->b->rip + x->b->bytes));
 }
 
 static void jcc(struct xlate *x, u8 cc)
@@ -90,6 +101,11 @@ static void jcc(struct xlate *x, u8 cc)
 	edge(x, 0, next_rip(x));
 }
 
+static void move_sp(struct xlate *x, s32 by)
+{
+	emit_lea(&x->e, tr_host[RSP], tr_host[RSP], NO_INDEX, 0, by, !tr_code32(x->b));
+}
+
 /* The return address below the stack: stored, but RSP not moved yet. */
 static void store_return(struct xlate *x)
 {
@@ -97,20 +113,19 @@ static void store_return(struct xlate *x)
 	u64 next = next_rip(x);
 	struct tr_mem m;
 
-	emit_lea(e, GEN_LA, tr_host[RSP], NO_INDEX, 0, -8, true);
-	m = tr_lookup(x, GEN_LA, 8, true);
-	if ((s64)next == (s32)next) {
+	m = tr_stack_operand(x, RSP, -tr_word(x), true);
+	if (tr_code32(x->b) || (s64)next == (s32)next) {
 		tr_access(x);
-		emit8(e, 0x48 | tr_rex(0, m));
+		emit8(e, (tr_code32(x->b) ? 0x40 : 0x48) | tr_rex(0, m));
 		emit8(e, 0xc7);
-		emit_modrm_memory(e, 0, m.base, m.index);
+		tr_modrm(x, 0, m);
 		emit32(e, (u32)next);
 	} else {
 		emit_constant(e, RCX, next);
 		tr_access(x);
 		emit8(e, 0x48 | tr_rex(RCX, m));
 		emit8(e, 0x89);
-		emit_modrm_memory(e, RCX, m.base, m.index);
+		tr_modrm(x, RCX, m);
 	}
 }
 
@@ -122,18 +137,17 @@ static void find_target(struct xlate *x)
 {
 	struct emitter *e = &x->e;
 	u32 what = tr_what(x, TR_ONE, x->nop);
-	u8 *hit;
+	struct emit_check k = emit_check(e);
 
-	poll(x, what);
+	tr_stub(x, poll(x, &k), what, THEN_NOTHING);
+	k = emit_check(e);
 	emit_rotate(e, R14, R15, 12);
 	emit_lea(e, R14, R14, R15, 0, 0, true);
 	emit_pext(e, R14, R14, FIELD(gen.mask_jump));
 	emit_lea(e, R14, R14, R14, 0, 0, true);
-	emit_load_indexed(e, RCX, R14, table_field(x) + (u32)offsetof(struct code_jump, neg));
-	emit_lea(e, RCX, RCX, R15, 0, 0, true);
-	hit = emit_jrcxz(e);
-	tr_stub(x, emit_jump(e), what, -1);
-	emit_land8(e, hit);
+	emit_load_indexed(e, RCX, R14, table_field(x->b->key) + (u32)offsetof(struct code_jump, neg));
+	emit_lea(e, RCX, RCX, R15, 0, emit_good(e), true);
+	tr_stub(x, emit_check_end(e, &k), what, THEN_NOTHING);
 }
 
 /* `pop` is added to RSP on the way: nothing can fail behind it. */
@@ -145,22 +159,24 @@ static void jump_to_register(struct xlate *x, s32 pop)
 	}
 	find_target(x);
 	if (pop)
-		emit_lea(&x->e, tr_host[RSP], tr_host[RSP], NO_INDEX, 0, pop, true);
-	emit_jump_indexed(&x->e, R14, table_field(x) + (u32)offsetof(struct code_jump, host));
+		move_sp(x, pop);
+	emit_jump_indexed(&x->e, R14, table_field(x->b->key) + (u32)offsetof(struct code_jump, host));
 }
 
 static void load_target(struct xlate *x, struct tr_mem m)
 {
 	tr_access(x);
-	emit8(&x->e, 0x48 | tr_rex(R15, m));
+	emit8(&x->e, (tr_code32(x->b) ? 0x40 : 0x48) | tr_rex(R15, m));
 	emit8(&x->e, 0x8b);
-	emit_modrm_memory(&x->e, R15, m.base, m.index);
+	tr_modrm(x, R15, m);
 }
 
 static void indirect_target(struct xlate *x, const struct insn *in)
 {
 	if (in->mem)
-		load_target(x, tr_operand(x, in, 8, false));
+		load_target(x, tr_operand(x, in, (u32)tr_word(x), false));
+	else if (tr_code32(x->b))
+		emit_move32(&x->e, R15, tr_get(x, in->rm, R15));
 	else
 		emit_move(&x->e, R15, tr_get(x, in->rm, R15));
 }
@@ -169,8 +185,8 @@ static void ret(struct xlate *x, const struct insn *in)
 {
 	s32 extra = in->opcode == 0xc2 ? (u16)insn_imm(in) : 0;
 
-	load_target(x, tr_lookup(x, tr_host[RSP], 8, false));
-	jump_to_register(x, 8 + extra);
+	load_target(x, tr_stack_operand(x, RSP, 0, false));
+	jump_to_register(x, tr_word(x) + extra);
 }
 
 /*
@@ -187,29 +203,24 @@ static void call_register(struct xlate *x, const struct insn *in)
 	}
 	indirect_target(x, in);
 	find_target(x);
-	emit_load_indexed(e, R15, R14, table_field(x) + (u32)offsetof(struct code_jump, host));
+	emit_load_indexed(e, R15, R14, table_field(x->b->key) + (u32)offsetof(struct code_jump, host));
 	/* Not in gen.tmp, which a kick on the way would use. */
 	emit_store(e, FIELD(gen.resume), R15);
 	store_return(x);
-	emit_move(e, tr_host[RSP], GEN_LA);
+	move_sp(x, -tr_word(x));
 	emit_jump_field(e, FIELD(gen.resume));
 }
 
 /* A target that is not canonical is #GP, which the handler raises. */
-static bool fixed_target(const struct xlate *x)
+bool tr_has_target(const struct op *o, const struct insn *in)
 {
-	s64 t = last(x)->disp;
+	bool fixed = in->kind == INSN_JCC || in->kind == INSN_JMP || in->kind == INSN_CALL;
 
-	return (s64)((u64)t << 16) >> 16 == t;
+	return !fixed || (s64)((u64)o->disp << 16) >> 16 == o->disp;
 }
 
 bool tr_branch(struct xlate *x, const struct insn *in)
 {
-	struct emitter *e = &x->e;
-
-	if ((in->kind == INSN_JCC || in->kind == INSN_JMP || in->kind == INSN_CALL) && !fixed_target(x))
-		return false;
-
 	switch (in->kind) {
 	case INSN_JCC:
 		jcc(x, in->opcode & 15);
@@ -219,7 +230,7 @@ bool tr_branch(struct xlate *x, const struct insn *in)
 		return true;
 	case INSN_CALL:
 		store_return(x);
-		emit_move(e, tr_host[RSP], GEN_LA);
+		move_sp(x, -tr_word(x));
 		edge(x, 1, (u64)last(x)->disp);
 		return true;
 	case INSN_RET:

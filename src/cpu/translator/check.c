@@ -23,12 +23,42 @@
 
 static u64 checked, differed; /* by all vCPUs; atomic */
 
-struct result {
+/* What generated code changes beside memory. */
+struct registers {
 	u64 reg[16];
+	u64 k[8];
+	u32 mxcsr;
 	u16 af;
-	u32 stopped_at;
-	u64 host[MAX_SHADOWS], data[MAX_SHADOWS];
+	u8 fx[512];
+	struct vreg v[32];
 };
+
+struct result {
+	struct registers r;
+	u32 stopped_at;
+	u64 host[MAX_SHADOWS];
+	u8 data[MAX_SHADOWS][64];
+};
+
+static void take_down(const struct cpu *c, struct registers *r)
+{
+	memcpy(r->reg, c->reg, sizeof(r->reg));
+	memcpy(r->k, c->k, sizeof(r->k));
+	memcpy(r->v, c->v, sizeof(r->v));
+	memcpy(r->fx, c->fx, sizeof(r->fx));
+	r->mxcsr = c->mxcsr;
+	r->af = c->af;
+}
+
+static void put_back(struct cpu *c, const struct registers *r)
+{
+	memcpy(c->reg, r->reg, sizeof(r->reg));
+	memcpy(c->k, r->k, sizeof(r->k));
+	memcpy(c->v, r->v, sizeof(r->v));
+	memcpy(c->fx, r->fx, sizeof(r->fx));
+	c->mxcsr = r->mxcsr;
+	c->af = r->af;
+}
 
 bool tr_check_due(struct cpu *c)
 {
@@ -45,24 +75,21 @@ static bool try_code(struct cpu *c, struct block *b, struct result *r)
 {
 	struct translator *t = c->translator;
 	u8 *code = tr_translate_to_check(c, b);
-	u64 reg[16];
-	u16 af = c->af;
+	struct registers before;
 
 	if (!code)
 		return false;
-	memcpy(reg, c->reg, sizeof(reg));
+	take_down(c, &before);
 	t->checking = true;
 	tr_enter(c, code);
 	t->checking = false;
-	memcpy(r->reg, c->reg, sizeof(r->reg));
-	r->af = c->af;
+	take_down(c, &r->r);
 	r->stopped_at = t->stopped_at;
 	for (u32 i = 0; i < t->x.nshadows; i++) {
 		r->host[i] = c->tried[i].host;
-		r->data[i] = c->tried[i].data;
+		memcpy(r->data[i], c->tried[i].data, sizeof(r->data[i]));
 	}
-	memcpy(c->reg, reg, sizeof(reg));
-	c->af = af;
+	put_back(c, &before);
 	c->block = b;
 	c->op = NULL;
 	return r->stopped_at != TR_CHECK_DIED;
@@ -72,21 +99,29 @@ static bool try_code(struct cpu *c, struct block *b, struct result *r)
 static bool same_memory(const struct translator *t, const struct result *r, u32 n)
 {
 	u32 size = t->x.shadow_size[n];
-	u64 now = 0;
+	u8 now[64];
 
 	for (u32 i = n + 1; i < t->x.nshadows; i++) {
 		if (r->host[i] < r->host[n] + size && r->host[n] < r->host[i] + t->x.shadow_size[i])
 			return true;
 	}
-	return guard_copy_from(&now, (void *)r->host[n], size) || !memcmp(&now, &r->data[n], size);
+	return guard_copy_from(now, (void *)r->host[n], size) || !memcmp(now, r->data[n], size);
 }
 
 static const char *difference(struct cpu *c, const struct result *r, u32 nstores)
 {
-	if (memcmp(c->reg, r->reg, sizeof(r->reg)))
+	if (memcmp(c->reg, r->r.reg, sizeof(r->r.reg)))
 		return "registers";
-	if ((c->af ^ r->af) & AF_ALL)
+	if ((c->af ^ r->r.af) & AF_ALL)
 		return "flags";
+	if (memcmp(c->v, r->r.v, sizeof(r->r.v)))
+		return "vector registers";
+	if (memcmp(c->k, r->r.k, sizeof(r->r.k)))
+		return "mask registers";
+	if (c->mxcsr != r->r.mxcsr)
+		return "MXCSR";
+	if (memcmp(c->fx, r->r.fx, sizeof(r->r.fx)))
+		return "x87 state";
 	for (u32 i = 0; i < nstores; i++) {
 		if (!same_memory(c->translator, r, i))
 			return "memory";
@@ -94,26 +129,59 @@ static const char *difference(struct cpu *c, const struct result *r, u32 nstores
 	return NULL;
 }
 
+static void print_bytes(const char *whose, const u8 *p)
+{
+	fprintf(stderr, "  %s ", whose);
+	for (unsigned i = 64; i-- > 0;)
+		fprintf(stderr, "%02x%s", p[i], i % 8 ? "" : " ");
+	fputc('\n', stderr);
+}
+
+/* Those that differ. */
+static void report_vectors(const struct cpu *c, const struct result *r)
+{
+	for (unsigned i = 0; i < 32; i++) {
+		if (!memcmp(&c->v[i], &r->r.v[i], sizeof(c->v[i])))
+			continue;
+		fprintf(stderr, "  vector register %u\n", i);
+		print_bytes("interpreter", c->v[i].b);
+		print_bytes("translator ", r->r.v[i].b);
+	}
+	for (unsigned i = 0; i < 8; i++) {
+		if (c->k[i] != r->r.k[i])
+			fprintf(stderr, "  k%u: interpreter %lx translator %lx\n", i, c->k[i], r->r.k[i]);
+	}
+}
+
 static NORETURN void report(const struct cpu *c, const struct block *b, const struct result *r,
 			    const char *what)
 {
 	fprintf(stderr, "userkvm: check: %s differ after %u of %u instructions at %lx, key %x:\n ", what,
 		MIN(r->stopped_at, (u32)b->nops), b->nops, b->rip, b->key);
-	for (u32 i = 0; i < b->bytes; i++)
-		fprintf(stderr, " %02x", b->page->copy[(b->gpa & ~PAGE_MASK) + i]);
-	fprintf(stderr, "\n  flags: interpreter %x translator %x\n", c->af & AF_ALL, r->af & AF_ALL);
+	for (u32 n = 0; n < b->nops; n++) {
+		u8 bytes[INSN_MAX];
+
+		code_block_bytes(b, &b->op[n], bytes);
+		for (u32 i = 0; i < b->op[n].len; i++)
+			fprintf(stderr, " %02x", bytes[i]);
+	}
+	fprintf(stderr, "\n  flags: interpreter %x translator %x, MXCSR %x %x\n", c->af & AF_ALL,
+		r->r.af & AF_ALL, c->mxcsr, r->r.mxcsr);
 	for (unsigned i = 0; i < 16; i++)
-		fprintf(stderr, "  reg %u: interpreter %lx translator %lx\n", i, c->reg[i], r->reg[i]);
+		fprintf(stderr, "  reg %u: interpreter %lx translator %lx\n", i, c->reg[i], r->r.reg[i]);
+	report_vectors(c, r);
 	abort();
 }
 
 static void note(struct cpu *c, struct block *b, const struct result *r, const char *what)
 {
 	sync_add(&checked, 1);
+	c->stat.code.checked++;
 	b->checks++;
 	if (!what)
 		return;
 	sync_add(&differed, 1);
+	c->stat.code.differed++;
 	if (++b->differs >= TIMES && b->differs * ONE_IN > b->checks)
 		report(c, b, r, what);
 }
@@ -121,7 +189,7 @@ static void note(struct cpu *c, struct block *b, const struct result *r, const c
 static bool right_successor(const struct cpu *c, const struct block *b, const struct op *o,
 			    const struct result *r)
 {
-	u64 target = r->stopped_at == TR_CHECK_TAKEN ? (u64)b->op[b->nops - 1].disp : b->rip + b->bytes;
+	u64 target = r->stopped_at == TR_CHECK_TAKEN ? (u64)b->op[b->nops - 1].disp : tr_rip(b, b->rip + b->bytes);
 
 	return (o ? c->block->rip : c->rip) == target;
 }

@@ -103,13 +103,45 @@ void emit_jump_indexed(struct emitter *e, int index, u32 field)
 	field_op(e, false, 0xff, 4, index, field);
 }
 
-/* VEX.F3.0F38.W1 F5 */
-void emit_pext(struct emitter *e, int dst, int src, u32 mask_field)
+/* MOVZX of a byte */
+void emit_load8(struct emitter *e, int reg, u32 field)
 {
-	const u8 vex[] = {0xc4, (u8)((dst & 8 ? 0 : 0x80) | 0x62), (u8)(0x82 | (~src & 15) << 3), 0xf5};
+	if (reg & 8)
+		emit8(e, REX | 4);
+	emit8(e, 0x0f);
+	emit8(e, 0xb6);
+	field_operand(e, reg, NO_INDEX, field);
+}
+
+void emit_store32_imm(struct emitter *e, u32 field, u32 imm)
+{
+	field_op(e, false, 0xc7, 0, NO_INDEX, field);
+	emit32(e, imm);
+}
+
+void emit_store8_imm(struct emitter *e, u32 field, u8 imm)
+{
+	field_op(e, false, 0xc6, 0, NO_INDEX, field);
+	emit8(e, imm);
+}
+
+/* VEX.0F38.W1 F5 with the prefix F3 (2) or F2 (3). */
+static void bits_by_mask(struct emitter *e, u8 pp, int dst, int src, u32 mask_field)
+{
+	const u8 vex[] = {0xc4, (u8)((dst & 8 ? 0 : 0x80) | 0x62), (u8)(0x80 | pp | (~src & 15) << 3), 0xf5};
 
 	emit_bytes(e, vex, sizeof(vex));
 	field_operand(e, dst, NO_INDEX, mask_field);
+}
+
+void emit_pext(struct emitter *e, int dst, int src, u32 mask_field)
+{
+	bits_by_mask(e, 2, dst, src, mask_field);
+}
+
+void emit_pdep(struct emitter *e, int dst, int src, u32 mask_field)
+{
+	bits_by_mask(e, 3, dst, src, mask_field);
 }
 
 static void move(struct emitter *e, bool wide, int dst, int src)
@@ -162,10 +194,10 @@ void emit_rotate(struct emitter *e, int dst, int src, u8 right)
 }
 
 /* ModRM and SIB; without a base there is a displacement of 32 bits (SDM vol. 2, table 2-3). */
-static void address(struct emitter *e, int reg, int base, int index, u8 scale, s32 disp)
+static void address(struct emitter *e, int reg, int base, int index, u8 scale, s32 disp, bool disp32)
 {
 	bool none = base == NO_INDEX;
-	bool byte = disp >= -128 && disp <= 127;
+	bool byte = disp >= -128 && disp <= 127 && !(disp32 && disp);
 	u8 mod = none || (!disp && (base & 7) != RBP) ? 0 : byte ? 0x40 : 0x80;
 
 	if (index == NO_INDEX && !none && (base & 7) != RSP) {
@@ -186,12 +218,12 @@ void emit_lea(struct emitter *e, int dst, int base, int index, u8 scale, s32 dis
 {
 	emit8(e, rex(wide, dst, MAX(index, 0), MAX(base, 0)));
 	emit8(e, 0x8d);
-	address(e, dst, base, index, scale, disp);
+	address(e, dst, base, index, scale, disp, false);
 }
 
-void emit_modrm_memory(struct emitter *e, int reg, int base, int index)
+void emit_modrm_memory(struct emitter *e, int reg, int base, int index, s32 disp, bool disp32)
 {
-	address(e, reg, base, index, 0, 0);
+	address(e, reg, base, index, 0, disp, disp32);
 }
 
 static u8 *hole32(struct emitter *e)
@@ -215,17 +247,27 @@ u8 *emit_jcc(struct emitter *e, u8 cc)
 	return hole32(e);
 }
 
-u8 *emit_jrcxz(struct emitter *e)
+static u8 *jump8(struct emitter *e, u8 opcode)
 {
 	u8 *at;
 
-	emit8(e, 0xe3);
+	emit8(e, opcode);
 	at = e->p;
 	emit8(e, 0);
 	return at;
 }
 
-static void fill(struct emitter *e, u8 *disp, const u8 *target)
+u8 *emit_jrcxz(struct emitter *e)
+{
+	return jump8(e, 0xe3);
+}
+
+u8 *emit_loop(struct emitter *e)
+{
+	return jump8(e, 0xe2);
+}
+
+void emit_aim(struct emitter *e, u8 *disp, const u8 *target)
 {
 	s32 v = (s32)(target - (disp + 4));
 
@@ -235,7 +277,7 @@ static void fill(struct emitter *e, u8 *disp, const u8 *target)
 
 void emit_land(struct emitter *e, u8 *disp)
 {
-	fill(e, disp, e->p);
+	emit_aim(e, disp, e->p);
 }
 
 void emit_land8(struct emitter *e, u8 *disp)
@@ -244,9 +286,40 @@ void emit_land8(struct emitter *e, u8 *disp)
 		*disp = (u8)(e->p - (disp + 1));
 }
 
+struct emit_check emit_check(struct emitter *e)
+{
+	struct emit_check k = {NULL, NULL};
+
+	if (!e->loops)
+		return k;
+	/* MOV of 64 bits to RCX; of its constant five bytes are the jump. */
+	emit8(e, rex(true, 0, 0, RCX));
+	emit8(e, 0xb8 | RCX);
+	k.hidden = e->p;
+	k.jump = emit_jump(e);
+	emit_bytes(e, "\0\0\0", 3);
+	return k;
+}
+
+u8 *emit_check_end(struct emitter *e, struct emit_check *k)
+{
+	u8 *disp;
+
+	if (k->hidden) {
+		disp = emit_loop(e);
+		if (!e->full)
+			*disp = (u8)(k->hidden - (disp + 1));
+		return k->jump;
+	}
+	disp = emit_jrcxz(e);
+	k->jump = emit_jump(e);
+	emit_land8(e, disp);
+	return k->jump;
+}
+
 void emit_jump_to(struct emitter *e, const u8 *target)
 {
 	u8 *disp = emit_jump(e);
 
-	fill(e, disp, target);
+	emit_aim(e, disp, target);
 }

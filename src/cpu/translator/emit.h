@@ -12,10 +12,11 @@
 #include "cpu/translator/layout.h"
 
 struct emitter {
-	u8 *start; /* in the mapping that is written */
+	u8 *start; /* of the area, in the mapping that is written */
 	u8 *p;
 	u8 *end;
 	bool full;
+	bool loops; /* checks are LOOPs: see emit_check() */
 };
 
 #define NO_INDEX (-1)
@@ -35,6 +36,10 @@ void emit_call_field(struct emitter *e, u32 field);
 /* The same, `index` * 8 bytes further on. */
 void emit_load_indexed(struct emitter *e, int reg, int index, u32 field);
 void emit_jump_indexed(struct emitter *e, int index, u32 field);
+void emit_load8(struct emitter *e, int reg, u32 field);
+void emit_store32_imm(struct emitter *e, u32 field, u32 imm);
+void emit_store8_imm(struct emitter *e, u32 field, u8 imm);
+void emit_pdep(struct emitter *e, int dst, int src, u32 mask_field);
 void emit_pext(struct emitter *e, int dst, int src, u32 mask_field);
 
 void emit_move(struct emitter *e, int dst, int src); /* 64 bits */
@@ -43,17 +48,41 @@ void emit_constant(struct emitter *e, int dst, u64 v);
 void emit_rotate(struct emitter *e, int dst, int src, u8 right);
 /* dst = base + (index << scale) + disp; base or index may be NO_INDEX. */
 void emit_lea(struct emitter *e, int dst, int base, int index, u8 scale, s32 disp, bool wide);
-/* Opcode with reg and [base + index]; `rex` has W, and 0x40 where one must be there. */
-void emit_modrm_memory(struct emitter *e, int reg, int base, int index);
+/* ModRM, SIB and displacement of reg and [base + index + disp]. `disp32`: never in 8 bits, which EVEX
+ * instructions scale. */
+void emit_modrm_memory(struct emitter *e, int reg, int base, int index, s32 disp, bool disp32);
 
 /* Jumps with a displacement to be filled in: where it stands. */
 u8 *emit_jump(struct emitter *e);
 u8 *emit_jcc(struct emitter *e, u8 cc);
 u8 *emit_jrcxz(struct emitter *e);
+u8 *emit_loop(struct emitter *e);
 void emit_land(struct emitter *e, u8 *disp);   /* of emit_jump() or emit_jcc(): to here */
-void emit_land8(struct emitter *e, u8 *disp);  /* of emit_jrcxz() */
+void emit_land8(struct emitter *e, u8 *disp);  /* of emit_jrcxz() or emit_loop() */
+void emit_aim(struct emitter *e, u8 *disp, const u8 *target); /* the same, elsewhere */
 void emit_jump_to(struct emitter *e, const u8 *target);
 
+/*
+ * A check: code goes on where RCX has emit_good(), else by a jump that is to be filled in. Between the
+ * two calls RCX is computed; before the first it is free.
+ *
+ * A processor remembers where some thousands of taken jumps lead, and guesses that the others are not
+ * taken. JRCXZ is taken where all is well: a guest with much code then pays for a wrong guess at each
+ * check. LOOP is not: it falls through where RCX is one, and goes back otherwise, to a jump that stands in
+ * the constant of a MOV. It is as quick as another jump on AMD's processors, and slow on Intel's.
+ */
+struct emit_check {
+	u8 *jump;   /* its displacement */
+	u8 *hidden; /* NULL: none, the jump is behind a JRCXZ */
+};
+struct emit_check emit_check(struct emitter *e);
+u8 *emit_check_end(struct emitter *e, struct emit_check *k);
+static inline s32 emit_good(const struct emitter *e)
+{
+	return e->loops;
+}
+
+/* From the start of the area. */
 static inline u32 emit_offset(const struct emitter *e)
 {
 	return (u32)(e->p - e->start);

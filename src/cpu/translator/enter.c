@@ -9,8 +9,10 @@
  * gets, so it is never broken off.
  */
 #include "base/guard.h"
+#include "cpu/access.h"
 #include "cpu/fault.h"
 #include "cpu/interpreter/interpreter.h"
+#include "cpu/system/system.h"
 #include "cpu/translator/internal.h"
 #include "cpu/translator/vector.h"
 
@@ -78,6 +80,30 @@ asm(".pushsection .text\n"
     "	ret\n"
     ".size tr_helper_entry, . - tr_helper_entry\n"
 
+    /*
+     * A look's address in RCX, and in R14 what it is; RCX comes back zero where the TLB still has no
+     * answer. R14 is lost; every other register and the flags stay. On the thread's stack, too.
+     */
+    ".hidden tr_refill_entry\n .globl tr_refill_entry\n .type tr_refill_entry, @function\n"
+    "tr_refill_entry:\n"
+    "	mov %rax, " STR(OFF_TMP0) "-" STR(OFF_RIP) "(%rsp)\n"
+    "	lahf\n seto %al\n"
+    "	mov %rax, " STR(OFF_TMP1) "-" STR(OFF_RIP) "(%rsp)\n"
+    "	lea -" STR(OFF_RIP) "(%rsp), %rax\n"
+    "	mov " STR(OFF_SP) "(%rax), %rsp\n"
+    "	push %rdx\n push %rsi\n push %rdi\n push %r8\n push %r9\n push %r10\n push %r11\n"
+    "	push %rax\n"
+    "	mov %rax, %rdi\n mov %rcx, %rsi\n mov %r14d, %edx\n"
+    "	call tr_refill\n"
+    "	movzbl %al, %ecx\n"
+    "	pop %r14\n"
+    "	pop %r11\n pop %r10\n pop %r9\n pop %r8\n pop %rdi\n pop %rsi\n pop %rdx\n"
+    "	lea " STR(OFF_RIP) "(%r14), %rsp\n"
+    "	movzwl " STR(OFF_TMP1) "(%r14), %eax\n and $0xff01, %eax\n add $127, %al\n sahf\n"
+    "	mov " STR(OFF_TMP0) "(%r14), %rax\n"
+    "	ret\n"
+    ".size tr_refill_entry, . - tr_refill_entry\n"
+
     /* In the context of generated code that faulted or was kicked: RSP is cpu + GEN_SP. What is
      * scratch there matters too, when it goes on where it was. */
     ".hidden tr_fixup\n .globl tr_fixup\n .type tr_fixup, @function\n"
@@ -121,6 +147,7 @@ asm(".pushsection .text\n"
 const struct op *tr_next(struct cpu *c) HIDDEN;
 u8 *tr_helper(struct cpu *c, u32 what) HIDDEN;
 u8 *tr_died(struct cpu *c) HIDDEN;
+bool tr_refill(struct cpu *c, u64 la, u32 what) HIDDEN;
 
 const struct op *tr_next(struct cpu *c)
 {
@@ -148,18 +175,30 @@ static u8 *go_on(struct cpu *c, const struct op *o)
 static u8 *follow(struct cpu *c, struct block *b, unsigned which)
 {
 	const struct op *last = &b->op[b->nops - 1];
-	u64 target = which ? (u64)last->disp : b->rip + b->bytes;
+	u64 target = which ? (u64)last->disp : tr_rip(b, b->rip + b->bytes);
 	u64 gen = c->code->gen;
-	u8 *host = go_on(c, flow_link(c, which, target));
+	u32 edge = tr_edge_place(c);
+	u8 *host;
 
+	host = go_on(c, flow_link(c, which, target));
+	c->stat.code.lookups++;
 	if (!host)
 		return NULL;
 	/* In a new generation `b` may be gone. */
-	if (gen == c->code->gen && b->link[which] == c->block)
-		tr_learn_edge(c, b, which, c->block);
-	else
-		tr_learn_jump(c, c->block);
+	if (gen == c->code->gen && b->key == c->block->key &&
+	    ((edge & TR_EDGE_FAR) || b->link[which] == c->block))
+		tr_learn_edge(c, edge, b, c->block);
 	return host;
+}
+
+/* The instruction in STI's shadow is done, and generated code could go on behind it. */
+static u8 *end_shadow(struct cpu *c, const struct block *b)
+{
+	c->shadow = 0;
+	if (likely(cpu_may_go_on(c)))
+		return (u8 *)c->gen.resume;
+	c->rip = tr_rip(b, b->rip + b->bytes);
+	return leave(c, NULL);
 }
 
 static bool has_code(const struct block *b, u32 i)
@@ -167,13 +206,19 @@ static bool has_code(const struct block *b, u32 i)
 	return i < b->nops ? b->inlined >> i & 1 : b->falls_through;
 }
 
-/* Run ops of the block by their handlers, one or up to the next that has code. */
+/*
+ * Run ops of the block by their handlers, one or up to the next that has code. One that leaves the block
+ * may have to drop all of them for want of room, and find the next where this one was.
+ */
 static u8 *run(struct cpu *c, struct block *b, u32 i, bool one)
 {
+	u64 clears = c->code->clears;
+
 	do {
 		const struct op *o = interpreter_one(c, &b->op[i], c->translator->scratch);
 
-		if (o != &b->op[i + 1]) {
+		c->stat.code.handlers++;
+		if (o != &b->op[i + 1] || clears != c->code->clears) {
 			u8 *host = go_on(c, o);
 
 			if (host)
@@ -197,6 +242,7 @@ static __attribute__((noinline)) u8 *helper(struct cpu *c, u32 what)
 
 	c->block = b;
 	c->op = NULL;
+	c->stat.code.place = STATPAGE_HANDLER;
 	switch ((enum tr_reason)(what >> TR_REASON_SHIFT)) {
 	case TR_ONE:
 		return run(c, b, op, true);
@@ -208,6 +254,8 @@ static __attribute__((noinline)) u8 *helper(struct cpu *c, u32 what)
 	case TR_HIGH_VECTORS:
 		tr_vectors_want(c, VECTOR_HIGH);
 		return (u8 *)c->gen.resume;
+	case TR_SHADOW:
+		return end_shadow(c, b);
 	case TR_CHECK:
 		c->translator->stopped_at = op;
 		return leave(c, NULL);
@@ -218,14 +266,60 @@ static __attribute__((noinline)) u8 *helper(struct cpu *c, u32 what)
 	}
 }
 
-__attribute__((target("general-regs-only"))) u8 *tr_helper(struct cpu *c, u32 what)
+/* To generated code at `host`, or NULL: to the interpreter's loop. */
+static NO_VECTORS u8 *back(struct cpu *c, u8 *host, unsigned parts)
+{
+	c->stat.code.place = host ? STATPAGE_GENERATED : STATPAGE_INTERPRETER;
+	if (host) {
+		tr_see_patches(c->translator);
+		tr_vectors_in(c, parts);
+	}
+	return host;
+}
+
+NO_VECTORS u8 *tr_helper(struct cpu *c, u32 what)
 {
 	unsigned parts = tr_vectors_out(c);
 	u8 *host = helper(c, what);
 
-	if (host)
-		tr_vectors_in(c, parts);
-	return host;
+	return back(c, host, parts);
+}
+
+static bool walk(struct cpu *c, u64 la, u32 size, bool write, enum tlb_mode mode)
+{
+	bool done;
+
+	c->stat.code.place = STATPAGE_WALK;
+	done = access_refill(c, la, size, write, mode);
+	c->stat.code.place = STATPAGE_GENERATED;
+	return done;
+}
+
+/* The thread sanitizer's runtime, which mmu/tlb.c calls where it is built with that, uses them. */
+#ifdef __SANITIZE_THREAD__
+#define TLB_USES_VECTORS 1
+#else
+#define TLB_USES_VECTORS 0
+#endif
+
+/* Neither unwinds nor leaves guest mode: what generated code knows of the host's addresses stays true. */
+NO_VECTORS bool tr_refill(struct cpu *c, u64 la, u32 what)
+{
+	enum tlb_mode mode = (enum tlb_mode)(what % TR_REFILL_WRITE);
+	bool write = what & TR_REFILL_WRITE, done;
+	u32 size = what >> TR_REFILL_SIZE_SHIFT;
+	unsigned parts;
+
+	/* One that lies on two pages is its handler's. */
+	if ((la & ~PAGE_MASK) + size > PAGE_SIZE)
+		return false;
+	if (!TLB_USES_VECTORS && mmu_tlb_refill(&c->mmu, mode, la, size, write))
+		return true;
+	parts = tr_vectors_out(c);
+	done = (TLB_USES_VECTORS && mmu_tlb_refill(&c->mmu, mode, la, size, write)) ||
+	       walk(c, la, size, write, mode);
+	tr_vectors_in(c, parts);
+	return done;
 }
 
 /* The block whose code is at this offset of the area. */
@@ -236,7 +330,7 @@ static const struct tr_code *find_code(const struct translator *t, u32 at)
 	while (hi - lo > 1) {
 		u32 mid = (lo + hi) / 2;
 
-		if (t->codes[mid].at <= at)
+		if ((at < t->cold ? t->codes[mid].at : t->codes[mid].cold_at) <= at)
 			lo = mid;
 		else
 			hi = mid;
@@ -284,12 +378,12 @@ static __attribute__((noinline)) u8 *died(struct cpu *c)
 	return run(c, code->b, site->op, true);
 }
 
-__attribute__((target("general-regs-only"))) u8 *tr_died(struct cpu *c)
+NO_VECTORS u8 *tr_died(struct cpu *c)
 {
 	unsigned parts = tr_vectors_out(c);
-	u8 *host = died(c);
+	u8 *host;
 
-	if (host)
-		tr_vectors_in(c, parts);
-	return host;
+	c->stat.code.place = STATPAGE_HANDLER;
+	host = died(c);
+	return back(c, host, parts);
 }

@@ -23,6 +23,8 @@ static void emit_opcode(struct emitter *e, const struct insn *in, u8 rex_bits, b
 		emit8(e, REX | rex);
 	if (in->map)
 		emit8(e, 0x0f);
+	if (in->map == 2)
+		emit8(e, 0x38);
 	emit8(e, in->opcode);
 }
 
@@ -45,6 +47,8 @@ static void take_cl(struct xlate *x, const struct insn *in)
 {
 	if (in->attr & BY_CL)
 		emit_move32(&x->e, RCX, tr_host[RCX]);
+	else if (in->attr & E_PAIR)
+		emit_move(&x->e, RCX, tr_host[RCX]);
 }
 
 static void registers(struct xlate *x, const struct insn *in)
@@ -53,6 +57,8 @@ static void registers(struct xlate *x, const struct insn *in)
 	int g = in->attr & NO_G ? in->reg : in->reg == in->rm ? rm : tr_get(x, in->reg, R14);
 
 	take_cl(x, in);
+	if (in->attr & FAULTS)
+		tr_access(x);
 	emit_registers(x, in, g, rm);
 	if (in->attr & E_WRITE)
 		tr_put(x, in->rm, rm);
@@ -71,7 +77,7 @@ static void memory(struct xlate *x, const struct insn *in)
 	take_cl(x, in);
 	tr_access(x);
 	emit_opcode(&x->e, in, tr_rex(g, m), any);
-	emit_modrm_memory(&x->e, g, m.base, m.index);
+	tr_modrm(x, g, m);
 	emit_bytes(&x->e, in->imm, in->nimm);
 	if (in->attr & G_WRITE)
 		tr_put(x, in->reg, g);
@@ -81,16 +87,13 @@ static void memory(struct xlate *x, const struct insn *in)
  * AH, CH, DH and BH cannot be named beside a REX prefix, so the bytes stay as they are, with the
  * guest's RCX in the host's for as long.
  */
-static bool high_bytes(struct xlate *x, const struct insn *in, const u8 *bytes, u8 len)
+static void high_bytes(struct xlate *x, const struct insn *in, const u8 *bytes, u8 len)
 {
-	bool g_wide = !(in->attr & (NO_G | BYTES));
-
-	if (in->mem || (g_wide && in->reg == RSP))
-		return false;
 	emit_move(&x->e, RCX, tr_host[RCX]);
+	if (in->attr & FAULTS)
+		tr_access(x);
 	emit_bytes(&x->e, bytes, len);
 	emit_move(&x->e, tr_host[RCX], RCX);
-	return true;
 }
 
 static void opcode_register(struct xlate *x, const struct insn *in)
@@ -119,7 +122,7 @@ static void opcode_register(struct xlate *x, const struct insn *in)
 	tr_put(x, in->rm, rm);
 }
 
-static bool lea(struct xlate *x, const struct insn *in)
+static void lea(struct xlate *x, const struct insn *in)
 {
 	int dst = tr_host[in->reg] == IN_MEMORY ? R15 : tr_host[in->reg];
 	int base = NO_INDEX, index = NO_INDEX;
@@ -133,7 +136,6 @@ static bool lea(struct xlate *x, const struct insn *in)
 	else
 		emit_lea(&x->e, dst, base, index, in->scale, (s32)in->disp, in->size == 8);
 	tr_put(x, in->reg, dst);
-	return true;
 }
 
 bool tr_integer(struct xlate *x, const struct insn *in, const u8 *bytes, u8 len)
@@ -145,19 +147,21 @@ bool tr_integer(struct xlate *x, const struct insn *in, const u8 *bytes, u8 len)
 		emit_bytes(&x->e, bytes, len);
 		return true;
 	case INSN_LEA:
-		return lea(x, in);
+		lea(x, in);
+		return true;
 	case INSN_RM:
 		if (insn_has_high_byte(in))
-			return high_bytes(x, in, bytes, len);
-		if (in->mem)
+			high_bytes(x, in, bytes, len);
+		else if (in->mem)
 			memory(x, in);
 		else
 			registers(x, in);
 		return true;
 	case INSN_REG:
 		if (insn_has_high_byte(in))
-			return high_bytes(x, in, bytes, len);
-		opcode_register(x, in);
+			high_bytes(x, in, bytes, len);
+		else
+			opcode_register(x, in);
 		return true;
 	default:
 		return false;

@@ -9,36 +9,62 @@
 #include "cpu/translator/translate.h"
 #include "cpu/translator/translator.h"
 
-#define TR_JOURNAL   4096
-#define TR_HOT	     24 /* executions after which a block is translated */
+#define TR_WAYS	     131072
 #define TR_COUNT_LEN 20 /* bytes of code before a block's that count its instructions */
 
-/* What of the area belongs to a block. */
+/*
+ * What of the area belongs to a block: where its code begins, and where what it seldom runs does, its
+ * ways to the helper and careful copies. The one is kept apart from the other, so that what a guest
+ * runs all the time lies dense in the host's caches.
+ */
 struct tr_code {
-	u32 at; /* offset in the area */
+	u32 at, cold_at; /* offsets in the area; both grow from block to block */
+	u32 len, cold_len; /* bytes */
 	u32 nsites;
 	struct block *b;
-	struct tr_site *site; /* sorted; kept in the area, behind the code */
+	struct tr_site *site; /* kept in the area, behind what is cold */
 };
+
+/*
+ * A jump that is kept (ways.c): an edge to another page that is patched, or a slot of the jump table. It is
+ * in use while the bytes of the page that it leads to are trusted.
+ */
+struct tr_way {
+	u64 la;	  /* where it leads: linear address; TR_WAY_DEAD: nowhere any more */
+	u32 at;	  /* an edge: where its displacement stands; TR_WAY_SLOT and a slot's number in c->jump */
+	u32 code; /* the block's code, by its offset in the area */
+	u32 stub; /* an edge's, for when it is out of use */
+	u32 next; /* of those that lead to the same page; the first has number 1 */
+};
+#define TR_WAY_SLOT BIT(31)
+#define TR_WAY_DEAD (1ULL << 62) /* not canonical */
 
 struct translator {
 	struct area area;
-	u32 used; /* bytes of the area */
+	u32 cold;	     /* where in the area what is cold begins */
+	u32 used, cold_used; /* offsets behind what there is of either */
 	bool full;
 	struct xlate x; /* the block being translated */
 	struct op scratch[2];	/* the op that is run alone, and a stop */
 	const struct op *next;	/* where the interpreter goes on when generated code is left */
-	u32 table_key[TLB_MODES]; /* key of the blocks that the jump table of a mode leads to */
-	/* Slots of the jump tables that are filled. */
-	u32 njournal;
-	bool journal_full;
-	u16 journal[TR_JOURNAL];
+	struct tr_ways {
+		u32 n;
+		u32 era; /* counts times when all were forgotten */
+		u32 straddlers; /* first of those to blocks on two pages */
+		struct tr_way *way; /* TR_WAYS */
+	} ways[NR_WAYS]; /* from or to this address space; between global pages */
+	bool patched; /* code was written since generated code was last entered */
+	bool loops; /* struct emitter */
+	u32 heat; /* struct translator_options */
 	u32 check_every, check_in; /* check.c: one entry in so many; in so many more */
 	bool checking;
 	u32 stopped_at;		   /* by TR_CHECK */
 	u32 ncodes, max_codes;
 	struct tr_code *codes; /* by address */
 };
+
+/* system.c: RDX:RAX become the guest's TSC: the one way in which generated code reads the host's. */
+void tr_emit_tsc(struct emitter *e);
 
 /* Translate c->block. False: it is not to be, or there is no room. */
 bool tr_translate(struct cpu *c, struct block *b);
@@ -47,18 +73,37 @@ u8 *tr_translate_to_check(struct cpu *c, struct block *b);
 /* check.c. In the place of running a block's code: what to run next, as an op does. */
 bool tr_check_due(struct cpu *c);
 const struct op *tr_check(struct cpu *c, struct block *b);
-/* Forget where the jump tables lead. */
+/* ways.c: forget where jumps lead: all, those to what is not global, to a page, to a linear address's page. */
 void tr_forget(struct cpu *c);
+void tr_forget_space(struct cpu *c);
+void tr_forget_page(struct cpu *c, struct code_page *p);
+void tr_forget_address(struct cpu *c, u64 la);
+/* The page's bytes are not trusted any more, or again. */
+void tr_suspend(struct cpu *c, struct code_page *p);
+void tr_resume(struct cpu *c, struct code_page *p);
+int tr_ways_create(struct translator *t);
+void tr_ways_prepare(struct cpu *c); /* the tables of a new vCPU */
+void tr_ways_cleared(struct cpu *c); /* there is no code any more */
 /* Before code of `b` runs: its mode's jump table leads to blocks of its key only. */
 void tr_use_table(struct cpu *c, const struct block *b);
-/* `to`, which has code, is entered from an edge of a block that may be patched, or by the table. */
-void tr_learn_jump(struct cpu *c, struct block *to);
-void tr_learn_edge(struct cpu *c, struct block *from, unsigned which, struct block *to);
+/* `to`, which has code, is entered by the table; or from an edge of `from`, as its stub says (enum tr_edge). */
+void tr_learn_jump(struct cpu *c, const struct block *to);
+u32 tr_edge_place(const struct cpu *c);
+void tr_learn_edge(struct cpu *c, u32 edge, const struct block *from, const struct block *to);
 
 /* enter.c: from the interpreter's loop, with c->block set. */
 const struct op *tr_enter(struct cpu *c, u8 *host);
 void tr_fixup(void);
 void tr_helper_entry(void);
+void tr_refill_entry(void);
 void tr_serialize(void);
+/* Before generated code is entered. */
+static inline void tr_see_patches(struct translator *t)
+{
+	if (!t->patched)
+		return;
+	t->patched = false;
+	tr_serialize();
+}
 
 #endif

@@ -27,9 +27,9 @@
 #define OFF_SP	   200
 #define OFF_HELPER 208
 #define OFF_RESUME 240
-#define OFF_TMP0   248
-#define OFF_TMP1   256
-#define OFF_TMP2   264
+#define OFF_TMP0   312
+#define OFF_TMP1   320
+#define OFF_TMP2   328
 
 #define GEN_LA	  R15 /* scratch: a linear address, then a host one's base */
 #define GEN_INDEX R14 /* scratch: index into the TLB, then the distance to the host address */

@@ -3,7 +3,7 @@
  * translator/memory.c: memory operands: the address, and the lookup in the vCPU's TLB.
  *
  * The lookup leaves the flags alone: bits are taken out with PEXT, added with LEA, and looked at by
- * JRCXZ. `la + neg + size - 1` has no bits from 12 up exactly if `la + neg <= 4096 - size`, which is
+ * a check (emit.h). `la + neg + size - 1` has no bits from 12 up exactly if `la + neg <= 4096 - size`, which is
  * the check of mmu/tlb.h; it cannot wrap around, since an address below the entry's page is looked
  * up in another entry.
  */
@@ -12,12 +12,15 @@
 #define PAGE_MASK_FIELD  FIELD(gen.mask_page)
 #define INDEX_MASK_FIELD FIELD(gen.mask_index)
 
+static u32 tlb_mode(const struct xlate *x)
+{
+	return (x->b->key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
+}
+
 /* Offset of the first entry of the TLB that the block's mode looks up in. */
 static u32 tlb_field(const struct xlate *x)
 {
-	u32 mode = (x->b->key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
-
-	return (u32)(FIELD(mmu.tlb) + mode * sizeof(struct tlb));
+	return (u32)(FIELD(mmu.tlb) + tlb_mode(x) * sizeof(struct tlb));
 }
 
 static void add_segment(struct xlate *x, int la, u8 seg)
@@ -26,25 +29,44 @@ static void add_segment(struct xlate *x, int la, u8 seg)
 	emit_lea(&x->e, GEN_LA, la, GEN_INDEX, 0, 0, true);
 }
 
-int tr_address(struct xlate *x, const struct insn *in)
+/* `more` is added to the displacement. Answers GEN_LA, or a guest register's own. May use GEN_INDEX. */
+static int address(struct xlate *x, const struct insn *in, s64 more)
 {
 	struct emitter *e = &x->e;
 	int base = NO_INDEX, index = NO_INDEX, la = GEN_LA;
+	s64 disp = (s64)((u64)in->disp + (u64)more);
+	bool wide = !in->code32;
 
 	if (in->base >= 0)
 		base = tr_get(x, in->base, GEN_LA);
 	if (in->index >= 0)
 		index = tr_get(x, in->index, GEN_INDEX);
 	if (base == NO_INDEX && index == NO_INDEX)
-		emit_constant(e, GEN_LA, (u64)in->disp);
-	else if (base != NO_INDEX && index == NO_INDEX && !in->disp)
+		emit_constant(e, GEN_LA, wide ? (u64)disp : (u32)disp);
+	else if (base != NO_INDEX && index == NO_INDEX && !disp && wide)
 		la = base;
 	else
-		emit_lea(e, GEN_LA, base, index, in->scale, (s32)in->disp, true);
+		emit_lea(e, GEN_LA, base, index, in->scale, (s32)disp, wide);
 	if (!in->seg)
 		return la;
 	add_segment(x, la, in->seg);
 	return GEN_LA;
+}
+
+/* RCX = `size` bytes, at most 8, at [base + index + off]. */
+static void load_part(struct xlate *x, struct tr_mem m, u32 off, u32 size)
+{
+	static const struct {
+		u8 n, op[2];
+	} load[] = {{2, {0x0f, 0xb6}}, {2, {0x0f, 0xb7}}, {1, {0x8b}}, {1, {0x8b}}};
+	u32 log = (u32)__builtin_ctz(size);
+
+	emit_lea(&x->e, RCX, m.base, m.index, 0, m.disp + (s32)off, true);
+	tr_access(x);
+	if (size == 8)
+		emit8(&x->e, 0x48);
+	emit_bytes(&x->e, load[log].op, load[log].n);
+	emit_modrm_memory(&x->e, RCX, RCX, NO_INDEX, 0, false);
 }
 
 /*
@@ -53,63 +75,238 @@ int tr_address(struct xlate *x, const struct insn *in)
  */
 static struct tr_mem shadow(struct xlate *x, struct tr_mem m, u32 size)
 {
-	static const struct {
-		u8 n, op[3];
-	} load[] = {{2, {0x0f, 0xb6}}, {2, {0x0f, 0xb7}}, {1, {0x8b}}, {1, {0x8b}}};
 	struct emitter *e = &x->e;
-	u32 n = x->nshadows++, log = (u32)__builtin_ctz(size);
+	u32 n = x->nshadows++;
 	u32 at = FIELD(tried) + n * (u32)sizeof(x->c->tried[0]);
+	u32 data = at + (u32)offsetof(__typeof__(x->c->tried[0]), data);
 
-	if (n >= MAX_SHADOWS) {
+	if (n >= MAX_SHADOWS || size > sizeof(x->c->tried[0].data)) {
 		e->full = true;
 		return m;
 	}
 	x->shadow_size[n] = (u8)size;
-	emit_lea(e, RCX, m.base, m.index, 0, 0, true);
+	emit_lea(e, RCX, m.base, m.index, 0, m.disp, true);
 	emit_store(e, at, RCX);
-	tr_access(x);
-	if (size == 8)
-		emit8(e, 0x48);
-	emit_bytes(e, load[log].op, load[log].n);
-	emit_modrm_memory(e, RCX, RCX, NO_INDEX);
-	emit_store(e, at + 8, RCX);
-	emit_lea(e, GEN_INDEX, RSP, NO_INDEX, 0, (s32)(at + 8 - GEN_SP), true);
+	for (u32 off = 0, part; off < size; off += part) {
+		part = MIN(8u, 1u << (31 - __builtin_clz(size - off)));
+		load_part(x, m, off, part);
+		emit_store(e, data + off, RCX);
+	}
+	emit_lea(e, GEN_INDEX, RSP, NO_INDEX, 0, (s32)(data - GEN_SP), true);
 	return (struct tr_mem){.base = GEN_INDEX, .index = NO_INDEX};
 }
 
-struct tr_mem tr_lookup(struct xlate *x, int la, u32 size, bool write)
-{
-	struct tr_mem m = {.base = la, .index = GEN_INDEX};
-	struct emitter *e = &x->e;
-	u32 tlb = tlb_field(x);
-	u8 *hit;
+#define ENTRY(field) (u32)offsetof(struct tlb_entry, field)
 
-	emit_pext(e, GEN_INDEX, la, INDEX_MASK_FIELD);
-	/* An entry is 32 bytes: 8 by the addressing, 4 here. */
-	emit_lea(e, GEN_INDEX, NO_INDEX, GEN_INDEX, 2, 0, true);
-	emit_load_indexed(e, GEN_CHECK, GEN_INDEX,
-			  tlb + (u32)(write ? offsetof(struct tlb_entry, neg_write)
-					    : offsetof(struct tlb_entry, neg_read)));
-	emit_lea(e, GEN_CHECK, GEN_CHECK, la, 0, (s32)size - 1, true);
+static u32 near_field(const struct xlate *x)
+{
+	return (u32)(FIELD(mmu.near) + tlb_mode(x) * sizeof(struct tlb_entry));
+}
+
+static u32 neg_of(const struct tr_look *l)
+{
+	return l->write ? ENTRY(neg_write) : ENTRY(neg_read);
+}
+
+/* What is added to an offset in the page so that its bits from 12 up are what a check is good with. */
+static s32 good_page(const struct xlate *x)
+{
+	return emit_good(&x->e) << PAGE_SHIFT;
+}
+
+/*
+ * GEN_CHECK becomes good where the first byte lies in the page as well. The TLB is asked for that by the
+ * entry's number; of the one that needs no number, what begins in the page below ends in this one.
+ */
+static void check_first_byte(struct xlate *x, const struct tr_look *l)
+{
+	struct emitter *e = &x->e;
+
+	emit_lea(e, GEN_INDEX, GEN_CHECK, l->la, 0, 0, true);
+	emit_lea(e, GEN_CHECK, GEN_INDEX, NO_INDEX, 0, (s32)l->size - 1 + good_page(x), true);
+	emit_pext(e, GEN_INDEX, GEN_INDEX, PAGE_MASK_FIELD);
 	emit_pext(e, GEN_CHECK, GEN_CHECK, PAGE_MASK_FIELD);
-	emit_load_indexed(e, GEN_INDEX, GEN_INDEX, tlb + (u32)offsetof(struct tlb_entry, delta));
-	hit = emit_jrcxz(e);
-	tr_stub(x, emit_jump(e), tr_what(x, TR_ONE, x->nop), (int)x->nop + 1);
-	emit_land8(e, hit);
+	/* Two numbers of 52 bits: nothing is lost. */
+	emit_lea(e, GEN_CHECK, GEN_CHECK, GEN_INDEX, 0, 0, true);
+}
+
+/*
+ * The stack's page again, for one word: most often it is aligned, and then lies in one page. What is good
+ * is the page's number and the address's lowest bits all zero, or one if that is what a check wants.
+ */
+static void check_aligned(struct xlate *x, const struct tr_look *l)
+{
+	emit_lea(&x->e, GEN_CHECK, GEN_CHECK, l->la, 0, emit_good(&x->e), true);
+	emit_pext(&x->e, GEN_CHECK, GEN_CHECK, FIELD(gen.mask_word));
+}
+
+/* GEN_CHECK has what an entry says of the page: a jump where it is not this one, or not all of it. */
+static u8 *jump_unless_inside(struct xlate *x, const struct tr_look *l, u32 delta_field, int index,
+			      struct emit_check *k)
+{
+	struct emitter *e = &x->e;
+
+	if (index == NO_INDEX && l->size == 8) {
+		check_aligned(x, l);
+	} else if (index == NO_INDEX && l->size > 1) {
+		check_first_byte(x, l);
+	} else {
+		emit_lea(e, GEN_CHECK, GEN_CHECK, l->la, 0, (s32)l->size - 1 + good_page(x), true);
+		emit_pext(e, GEN_CHECK, GEN_CHECK, PAGE_MASK_FIELD);
+	}
+	if (index == NO_INDEX)
+		emit_load(e, GEN_INDEX, delta_field);
+	else
+		emit_load_indexed(e, GEN_INDEX, index, delta_field);
+	return emit_check_end(e, k);
+}
+
+/* The number of the entry for an address, times 4: an entry is 32 bytes, and 8 are the addressing's. */
+static void entry_number(struct xlate *x, int la)
+{
+	emit_pext(&x->e, GEN_INDEX, la, INDEX_MASK_FIELD);
+	emit_lea(&x->e, GEN_INDEX, NO_INDEX, GEN_INDEX, 2, 0, true);
+}
+
+/* In the TLB; what it cannot answer goes where the look says. */
+static void look_in_tlb(struct xlate *x, const struct tr_look *l)
+{
+	u32 tlb = tlb_field(x);
+	u8 *look_at = x->e.p;
+	struct emit_check k = emit_check(&x->e);
+
+	entry_number(x, l->la);
+	emit_load_indexed(&x->e, GEN_CHECK, GEN_INDEX, tlb + neg_of(l));
+	tr_miss_stub(x, jump_unless_inside(x, l, tlb + ENTRY(delta), GEN_INDEX, &k), look_at, l);
+}
+
+u32 tr_refill_what(const struct xlate *x, const struct tr_look *l)
+{
+	return tlb_mode(x) | (l->write ? TR_REFILL_WRITE : 0) | (u32)l->size << TR_REFILL_SIZE_SHIFT;
+}
+
+/*
+ * The distance to the host's address of `size` bytes at register `la`, which is neither GEN_INDEX nor
+ * GEN_CHECK, comes to be in GEN_INDEX. The stack's page has an entry that needs no index.
+ */
+static void look_up(struct xlate *x, const struct tr_look *l)
+{
+	u32 near = near_field(x);
+	struct emit_check k;
+
+	if (!l->near) {
+		look_in_tlb(x, l);
+		return;
+	}
+	k = emit_check(&x->e);
+	emit_load(&x->e, GEN_CHECK, near + neg_of(l));
+	tr_far_stub(x, jump_unless_inside(x, l, near + ENTRY(delta), NO_INDEX, &k), l);
+}
+
+/* The stack pointer is in another page now: the TLB knows, or not. */
+void tr_look_further(struct xlate *x, const struct tr_look *l)
+{
+	static const u32 field[] = {ENTRY(neg_read), ENTRY(neg_write), ENTRY(delta)};
+	u32 near = near_field(x), tlb = tlb_field(x);
+
+	look_in_tlb(x, l);
+	entry_number(x, l->la);
+	for (unsigned i = 0; i < ARRAY_SIZE(field); i++) {
+		emit_load_indexed(&x->e, GEN_CHECK, GEN_INDEX, tlb + field[i]);
+		emit_store(&x->e, near + field[i], GEN_CHECK);
+	}
+	emit_load_indexed(&x->e, GEN_INDEX, GEN_INDEX, tlb + ENTRY(delta));
+}
+
+/* One access by itself. */
+static struct tr_mem single(struct xlate *x, int la, u32 size, bool write, bool near)
+{
+	look_up(x, &(struct tr_look){(u8)la, (u16)size, write, near, THEN_BEHIND});
+	return (struct tr_mem){.base = la, .index = GEN_INDEX};
+}
+
+/* -- accesses that share a look */
+
+static struct share_class *shared(struct xlate *x, enum share_which which)
+{
+	return x->careful ? NULL : share_class_of(&x->share, x->nop, which);
+}
+
+static u32 slot_field(const struct share_class *k)
+{
+	return FIELD(gen.share) + (u32)k->slot * 8;
+}
+
+/* How far from the start of the class's stretch this access is. */
+static s32 inside(const struct xlate *x, const struct share_class *k, enum share_which which)
+{
+	return (s32)(x->share.place[x->nop][which].offset - k->first);
+}
+
+/* The first of the class: `la` has the start of its stretch. */
+static void look_up_class(struct xlate *x, struct share_class *k, int la)
+{
+	look_up(x, &(struct tr_look){(u8)la, (u16)(k->last - k->first), k->write, k->near, THEN_CAREFUL});
+	emit_lea(&x->e, GEN_INDEX, GEN_INDEX, la, 0, 0, true);
+	emit_store(&x->e, slot_field(k), GEN_INDEX);
+	k->ready = true;
+}
+
+static struct tr_mem member(struct xlate *x, const struct share_class *k, enum share_which which)
+{
+	return (struct tr_mem){.base = GEN_INDEX, .index = NO_INDEX, .disp = inside(x, k, which)};
+}
+
+static struct tr_mem tried(struct xlate *x, struct tr_mem m, u32 size, bool write)
+{
 	return x->check && write ? shadow(x, m, size) : m;
+}
+
+struct tr_mem tr_operand(struct xlate *x, const struct insn *in, u32 size, bool write)
+{
+	struct share_class *k = shared(x, SHARE_OPERAND);
+
+	if (!k)
+		return tried(x, single(x, address(x, in, 0), size, write, insn_on_stack(in)), size, write);
+	if (k->ready)
+		emit_load(&x->e, GEN_INDEX, slot_field(k));
+	else
+		look_up_class(x, k, address(x, in, -inside(x, k, SHARE_OPERAND)));
+	return tried(x, member(x, k, SHARE_OPERAND), size, write);
+}
+
+static int stack_address(struct xlate *x, int g, s32 disp)
+{
+	if (!disp && !tr_code32(x->b))
+		return tr_host[g];
+	emit_lea(&x->e, GEN_LA, tr_host[g], NO_INDEX, 0, disp, !tr_code32(x->b));
+	return GEN_LA;
+}
+
+struct tr_mem tr_stack_operand(struct xlate *x, int g, s32 disp, bool write)
+{
+	u32 size = (u32)tr_word(x);
+	struct share_class *k = shared(x, SHARE_STACK);
+
+	if (!k)
+		return tried(x, single(x, stack_address(x, g, disp), size, write, g == RSP), size, write);
+	if (k->ready)
+		emit_load(&x->e, GEN_INDEX, slot_field(k));
+	else
+		look_up_class(x, k, stack_address(x, g, disp - inside(x, k, SHARE_STACK)));
+	return tried(x, member(x, k, SHARE_STACK), size, write);
 }
 
 struct tr_mem tr_locked_operand(struct xlate *x, const struct insn *in, u32 size)
 {
-	int la = tr_address(x, in);
+	int la = address(x, in, 0);
 
 	if (size > 1) {
-		u8 *aligned;
+		struct emit_check k = emit_check(&x->e);
 
 		emit_pext(&x->e, GEN_CHECK, la, FIELD(align_mask) + 8 * (u32)__builtin_ctz(size));
-		aligned = emit_jrcxz(&x->e);
-		tr_stub(x, emit_jump(&x->e), tr_what(x, TR_ONE, x->nop), (int)x->nop + 1);
-		emit_land8(&x->e, aligned);
+		tr_check_zero(x, &k);
+		tr_stub(x, k.jump, tr_what(x, TR_ONE, x->nop), THEN_BEHIND);
 	}
-	return tr_lookup(x, la, size, true);
+	return tried(x, single(x, la, size, true, false), size, true);
 }

@@ -1,60 +1,97 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * translator/stack.c: PUSH, POP and LEAVE of 64 bits.
+ * translator/stack.c: PUSH, POP and LEAVE of a whole word.
  */
 #include "cpu/translator/translate.h"
 
 #define SP (tr_host[RSP])
 
-static struct tr_mem below(struct xlate *x)
-{
-	emit_lea(&x->e, GEN_LA, SP, NO_INDEX, 0, -8, true);
-	return tr_lookup(x, GEN_LA, 8, true);
-}
-
-/* MOV between a register and [base + index], 64 bits. */
+/* MOV between a register and memory, a word. */
 static void move_at(struct xlate *x, u8 opcode, int reg, struct tr_mem m)
 {
 	tr_access(x);
-	emit8(&x->e, 0x48 | tr_rex(reg, m));
+	emit8(&x->e, (tr_word(x) == 8 ? 0x48 : 0x40) | tr_rex(reg, m));
 	emit8(&x->e, opcode);
-	emit_modrm_memory(&x->e, reg, m.base, m.index);
+	tr_modrm(x, reg, m);
+}
+
+static void move_sp(struct xlate *x, s32 by)
+{
+	emit_lea(&x->e, SP, SP, NO_INDEX, 0, by, tr_word(x) == 8);
 }
 
 static void push(struct xlate *x, int g)
 {
-	struct tr_mem m = below(x);
+	struct tr_mem m = tr_stack_operand(x, RSP, -tr_word(x), true);
 
 	move_at(x, 0x89, tr_get(x, g, RCX), m);
-	emit_move(&x->e, SP, GEN_LA);
+	move_sp(x, -tr_word(x));
 }
 
 static void push_imm(struct xlate *x, s32 imm)
 {
-	struct tr_mem m = below(x);
+	struct tr_mem m = tr_stack_operand(x, RSP, -tr_word(x), true);
 
 	move_at(x, 0xc7, 0, m);
 	emit32(&x->e, (u32)imm);
-	emit_move(&x->e, SP, GEN_LA);
+	move_sp(x, -tr_word(x));
+}
+
+/*
+ * RFLAGS as PUSHF shows it: what c->flags has, and the host's status flags. RF and VM are clear in code
+ * that is translated.
+ */
+static void pushf(struct xlate *x)
+{
+	struct emitter *e = &x->e;
+	struct tr_mem m;
+
+	emit_move(e, R14, RAX);
+	emit8(e, 0x9f);				/* LAHF: from SF to CF in AH */
+	emit_bytes(e, "\x0f\x90\xc0", 3);	/* SETO AL */
+	emit_rotate(e, RCX, RAX, 8);
+	emit_move(e, RAX, R14);
+	emit_pext(e, RCX, RCX, FIELD(gen.mask_af));
+	emit_pdep(e, RCX, RCX, FIELD(gen.mask_status));
+	emit_load(e, R14, FIELD(flags));
+	emit_lea(e, RCX, RCX, R14, 0, 0, true);
+	emit_store(e, FIELD(gen.resume), RCX);
+	m = tr_stack_operand(x, RSP, -tr_word(x), true);
+	emit_load(e, RCX, FIELD(gen.resume));
+	move_at(x, 0x89, RCX, m);
+	move_sp(x, -tr_word(x));
+}
+
+/* What is pushed waits in the vCPU while the stack is looked up. */
+static void push_mem(struct xlate *x, const struct insn *in)
+{
+	struct tr_mem m = tr_operand(x, in, in->size, false);
+
+	move_at(x, 0x8b, RCX, m);
+	emit_store(&x->e, FIELD(gen.resume), RCX);
+	m = tr_stack_operand(x, RSP, -tr_word(x), true);
+	emit_load(&x->e, RCX, FIELD(gen.resume));
+	move_at(x, 0x89, RCX, m);
+	move_sp(x, -tr_word(x));
 }
 
 static void pop(struct xlate *x, int g)
 {
-	struct tr_mem m = tr_lookup(x, SP, 8, false);
+	struct tr_mem m = tr_stack_operand(x, RSP, 0, false);
 	int host = tr_host[g] == IN_MEMORY ? RCX : tr_host[g];
 
 	move_at(x, 0x8b, host, m);
 	tr_put(x, g, host);
 	if (g != RSP)
-		emit_lea(&x->e, SP, SP, NO_INDEX, 0, 8, true);
+		move_sp(x, tr_word(x));
 }
 
 static void leave(struct xlate *x)
 {
-	struct tr_mem m = tr_lookup(x, RBP, 8, false);
+	struct tr_mem m = tr_stack_operand(x, RBP, 0, false);
 
 	move_at(x, 0x8b, RCX, m);
-	emit_lea(&x->e, SP, RBP, NO_INDEX, 0, 8, true);
+	emit_lea(&x->e, SP, RBP, NO_INDEX, 0, tr_word(x), tr_word(x) == 8);
 	emit_move(&x->e, RBP, RCX);
 }
 
@@ -64,8 +101,14 @@ bool tr_stack(struct xlate *x, const struct insn *in)
 	case INSN_PUSH:
 		push(x, in->rm);
 		return true;
+	case INSN_PUSHF:
+		pushf(x);
+		return true;
 	case INSN_PUSH_IMM:
 		push_imm(x, (s32)insn_imm(in));
+		return true;
+	case INSN_PUSH_MEM:
+		push_mem(x, in);
 		return true;
 	case INSN_POP:
 		pop(x, in->rm);

@@ -3,20 +3,22 @@
  * translator/translate.c: a block becomes code; and what is kept of it.
  */
 #include "cpu/translator/internal.h"
+#include "cpu/translator/perfmap.h"
 #include "cpu/translator/vector.h"
 
 #include <assert.h>
-#include <cpuid.h>
 #include <stdlib.h>
 #include "base/pagemem.h"
+#include "base/pext.h"
 #include "cpu/code/ends.h"
 
 #define CODE_ALIGN 16
-/* More than any block needs: its code, its stubs and its list of accesses. */
-#define ROOM	   (64u << 10)
-#define MAX_CODES  (AREA_SLICE / 128)
-
-bool translator_eager;
+/* More than any block needs: for its code; for its stubs, careful copies and list of accesses. */
+#define ROOM	   (16u << 10)
+#define COLD_ROOM  (40u << 10)
+/* Of the area so many eighths are for what is not cold: about the proportion of boots and compilers. */
+#define HOT_EIGHTHS 3
+#define BYTES_A_BLOCK 128 /* and more: what is kept of a block beside its code is room for so many */
 
 const s8 tr_host[16] = {
 	[RAX] = RAX, [RCX] = R13, [RDX] = RDX, [RBX] = RBX, [RSP] = R12, [RBP] = RBP,
@@ -45,18 +47,57 @@ u32 tr_what(const struct xlate *x, enum tr_reason reason, u32 op)
 	return (u32)reason << TR_REASON_SHIFT | (u32)at << TR_OP_BITS | op;
 }
 
-void tr_stub(struct xlate *x, u8 *jump, u32 what, int resume)
+void tr_stub_aside(struct xlate *x, u8 *jump, u32 what, enum tr_then then)
 {
-	/* What is only tried stops here. */
-	if (x->check) {
-		what = tr_what(x, TR_CHECK, x->nop);
-		resume = -1;
-	}
 	if (x->nstubs == MAX_STUBS) {
 		x->e.full = true;
 		return;
 	}
-	x->stub[x->nstubs++] = (struct stub){jump, what, (s16)resume};
+	x->stub[x->nstubs++] = (struct stub){jump, what, (u8)then, x->careful, (u8)x->nop};
+}
+
+void tr_far_stub(struct xlate *x, u8 *jump, const struct tr_look *look)
+{
+	struct stub *s = &x->stub[x->nstubs];
+
+	tr_stub_aside(x, jump, 0, THEN_NOTHING);
+	if (x->e.full)
+		return;
+	s->back = x->e.p;
+	s->look = *look;
+}
+
+void tr_stub(struct xlate *x, u8 *jump, u32 what, enum tr_then then)
+{
+	if (x->check)
+		tr_stub_aside(x, jump, tr_what(x, TR_CHECK, x->nop), THEN_NOTHING);
+	else
+		tr_stub_aside(x, jump, what, then);
+}
+
+void tr_edge_stub(struct xlate *x, u8 *jump, u32 what, enum tr_edge edge)
+{
+	tr_stub(x, jump, what, THEN_NOTHING);
+	if (!x->e.full)
+		x->stub[x->nstubs - 1].edge = (u8)edge;
+}
+
+u8 *tr_check_zero(struct xlate *x, struct emit_check *k)
+{
+	if (emit_good(&x->e))
+		emit_lea(&x->e, RCX, RCX, NO_INDEX, 0, emit_good(&x->e), true);
+	return emit_check_end(&x->e, k);
+}
+
+void tr_miss_stub(struct xlate *x, u8 *jump, u8 *look_at, const struct tr_look *look)
+{
+	struct stub *s = &x->stub[x->nstubs];
+
+	tr_stub(x, jump, tr_what(x, TR_ONE, x->nop), look->then);
+	if (x->check || x->e.full)
+		return;
+	s->look_at = look_at;
+	s->look = *look;
 }
 
 void tr_access(struct xlate *x)
@@ -66,6 +107,17 @@ void tr_access(struct xlate *x)
 		return;
 	}
 	x->site[x->nsites++] = (struct tr_site){.at = emit_offset(&x->e), .op = x->nop};
+}
+
+static bool has_bit(u64 ops, u32 op)
+{
+	return op < BLOCK_MAX_OPS && ops >> op & 1;
+}
+
+/* The code of `op` for one that comes from C, where slots are not to be relied on any more. */
+static u8 *after_c(const struct xlate *x, u32 op)
+{
+	return x->op_at[has_bit(x->share.inside, op) ? CAREFUL : PLAIN][op];
 }
 
 static void call_helper(struct xlate *x, u32 what)
@@ -79,7 +131,13 @@ void tr_stop(struct xlate *x, u32 op)
 	call_helper(x, tr_what(x, TR_CHECK, op));
 }
 
-/* Instructions are counted block by block, as the interpreter counts them. */
+/*
+ * Instructions are counted block by block, as the interpreter counts them. A load looks for the store that
+ * it is to have its value from by the lowest 12 bits of the address: what each block loads and stores
+ * here must not lie where the general registers do in their page, or both wait for each other.
+ */
+_Static_assert((offsetof(struct cpu, stat.instructions) & ~PAGE_MASK) >= offsetof(struct cpu, gen) + sizeof(((struct cpu *)0)->gen),
+	       "no general register's place, nor generated code's");
 static void count(struct xlate *x)
 {
 	u32 field = (u32)offsetof(struct cpu, stat.instructions);
@@ -89,17 +147,32 @@ static void count(struct xlate *x)
 	emit_store(&x->e, field, R14);
 }
 
-/* The op at hand taken apart, from its bytes. */
-static const u8 *parse_op(const struct xlate *x, struct insn *in)
+static const u8 *op_bytes(struct xlate *x, u32 op)
 {
 	const struct block *b = x->b;
-	const struct op *o = &b->op[x->nop];
-	const u8 *bytes = b->page->copy + (b->gpa & ~PAGE_MASK) + o->off;
 
-	insn_parse(bytes, o->len, b->rip + o->off + o->len, in);
-	if (o->fn == op_raise)
-		in->kind = INSN_OTHER;
-	return bytes;
+	if (b->page2) { /* a block of one op */
+		code_block_bytes(b, &b->op[op], x->straddler);
+		return x->straddler;
+	}
+	return b->page->copy + (b->gpa & ~PAGE_MASK) + b->op[op].off;
+}
+
+/* The block's ops, from their bytes. */
+static void take_apart(struct xlate *x)
+{
+	const struct block *b = x->b;
+
+	for (u32 i = 0; i < b->nops; i++) {
+		const struct op *o = &b->op[i];
+		struct insn *in = &x->insn[i];
+
+		insn_parse(op_bytes(x, i), o->len, b->rip + o->off + o->len, tr_code32(b), in);
+		if (o->fn == op_raise || !tr_has_target(o, in))
+			in->kind = INSN_OTHER;
+		else if (in->kind == INSN_OTHER)
+			tr_vector_look(x, i, op_bytes(x, i));
+	}
 }
 
 enum how { BY_HANDLER, INLINE, INLINE_END };
@@ -107,12 +180,24 @@ enum how { BY_HANDLER, INLINE, INLINE_END };
 static enum how emit_op(struct xlate *x)
 {
 	const struct op *o = &x->b->op[x->nop];
-	struct insn in;
-	const u8 *bytes = parse_op(x, &in);
+	const struct insn *in = &x->insn[x->nop];
 
-	if (tr_integer(x, &in, bytes, o->len) || tr_stack(x, &in) || tr_vector(x, o, bytes))
+	if (tr_integer(x, in, op_bytes(x, x->nop), o->len) || tr_bmi(x, in) || tr_stack(x, in) || tr_vector(x, in) ||
+	    tr_system(x, in))
 		return INLINE;
-	return tr_branch(x, &in) ? INLINE_END : BY_HANDLER;
+	return tr_branch(x, in) ? INLINE_END : BY_HANDLER;
+}
+
+static struct emitter emitter_at(const struct translator *t, u32 at, u32 room)
+{
+	u8 *p = t->area.write + at;
+
+	return (struct emitter){.start = t->area.write, .p = p, .end = p + room, .loops = t->loops};
+}
+
+static bool has_room_left(const struct translator *t)
+{
+	return t->used + ROOM <= t->cold && t->cold_used + COLD_ROOM <= t->area.size;
 }
 
 static void begin(struct cpu *c, struct block *b)
@@ -123,22 +208,104 @@ static void begin(struct cpu *c, struct block *b)
 	x->c = c;
 	x->b = b;
 	x->nstubs = x->nsites = x->nshadows = 0;
-	x->check = false;
+	x->check = x->careful = false;
 	x->vectors = 0;
-	x->edge[0] = x->edge[1] = 0;
-	x->e = (struct emitter){.start = t->area.write + t->used,
-				.p = t->area.write + t->used,
-				.end = t->area.write + t->used + ROOM - sizeof(x->site) - 64};
+	x->e = emitter_at(t, t->used, ROOM);
+	x->cold = emitter_at(t, t->cold_used, COLD_ROOM - sizeof(x->site) - 64);
+}
+
+/* From here on the other kind of code. */
+static void turn(struct xlate *x)
+{
+	struct emitter e = x->e;
+
+	x->e = x->cold;
+	x->cold = e;
+	x->e.full |= e.full;
+}
+
+/* RCX and R14 are a look's scratch; tr_refill_entry() uses no other register. */
+static void emit_refill(struct xlate *x, const struct stub *s)
+{
+	u8 *no;
+
+	emit_move(&x->e, RCX, s->look.la);
+	emit_constant(&x->e, R14, tr_refill_what(x, &s->look));
+	emit_call_field(&x->e, FIELD(gen.refill));
+	no = emit_jrcxz(&x->e);
+	emit_jump_to(&x->e, s->look_at);
+	emit_land8(&x->e, no);
+}
+
+/* In a TEST that is never executed, so that all of the area is instructions: for tr_edge_place(). */
+static void emit_edge_place(struct xlate *x, const struct stub *s)
+{
+	u32 at = (u32)(s->jump - x->e.start);
+
+	emit8(&x->e, 0xa9);
+	emit32(&x->e, s->edge == NOT_PATCHED ? 0 : s->edge == PATCHED_FAR ? at | TR_EDGE_FAR : at);
+}
+
+/* Of the edge whose stub has called the helper. */
+u32 tr_edge_place(const struct cpu *c)
+{
+	u32 place;
+
+	memcpy(&place, (const u8 *)c->gen.resume + 1, sizeof(place));
+	return place;
 }
 
 static void emit_stubs(struct xlate *x)
 {
 	for (u32 i = 0; i < x->nstubs && !x->e.full; i++) {
-		emit_land(&x->e, x->stub[i].jump);
-		call_helper(x, x->stub[i].what);
-		if (x->stub[i].resume >= 0)
-			emit_jump_to(&x->e, x->op_at[x->stub[i].resume]);
+		const struct stub *s = &x->stub[i];
+
+		if (s->back) {
+			emit_land(&x->e, s->jump);
+			x->nop = s->op;
+			x->careful = s->careful;
+			tr_look_further(x, &s->look);
+			emit_jump_to(&x->e, s->back);
+			continue;
+		}
+		emit_land(&x->e, s->jump);
+		if (s->look_at)
+			emit_refill(x, s);
+		if (s->then == THEN_CAREFUL) {
+			emit_jump_to(&x->e, x->op_at[CAREFUL][s->op]);
+			continue;
+		}
+		call_helper(x, s->what);
+		if (s->edge)
+			emit_edge_place(x, s);
+		if (s->then == THEN_AGAIN)
+			emit_jump_to(&x->e, x->op_at[s->careful][s->op]);
+		else if (s->then == THEN_BEHIND)
+			emit_jump_to(&x->e, after_c(x, s->op + 1u));
 	}
+}
+
+/*
+ * Is there nothing to look at behind the block? It may end so because its one instruction lies on two
+ * pages, or because that changes what code depends on, which what is in line does not.
+ */
+static bool falls_through(const struct xlate *x, bool in_line)
+{
+	const struct block *b = x->b;
+
+	return b->op[b->nops].fn == op_end ||
+	       (in_line && (b->page2 || tr_system_falls(x, &x->insn[b->nops - 1])));
+}
+
+/* Behind the instruction that may be in STI's shadow. */
+static void end_shadow(struct xlate *x)
+{
+	u8 *none;
+
+	emit_load8(&x->e, RCX, FIELD(shadow));
+	none = emit_jrcxz(&x->e);
+	tr_stub(x, emit_jump(&x->e), tr_what(x, TR_SHADOW, x->nop), THEN_BEHIND);
+	emit_land8(&x->e, none);
 }
 
 /* The ops, in order; what has no code is run up to what has, from the first of them on. */
@@ -149,23 +316,49 @@ static void emit_ops(struct xlate *x)
 	enum how how = INLINE;
 
 	for (x->nop = 0; x->nop < b->nops; x->nop++) {
-		x->op_at[x->nop] = x->e.p;
+		x->op_at[PLAIN][x->nop] = x->e.p;
+		x->vectors_before[x->nop] = x->vectors;
 		how = emit_op(x);
 		if (how != BY_HANDLER)
 			b->inlined |= 1ULL << x->nop;
 		else if (!by_handler)
 			call_helper(x, tr_what(x, TR_RUN, x->nop));
 		by_handler = how == BY_HANDLER;
+		if (by_handler && has_bit(x->share.inside, x->nop + 1))
+			x->e.full = true; /* the plan took it for one that has code */
 	}
-	x->op_at[b->nops] = x->e.p;
+	x->op_at[PLAIN][b->nops] = x->e.p;
 	if (how == INLINE_END)
 		return;
-	b->falls_through = b->op[b->nops].fn == op_end;
 	x->nop = b->nops - 1u;
+	b->falls_through = falls_through(x, how == INLINE);
+	if (b->op[b->nops].fn == op_end_shadow) {
+		b->falls_through = true;
+		end_shadow(x);
+	}
 	if (b->falls_through)
 		tr_fall_through(x);
 	else if (!by_handler)
 		call_helper(x, tr_what(x, TR_RUN, b->nops));
+}
+
+/* Those that share an access once more, each by itself; none of them is a handler's. */
+static void emit_careful(struct xlate *x)
+{
+	const struct block *b = x->b;
+	enum how how = INLINE;
+
+	x->careful = true;
+	for (x->nop = 0; x->nop < b->nops; x->nop++) {
+		if (!has_bit(x->share.careful, x->nop))
+			continue;
+		x->op_at[CAREFUL][x->nop] = x->e.p;
+		x->vectors = x->vectors_before[x->nop];
+		how = emit_op(x);
+		if (how == INLINE && !has_bit(x->share.inside, x->nop + 1))
+			emit_jump_to(&x->e, x->op_at[PLAIN][x->nop + 1]);
+	}
+	x->careful = false;
 }
 
 /*
@@ -177,12 +370,11 @@ static void emit_ops_to_check(struct xlate *x)
 	const struct block *b = x->b;
 
 	for (x->nop = 0; x->nop < b->nops; x->nop++) {
-		struct insn in;
 		enum how how;
 
+		x->op_at[PLAIN][x->nop] = x->e.p;
 		x->shadows_before[x->nop] = (u8)x->nshadows;
-		parse_op(x, &in);
-		if (x->nshadows && insn_loads(&in))
+		if (x->nshadows && insn_loads(&x->insn[x->nop]))
 			break;
 		how = emit_op(x);
 		if (how == INLINE_END)
@@ -192,7 +384,7 @@ static void emit_ops_to_check(struct xlate *x)
 	}
 	if (x->nop == b->nops)
 		x->shadows_before[x->nop] = (u8)x->nshadows;
-	if (x->nop == b->nops && b->op[b->nops].fn == op_end)
+	if (x->nop == b->nops && falls_through(x, true))
 		tr_stop(x, TR_CHECK_FALLS);
 	else
 		tr_stop(x, x->nop);
@@ -203,17 +395,20 @@ u8 *tr_translate_to_check(struct cpu *c, struct block *b)
 	struct translator *t = c->translator;
 	struct xlate *x = &t->x;
 
-	if (t->used + ROOM > AREA_SLICE)
+	if (!has_room_left(t))
 		return NULL;
 	begin(c, b);
 	x->check = true;
+	take_apart(x);
+	share_plan(x);
 	emit_ops_to_check(x);
+	turn(x);
 	emit_stubs(x);
 	tr_serialize();
 	return x->e.full ? NULL : t->area.run + t->used;
 }
 
-/* The list of accesses goes behind the code. */
+/* The list of accesses goes behind the cold code, which is the one at hand. */
 static void keep(struct xlate *x, u32 start)
 {
 	struct translator *t = x->c->translator;
@@ -222,27 +417,42 @@ static void keep(struct xlate *x, u32 start)
 	struct tr_code *code = &t->codes[t->ncodes++];
 
 	for (u32 i = 0; i < n; i++) {
-		x->site[i].at += start;
-		x->site[i].resume = (u32)(x->op_at[x->site[i].op + 1] - t->area.write);
+		x->site[i].resume = (u32)(after_c(x, x->site[i].op + 1) - t->area.write);
 		list[i] = x->site[i];
 	}
-	*code = (struct tr_code){.at = start, .nsites = n, .b = x->b, .site = list};
+	perfmap_add(t->area.run + start, emit_offset(&x->cold) - start, x->b->rip, x->b->key & BLOCK_KEY_CPL3);
+	perfmap_add(t->area.run + t->cold_used, emit_offset(&x->e) - t->cold_used, x->b->rip,
+		    x->b->key & BLOCK_KEY_CPL3);
+	x->c->stat.code.translated++;
+	x->c->stat.code.blocks = t->ncodes;
+	x->c->stat.code.instructions += x->b->nops;
+	*code = (struct tr_code){.at = start,
+				 .len = emit_offset(&x->cold) - start,
+				 .cold_at = t->cold_used,
+				 .cold_len = emit_offset(&x->e) - t->cold_used,
+				 .nsites = n,
+				 .b = x->b,
+				 .site = list};
 	x->b->host = start + TR_COUNT_LEN;
-	for (unsigned i = 0; i < 2; i++)
-		x->b->edge[i] = x->edge[i] ? start + x->edge[i] : 0;
-	t->used = (u32)ALIGN_UP((u64)((u8 *)(list + n) - t->area.write), CODE_ALIGN);
+	t->used = (u32)ALIGN_UP((u64)(x->cold.p - t->area.write), CODE_ALIGN);
+	t->cold_used = (u32)ALIGN_UP((u64)((u8 *)(list + n) - t->area.write), CODE_ALIGN);
+	x->c->stat.code.bytes = t->used + t->cold_used - t->cold;
 }
 
 static bool wanted(const struct block *b)
 {
-	return (b->key & BLOCK_KEY_MODE) == MODE_LONG && !(b->key & BLOCK_KEY_STEP) &&
-	       (b->key & BLOCK_KEY_TLB) != BLOCK_KEY_TLB_NEVER && !b->page2;
+	u32 mode = b->key & BLOCK_KEY_MODE, flat = BLOCK_KEY_FLAT | BLOCK_KEY_SS32;
+
+	if (mode != MODE_LONG && ((mode != MODE_PROT32 && mode != MODE_COMPAT32) || (b->key & flat) != flat))
+		return false;
+	return !(b->key & BLOCK_KEY_STEP) &&
+	       (b->key & BLOCK_KEY_TLB) != BLOCK_KEY_TLB_NEVER;
 }
 
 /* Is most of it in line? Going in and out costs more than handlers do. */
-static bool pays(const struct block *b)
+static bool pays(const struct translator *t, const struct block *b)
 {
-	return translator_eager || 2 * (u32)__builtin_popcountll(b->inlined) >= b->nops;
+	return t->heat == 1 || 2 * (u32)__builtin_popcountll(b->inlined) >= b->nops;
 }
 
 bool tr_translate(struct cpu *c, struct block *b)
@@ -250,99 +460,43 @@ bool tr_translate(struct cpu *c, struct block *b)
 	struct translator *t = c->translator;
 	struct xlate *x = &t->x;
 
-	if (t->used + ROOM > AREA_SLICE || t->ncodes == t->max_codes) {
+	if (!has_room_left(t) || t->ncodes == t->max_codes) {
 		t->full = true;
 		return false;
 	}
 	begin(c, b);
 	b->inlined = 0;
 	b->falls_through = false;
+	take_apart(x);
+	share_plan(x);
 	count(x);
-	assert(emit_offset(&x->e) == TR_COUNT_LEN);
+	assert(emit_offset(&x->e) == t->used + TR_COUNT_LEN);
 	emit_ops(x);
+	turn(x);
+	emit_careful(x);
 	emit_stubs(x);
-	if (x->e.full || !pays(b))
+	if (x->e.full || !pays(t, b))
 		return false;
 	keep(x, t->used);
-	tr_serialize();
+	t->patched = true;
 	return true;
-}
-
-/* -- where code leads to */
-
-void tr_learn_edge(struct cpu *c, struct block *from, unsigned which, struct block *to)
-{
-	struct translator *t = c->translator;
-	u32 at = t->check_every ? 0 : from->edge[which]; /* else blocks are left one by one */
-	s32 disp = (s32)(to->host - TR_COUNT_LEN - (at + 4));
-
-	if (!at)
-		return;
-	memcpy(t->area.write + at, &disp, 4);
-	tr_serialize();
-}
-
-static void jump_clear(struct code_jump *j, u32 slot)
-{
-	/* Zero would match address 0, whose slot is 0. */
-	j->neg = slot ? 0 : ~0ULL;
-}
-
-void tr_forget(struct cpu *c)
-{
-	struct translator *t = c->translator;
-
-	if (t->journal_full) {
-		memset(c->jump, 0, sizeof(c->jump));
-		for (u32 m = 0; m < TLB_MODES; m++)
-			jump_clear(&c->jump[m][0], 0);
-	}
-	for (u32 i = 0; !t->journal_full && i < t->njournal; i++) {
-		u32 m = t->journal[i] / CODE_JUMPS, slot = t->journal[i] % CODE_JUMPS;
-
-		jump_clear(&c->jump[m][slot], slot);
-	}
-	t->njournal = 0;
-	t->journal_full = false;
-}
-
-void tr_use_table(struct cpu *c, const struct block *b)
-{
-	struct translator *t = c->translator;
-	u32 *key = &t->table_key[(b->key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT];
-
-	if (likely(*key == b->key))
-		return;
-	tr_forget(c);
-	*key = b->key;
-}
-
-void tr_learn_jump(struct cpu *c, struct block *to)
-{
-	struct translator *t = c->translator;
-	u32 mode = (to->key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
-	u32 slot = tr_jump_slot(to->rip);
-	struct code_jump *j = &c->jump[mode][slot];
-
-	if (t->check_every)
-		return;
-	j->neg = -to->rip;
-	j->host = (u64)(t->area.run + to->host - TR_COUNT_LEN);
-	if (t->njournal == TR_JOURNAL)
-		t->journal_full = true;
-	else if (!t->journal_full)
-		t->journal[t->njournal++] = (u16)(mode * CODE_JUMPS + slot);
 }
 
 /* -- the engine, as cpu/code/ sees it */
 
 static const struct op *enter_block(struct cpu *c, const struct op *o)
 {
+	const struct op *next;
+
 	if (tr_check_due(c))
 		return tr_check(c, c->block);
 	c->op = NULL;
 	tr_use_table(c, c->block);
-	return tr_enter(c, c->translator->area.run + c->block->host);
+	c->stat.code.place = STATPAGE_GENERATED;
+	tr_see_patches(c->translator);
+	next = tr_enter(c, c->translator->area.run + c->block->host);
+	c->stat.code.place = STATPAGE_INTERPRETER;
+	return next;
 }
 
 /* A block's entry until it is translated. */
@@ -350,7 +504,7 @@ static const struct op *count_block(struct cpu *c, const struct op *o)
 {
 	struct block *b = c->block;
 
-	if (likely(++b->heat < TR_HOT) && !translator_eager)
+	if (likely(++b->heat < c->translator->heat))
 		return b->op[0].fn(c, b->op);
 	if (!tr_translate(c, b)) {
 		b->entry = b->op;
@@ -376,31 +530,70 @@ static bool full(const struct cpu *c)
 static void cleared(struct cpu *c)
 {
 	c->translator->used = 0;
+	c->translator->cold_used = c->translator->cold;
 	c->translator->ncodes = 0;
 	c->translator->full = false;
-	tr_forget(c);
+	c->stat.code.blocks = c->stat.code.instructions = c->stat.code.bytes = 0;
+	tr_ways_cleared(c);
 }
 
-static const struct code_engine engine = {.made = made, .full = full, .cleared = cleared, .forget = tr_forget};
+static const struct code_engine engine = {
+	.made = made,
+	.full = full,
+	.cleared = cleared,
+	.forget = tr_forget,
+	.forget_space = tr_forget_space,
+	.forget_page = tr_forget_page,
+	.forget_address = tr_forget_address,
+	.suspend = tr_suspend,
+	.resume = tr_resume,
+};
 
-/* PEXT is microcode on AMD's processors before family 19h. */
-static bool host_has_fast_pext(void)
+static void free_memory(struct translator *t)
 {
-	u32 a, b, c, d, max, family;
-
-	__cpuid(0, max, b, c, d);
-	if (max < 7)
-		return false;
-	__cpuid(1, a, b, c, d);
-	family = (a >> 8 & 15) == 15 ? 15 + (a >> 20 & 255) : a >> 8 & 15;
-	__cpuid(0, a, b, c, d);
-	if (b == signature_AMD_ebx && family < 0x19)
-		return false;
-	__cpuid_count(7, 0, a, b, c, d);
-	return b & bit_BMI2;
+	area_destroy(&t->area);
+	pagemem_free(t->codes, t->max_codes * sizeof(*t->codes));
+	for (u32 i = 0; i < NR_WAYS; i++)
+		pagemem_free(t->ways[i].way, TR_WAYS * sizeof(struct tr_way));
 }
 
-int translator_create(struct cpu *c, u32 check_every)
+/* As much of `size` as there is address space for. */
+static int make_area(struct translator *t, u32 size)
+{
+	int r;
+
+	do {
+		r = area_create(&t->area, size, (void *)tr_fixup);
+		size /= 2;
+	} while (r == -ENOMEM && size >= TRANSLATOR_CACHE_LEAST);
+	if (r)
+		return r;
+	t->cold = t->cold_used = t->area.size / 8 * HOT_EIGHTHS;
+	t->max_codes = t->area.size / BYTES_A_BLOCK;
+	t->codes = pagemem_alloc(t->max_codes * sizeof(*t->codes));
+	r = t->codes ? tr_ways_create(t) : -ENOMEM;
+	if (r)
+		free_memory(t);
+	return r;
+}
+
+static void prepare(struct cpu *c)
+{
+	c->gen.helper = (void *)tr_helper_entry;
+	c->gen.refill = (void *)tr_refill_entry;
+	for (u32 i = 0; i < ARRAY_SIZE(c->align_mask); i++)
+		c->align_mask[i] = BIT(i) - 1;
+	c->vec.low_out = c->vec.high_out = 1;
+	c->gen.mask_index = (u64)(TLB_ENTRIES - 1) << PAGE_SHIFT;
+	c->gen.mask_page = PAGE_MASK;
+	c->gen.mask_word = PAGE_MASK | 7;
+	c->gen.mask_jump = CODE_JUMPS - 1;
+	c->gen.mask_af = 1ULL << 56 | (FL_STATUS & 0xff);
+	c->gen.mask_status = FL_STATUS;
+	tr_ways_prepare(c);
+}
+
+int translator_create(struct cpu *c, const struct translator_options *o)
 {
 	struct translator *t;
 	int r;
@@ -410,25 +603,17 @@ int translator_create(struct cpu *c, u32 check_every)
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -ENOMEM;
-	t->max_codes = MAX_CODES;
-	t->check_every = check_every;
-	t->codes = pagemem_alloc(t->max_codes * sizeof(*t->codes));
-	r = t->codes ? area_get(&t->area, (void *)tr_fixup) : -ENOMEM;
+	t->check_every = o->check_every;
+	t->heat = o->heat;
+	t->loops = host_has_fast_loop();
+	perfmap_open();
+	r = make_area(t, o->cache);
 	if (r) {
-		pagemem_free(t->codes, t->max_codes * sizeof(*t->codes));
 		free(t);
 		return r;
 	}
-	c->gen.helper = (void *)tr_helper_entry;
-	for (u32 i = 0; i < ARRAY_SIZE(c->align_mask); i++)
-		c->align_mask[i] = BIT(i) - 1;
-	c->vec.low_out = c->vec.high_out = 1;
-	c->gen.mask_index = (u64)(TLB_ENTRIES - 1) << PAGE_SHIFT;
-	c->gen.mask_page = PAGE_MASK;
-	c->gen.mask_jump = CODE_JUMPS - 1;
+	prepare(c);
 	c->translator = t;
-	t->journal_full = true;
-	tr_forget(c);
 	c->code->engine = &engine;
 	return 0;
 }
@@ -439,8 +624,7 @@ void translator_destroy(struct cpu *c)
 
 	if (!t)
 		return;
-	area_put(&t->area);
-	pagemem_free(t->codes, t->max_codes * sizeof(*t->codes));
+	free_memory(t);
 	free(t);
 	c->translator = NULL;
 }

@@ -12,8 +12,10 @@
 #define CPU_TRANSLATOR_TRANSLATE_H
 
 #include "cpu/code/flow.h"
+#include "cpu/native/stub.h"
 #include "cpu/translator/emit.h"
 #include "cpu/translator/insn.h"
+#include "cpu/translator/share.h"
 
 /* What generated code tells tr_helper() (enter.c): a kind, a block by its place in the arena in
  * lines of 64 bytes, and an op of it by its number (the one added by the decoder included). */
@@ -23,6 +25,7 @@ enum tr_reason {
 	TR_LINK, /* the block is done: on to its fall-through successor */
 	TR_TAKEN, /* ... or to the target of its branch */
 	TR_LOW_VECTORS, TR_HIGH_VECTORS, /* bring vector state in (vector.h), then begin the op anew */
+	TR_SHADOW, /* behind the instruction in STI's shadow: on, or to the run loop for an interrupt */
 	TR_CHECK, /* check.c: stopped before this op; or behind the block, by the edges below */
 };
 /* Numbers for ops that TR_CHECK stops "before": the fall-through and the taken successor. */
@@ -30,30 +33,61 @@ enum tr_reason {
 #define TR_CHECK_TAKEN (BLOCK_MAX_OPS + 2)
 #define TR_CHECK_DIED  (BLOCK_MAX_OPS + 3) /* a host fault: nothing is known */
 #define TR_OP_BITS     7
-#define TR_BLOCK_BITS  20
+#define TR_BLOCK_BITS  22
 #define TR_REASON_SHIFT (TR_OP_BITS + TR_BLOCK_BITS)
 
-#define MAX_STUBS 320
-#define MAX_SITES 160
+#define MAX_STUBS 640
+#define MAX_SITES 320
 #define MAX_SHADOWS (sizeof(((struct cpu *)0)->tried) / sizeof(((struct cpu *)0)->tried[0]))
 
-/* An instruction that accesses guest memory: where, of which op, and where the op's code ends. */
+/* An instruction that accesses guest memory, or may fault otherwise: where, of which op, and where what
+ * follows it goes on. */
 struct tr_site {
 	u32 at, resume; /* offsets from the start of the code area */
 	u32 op;
 };
 
-struct stub {
-	u8 *jump;    /* displacement of the jump to it */
-	u32 what;    /* for the helper */
-	s16 resume;  /* op whose code it comes back to, or -1: never */
+/* Where a stub ends: nowhere; at this op's code again, in the copy it was left from; behind the op. Or
+ * there is no stub, and the jump goes to the op's careful copy. */
+enum tr_then { THEN_NOTHING, THEN_AGAIN, THEN_BEHIND, THEN_CAREFUL };
+
+/*
+ * How the jump to a stub that looks for a successor may be patched: for good, or until what linear
+ * addresses mean may have changed. The stub has it behind its call, with where the jump stands.
+ */
+enum tr_edge { NOT_AN_EDGE, NOT_PATCHED, PATCHED, PATCHED_FAR };
+#define TR_EDGE_FAR BIT(31) /* beside where in the area the jump's displacement stands; 0: not patched */
+
+/* What memory.c wants to know of the TLB, and where the op goes on when it has no answer. */
+struct tr_look {
+	u8 la; /* register with the linear address */
+	u16 size;
+	bool write;
+	bool near; /* likely in the stack's page */
+	u8 then;   /* THEN_BEHIND or THEN_CAREFUL */
 };
+
+struct stub {
+	u8 *jump;     /* displacement of the jump to it */
+	u32 what;     /* for the helper */
+	u8 then;      /* enum tr_then */
+	bool careful; /* left from the careful copy */
+	u8 op;
+	u8 edge;      /* enum tr_edge */
+	u8 *back;     /* not NULL: it looks further (memory.c) and comes back to here */
+	u8 *look_at;  /* not NULL: tr_refill() may give the TLB an answer, and then it looks again from here */
+	struct tr_look look;
+};
+
+/* The two copies of an op's code. */
+enum { PLAIN, CAREFUL, NR_COPIES };
 
 struct xlate {
 	struct cpu *c;
 	struct block *b;
-	struct emitter e;
+	struct emitter e, cold; /* the one at hand, and the other */
 	u32 nop; /* the op at hand */
+	u8 straddler[INSN_MAX]; /* bytes of an instruction on two pages */
 	u32 nstubs, nsites;
 	u32 vectors; /* enum vector_part: what is in registers from here to the block's end */
 	/* For a comparison with the interpreter: leave behind the block; stores go to c->tried. */
@@ -61,11 +95,29 @@ struct xlate {
 	u32 nshadows;
 	u8 shadow_size[MAX_SHADOWS];
 	u8 shadows_before[BLOCK_MAX_OPS + 1]; /* each op */
-	u32 edge[2]; /* offset of the displacement of a jump that may be patched; 0: none */
-	u8 *op_at[BLOCK_MAX_OPS + 2];
+	bool careful; /* the copy at hand */
+	struct share share;
+	struct insn insn[BLOCK_MAX_OPS];	  /* the ops, taken apart */
+	struct native_insn native[BLOCK_MAX_OPS]; /* of INSN_VECTOR */
+	u32 vectors_before[BLOCK_MAX_OPS];
+	u8 *op_at[NR_COPIES][BLOCK_MAX_OPS + 2];
 	struct stub stub[MAX_STUBS];
 	struct tr_site site[MAX_SITES];
 };
+
+/* Code whose addresses have 32 bits? Bytes of a word on the stack; and a rip, cut to the mode. */
+static inline bool tr_code32(const struct block *b)
+{
+	return (b->key & BLOCK_KEY_MODE) != MODE_LONG;
+}
+static inline s32 tr_word(const struct xlate *x)
+{
+	return tr_code32(x->b) ? 4 : 8;
+}
+static inline u64 tr_rip(const struct block *b, u64 rip)
+{
+	return tr_code32(b) ? (u32)rip : rip;
+}
 
 /* A guest register's host register, or IN_MEMORY. */
 extern const s8 tr_host[16];
@@ -76,47 +128,64 @@ int tr_get(struct xlate *x, int g, int scratch);
 void tr_put(struct xlate *x, int g, int host);
 
 u32 tr_what(const struct xlate *x, enum tr_reason reason, u32 op);
-/* A jump to code that leaves to the helper and comes back to op `resume`'s code, or never. */
-void tr_stub(struct xlate *x, u8 *jump, u32 what, int resume);
-/* The instruction that follows accesses guest memory. */
+/* A jump to code that leaves to the helper, and what then. In code that is only tried it ends the trial. */
+void tr_stub(struct xlate *x, u8 *jump, u32 what, enum tr_then then);
+/* The same, of what changes no guest state: in code that is only tried, too. */
+void tr_stub_aside(struct xlate *x, u8 *jump, u32 what, enum tr_then then);
+/* The same for an edge of the block. */
+void tr_edge_stub(struct xlate *x, u8 *jump, u32 what, enum tr_edge edge);
+/* The end of a check (emit.h) that is good where RCX is zero. */
+u8 *tr_check_zero(struct xlate *x, struct emit_check *k);
+/* The same, to where tr_look_further() is emitted; behind it, it goes on here. */
+void tr_far_stub(struct xlate *x, u8 *jump, const struct tr_look *look);
+void tr_look_further(struct xlate *x, const struct tr_look *look);
+/* From a look, whose code begins at `look_at`, that the TLB did not answer: tr_refill() is asked first. */
+void tr_miss_stub(struct xlate *x, u8 *jump, u8 *look_at, const struct tr_look *look);
+/* What tr_refill() is told of a look. */
+#define TR_REFILL_WRITE	     4u /* above enum tlb_mode */
+#define TR_REFILL_SIZE_SHIFT 3
+u32 tr_refill_what(const struct xlate *x, const struct tr_look *look);
+/* The instruction that follows accesses guest memory, or may fault otherwise. */
 void tr_access(struct xlate *x);
 
 /* memory.c */
 struct tr_mem {
-	int base, index; /* host registers; the access is to [base + index]; index may be NO_INDEX */
+	int base, index; /* host registers; the access is to [base + index + disp]; index may be NO_INDEX */
+	s32 disp;
 };
-/* REX's R, X and B for it. */
+/* REX's R, X and B for it; and ModRM and what belongs to it. */
 static inline u8 tr_rex(int reg, struct tr_mem m)
 {
 	return (u8)((reg >> 3) << 2 | (m.index == NO_INDEX ? 0 : (m.index >> 3) << 1) | m.base >> 3);
 }
-/*
- * The linear address of the instruction's memory operand: in the returned register, GEN_LA or a
- * guest register's own. May use GEN_INDEX.
- */
-int tr_address(struct xlate *x, const struct insn *in);
-/*
- * The one place that finds out where a linear address is in the host. `la` is a register that is
- * neither GEN_INDEX nor GEN_CHECK; both of those are used. What the lookup cannot answer goes to the
- * op's handler.
- */
-struct tr_mem tr_lookup(struct xlate *x, int la, u32 size, bool write);
-static inline struct tr_mem tr_operand(struct xlate *x, const struct insn *in, u32 size, bool write)
+static inline void tr_modrm(struct xlate *x, int reg, struct tr_mem m)
 {
-	return tr_lookup(x, tr_address(x, in), size, write);
+	emit_modrm_memory(&x->e, reg, m.base, m.index, m.disp, false);
 }
-
-/* The same, of a locked access: one that is not aligned is its handler's (a split lock). */
+/*
+ * Where the memory operand of the op at hand is in the host; scratch registers are used up but for
+ * those in the answer and, with the stack's, RCX. What the TLB cannot answer goes to the op's handler.
+ * A locked access that is not aligned is its handler's, too (a split lock).
+ */
+struct tr_mem tr_operand(struct xlate *x, const struct insn *in, u32 size, bool write);
 struct tr_mem tr_locked_operand(struct xlate *x, const struct insn *in, u32 size);
+/* The same for a word at a distance from guest register `g`, RSP or RBP: a push's or pop's. */
+struct tr_mem tr_stack_operand(struct xlate *x, int g, s32 disp, bool write);
 
-/* integer.c, stack.c, branch.c: false, the op is the interpreter's. */
+/* integer.c, bmi.c, stack.c, system.c, branch.c: false, the op is the interpreter's. */
 bool tr_integer(struct xlate *x, const struct insn *in, const u8 *bytes, u8 len);
+bool tr_bmi(struct xlate *x, const struct insn *in);
 bool tr_stack(struct xlate *x, const struct insn *in);
+bool tr_system(struct xlate *x, const struct insn *in);
+/* A block's last: it has done nothing that the block behind it could not know of. */
+bool tr_system_falls(const struct xlate *x, const struct insn *in);
 bool tr_branch(struct xlate *x, const struct insn *in);
+bool tr_has_target(const struct op *o, const struct insn *in);
 /* Leave for tr_helper(), for good: before this op, or by an edge. With x->check only. */
 void tr_stop(struct xlate *x, u32 op);
-/* The block falls through to the next. */
+/* The block falls through to the next; to one of another key, which is the vCPU's now. */
 void tr_fall_through(struct xlate *x);
+void tr_edge_to_key(struct xlate *x, u32 key);
 
 #define FIELD(f)   ((u32)offsetof(struct cpu, f))
 #define GPR_FIELD(g) ((u32)(g) * 8)

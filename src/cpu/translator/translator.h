@@ -11,11 +11,12 @@
  *		emit.[ch]	host instructions
  *		insn.[ch]	which of the guest's are carried out in line
  *		translate.[ch]	a block
- *		integer.c, stack.c, branch.c, memory.c	its parts
+ *		integer.c, bmi.c, stack.c, system.c, branch.c, memory.c	its parts
  *		vector.[ch]	vector instructions, and where vector state is
  *		check.c		comparing both engines as a guest runs
  *		enter.c		in and out of generated code; faults
  *		area.[ch]	memory for code
+ *		perfmap.[ch]	its names, for perf
  *
  * Everything here is for the vCPU's own thread, in guest mode.
  */
@@ -24,14 +25,24 @@
 
 #include "cpu/state.h"
 
-/* 0, or why this vCPU is to be interpreted: -ENOTSUP: the host lacks BMI2 or its PEXT is slow;
- * else what memory for code was refused with. check_every: not 0: one in so many entries of blocks
- * is compared with the interpreter (check.c). */
-int translator_create(struct cpu *c, u32 check_every);
-void translator_destroy(struct cpu *c);
+/* Bytes of code that a vCPU may have. */
+#define TRANSLATOR_CACHE       (64u << 20)
+#define TRANSLATOR_CACHE_LEAST (256u << 10)
+#define TRANSLATOR_CACHE_MOST  (1u << 30)
 
-/* For tests: translate every block, whatever it holds, when it is first entered. */
-extern bool translator_eager;
+/* Executions after which a block is translated. */
+#define TRANSLATOR_HEAT 12
+
+struct translator_options {
+	u32 cache;	 /* bytes; where address space is short it becomes less */
+	u32 check_every; /* not 0: one in so many entries of blocks is compared with the interpreter */
+	u32 heat;	 /* 1: every block at its first entry, whether or not it pays */
+};
+
+/* 0, or why this vCPU is to be interpreted: -ENOTSUP: the host lacks BMI2 or its PEXT is slow; else
+ * what memory for code was refused with. */
+int translator_create(struct cpu *c, const struct translator_options *o);
+void translator_destroy(struct cpu *c);
 
 /* Slot of the jump table for a linear address. */
 static inline u32 tr_jump_slot(u64 la)

@@ -27,8 +27,6 @@
 #define LOAD_MASKS(mov, at)                                                                        \
 	asm volatile(".irp i," EACH_MASK "\n\t" mov " 8*\\i(%0), %%k\\i\n\t.endr" : : "r"(at) : "memory")
 
-#define NO_VECTORS __attribute__((target("general-regs-only")))
-
 static NO_VECTORS void low_out(struct cpu *c)
 {
 	if (native_host.avx512f)
@@ -116,20 +114,20 @@ void tr_vectors_want(struct cpu *c, unsigned parts)
 /* From here to the block's end these parts are in registers, whatever calls C in between. */
 static void bring_in(struct xlate *x, unsigned part, u32 field, enum tr_reason reason)
 {
-	u8 *there;
+	struct emit_check k;
 
 	if (x->vectors & part)
 		return;
+	k = emit_check(&x->e);
 	emit_load(&x->e, RCX, field);
-	there = emit_jrcxz(&x->e);
-	tr_stub(x, emit_jump(&x->e), tr_what(x, reason, x->nop), (int)x->nop);
-	emit_land8(&x->e, there);
+	tr_stub_aside(x, tr_check_zero(x, &k), tr_what(x, reason, x->nop), THEN_AGAIN);
 	x->vectors |= part;
 }
 
-static bool computes_with_mxcsr(op_fn *fn)
+static bool computes_with_mxcsr(const struct op *o)
 {
-	return fn == native_run_reg_fp || fn == native_run_load_fp || fn == native_run_store_fp;
+	return o->fn == native_run_reg_fp || o->fn == native_run_load_fp || o->fn == native_run_store_fp ||
+	       (o->fn == native_run_masked && (o->aux & MASKED_FP));
 }
 
 static void bring_in_for(struct xlate *x, const struct op *o, const struct native_insn *n)
@@ -137,7 +135,7 @@ static void bring_in_for(struct xlate *x, const struct op *o, const struct nativ
 	u32 v = n->vec_in | n->vec_out;
 
 	/* MXCSR is with the low registers. */
-	if ((v & 0xffff) || computes_with_mxcsr(o->fn))
+	if ((v & 0xffff) || computes_with_mxcsr(o))
 		bring_in(x, VECTOR_LOW, FIELD(vec.low_out), TR_LOW_VECTORS);
 	if (v >> 16 || n->k_in || n->k_out)
 		bring_in(x, VECTOR_HIGH, FIELD(vec.high_out), TR_HIGH_VECTORS);
@@ -182,7 +180,7 @@ static void emit_legacy_head(struct emitter *e, const struct places *p, const u8
 	if (p->slot[SLOT_RM] >= 0)
 		rex = (u8)((rex & ~REX_B) | p->slot[SLOT_RM] >> 3);
 	if (p->mem)
-		rex = (u8)((rex & (REX_W | REX_R)) | (p->at.index >> 3) << 1 | p->at.base >> 3);
+		rex = (u8)((rex & (REX_W | REX_R)) | tr_rex(0, p->at));
 	if (rex)
 		emit8(e, REX | rex);
 	for (int maps = 0; maps < 2 && (**b == 0x0f || (maps && (**b == 0x38 || **b == 0x3a))); maps++)
@@ -200,8 +198,7 @@ static void emit_vex_head(struct emitter *e, const struct places *p, const u8 **
 	if (p->slot[SLOT_VVVV] >= 0)
 		p1 = (u8)((p1 & ~P1_VVVV) | (~p->slot[SLOT_VVVV] & 15) << 3);
 	if (p->mem)
-		p0 = (u8)((p0 & ~(P0_X | P0_B)) | inverted(p->at.index >> 3, P0_X) |
-			  inverted(p->at.base >> 3, P0_B));
+		p0 = (u8)((p0 & ~(P0_X | P0_B)) | ((tr_rex(0, p->at) ^ 7) << 5 & (P0_X | P0_B)));
 	emit8(e, (*b)[0]);
 	emit8(e, p0);
 	emit8(e, p1);
@@ -213,6 +210,7 @@ static void emit_vex_head(struct emitter *e, const struct places *p, const u8 **
 static void emit_recoded(struct xlate *x, const struct native_insn *n, const struct places *p)
 {
 	const u8 *b = n->bytes, *end = n->bytes + n->len;
+	bool evex = *b == EVEX;
 	u8 reg, rm;
 
 	tr_access(x);
@@ -225,7 +223,7 @@ static void emit_recoded(struct xlate *x, const struct native_insn *n, const str
 	rm = p->slot[SLOT_RM] >= 0 ? p->slot[SLOT_RM] & 7 : *b & 7;
 	b++;
 	if (p->mem)
-		emit_modrm_memory(&x->e, reg, p->at.base, p->at.index);
+		emit_modrm_memory(&x->e, reg, p->at.base, p->at.index, p->at.disp, evex);
 	else
 		emit8(&x->e, (u8)(0xc0 | reg << 3 | rm));
 	emit_bytes(&x->e, b, (u32)(end - b));
@@ -234,17 +232,18 @@ static void emit_recoded(struct xlate *x, const struct native_insn *n, const str
 /* ------------------------------------------------------------------ operands */
 
 /* The memory operand's address is made of the op's fields, as the decoder left them. */
-static bool memory_operand(const struct op *o, struct insn *in)
+static bool memory_operand(const struct block *b, const struct op *o, struct insn *in)
 {
 	u8 zero = REG_OFF(REG_ZERO);
 
-	if (o->flags & (OP_ADDR16 | OP_ADDR32))
+	/* The address size that the code has. */
+	if ((o->flags & OP_ADDR16) || (o->flags & OP_ADDR32 ? !tr_code32(b) : tr_code32(b)))
 		return false;
-	*in = (struct insn){.kind = INSN_RM, .mem = true, .scale = o->scale, .disp = o->disp};
+	*in = (struct insn){.mem = true, .code32 = tr_code32(b), .scale = o->scale, .disp = o->disp};
 	in->base = o->base == zero ? -1 : (s8)(o->base / 8);
 	in->index = o->index == zero ? -1 : (s8)(o->index / 8);
 	if (o->flags & OP_EA_SLOW) {
-		if (o->seg != SEG_FS && o->seg != SEG_GS)
+		if (tr_code32(b) || (o->seg != SEG_FS && o->seg != SEG_GS))
 			return false;
 		in->seg = o->seg;
 	}
@@ -290,19 +289,30 @@ static void put_registers(struct xlate *x, const struct native_insn *n, const st
 	}
 }
 
-static bool reads_memory(op_fn *fn)
+/*
+ * Where only the elements that a mask selects are accessed: all of the operand is looked up, and what
+ * cannot be accessed whole is the handler's.
+ */
+static bool is_masked(const struct op *o)
 {
-	return fn == native_run_load || fn == native_run_load_fp;
+	return o->fn == native_run_masked && !(o->flags & OP_EA_SLOW);
 }
 
-static bool writes_memory(op_fn *fn)
+static bool reads_memory(const struct op *o)
 {
-	return fn == native_run_store || fn == native_run_store_fp;
+	return o->fn == native_run_load || o->fn == native_run_load_fp ||
+	       (is_masked(o) && !(o->aux & MASKED_WRITES));
 }
 
-static bool has_stub(op_fn *fn)
+static bool writes_memory(const struct op *o)
 {
-	return fn == native_run_reg || fn == native_run_reg_fp || reads_memory(fn) || writes_memory(fn);
+	return o->fn == native_run_store || o->fn == native_run_store_fp ||
+	       (is_masked(o) && (o->aux & MASKED_WRITES));
+}
+
+static bool has_stub(const struct op *o)
+{
+	return o->fn == native_run_reg || o->fn == native_run_reg_fp || reads_memory(o) || writes_memory(o);
 }
 
 static bool recode(struct xlate *x, const struct op *o, const u8 *bytes, struct native_insn *n)
@@ -321,7 +331,7 @@ static void emit_native(struct xlate *x, const struct op *o, const struct native
 
 	bring_in_for(x, o, n);
 	if (n->mem)
-		p.at = tr_operand(x, in, o->r0, writes_memory(o->fn));
+		p.at = tr_operand(x, in, insn_memory_size(in), insn_stores(in));
 	place_registers(x, n, &p);
 	if (n->implicit_in >> RCX & 1)
 		emit_move(&x->e, RCX, tr_host[RCX]);
@@ -331,23 +341,48 @@ static void emit_native(struct xlate *x, const struct op *o, const struct native
 		emit_move(&x->e, tr_host[RCX], RCX);
 }
 
-bool tr_vector(struct xlate *x, const struct op *o, const u8 *bytes)
+static u16 registers_written(const struct native_insn *n)
 {
-	struct native_insn n;
-	struct insn in;
+	u16 r = n->implicit_out;
 
-	/* What is only tried stores to c->tried, which is for integers. */
-	if (x->check)
-		return false;
-	if (o->fn == native_vzeroupper) {
+	for (unsigned s = 0; s < NR_SLOTS; s++) {
+		if (n->slot[s] != NO_GPR && (n->slot_out >> s & 1))
+			r |= (u16)BIT(n->slot[s]);
+	}
+	return r;
+}
+
+void tr_vector_look(struct xlate *x, u32 op, const u8 *bytes)
+{
+	const struct op *o = &x->b->op[op];
+	struct native_insn *n = &x->native[op];
+	struct insn in = {.base = -1, .index = -1};
+
+	/* Outside 64-bit code it leaves the registers alone that cannot be named there. */
+	if (o->fn == native_vzeroupper && !tr_code32(x->b)) {
+		x->insn[op] = (struct insn){.kind = INSN_VZEROUPPER};
+		return;
+	}
+	if (!has_stub(o) || !recode(x, o, bytes, n) || !has_room(n))
+		return;
+	if (n->mem != (reads_memory(o) || writes_memory(o)) || (n->mem && !memory_operand(x->b, o, &in)))
+		return;
+	in.kind = INSN_VECTOR;
+	in.size = o->r0;
+	in.attr = !n->mem ? 0 : writes_memory(o) ? E_WRITE : E_READ;
+	in.writes = registers_written(n);
+	x->insn[op] = in;
+}
+
+bool tr_vector(struct xlate *x, const struct insn *in)
+{
+	if (in->kind == INSN_VZEROUPPER) {
 		bring_in(x, VECTOR_LOW, FIELD(vec.low_out), TR_LOW_VECTORS);
 		emit_bytes(&x->e, "\xc5\xf8\x77", 3);
 		return true;
 	}
-	if (!has_stub(o->fn) || !recode(x, o, bytes, &n) || !has_room(&n))
+	if (in->kind != INSN_VECTOR)
 		return false;
-	if (n.mem != (reads_memory(o->fn) || writes_memory(o->fn)) || (n.mem && !memory_operand(o, &in)))
-		return false;
-	emit_native(x, o, &n, &in);
+	emit_native(x, &x->b->op[x->nop], &x->native[x->nop], in);
 	return true;
 }

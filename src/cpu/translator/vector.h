@@ -25,7 +25,10 @@ void tr_vectors_in(struct cpu *c, unsigned parts);
 /* From the helper: these parts are to be loaded before generated code goes on. */
 void tr_vectors_want(struct cpu *c, unsigned parts);
 
-/* The block's op `o`, whose bytes these are, if native/ runs it by a stub. False: its handler's. */
-bool tr_vector(struct xlate *x, const struct op *o, const u8 *bytes);
+/* Op number `op` of the block, whose bytes these are, if native/ runs it by a stub: in x->insn it becomes
+ * INSN_VECTOR or INSN_VZEROUPPER. */
+void tr_vector_look(struct xlate *x, u32 op, const u8 *bytes);
+/* The op at hand, if it was found to be one. False: its handler's. */
+bool tr_vector(struct xlate *x, const struct insn *in);
 
 #endif

@@ -22,14 +22,14 @@ struct begun {
 	hva_t start, end;
 };
 
-struct change {
+struct mapping_change {
 	struct begun *list;
 	hva_t start, end; /* empty for a file's */
 	enum primary_change kind;
 	bool no_memory;
 };
 
-static void add(struct change *c, struct primary_linux *p, hva_t start, hva_t end)
+static void add(struct mapping_change *c, struct primary_linux *p, hva_t start, hva_t end)
 {
 	struct begun *b = pool_alloc();
 
@@ -50,19 +50,19 @@ static void add(struct change *c, struct primary_linux *p, hva_t start, hva_t en
 
 static void add_vm(struct primary_linux *p, void *arg)
 {
-	struct change *c = arg;
+	struct mapping_change *c = arg;
 
 	add(c, p, c->start, c->end);
 }
 
 /* Does this VM have to forget its translations? */
-static bool must_begin(const struct change *c, const struct begun *b)
+static bool must_begin(const struct mapping_change *c, const struct begun *b)
 {
 	return c->kind != CHANGE_CONTENT || regions_uffd_seen() ||
 	       windows_overlap(b->p, b->start, b->end);
 }
 
-static bool begin_all(struct change *c)
+static bool begin_all(struct mapping_change *c)
 {
 	for (struct begun *b = c->list; b; b = b->next) {
 		const struct primary_notifier *n = &b->p->notifier;
@@ -78,7 +78,7 @@ static bool begin_all(struct change *c)
 	return true;
 }
 
-static void end_all(struct change *c)
+static void end_all(struct mapping_change *c)
 {
 	while (c->list) {
 		struct begun *b = c->list;
@@ -95,7 +95,7 @@ static void end_all(struct change *c)
 }
 
 /* The end of a list that was for looking only. */
-static void end_all_unchanged(struct change *c)
+static void end_all_unchanged(struct mapping_change *c)
 {
 	while (c->list) {
 		struct begun *b = c->list;
@@ -108,10 +108,10 @@ static void end_all_unchanged(struct change *c)
 }
 
 /* Mappings change that no memslot shows: counted, no more. */
-static struct change elsewhere;
+static struct mapping_change elsewhere;
 
 /* Begin what c lists; c itself on success. */
-static struct change *start_change(struct change *c, int *err)
+static struct mapping_change *start_change(struct mapping_change *c, int *err)
 {
 	bool content = c->kind == CHANGE_CONTENT;
 
@@ -140,7 +140,7 @@ static void stop_watching(enum primary_change kind, hva_t start, hva_t end)
 void *primary_linux_change_begin(hva_t start, u64 len, enum primary_change kind, int *err)
 {
 	hva_t first = start & PAGE_MASK, end = ALIGN_UP(start + len, PAGE_SIZE);
-	struct change *c;
+	struct mapping_change *c;
 
 	*err = 0;
 	if (end <= first || !registry_ours())
@@ -173,7 +173,7 @@ void *primary_linux_change_begin(hva_t start, u64 len, enum primary_change kind,
 }
 
 /* What is known of a range that no call of the kernel's shows. */
-static void remember_marks(const struct change *c)
+static void remember_marks(const struct mapping_change *c)
 {
 	enum primary_change k = c->kind;
 
@@ -190,7 +190,7 @@ bool primary_linux_guarded(hva_t start, u64 len)
 
 void primary_linux_change_end(void *cookie)
 {
-	struct change *c = cookie;
+	struct mapping_change *c = cookie;
 
 	if (!c)
 		return;
@@ -211,12 +211,14 @@ void primary_linux_change_end(void *cookie)
 
 /* How long after a look an entry into the guest need not look again: cycles, about a millisecond. */
 #define LOOK_CYCLES (1ULL << 21)
+/* So many windows of a VM are looked at then: some tens of microseconds. The next entry goes on with the others. */
+#define LOOK_WINDOWS 32
 
 bool primary_linux_no_looks;
 static u64 looked; /* atomic: time stamp */
 
 /* Every VM that has windows is stopped: -ENOMEM or 0. */
-static int begin_everything(struct change *c, enum primary_change kind)
+static int begin_everything(struct mapping_change *c, enum primary_change kind)
 {
 	c->kind = kind;
 	c->start = 0;
@@ -232,7 +234,7 @@ static int begin_everything(struct change *c, enum primary_change kind)
 
 void *changes_begin_everything(void)
 {
-	struct change *c = pool_alloc();
+	struct mapping_change *c = pool_alloc();
 
 	if (!c || !begin_everything(c, CHANGE_CONTENT))
 		return c;
@@ -242,17 +244,17 @@ void *changes_begin_everything(void)
 
 void changes_unmapped(void *all, hva_t start, hva_t end)
 {
-	struct change *c = all, gone = {.kind = CHANGE_UNMAP, .start = start, .end = end};
+	struct mapping_change *c = all, gone = {.kind = CHANGE_UNMAP, .start = start, .end = end};
 
 	for (struct begun *b = c->list; b; b = b->next)
-		windows_drop(b->p, start, end);
+		windows_drop_first(b->p, start, end);
 	regions_forget(start, end);
 	remember_marks(&gone);
 }
 
 void changes_end_everything(void *all)
 {
-	struct change *c = all;
+	struct mapping_change *c = all;
 
 	regions_change_end();
 	end_all(c);
@@ -261,7 +263,7 @@ void changes_end_everything(void *all)
 
 void changes_drop_everything(void)
 {
-	struct change c = {NULL};
+	struct mapping_change c = {NULL};
 
 	if (begin_everything(&c, CHANGE_PROTECT))
 		return; /* out of memory: they are looked at by and by */
@@ -269,17 +271,16 @@ void changes_drop_everything(void)
 	end_all(&c);
 }
 
-/* As a change of what the window shows, which has happened. */
-static void look_at(struct primary_linux *p)
+/* `n` windows of p from *from on. As a change of what the window shows, which has happened. */
+static void look_at(struct primary_linux *p, hva_t *from, u32 n)
 {
 	struct window_piece w;
 	struct own_range part;
-	hva_t from = 0;
 	void *change;
 	bool lost;
 	int err;
 
-	for (; windows_find_stale(p, from, &w, &lost); from = w.end) {
+	while (windows_find_stale(p, from, &n, &w, &lost)) {
 		while (lost && space_leave(w.start + w.delta, w.end + w.delta, &part))
 			; /* the VMM's from now on, as it took it */
 		change = primary_linux_change_begin(w.start, w.end - w.start, CHANGE_UNMAP, &err);
@@ -287,29 +288,84 @@ static void look_at(struct primary_linux *p)
 	}
 }
 
-void changes_look_again(void)
+static void look_at_all(struct primary_linux *p)
 {
-	struct change c = {NULL};
+	hva_t from = 0;
+
+	look_at(p, &from, ~0U);
+}
+
+static void look_at_some(struct primary_linux *p)
+{
+	hva_t from = sync_load(&p->look_from);
+
+	look_at(p, &from, LOOK_WINDOWS);
+	sync_store(&p->look_from, from);
+}
+
+static void look_again(void (*look)(struct primary_linux *p))
+{
+	struct mapping_change c = {NULL};
 
 	sync_store(&looked, __builtin_ia32_rdtsc());
 	if (primary_linux_no_looks || !windows_any())
 		return;
 	registry_each(0, ~0ULL, add_vm, &c);
 	for (struct begun *b = c.list; b; b = b->next)
-		look_at(b->p);
+		look(b->p);
 	end_all_unchanged(&c);
+}
+
+void changes_look_again(void)
+{
+	look_again(look_at_all);
 }
 
 void primary_linux_look_at_entry(void)
 {
 	if (windows_any() && __builtin_ia32_rdtsc() - sync_load(&looked) > LOOK_CYCLES)
-		changes_look_again();
+		look_again(look_at_some);
+}
+
+/* ------------------------------------------------------------------ for statistics */
+
+struct ranges {
+	u64 n;
+	struct primary_range first[PRIMARY_UFFD_SHOWN];
+};
+
+static void add_marked(hva_t start, hva_t end, void *arg)
+{
+	struct ranges *r = arg;
+
+	if (r->n < PRIMARY_UFFD_SHOWN)
+		r->first[r->n] = (struct primary_range){start, end};
+	r->n++;
+}
+
+static void add_marked_of_slot(hva_t start, hva_t end, void *arg)
+{
+	regions_each_marked(REGION_UFFD, start, end, add_marked, arg);
+}
+
+static void report_vm(struct primary_linux *p, void *unused)
+{
+	struct ranges r = {0};
+
+	registry_each_range(p, add_marked_of_slot, &r);
+	p->notifier.under_uffd(p->notifier.mmu, r.n, r.first);
+}
+
+void changes_report_uffd(void)
+{
+	if (regions_uffd_seen())
+		registry_each(0, ~0ULL, report_vm, NULL);
 }
 
 /* ------------------------------------------------------------------ stepping aside */
 
 struct aside {
-	struct change c;
+	struct mapping_change c;
 	struct own_range part;
 };
 
@@ -326,7 +382,7 @@ static void add_windows_at(struct primary_linux *p, void *arg)
 static bool drop_windows(struct aside *a)
 {
 	do {
-		a->c = (struct change){.kind = CHANGE_UNMAP};
+		a->c = (struct mapping_change){.kind = CHANGE_UNMAP};
 		registry_each(0, ~0ULL, add_windows_at, a);
 		if (a->c.no_memory || !begin_all(&a->c)) {
 			end_all(&a->c);
@@ -363,7 +419,7 @@ int primary_linux_step_aside(u64 start, u64 len)
 /* ------------------------------------------------------------------ files */
 
 struct file_change {
-	struct change *c;
+	struct mapping_change *c;
 	struct primary_linux *p;
 	u64 ino, off, end;
 };

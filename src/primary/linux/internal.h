@@ -13,6 +13,7 @@
 #define PRIMARY_LINUX_INTERNAL_H
 
 #include <assert.h>
+#include <sys/types.h>
 #include "base/interval.h"
 #include "base/pool.h"
 #include "base/space.h"
@@ -34,6 +35,7 @@ struct region {
 	bool doubtful; /* asked about while mappings changed: for changes of its file alone */
 	u64 off;      /* of start in the file */
 	u64 ino;      /* 0: no file */
+	dev_t dev;    /* as the mapping has it, which is not always what stat() says */
 };
 
 /*
@@ -55,6 +57,9 @@ void regions_set_fixed(hva_t hva);
 enum region_mark { REGION_UFFD, REGION_GUARD, REGION_MARKS };
 void regions_mark(enum region_mark mark, hva_t start, hva_t end, bool on);
 bool regions_marked(enum region_mark mark, hva_t start, hva_t end);
+/* Call fn for each part of [start, end) that is marked. */
+void regions_each_marked(enum region_mark mark, hva_t start, hva_t end,
+			 void (*fn)(hva_t start, hva_t end, void *arg), void *arg);
 /* Was anything under a userfaultfd? Then a change of contents is one the guest must fault on anew. */
 bool regions_uffd_seen(void);
 /* In a forked child: start anew. */
@@ -81,6 +86,7 @@ struct primary_linux {
 	struct primary_linux *next;	 /* in the registry; registry_lock */
 	struct rwlock windows_lock;
 	struct interval_tree windows;	 /* windows_lock */
+	hva_t look_from;		 /* where an entry's look goes on; atomic */
 };
 
 void registry_add(struct primary_linux *p);
@@ -94,6 +100,8 @@ void registry_range_remove(struct primary_linux *p, hva_t start, u64 len);
  * until registry_unlock(). False, and not held: none. */
 bool registry_clip(struct primary_linux *p, hva_t hva, hva_t *start, hva_t *end);
 void registry_unlock(void);
+/* Is hva in a memslot of p? */
+bool registry_has(struct primary_linux *p, hva_t hva);
 /* Not a child that only has a copy of the books. Takes no lock. */
 bool registry_ours(void);
 /* No memslot here, or not ours. Takes no lock. */
@@ -116,6 +124,8 @@ void changes_unmapped(void *all, hva_t start, hva_t end);
 void changes_end_everything(void *all);
 /* Drop every window there is. */
 void changes_drop_everything(void);
+/* Where the notifier gave way to a userfaultfd of the VMM's: for each VM's statistics. */
+void changes_report_uffd(void);
 /* Compare each window with the mapping it was made from, and drop what is not as it was. */
 void changes_look_again(void);
 
@@ -152,13 +162,22 @@ bool windows_overlap(struct primary_linux *p, hva_t start, hva_t end);
 /* The same by where they lie: what [at, end) shows of the VMM's memory, of one of them. */
 bool windows_at(struct primary_linux *p, u64 at, u64 end, struct window_piece *out);
 /*
- * The first window from hva on that no longer shows what the VMM's mapping does, or (*lost) whose
- * place the VMM has mapped over; false: none.
+ * The first of *n windows from *from on that no longer shows what the VMM's mapping does, or (*lost)
+ * whose place the VMM has mapped over; false: none of them. *n is how many are left to look at, and
+ * *from where they begin, 0 after the last there is.
  */
-bool windows_find_stale(struct primary_linux *p, hva_t from, struct window_piece *out, bool *lost);
+bool windows_find_stale(struct primary_linux *p, hva_t *from, u32 *n, struct window_piece *out, bool *lost);
 /* Is there one, of any VM? */
 bool windows_any(void);
 /* Unmap the windows of [start, end). No translation leads there any more. */
 void windows_drop(struct primary_linux *p, hva_t start, hva_t end);
+/*
+ * The same in two parts, for the notifier's helper: nobody is led there any more; and what was put off is
+ * unmapped, which takes longer than all the rest.
+ */
+void windows_drop_first(struct primary_linux *p, hva_t start, hva_t end);
+void windows_unmap_later(void);
+bool windows_are_left(void);
+void windows_forked_child(void);
 
 #endif

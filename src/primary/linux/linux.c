@@ -153,6 +153,9 @@ static int frame_make(struct primary_linux *p, const struct region *r, hva_t hva
 		.dirties = !r->special,
 		.unprobed = r->special,
 		.max_level = (u8)region_level(r, hva),
+		/* A private mapping, too, shows the file's page until it is written. */
+		.object = r->ino,
+		.index = (r->off + ((hva & PAGE_MASK) - r->start)) >> PAGE_SHIFT,
 	};
 	if (wants_window(r))
 		err = window_frame(p, r, hva, epoch, f);
@@ -250,6 +253,14 @@ static void linux_set_notifier(void *primary, const struct primary_notifier *n)
 	p->notifier = *n; /* before the first range, so nobody looks yet */
 }
 
+static bool linux_may_reach(void *primary, u64 pfn)
+{
+	hva_t at = pfn << PAGE_SHIFT;
+
+	/* Ours: a store's page, which any VM may have. */
+	return registry_has(primary, at) || own_overlaps(at, at + PAGE_SIZE);
+}
+
 /* One access of `n` bytes, a power of two. */
 static bool access_one(void *host, void *buf, u64 n, bool write)
 {
@@ -309,6 +320,7 @@ const struct primary_ops primary_linux_ops = {
 	.range_add = linux_range_add,
 	.range_remove = linux_range_remove,
 	.set_notifier = linux_set_notifier,
+	.may_reach = linux_may_reach,
 	.access = linux_access,
 	.copy_from = linux_copy_from,
 	.copy_to = linux_copy_to,

@@ -53,6 +53,12 @@ bool primary_linux_guarded(hva_t start, u64 len);
  */
 int primary_linux_step_aside(u64 start, u64 len);
 
+/* Is what is mapped there the process's alone, and not to be written? Sleeps on mmap_lock. */
+bool primary_linux_is_private_and_read_only(u64 at);
+
+/* mlockall(flags) of the VMM's memory, of which ours is no part. 0 or -errno. */
+int primary_linux_lock_all(int flags);
+
 /* How much shmdt(at) may take away, at most. */
 u64 primary_linux_shm_len(hva_t at);
 
@@ -61,7 +67,7 @@ void *primary_linux_file_change_begin(int fd, u64 off, u64 len, int *err);
 
 /*
  * A vCPU is about to enter the guest, with no lock held: look again, unless somebody just did, at
- * what neither the hooks nor the kernel tell of.
+ * what neither the hooks nor the kernel tell of, or where there is much of it at the next part.
  */
 void primary_linux_look_at_entry(void);
 

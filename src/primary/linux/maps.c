@@ -29,6 +29,7 @@ struct query {
 #define QUERY_READABLE 1
 #define QUERY_WRITABLE 2
 #define QUERY_SHARED   8
+#define QUERY_OR_NEXT  16
 #ifndef SYS_memfd_secret
 #define SYS_memfd_secret 447 /* Linux 5.14 */
 #endif
@@ -74,20 +75,22 @@ static struct {
 
 static __thread int my_table __attribute__((tls_model("initial-exec")));
 
-/* As the name and the device say. */
+/* With the name and the device, and what they say. */
 static void describe(struct region *r, const char *name, dev_t dev)
 {
 	static const char sysv[] = "/SYSV", secret[] = "/secretmem";
 
+	r->dev = dev;
 	r->special = name_special(name);
 	/* A duplicate of a System V segment's mapping would be counted as attached. */
 	r->fixed = !strncmp(name, sysv, sizeof(sysv) - 1);
 	r->secret = maps.secret && dev == maps.secret && !strncmp(name, secret, sizeof(secret) - 1);
 }
 
-static int query_named(int fd, hva_t hva, char *name, u32 size, struct region *out)
+static int query_named(int fd, hva_t hva, bool or_next, char *name, u32 size, struct region *out)
 {
-	struct query q = {.size = sizeof(q), .addr = hva, .name_size = size, .name = (u64)name};
+	struct query q = {.size = sizeof(q), .addr = hva, .name_size = size, .name = (u64)name,
+			  .flags = or_next ? QUERY_OR_NEXT : 0};
 
 	name[0] = 0;
 	if (syscall(SYS_ioctl, fd, QUERY_IOCTL, &q))
@@ -105,15 +108,15 @@ static int query_named(int fd, hva_t hva, char *name, u32 size, struct region *o
 	return 0;
 }
 
-static int query(int fd, hva_t hva, struct region *out)
+static int query(int fd, hva_t hva, bool or_next, struct region *out)
 {
 	char name[SHORT_NAME];
-	int r = query_named(fd, hva, name, sizeof(name), out);
+	int r = query_named(fd, hva, or_next, name, sizeof(name), out);
 
 	if (r != -ENAMETOOLONG)
 		return r;
 	mutex_lock(&maps.lock);
-	r = query_named(fd, hva, maps.name, sizeof(maps.name), out);
+	r = query_named(fd, hva, or_next, maps.name, sizeof(maps.name), out);
 	mutex_unlock(&maps.lock);
 	return r;
 }
@@ -180,7 +183,7 @@ static const char *next_line(void)
 
 	for (;;) {
 		size_t left = maps.reader.n - maps.reader.at;
-		const char *line = buf + maps.reader.at;
+		char *line = buf + maps.reader.at;
 		char *nl = memchr(line, '\n', left);
 		long r;
 
@@ -204,7 +207,7 @@ static const char *next_line(void)
 	}
 }
 
-static int read_up_to(int fd, hva_t hva, struct region *out)
+static int read_up_to(int fd, hva_t hva, bool or_next, struct region *out)
 {
 	const char *line;
 	int r = -EFAULT;
@@ -214,7 +217,7 @@ static int read_up_to(int fd, hva_t hva, struct region *out)
 		parse_line(line, out);
 		if (out->end <= hva)
 			continue;
-		r = out->start <= hva ? 0 : -EFAULT;
+		r = or_next || out->start <= hva ? 0 : -EFAULT;
 		break;
 	}
 	read_done();
@@ -292,21 +295,31 @@ void maps_use_another(void)
 	hold_again(-1);
 }
 
-int maps_query(hva_t hva, struct region *out)
+static int ask(hva_t hva, bool or_next, struct region *out)
 {
 	const struct held *h = &maps.held[my_table];
 
 	for (;;) {
-		int fd = sync_load_acquire(&h->fd), r = query(fd, hva, out);
+		int fd = sync_load_acquire(&h->fd), r = query(fd, hva, or_next, out);
 
 		if (!r || r == -EFAULT)
 			return r;
 		if (fd >= 0 && inode_of(fd) == h->ino)
-			return read_up_to(fd, hva, out);
+			return read_up_to(fd, hva, or_next, out);
 		r = hold_again(fd);
 		if (r)
 			return r;
 	}
+}
+
+int maps_query(hva_t hva, struct region *out)
+{
+	return ask(hva, false, out);
+}
+
+int maps_next(hva_t hva, struct region *out)
+{
+	return ask(hva, true, out);
 }
 
 /*
@@ -325,37 +338,9 @@ u64 primary_linux_shm_len(hva_t at)
 	return ALIGN_UP(ds.shm_segsz, PAGE_SIZE);
 }
 
-/* ------------------------------------------------------------------ userfaultfd */
-
-/* The line "VmFlags: rd wr sh ..." of a mapping: um missing, uw write-protect, ui minor. */
-static bool flags_say_uffd(const char *line)
+bool primary_linux_is_private_and_read_only(u64 at)
 {
-	return strstr(line, " um") || strstr(line, " uw") || strstr(line, " ui");
-}
-
-bool maps_under_uffd(hva_t hva)
-{
-	int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/smaps", O_RDONLY | O_CLOEXEC);
-	bool here = false, found = false;
-	const char *line;
 	struct region r;
 
-	if (fd < 0)
-		return false;
-	read_from(fd);
-	while ((line = next_line())) {
-		/* Only a mapping's first line begins with a digit of an address. */
-		if (!(line[0] >= 'A' && line[0] <= 'Z')) {
-			if (here)
-				break;
-			parse_line(line, &r);
-			here = r.start <= hva && hva < r.end;
-		} else if (here && !strncmp(line, "VmFlags:", 8)) {
-			found = flags_say_uffd(line);
-			break;
-		}
-	}
-	read_done();
-	syscall(SYS_close, fd);
-	return found;
+	return !maps_query(at, &r) && !r.shared && !r.writable && !r.special;
 }

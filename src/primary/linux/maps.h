@@ -15,10 +15,7 @@ void maps_forked_child(void);
 void maps_use_another(void);
 /* 0 with the whole mapping around hva in *out (uffd is left false), -EFAULT: none; or -errno. */
 int maps_query(hva_t hva, struct region *out);
-/*
- * Is the mapping around hva registered with a userfaultfd? Slow, since the kernel counts the
- * mapping's pages for the answer.
- */
-bool maps_under_uffd(hva_t hva);
+/* The same; where there is none, the next one above. -EFAULT: there is no more. */
+int maps_next(hva_t hva, struct region *out);
 
 #endif

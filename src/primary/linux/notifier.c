@@ -8,9 +8,11 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/held.h"
 #include "base/thread.h"
+#include "base/trace.h"
 #include "primary/linux/internal.h"
 #include "primary/linux/maps.h"
 
@@ -23,7 +25,8 @@
 
 #define EVENTS_AT_ONCE 16
 #define RETRY_MS       1    /* out of memory in an invalidation */
-#define IDLE_MS	       1000 /* a tick while there is no VM */
+#define UNMAP_AFTER_MS 1   /* windows that went, when nothing more goes */
+#define LOOK_SHARE     10   /* from one look's beginning to the next's, in times what it used */
 
 bool primary_linux_no_notifier;
 
@@ -32,6 +35,7 @@ static struct {
 	struct interval_tree watched; /* [start, last] of pieces that do not overlap */
 	int fd;			      /* atomic for the helper; -1: none */
 	ino_t ino;		      /* of it */
+	bool alone;		      /* the helper has a table of descriptors of its own; the helper's */
 	struct mutex life; /* outside every other lock of the room; of what follows */
 	bool running;
 	struct helper helper; /* lives as long as the process */
@@ -73,6 +77,17 @@ static void open_userfaultfd(void)
 	sync_store(&notifier.fd, fd);
 }
 
+/*
+ * The number, as long as it means what it did in the caller's table of descriptors; or -1. The VMM may have
+ * closed it, raw, and opened a userfaultfd of its own since, of whose memory nothing is to be changed.
+ */
+static int our_fd(void)
+{
+	int fd = sync_load(&notifier.fd);
+
+	return fd >= 0 && inode_of(fd) == notifier.ino ? fd : -1;
+}
+
 /* ------------------------------------------------------------------ what is watched; lock held */
 
 static void put(hva_t start, hva_t end)
@@ -101,7 +116,7 @@ static void cut(hva_t start, hva_t end, bool gone)
 		put(s, start);
 		put(end, e);
 		if (!gone)
-			syscall(SYS_ioctl, notifier.fd, UFFDIO_UNREGISTER, &r);
+			syscall(SYS_ioctl, our_fd(), UFFDIO_UNREGISTER, &r);
 	}
 }
 
@@ -116,7 +131,7 @@ int notifier_watch(hva_t start, hva_t end)
 		return -EOPNOTSUPP;
 	mutex_lock(&notifier.lock);
 	if (interval_gap(&notifier.watched, start, end - 1, &gap, &last)) {
-		err = syscall(SYS_ioctl, notifier.fd, UFFDIO_REGISTER, &r) ? -errno : 0;
+		err = syscall(SYS_ioctl, our_fd(), UFFDIO_REGISTER, &r) ? -errno : 0;
 		if (!err) {
 			cut(start, end, true);
 			put(start, end);
@@ -140,8 +155,11 @@ void notifier_unwatch(hva_t start, hva_t end)
 static void let_write(u64 address)
 {
 	struct uffdio_writeprotect w = {.range = {address & PAGE_MASK, PAGE_SIZE}};
+	int fd = our_fd();
 
-	syscall(SYS_ioctl, notifier.fd, UFFDIO_WRITEPROTECT, &w);
+	/* Not while an event waits to be read: whoever wants to write there will ask again. */
+	if (syscall(SYS_ioctl, fd, UFFDIO_WRITEPROTECT, &w))
+		syscall(SYS_ioctl, fd, UFFDIO_WAKE, &w.range);
 }
 
 /* Callers wait for this: each goes on when its event is read. */
@@ -150,8 +168,10 @@ static void read_events(void *all)
 	struct uffd_msg m[EVENTS_AT_ONCE];
 	long n;
 
-	while ((n = syscall(SYS_read, notifier.fd, m, sizeof(m))) > 0) {
-		for (size_t i = 0; i < (size_t)n / sizeof(m[0]); i++) {
+	/* Fewer than there is room for are all there were: who comes now is told of by the next poll(). */
+	do {
+		n = syscall(SYS_read, notifier.fd, m, sizeof(m));
+		for (long i = 0; i < n / (long)sizeof(m[0]); i++) {
 			if (m[i].event == UFFD_EVENT_PAGEFAULT)
 				let_write(m[i].arg.pagefault.address);
 			if (m[i].event != UFFD_EVENT_UNMAP)
@@ -161,7 +181,7 @@ static void read_events(void *all)
 			mutex_unlock(&notifier.lock);
 			changes_unmapped(all, m[i].arg.remove.start, m[i].arg.remove.end);
 		}
-	}
+	} while (n == sizeof(m));
 }
 
 static void take_events(void)
@@ -193,26 +213,74 @@ static void keep_to_ourselves(unsigned fd)
 {
 	if (syscall(SYS_unshare, CLONE_FILES))
 		return;
+	notifier.alone = true;
 	if (fd)
 		syscall(SYS_close_range, 0, fd - 1, 0);
 	syscall(SYS_close_range, fd + 1, ~0U, 0);
 	maps_use_another();
 }
 
+/* What this thread used: who keeps the processor from it, or a lock, does not put the next look off. */
+static u64 used_ns(void)
+{
+	struct timespec t;
+
+	/* from our text: a program's own filter lets pass what is called there, and the vDSO's call it may not */
+	syscall(SYS_clock_gettime, CLOCK_THREAD_CPUTIME_ID, &t);
+	return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+}
+
+/* When the next look is due, after one that began at `began`: it takes a tenth of a processor at most. */
+static u64 next_look(u64 began, u64 took)
+{
+	return began + MAX(NOTIFIER_TICK_MS * 1000000ULL, LOOK_SHARE * took);
+}
+
+/* Milliseconds until then, rounded up. */
+static int until(u64 then)
+{
+	u64 now = sync_now_ns();
+
+	return then > now ? (int)((then - now + 999999) / 1000000) : 0;
+}
+
+/*
+ * Milliseconds to wait for events. Windows that are to be unmapped wait until there was none for a while:
+ * unmapping takes several times what the rest does, and a VMM that unmaps by pieces would wait for it.
+ */
+static int patience(u64 look_at)
+{
+	int ms = until(look_at);
+
+	return windows_are_left() ? MIN(ms, UNMAP_AFTER_MS) : ms;
+}
+
 static void *helper(void *unused)
 {
+	u64 look_at = 0;
+
+	trace_cause = "a raw call";
 	if (sync_load(&notifier.fd) >= 0)
 		keep_to_ourselves((unsigned)sync_load(&notifier.fd));
 	for (;;) {
 		struct pollfd p = {sync_load(&notifier.fd), POLLIN, 0};
 
-		if (poll(&p, 1, registry_any() ? NOTIFIER_TICK_MS : IDLE_MS) > 0) {
-			if ((p.revents & POLLIN) && inode_of(p.fd) == notifier.ino)
-				take_events();
-			else
-				start_over();
+		if (poll(&p, 1, patience(look_at)) <= 0)
+			windows_unmap_later();
+		else if ((p.revents & POLLIN) && (notifier.alone || our_fd() == p.fd))
+			take_events();
+		else
+			start_over();
+		/* Not after each event: whoever waits for the next one would wait for the look, too. */
+		if (sync_now_ns() >= look_at) {
+			u64 began = sync_now_ns(), used = used_ns();
+
+			changes_look_again();
+			look_at = next_look(began, used_ns() - used);
 		}
-		changes_look_again();
+		changes_report_uffd();
+		trace_serve();
+		thread_tick();
 	}
 	return NULL; /* never: who is registered with us must find us */
 }
@@ -243,5 +311,6 @@ void notifier_forked_child(void)
 	mutex_init(&notifier.life);
 	notifier.watched = (struct interval_tree){NULL};
 	notifier.fd = -1;
-	notifier.running = false;
+	notifier.running = notifier.alone = false;
+	windows_forked_child();
 }

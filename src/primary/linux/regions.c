@@ -11,7 +11,7 @@
 #include "primary/linux/internal.h"
 #include "primary/linux/maps.h"
 
-struct piece {
+struct region_piece {
 	struct interval node;
 	struct region r;
 };
@@ -60,7 +60,7 @@ bool regions_unchanged(u64 epoch)
 
 static void piece_put(struct interval_tree *t, const struct region *r)
 {
-	struct piece *p = pool_alloc();
+	struct region_piece *p = pool_alloc();
 
 	if (!p)
 		return;
@@ -90,7 +90,7 @@ static void cut(struct interval_tree *t, hva_t start, hva_t end)
 	struct interval *n;
 
 	while ((n = interval_find(t, start, end - 1))) {
-		struct piece *p = container_of(n, struct piece, node);
+		struct region_piece *p = container_of(n, struct region_piece, node);
 		struct region left = p->r, right = p->r;
 
 		interval_remove(t, n);
@@ -140,6 +140,30 @@ bool regions_marked(enum region_mark mark, hva_t start, hva_t end)
 	return any;
 }
 
+struct marked {
+	hva_t start, end;
+	void (*fn)(hva_t start, hva_t end, void *arg);
+	void *arg;
+};
+
+static bool visit_marked(struct interval *n, void *arg)
+{
+	const struct marked *k = arg;
+
+	k->fn(MAX(n->start, k->start), MIN(n->last + 1, k->end), k->arg);
+	return true;
+}
+
+void regions_each_marked(enum region_mark mark, hva_t start, hva_t end,
+			 void (*fn)(hva_t start, hva_t end, void *arg), void *arg)
+{
+	struct marked k = {start, end, fn, arg};
+
+	rwlock_read_lock(&cache.lock);
+	interval_each(&cache.marked[mark], start, end - 1, visit_marked, &k);
+	rwlock_read_unlock(&cache.lock);
+}
+
 void regions_set_fixed(hva_t hva)
 {
 	struct interval *n;
@@ -147,7 +171,7 @@ void regions_set_fixed(hva_t hva)
 	rwlock_write_lock(&cache.lock);
 	n = interval_find(&cache.pieces, hva, hva);
 	if (n)
-		container_of(n, struct piece, node)->r.fixed = true;
+		container_of(n, struct region_piece, node)->r.fixed = true;
 	rwlock_write_unlock(&cache.lock);
 }
 
@@ -170,9 +194,9 @@ static bool lookup(hva_t hva, struct region *out)
 {
 	struct interval *n = interval_find(&cache.pieces, hva, hva);
 
-	if (!n || container_of(n, struct piece, node)->r.doubtful)
+	if (!n || container_of(n, struct region_piece, node)->r.doubtful)
 		return false;
-	*out = container_of(n, struct piece, node)->r;
+	*out = container_of(n, struct region_piece, node)->r;
 	look_at_marks(out);
 	return true;
 }
@@ -226,7 +250,7 @@ struct of_file {
 
 static bool visit_file(struct interval *n, void *arg)
 {
-	const struct region *r = &container_of(n, struct piece, node)->r;
+	const struct region *r = &container_of(n, struct region_piece, node)->r;
 	struct of_file *f = arg;
 
 	if (r->ino == f->ino)

@@ -111,13 +111,38 @@ static bool match_exact(struct interval *n, void *arg)
 	return false;
 }
 
-/* Windows of what no other memslot of p covers. registry_lock held for read. */
+/* The first part of [start, last] that no memslot of any VM covers; false: none. */
+static bool gap_of_all(hva_t start, hva_t last, hva_t *from, hva_t *to)
+{
+	struct primary_linux *p = registry.list;
+
+	*from = start;
+	*to = last;
+	while (p) {
+		hva_t first, end;
+
+		if (!interval_gap(&p->ranges, *from, last, &first, &end))
+			return false;
+		/* Where one moves it on, the others are asked again. */
+		*to = MIN(first > *from ? last : *to, end);
+		p = first > *from ? registry.list : p->next;
+		*from = first;
+	}
+	return true;
+}
+
+/*
+ * Windows of what no other memslot of p covers go; and of what none of any VM does the kernel need not
+ * tell. registry_lock held for read.
+ */
 static void drop_uncovered(struct primary_linux *p, hva_t start, hva_t end)
 {
-	hva_t from, last;
+	hva_t at, from, last;
 
-	for (; interval_gap(&p->ranges, start, end - 1, &from, &last); start = last + 1)
+	for (at = start; interval_gap(&p->ranges, at, end - 1, &from, &last); at = last + 1)
 		windows_drop(p, from, last + 1);
+	for (at = start; gap_of_all(at, end - 1, &from, &last); at = last + 1)
+		notifier_unwatch(from, last + 1);
 }
 
 void registry_range_remove(struct primary_linux *p, hva_t start, u64 len)
@@ -156,6 +181,16 @@ bool registry_clip(struct primary_linux *p, hva_t hva, hva_t *start, hva_t *end)
 void registry_unlock(void)
 {
 	rwlock_read_unlock(&registry.lock);
+}
+
+bool registry_has(struct primary_linux *p, hva_t hva)
+{
+	bool any;
+
+	rwlock_read_lock(&registry.lock);
+	any = interval_find(&p->ranges, hva, hva);
+	rwlock_read_unlock(&registry.lock);
+	return any;
 }
 
 void registry_each(hva_t start, hva_t last, void (*fn)(struct primary_linux *p, void *arg),

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "base/held.h"
 #include "primary/linux/internal.h"
 
 /* What of a file is mapped at most. Pages beyond are none: sparse files may say any size. */
@@ -38,6 +39,7 @@ struct store {
 	u8 *host;
 	u64 npages; /* mapped */
 	u64 ino;
+	bool mappable; /* the VMM may map it, too */
 	int fd; /* of a mappable one until it is taken, or -1 */
 };
 
@@ -84,12 +86,13 @@ static int make(struct store *s, u64 size, bool mappable)
 
 	if (fd < 0)
 		return -errno;
-	if (syscall(SYS_ftruncate, fd, size) < 0 || syscall(SYS_fstat, fd, &st) < 0 ||
+	if (!held_resize(fd, size) || syscall(SYS_fstat, fd, &st) < 0 ||
 	    syscall(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
 		err = -errno;
 	else
 		err = map(fd, s->npages << PAGE_SHIFT, &s->host);
 	s->ino = err ? 0 : st.st_ino;
+	s->mappable = mappable;
 	s->fd = mappable && !err ? fd : -1;
 	if (s->fd < 0)
 		syscall(SYS_close, fd);
@@ -176,6 +179,8 @@ static int store_fault(void *store, u64 index, bool (*interrupted)(void *arg), v
 		.dirties = true,
 		.max_level =
 			(u8)linux_block_level(0, s->npages << PAGE_SHIFT, index << PAGE_SHIFT),
+		.object = s->mappable ? s->ino : 0,
+		.index = index,
 	};
 	return 0;
 }

@@ -18,6 +18,7 @@
 
 /* Of what mapping a window is the second. */
 struct source {
+	dev_t dev;
 	u64 ino, off; /* off: in the file, minus the hva */
 	bool readable, writable;
 };
@@ -44,7 +45,8 @@ static int duplicate_to(u64 to, void *arg)
 	/* -EAGAIN would be RLIMIT_MEMLOCK's: the duplicate of what is locked would be locked, too. */
 	if (syscall(SYS_mremap, d->start, 0L, d->len, MREMAP_MAYMOVE | MREMAP_FIXED, to) == -1)
 		return errno == EAGAIN ? -ENOMEM : -errno;
-	/* A child has no guest, and a core file has the VMM's own mapping. */
+	/* The pages are locked by the VMM's mapping. A child has no guest, and a core file has that. */
+	syscall(SYS_munlock, to, d->len);
 	syscall(SYS_madvise, to, d->len, MADV_DONTFORK);
 	syscall(SYS_madvise, to, d->len, MADV_DONTDUMP);
 	return 0;
@@ -165,7 +167,7 @@ static bool shows(const struct source *of, hva_t start, hva_t end)
 	struct region now;
 
 	for (hva_t at = start; at < end; at = now.end) {
-		if (maps_query(at, &now) || !now.shared || now.ino != of->ino ||
+		if (maps_query(at, &now) || !now.shared || now.ino != of->ino || now.dev != of->dev ||
 		    now.off - now.start != of->off || now.writable != of->writable ||
 		    now.readable != of->readable)
 			return false;
@@ -176,7 +178,8 @@ static bool shows(const struct source *of, hva_t start, hva_t end)
 /*
  * Keep of a duplicate of [from, to) what is p's to see, unless the mappings changed meanwhile: first
  * the kernel is asked to tell of changes that nobody else tells of, then whether one came before. 0;
- * -EAGAIN; -EBUSY: it is under somebody's userfaultfd.
+ * -EAGAIN; -EBUSY: it is under somebody's userfaultfd; -EPERM: the VMM may not write there, and so no
+ * userfaultfd may be put there.
  */
 static int adopt(struct primary_linux *p, hva_t hva, hva_t from, hva_t to, u64 delta,
 		 const struct source *of, u64 epoch)
@@ -188,7 +191,9 @@ static int adopt(struct primary_linux *p, hva_t hva, hva_t from, hva_t to, u64 d
 		return err;
 	rwlock_write_lock(&p->windows_lock);
 	if (regions_unchanged(epoch))
-		err = notifier_watch(start, end) == -EBUSY ? -EBUSY : 0;
+		err = notifier_watch(start, end);
+	if (err != -EBUSY && err != -EPERM && err != -EAGAIN)
+		err = 0; /* nobody tells: it is looked at again */
 	if (!err && !shows(of, start, end))
 		err = -EAGAIN;
 	if (!err) {
@@ -203,7 +208,7 @@ static int adopt(struct primary_linux *p, hva_t hva, hva_t from, hva_t to, u64 d
 
 int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64 epoch)
 {
-	struct source of = {r->ino, r->off - r->start, r->readable, r->writable};
+	struct source of = {r->dev, r->ino, r->off - r->start, r->readable, r->writable};
 	hva_t start = r->start, end = r->end;
 	u64 delta = 0;
 	int err;
@@ -231,7 +236,7 @@ int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64
 	/* Registered where we did not see it: before we were there, or by a raw call. */
 	if (err == -EBUSY)
 		regions_mark(REGION_UFFD, r->start, r->end, true);
-	return -EAGAIN;
+	return err == -EPERM ? err : -EAGAIN;
 }
 
 static bool from_here(struct interval *n, void *arg)
@@ -253,14 +258,22 @@ static bool next_window(struct primary_linux *p, hva_t from, struct window *w)
 	return n;
 }
 
-bool windows_find_stale(struct primary_linux *p, hva_t from, struct window_piece *out, bool *lost)
+bool windows_find_stale(struct primary_linux *p, hva_t *from, u32 *n, struct window_piece *out, bool *lost)
 {
 	struct window w;
 
-	for (; next_window(p, from, &w); from = w.node.last + 1) {
-		hva_t start = w.node.start, end = w.node.last + 1;
-		struct source at_window = w.of;
+	while (*n) {
+		struct source at_window;
+		hva_t start, end;
 
+		--*n;
+		if (!next_window(p, *from, &w)) {
+			*from = 0;
+			return false;
+		}
+		start = w.node.start;
+		end = *from = w.node.last + 1;
+		at_window = w.of;
 		at_window.off -= w.delta;
 		*lost = !shows(&at_window, start + w.delta, end + w.delta);
 		if (!*lost && shows(&w.of, start, end))
@@ -276,20 +289,86 @@ bool windows_any(void)
 	return sync_load(&nr_windows);
 }
 
-void windows_drop(struct primary_linux *p, hva_t start, hva_t end)
+/* Take what the next window has of [start, end) out of the books; where it lies is *at. False: there is none. */
+static bool take(struct primary_linux *p, hva_t start, hva_t end, struct own_range *at)
 {
 	struct window *w;
 
 	rwlock_write_lock(&p->windows_lock);
-	while ((w = find(p, start, end - 1))) {
+	w = find(p, start, end - 1);
+	if (w) {
 		hva_t s = w->node.start, e = w->node.last + 1;
 
 		interval_remove(&p->windows, &w->node);
 		sync_sub(&nr_windows, 1);
 		put(p, s, MIN(start, e), w->delta, &w->of);
 		put(p, MAX(end, s), e, w->delta, &w->of);
-		space_give(MAX(s, start) + w->delta, MIN(e, end) + w->delta);
-		pool_free(w);
+		*at = (struct own_range){MAX(s, start) + w->delta, MIN(e, end) + w->delta};
 	}
 	rwlock_write_unlock(&p->windows_lock);
+	pool_free(w);
+	return w;
+}
+
+/* ------------------------------------------------------------------ unmapping later */
+
+/* What is out of every book and still mapped. The notifier's helper alone. */
+#define LATER_RANGES 16
+#define LATER_BYTES  (16ULL << 20) /* in one range: unmapping takes a millisecond or two */
+
+static struct own_range later[LATER_RANGES];
+static u32 nr_later;
+
+void windows_unmap_later(void)
+{
+	while (nr_later) {
+		const struct own_range *r = &later[--nr_later];
+
+		space_give(r->start, r->end);
+	}
+}
+
+bool windows_are_left(void)
+{
+	return nr_later;
+}
+
+void windows_forked_child(void)
+{
+	nr_later = 0; /* no window is inherited */
+}
+
+static void keep_for_later(const struct own_range *at)
+{
+	struct own_range *last = nr_later ? &later[nr_later - 1] : NULL;
+
+	if (last && last->end == at->start && last->end - last->start < LATER_BYTES) {
+		last->end = at->end;
+		return;
+	}
+	if (nr_later == LATER_RANGES || (last && last->end - last->start >= LATER_BYTES))
+		windows_unmap_later();
+	later[nr_later++] = *at;
+}
+
+void windows_drop_first(struct primary_linux *p, hva_t start, hva_t end)
+{
+	struct own_range at;
+
+	while (take(p, start, end, &at))
+		keep_for_later(&at);
+}
+
+/* ------------------------------------------------------------------ dropping */
+
+/*
+ * No new ones are made of [start, end) meanwhile: a change is under way there, or no memslot shows it. So
+ * the lock need not be held over all of it: a fault elsewhere waits for one window at most.
+ */
+void windows_drop(struct primary_linux *p, hva_t start, hva_t end)
+{
+	struct own_range at;
+
+	while (take(p, start, end, &at))
+		space_give(at.start, at.end);
 }

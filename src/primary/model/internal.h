@@ -44,6 +44,21 @@ struct pte {
 	u64 swap_word;
 };
 
+enum place_what {
+	PLACE_FREE,
+	PLACE_WINDOW,
+	PLACE_LEFT, /* nothing, and no window goes there any more */
+	PLACE_VMM,
+};
+
+/* A page of the arena. */
+struct place {
+	enum place_what what;
+	hva_t hva;	   /* that a window shows */
+	struct page *page; /* of which it holds a reference */
+	u64 word;	   /* the VMM's */
+};
+
 #define MODEL_STORES	   2
 #define MODEL_STORE_FRAMES 4 /* of its size of page */
 
@@ -69,6 +84,12 @@ struct model {
 	u32 nfiles;
 	u32 held[SCHED_ACTORS]; /* references of fault_in() not yet released, by actor */
 	bool (*hold)(void *arg); /* munmap is held up until this is so, or NULL */
+	bool windowed;
+	struct place place[MODEL_PLACES]; /* pt_lock */
+	struct {
+		bool pending; /* its caller waits */
+		hva_t start, end;
+	} event;
 	struct primary_notifier notifier; /* begin NULL: nobody listens */
 	u32 nvms;
 };
@@ -144,6 +165,12 @@ struct page *model_pte_clear(struct model *m, hva_t hva);
  * As model_read(), and -EHWPOISON.
  */
 int model_fault(struct model *m, hva_t hva, bool write);
+
+/* The word through the window of hva, whose page is p; pt_lock held. */
+u64 *model_window(struct model *m, hva_t hva, struct page *p);
+void model_windows_destroy(struct model *m);
+/* mmap_lock held for write. Mappings go, and nobody is told. */
+void model_take_out(struct model *m, hva_t hva, u64 n);
 
 struct mmu_token *model_begin(struct model *m, hva_t start, u64 npages);
 void model_end(struct model *m, struct mmu_token *t);

@@ -96,6 +96,19 @@ static void unmap(struct model *m, hva_t hva, u64 n)
 	mutex_unlock(&m->pt_lock);
 }
 
+void model_take_out(struct model *m, hva_t hva, u64 n)
+{
+	mutex_lock(&m->pt_lock);
+	for (u64 i = 0; i < n; i++) {
+		struct page *p = model_pte_clear(m, hva + i * PAGE_SIZE);
+
+		if (p)
+			model_page_put(m, p);
+	}
+	mutex_unlock(&m->pt_lock);
+	vmas_cut(m, hva, hva + n * PAGE_SIZE);
+}
+
 static bool any_mapping(struct model *m, hva_t hva, u64 n)
 {
 	for (u64 i = 0; i < n; i += pte_step(hva)) {

@@ -33,6 +33,7 @@ struct model *model_create(void)
 void model_destroy(struct model *m)
 {
 	m->hold = NULL;
+	model_windows_destroy(m);
 	model_munmap(m, MODEL_VA, MODEL_VA_PAGES);
 	model_munmap(m, MODEL_HUGE_VA, MODEL_HUGE_VAS * LEVEL_PAGES(LEVEL_2M));
 	model_strangers_exit(m);

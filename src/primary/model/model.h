@@ -13,6 +13,8 @@
 #ifndef PRIMARY_MODEL_MODEL_H
 #define PRIMARY_MODEL_MODEL_H
 
+#include <stdio.h>
+
 #include "primary/primary.h"
 
 #define MODEL_PAGES	 48 /* frames of the machine */
@@ -25,6 +27,9 @@
 #define MODEL_HUGE_VA	 0x20000000ULL
 #define MODEL_HUGE_VAS	 2 /* huge pages of address space */
 #define MODEL_HUGE_PAGES 6 /* frames of 2 MiB */
+/* Where windows lie: no memory, but what model_place() makes of it. */
+#define MODEL_ARENA  0x30000000ULL
+#define MODEL_PLACES 4 /* pages */
 
 struct model;
 struct model_store; /* of 4 KiB pages, or of huge ones when its size is a multiple of theirs */
@@ -89,6 +94,25 @@ void model_child_exit(struct model_child *c);
 /* Reclaim asks: was the page behind hva accessed since it asked last? */
 bool model_age(struct model *m, hva_t hva);
 
+/* -- windows, and a VMM that owns its address space */
+
+/* From now on a file's memory is reached by windows: pointers into MODEL_ARENA. */
+void model_use_windows(struct model *m);
+/* The memory that an address shows now: itself, unless it is of the arena; NULL: a hole. */
+u64 *model_place(struct model *m, u64 *host);
+bool model_in_window(struct model *m, const void *host);
+/* As model_check_access(), of an address of the arena. */
+void model_window_check_access(struct model *m, const void *host, hva_t hva);
+/*
+ * The VMM maps memory of its own where the window of hva lies, which steps aside first: its word, or
+ * NULL, there is no such window.
+ */
+u64 *model_map_over_window(struct model *m, hva_t hva);
+/* munmap() by a call that nobody announces: it returns when model_serve_event() has read its event. */
+void model_munmap_unseen(struct model *m, hva_t hva, u64 n);
+/* A helper's part of it, once. */
+void model_serve_event(struct model *m);
+
 /*
  * The VMM's own access to a word of the page at hva. -EFAULT: no mapping, or one that does not
  * allow it (SIGSEGV); -ENXIO: beyond the end of its file (SIGBUS); -EHWPOISON.
@@ -124,5 +148,9 @@ extern const struct primary_ops primary_model_ops;
  * The same model as primary_ops' argument. destroy() leaves the model alone: model_destroy(). While
  * there are two VMs no mapping changes: the model tells one.
  */
+
+/* For a reader: the frame that holds an address of the machine's memory; page tables and frames, a line each. */
+u64 model_frame(struct model *m, const void *host);
+void model_show(FILE *f, struct model *m);
 
 #endif

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The primary MMU of primary.h over the model. */
 #include "primary/model/internal.h"
-#include "sync/defect.h"
 
 static int fault_in(void *primary, hva_t hva, bool write, bool (*interrupted)(void *arg),
 		    void *arg, struct frame *out)
@@ -22,6 +21,14 @@ static int fault_in(void *primary, hva_t hva, bool write, bool (*interrupted)(vo
 		out->dirties = p->counted;
 		out->max_level = page_pages(m, p) > 1 ? LEVEL_2M : LEVEL_4K;
 		out->page = p->counted ? p : NULL;
+		out->object = (u64)p->file;
+		out->index = p->file ? p->index : 0;
+		if (m->windowed && p->file) {
+			/* A window holds a reference of its own; this fault holds none. */
+			out->host = model_window(m, hva & PAGE_MASK, p);
+			out->pfn = (u64)out->host >> PAGE_SHIFT;
+			out->page = NULL;
+		}
 		if (out->page) {
 			model_page_get(p);
 			m->held[sched_self() + 1]++;
@@ -84,8 +91,7 @@ static void unpin(void *primary, void *cookie)
 	for (u64 i = 0; i < pin->n; i++) {
 		pin->page[i]->pins--;
 		pin->page[i]->dirty = true;
-		if (!sync_defect(PIN_WEAK))
-			model_page_put(m, pin->page[i]);
+		model_page_put(m, pin->page[i]);
 	}
 	mutex_unlock(&m->pt_lock);
 	sched_free(pin);
@@ -98,8 +104,6 @@ static void pin_page(struct model *m, struct pin *pin, struct frame *f)
 	m->held[sched_self() + 1]--;
 	f->page->pins++;
 	pin->page[pin->n++] = f->page;
-	if (sync_defect(PIN_WEAK))
-		model_page_put(m, f->page);
 	mutex_unlock(&m->pt_lock);
 }
 
@@ -137,6 +141,11 @@ static void set_notifier(void *primary, const struct primary_notifier *n)
 
 	m->notifier = *n;
 	m->nvms++;
+}
+
+static bool may_reach(void *primary, u64 pfn)
+{
+	return true;
 }
 
 static int access_frame(void *primary, hva_t hva, void *host, void *buf, u64 len, bool write)
@@ -205,6 +214,7 @@ const struct primary_ops primary_model_ops = {
 	.range_add = range_add,
 	.range_remove = range_remove,
 	.set_notifier = set_notifier,
+	.may_reach = may_reach,
 	.access = access_frame,
 	.copy_from = copy_from,
 	.copy_to = copy_to,

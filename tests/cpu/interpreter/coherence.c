@@ -255,6 +255,23 @@ static void test_many_blocks(void **state)
 	}
 }
 
+/*
+ * A memslot goes while the vCPU is in guest mode: stage 2 says so at once, the TLB when it was flushed, and
+ * that waits for this vCPU. It does not look for the code's page until then, for ever.
+ */
+static void test_zapped_before_the_flush(void **state)
+{
+	u64 fresh = FAKE_CODE + 0x9000; /* a page of which nothing has been marked yet */
+
+	PUT(fresh, 0xb8, 1, 0, 0, 0);
+	fake_zapped = 1;
+	assert_int_equal(run_at(fresh), FAKE_RESTART);
+	fake_zapped = 0;
+	cpu->mmu.requests = 0;
+	run_at(fresh);
+	assert_int_equal(cpu->reg[RAX], 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -271,6 +288,7 @@ int main(void)
 		cmocka_unit_test(test_string_fault),
 		cmocka_unit_test(test_split_lock),
 		cmocka_unit_test(test_many_blocks),
+		cmocka_unit_test(test_zapped_before_the_flush),
 	};
 
 	cpu = fake_create();

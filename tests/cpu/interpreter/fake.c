@@ -105,7 +105,7 @@ void cpu_unwind(struct cpu *c)
 
 void cpu_restart(struct cpu *c)
 {
-	unwind(c, 2000);
+	unwind(c, FAKE_RESTART);
 }
 
 void access_died(struct cpu *c, u64 la, bool write)
@@ -148,6 +148,7 @@ static void note_write(struct cpu *c, u64 la, u64 size)
 		if (*lines >> ((at & ~PAGE_MASK) / 64) & 1) {
 			*lines = 0;
 			c->mmu.epoch++;
+			c->mmu.code_epoch++;
 		}
 	}
 }
@@ -232,11 +233,12 @@ void *access_span(struct cpu *c, u64 la, u32 max, bool write, u32 *len)
 	return (void *)la;
 }
 
-void access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host)
+bool access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host)
 {
 	check(c, la, 1);
 	*gpa = la & PAGE_MASK;
 	*host = (u8 *)(la & PAGE_MASK);
+	return false;
 }
 
 u32 access_port_in(struct cpu *c, u16 port, u32 size)
@@ -259,11 +261,25 @@ void access_port_out(struct cpu *c, u16 port, u32 size, u32 value)
 {
 }
 
+u32 fake_zapped;
+
+/* The memslot of the page has gone, and the request to flush comes soon after. */
+static int find_zapped(struct cpu *c)
+{
+	if (fake_zapped == FAKE_REQUEST)
+		sync_or(&c->mmu.requests, MMU_REQ_FLUSH);
+	if (fake_zapped++ > 2 * FAKE_REQUEST)
+		unwind(c, FAKE_ASTRAY);
+	return -ENOENT;
+}
+
 int mmu_code_track(struct mmu_vcpu *v, gpa_t gpa, u64 lines)
 {
 	struct cpu *c = container_of(v, struct cpu, mmu);
 	struct tlb_entry *e = tlb_slot(c->tlb, gpa);
 
+	if (fake_zapped)
+		return find_zapped(c);
 	code_lines[(gpa - FAKE_BASE) / PAGE_SIZE] |= lines;
 	e->neg_write = tlb_nothing((gpa >> PAGE_SHIFT) & (TLB_ENTRIES - 1));
 	return 0;

@@ -17,8 +17,13 @@
 struct cpu *fake_create(void);
 /* 64-bit mode, or 32-bit compatibility mode with flat segments. */
 void fake_set_mode(struct cpu *c, enum cpu_mode mode);
-/* Run until something is raised: its vector; c->rip is the instruction's. */
+/* Run until something is raised: its vector, or one of these; c->rip is the instruction's. */
+#define FAKE_RESTART 2000 /* the instruction is to begin anew */
+#define FAKE_ASTRAY  3000 /* it goes round and round */
 int fake_run(struct cpu *c);
+/* Not 0: no code can be marked, and after so many tries a flush is asked for. */
+#define FAKE_REQUEST 10
+extern u32 fake_zapped;
 /* Code was written from outside, as by the VMM. */
 void fake_code_changed(struct cpu *c);
 

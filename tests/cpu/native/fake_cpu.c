@@ -8,6 +8,7 @@
 #include "cpu/access.h"
 #include "cpu/fault.h"
 #include "cpu/native/native.h"
+#include "cpu/native/xstate.h"
 #include "cpu/table/features.h"
 #include "cpu/system/system.h"
 
@@ -52,8 +53,12 @@ struct cpu *fake_cpu_create_in(struct mmu *mmu)
 	c->cr0 = CR0_PE | CR0_PG | CR0_NE | CR0_ET;
 	c->cr4 = CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_OSXSAVE | CR4_PAE;
 	c->efer = EFER_LMA | EFER_LME;
-	c->xcr0 = c->xcr0_allowed = 0xe7;
-	c->key = MODE_LONG | BLOCK_KEY_SSE | BLOCK_KEY_AVX | BLOCK_KEY_AVX512;
+	c->xcr0 = c->xcr0_allowed = xstate_host_components();
+	c->key = MODE_LONG | BLOCK_KEY_SSE;
+	if (c->xcr0 & XMASK(XC_AVX))
+		c->key |= BLOCK_KEY_AVX;
+	if (c->xcr0 & XMASK(XC_OPMASK))
+		c->key |= BLOCK_KEY_AVX512;
 	c->vendor = (u8)vendor_of_host();
 	if (c->vendor == VENDOR_AMD)
 		c->key |= BLOCK_KEY_AMD;

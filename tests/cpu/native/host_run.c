@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include "base/guard.h"
+#include "cpu/native/xstate.h"
+#include "cpu/table/features.h"
 
 static u8 *page;
 static sigjmp_buf back;
@@ -49,7 +51,10 @@ asm(".pushsection .text\n"
     "	xor %edx, %edx\n"
     "	xsave64 192(%rdi)\n"
     "	fninit\n"
+    "	test $4, %al\n" /* AVX */
+    "	jz 1f\n"
     "	vzeroupper\n"
+    "1:\n"
     "	movl $0x1f80, host_run_scratch(%rip)\n"
     "	ldmxcsr host_run_scratch(%rip)\n"
     "	cld\n"
@@ -74,8 +79,15 @@ static int use_signal_stack(void)
 	return st.ss_sp == MAP_FAILED || sigaltstack(&st, NULL) ? -errno : 0;
 }
 
+u64 host_run_xmask(void)
+{
+	return xstate_host_components();
+}
+
 int host_run_init(void)
 {
+	if (!feature_on_host(feature_find("xsave")))
+		return -ENOTSUP;
 	if (use_signal_stack())
 		return -errno;
 	page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
@@ -138,7 +150,7 @@ int host_run(struct host_state *s, const u8 *insn, unsigned len, bool compat)
 		put_jump(page + 64 + len, (u64)host_run_after);
 		host_run_target = host_run_address();
 	}
-	s->xmask = HOST_XMASK;
+	s->xmask = host_run_xmask();
 	sig = sigsetjmp(back, 1);
 	if (sig)
 		return sig;

@@ -8,8 +8,6 @@
 
 #include "base/types.h"
 
-#define HOST_XMASK 0xe7ULL /* x87, SSE, AVX, AVX-512 */
-
 struct host_state {
 	u64 gpr[16]; /* RSP is not used */
 	u64 flags;
@@ -17,8 +15,10 @@ struct host_state {
 	u8 xsave[4096] __attribute__((aligned(64)));
 };
 
-/* 0, or -errno. */
+/* 0, or -errno: -ENOTSUP without XSAVE. */
 int host_run_init(void);
+/* The components of its state that are given and taken back: all that userkvm knows and it has. */
+u64 host_run_xmask(void);
 /* Where the instruction will stand when it runs. */
 u64 host_run_address(void);
 /* 0, or the signal it raised (the state is then what it was). `compat`: as 32-bit code. */

@@ -50,7 +50,8 @@ static int run(const u8 *bytes)
 	struct op op;
 
 	guard_install(); /* cmocka puts its own handlers before each test */
-	assert_true(fake_decode(c, &d, &op, bytes, RIP));
+	if (!fake_decode(c, &d, &op, bytes, RIP))
+		return -VEC_UD; /* of a feature that the host lacks */
 	e = fake_execute(c, &op, RIP);
 	if (e == FAKE_RAISED)
 		return -fake_vector;

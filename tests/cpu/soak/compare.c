@@ -129,22 +129,22 @@ static void compare_states(const struct soak_case *t, struct soak_result *r)
 
 static void compare_memory(const struct soak_case *t, const u8 *host, struct soak_result *r)
 {
+	static u8 guest[SOAK_DATA_SIZE];
 	u64 h = 0, g = 0;
 	u32 at = 0;
 
+	memcpy(guest, (void *)SOAK_DATA, sizeof(guest));
+	if (memcmp(host, guest, sizeof(guest)) && in_use_take(t, host, guest))
+		found(r, DIFF_MEMORY, EXCUSE_IN_USE);
 	for (; at < SOAK_DATA_SIZE && h == g; at += 8) {
 		memcpy(&h, host + at, 8);
-		memcpy(&g, (u8 *)SOAK_DATA + at, 8);
+		memcpy(&g, guest + at, 8);
 	}
 	if (h == g)
 		return;
 	r->mem_at = at - 8;
 	r->mem_host = h;
 	r->mem_guest = g;
-	if (excuse_in_use(t, h, g)) {
-		found(r, DIFF_MEMORY, EXCUSE_IN_USE);
-		return;
-	}
 	found(r, DIFF_MEMORY,
 	      r->host_end.vector != VEC_BP && excuse_stores_in_parts(t) ? EXCUSE_PARTS : EXCUSE_NONE);
 }

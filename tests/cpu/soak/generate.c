@@ -36,6 +36,12 @@ static void random_xstate(u8 *area)
 	memcpy(area + 512, &bv, 8);
 }
 
+/* Bytes of a vector register that the host has. */
+static unsigned vector_size(void)
+{
+	return host_xmask & XMASK(XC_ZMM_HI256) ? 64 : host_xmask & XMASK(XC_AVX) ? 32 : 16;
+}
+
 /* Bytes [part * 16, + 16) of vector register r. */
 static u8 *vector_part(struct soak_case *t, unsigned r, unsigned part)
 {
@@ -98,7 +104,7 @@ static void put_mem64(struct soak_case *t, u64 la, u64 v, u32 len)
 	put_mem(t, la, &v, len);
 }
 
-static u64 operand_segment_base(const struct soak_case *t, const ZydisDecodedOperand *m)
+u64 soak_operand_base(const struct soak_case *t, const ZydisDecodedOperand *m)
 {
 	if (t->mode == SOAK_64) {
 		if (m->mem.segment == ZYDIS_REGISTER_FS)
@@ -130,7 +136,7 @@ static bool aim_displacement(struct soak_case *t, u64 offset)
 /* Bend the state so that the operand lies at `la`; false: cannot. */
 static bool aim(struct soak_case *t, const ZydisDecodedOperand *m, u64 la)
 {
-	u64 offset = la - operand_segment_base(t, m), index = 0;
+	u64 offset = la - soak_operand_base(t, m), index = 0;
 	s64 disp = m->mem.disp.has_displacement ? m->mem.disp.value : 0;
 	bool rel = m->mem.base == ZYDIS_REGISTER_RIP || m->mem.base == ZYDIS_REGISTER_EIP;
 
@@ -162,7 +168,7 @@ static void small_indices(struct soak_case *t, const ZydisDecodedOperand *m)
 	unsigned r = (unsigned)ZydisRegisterGetId(m->mem.index);
 	unsigned width = kind[0] == 'q' ? 8 : 4;
 
-	for (unsigned at = 0; at < 64; at += width) {
+	for (unsigned at = 0; at < vector_size(); at += width) {
 		s64 v = (s64)(rnd() % 64) - 32;
 
 		memcpy(vector_part(t, r, at / 16) + at % 16, &v, width);

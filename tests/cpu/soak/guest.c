@@ -10,7 +10,6 @@
 #include "cpu/cpu.h"
 #include "cpu/native/xstate.h"
 #include "cpu/system/system.h"
-#include "cpu/translator/translator.h"
 #include "primary/linux/linux.h"
 #include "soak.h"
 #include "sync/atomic.h"
@@ -46,7 +45,8 @@ enum {
 
 #define GIVE_UP (1u << MMU_REQ_OWNER_SHIFT)
 
-bool guest_translated, guest_pair;
+bool guest_translated, guest_pair, guest_kernel;
+static int waiting = -1; /* an interrupt's vector, for the vCPU at hand */
 static u8 *sys;
 static struct cpu *c;
 static struct cpu *both[2];
@@ -61,15 +61,32 @@ static u64 sys_pte(unsigned page, u32 bits)
 	return (SYS_GPA + page * PAGE_SIZE) | PTE_P | bits;
 }
 
+static u64 code_pages(void)
+{
+	return guest_pair ? SOAK_CODE_PAGES : 1;
+}
+
+/*
+ * With guest_pair, which compares nothing with the host, pages that are neighbours in the guest are none
+ * in the host: what is taken from the wrong side of a page's end is something else.
+ */
+static u64 data_page(u64 la)
+{
+	return guest_pair ? SOAK_DATA + (SOAK_DATA + SOAK_DATA_SIZE - PAGE_SIZE - la) : la;
+}
+
 static void make_page_tables(void)
 {
+	u64 user = guest_kernel ? 0 : PTE_U;
+
 	table(P_PML4)[0] = sys_pte(P_PDPT0, PTE_W | PTE_U);
 	table(P_PDPT0)[0] = sys_pte(P_PD0, PTE_W | PTE_U);
 	table(P_PD0)[SOAK_BASE >> 21] = sys_pte(P_PT0, PTE_W | PTE_U);
-	table(P_PT0)[0] = SOAK_BASE | PTE_P | PTE_W | PTE_U;
+	for (u64 n = 0; n < code_pages(); n++)
+		table(P_PT0)[n] = (SOAK_BASE + n * PAGE_SIZE) | PTE_P | PTE_W | user;
 	for (u64 at = SOAK_DATA; at < SOAK_DATA + SOAK_DATA_SIZE; at += PAGE_SIZE)
 		table(P_PT0)[(at - SOAK_BASE) >> PAGE_SHIFT] =
-			at | PTE_P | PTE_W | PTE_U | PTE_NX;
+			data_page(at) | PTE_P | PTE_W | user | PTE_NX;
 	table(P_PML4)[256] = sys_pte(P_PDPT1, PTE_W);
 	table(P_PDPT1)[0] = sys_pte(P_PD1, PTE_W);
 	table(P_PD1)[0] = sys_pte(P_PT1, PTE_W);
@@ -99,6 +116,7 @@ static void make_descriptors(void)
 	ldt[2] = (ldt[1] & ~0xffffULL) | SOAK_LIMIT;
 	ldt[3] = ldt[2] | BIT(42); /* expands down */
 	*(u64 *)((u8 *)gdt + TSS_OFF + 4) = STACK_LA;
+	*(u64 *)((u8 *)gdt + TSS_OFF + 36) = STACK_LA; /* IST1 */
 	*(u16 *)((u8 *)gdt + TSS_OFF + 102) = 0x68; /* no I/O bitmap */
 	for (unsigned v = 0; v < 256; v++) {
 		u64 at = HANDLERS + v * 16;
@@ -107,6 +125,8 @@ static void make_descriptors(void)
 
 		gate[0] = (at & 0xffff) | 0x10 << 16 | (0x8e00ULL | dpl << 13) << 32 |
 			  (at >> 16 & 0xffff) << 48;
+		if (guest_kernel) /* whatever RSP is */
+			gate[0] |= 1ULL << 32;
 		gate[1] = at >> 32;
 		memset(sys + P_HANDLERS * PAGE_SIZE + v * 16, 0xf4, 16); /* HLT */
 	}
@@ -124,9 +144,17 @@ static int no_mmio(void *owner, gpa_t gpa, u32 size, bool write, void *data)
 	return CPU_TO_VMM;
 }
 
-static int no_interrupt(void *owner)
+static int has_interrupt(void *owner)
 {
-	return -1;
+	return waiting;
+}
+
+static int get_interrupt(void *owner)
+{
+	int v = waiting;
+
+	waiting = -1;
+	return v;
 }
 
 static u64 no_cr8(void *owner)
@@ -165,8 +193,8 @@ static void no_kick(void *owner) {}
 static const struct cpu_env env = {
 	.io = no_io,
 	.mmio = no_mmio,
-	.has_interrupt = no_interrupt,
-	.get_interrupt = no_interrupt,
+	.has_interrupt = has_interrupt,
+	.get_interrupt = get_interrupt,
 	.get_cr8 = no_cr8,
 	.msr_read = no_msr,
 	.msr_write = no_msr_write,
@@ -190,7 +218,7 @@ static int make_memory(struct mmu **mmu)
 		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p == MAP_FAILED || sys == MAP_FAILED)
 		return -errno;
-	if (mprotect(p, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC) ||
+	if (mprotect(p, code_pages() * PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC) ||
 	    mprotect((void *)SOAK_DATA, SOAK_DATA_SIZE, PROT_READ | PROT_WRITE))
 		return -errno;
 	r = primary_linux_create(&primary);
@@ -255,6 +283,8 @@ static int make_system_registers(void)
 	struct kvm_xcrs x = {.nr_xcrs = 1, .xcrs[0] = {.value = host_xmask}};
 	int r;
 
+	if (guest_kernel)
+		s.cr4 |= CR4_SMAP;
 	s.tr.limit = 0x67;
 	s.ldt.limit = 31;
 	r = guest_set_vendor(vendor_of_host());
@@ -286,8 +316,7 @@ static int make_cpu(struct mmu *mmu, bool translated)
 {
 	int r;
 
-	setenv("USERKVM_ENGINE", translated ? "translator" : "interpreter", 1);
-	translator_eager = true;
+	setenv("USERKVM_ENGINE", translated ? "translator:1" : "interpreter", 1);
 	r = cpu_create(mmu, translated, &env, NULL, &mops, &c);
 	if (!r && translated && !c->translator)
 		r = -ENOTSUP;
@@ -356,8 +385,8 @@ static void set_seg(enum segreg n, u16 sel)
 
 static void set_segments(const struct soak_state *s, enum soak_mode mode)
 {
-	set_seg(SEG_CS, soak_code_selector(mode));
-	set_seg(SEG_SS, soak_stack_selector(mode));
+	set_seg(SEG_CS, guest_kernel ? 0x10 : soak_code_selector(mode));
+	set_seg(SEG_SS, guest_kernel ? 0x18 : soak_stack_selector(mode));
 	set_seg(SEG_DS, s->sel[SEG_DS]);
 	set_seg(SEG_ES, s->sel[SEG_ES]);
 	set_seg(SEG_FS, s->sel[SEG_FS]);
@@ -365,6 +394,7 @@ static void set_segments(const struct soak_state *s, enum soak_mode mode)
 	if (mode == SOAK_64) {
 		c->seg[SEG_FS].base = s->fs_base;
 		c->seg[SEG_GS].base = s->gs_base;
+		c->kernel_gs_base = s->kernel_gs_base;
 	}
 }
 
@@ -384,6 +414,7 @@ static void set_state(const struct soak_state *s, enum soak_mode mode)
 		abort();
 	c->halted = false;
 	c->shadow = 0;
+	c->cr2 = 0; /* what code at CPL 0 reads is what both engines had */
 	/* A run that was given up may have left an exception that was due. */
 	memset(&c->exception, 0, sizeof(c->exception));
 }
@@ -413,6 +444,7 @@ static struct soak_end get_state(struct soak_state *s)
 	s->sel[SEG_GS] = c->seg[SEG_GS].sel;
 	s->fs_base = c->seg[SEG_FS].base;
 	s->gs_base = c->seg[SEG_GS].base;
+	s->kernel_gs_base = c->kernel_gs_base;
 	cpu_get_xsave(c, area, sizeof(area));
 	memcpy(s->xsave, area, sizeof(s->xsave));
 	return e;
@@ -421,7 +453,9 @@ static struct soak_end get_state(struct soak_state *s)
 struct soak_end guest_run(struct soak_state *s, enum soak_mode mode)
 {
 	set_state(s, mode);
+	waiting = guest_kernel && !(s->rflags & FL_IF) ? GUEST_INTERRUPT : -1;
 	cpu_run(c);
+	waiting = -1;
 	if (c->exit.reason != CPU_EXIT_HLT || c->rip < HANDLERS ||
 	    c->rip > HANDLERS + PAGE_SIZE)
 		return (struct soak_end){.vector = 1000 + (int)c->exit.reason};

@@ -28,6 +28,7 @@
 
 #define BATCH	   100000u /* pairs a child: so many stubs fit in native/'s code cache */
 #define MAX_FOUND  3000
+#define FOUND_SIZE 4096
 #define FEW_FOUND  40
 #define MAX_WORK   16
 #define STUCK_S	   60 /* a child that makes no progress in so much processor time hangs */
@@ -42,7 +43,7 @@ struct report {
 	u64 decided[NR_VENDOR_FACTS];
 	u64 compared[SOAK_MAX_LINES][SOAK_MODES], executed[SOAK_MAX_LINES][SOAK_MODES];
 	u32 nfound;
-	char found[MAX_FOUND][4096];
+	char found[MAX_FOUND][FOUND_SIZE];
 	struct soak_case now; /* being tried: of interest when the child dies */
 };
 
@@ -97,21 +98,17 @@ static const char *end_text(const struct soak_end *e)
 	return text[n];
 }
 
-/* The instruction, what differs, and the line for regressions.txt. */
-static void describe(struct report *rep, struct soak_case *t, const struct soak_result *first)
+/* The instruction, what differs, and the line for regressions.txt, as text. */
+static void result_text(const struct soak_case *t, const struct soak_result *at, char *out,
+			  size_t size)
 {
 	static const char *const what[] = {"nothing", "vector",		  "registers",
 					   "flags",   "vector/x87 state", "memory"};
-	static struct soak_result r;
-	char *out = rep->found[rep->nfound];
-	size_t size = sizeof(rep->found[0]), len;
+	struct soak_result r = *at;
 	ZydisFormatter f;
 	char text[128];
+	size_t len;
 
-	regress_shrink(t);
-	soak_compare(t, &r);
-	if (r.what == DIFF_NONE)
-		r = *first; /* and not again */
 	ZydisFormatterInit(&f, ZYDIS_FORMATTER_STYLE_INTEL);
 	strcpy(text, "no instruction");
 	if (t->i.mnemonic != ZYDIS_MNEMONIC_INVALID)
@@ -146,7 +143,26 @@ static void describe(struct report *rep, struct soak_case *t, const struct soak_
 						r.host.sel[i], r.guest.sel[i]);
 	}
 	regress_print(t, out + len, size - len);
+}
+
+static void describe(struct report *rep, struct soak_case *t, const struct soak_result *first)
+{
+	static struct soak_result r;
+
+	regress_shrink(t);
+	soak_compare(t, &r);
+	/* Perhaps it does not differ again. */
+	result_text(t, r.what == DIFF_NONE ? first : &r, rep->found[rep->nfound],
+		    sizeof(rep->found[0]));
 	rep->nfound++;
+}
+
+static void print_result(const struct soak_case *t, const struct soak_result *r)
+{
+	static char text[FOUND_SIZE];
+
+	result_text(t, r, text, sizeof(text));
+	fputs(text, stdout);
 }
 
 static enum soak_mode rnd_mode(void)
@@ -518,8 +534,8 @@ static void replay_child(const char *file)
 			continue;
 		soak_compare(&t, &r);
 		if (differs(&r)) {
-			printf("differs again (%d; host %s, userkvm %s): %s", r.what,
-			       end_text(&r.host_end), end_text(&r.guest_end), line);
+			puts("differs again:");
+			print_result(&t, &r);
 			bad++;
 		}
 	}
@@ -569,7 +585,8 @@ static void vendors_child(const char *file)
 			continue;
 		soak_compare(&t, &r);
 		if (differs(&r)) {
-			printf("%s: not as on the host: %s", vendor_info[fact].what, line);
+			printf("%s: not as on the host:\n", vendor_info[fact].what);
+			print_result(&t, &r);
 			bad++;
 		} else if (!soak_vendor_differs(&t, &r, other)) {
 			printf("%s: the vendor makes no difference: %s", vendor_info[fact].what,

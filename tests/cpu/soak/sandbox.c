@@ -49,6 +49,7 @@ int sandbox_enter(bool reports)
 		ALLOW(read),
 		ALLOW(write),
 		ALLOW(newfstatat),
+		ALLOW(fstat), /* glibc from 2.39 on */
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
 	};
 	static const struct sock_fprog filter = {ARRAY_SIZE(code), code};

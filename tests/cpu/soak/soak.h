@@ -15,6 +15,7 @@
 
 #define SOAK_BASE      0x10000000ULL
 #define SOAK_CODE      (SOAK_BASE + 0x800) /* where the instruction stands, in a page of INT3 */
+#define SOAK_CODE_PAGES 2 /* with guest_pair; else one */
 #define SOAK_LANDING   (SOAK_BASE + 0x909) /* where indirect branches may go */
 #define SOAK_DATA      (SOAK_BASE + 0x4000)
 #define SOAK_DATA_SIZE 0x4000ULL
@@ -70,6 +71,7 @@ struct soak_state {
 	u64 fs_base, gs_base; /* 64-bit mode */
 	u16 sel[6];	      /* ES CS SS DS FS GS; CS and SS go in as the mode says */
 	u8 xsave[SOAK_XSAVE_SIZE] __attribute__((aligned(64)));
+	u64 kernel_gs_base; /* with guest_kernel */
 };
 
 /* How it ended: vector of the trap or fault, its error code and address where it has them. */
@@ -116,10 +118,18 @@ extern bool generate_ldt; /* segments of the LDT may be used */
 /* State and memory for t's instruction; false: leave this draw. */
 bool generate_state(struct soak_case *t);
 void generate_memory(struct soak_case *t);
+/* Of the segment that memory operand m of the case lies in. */
+u64 soak_operand_base(const struct soak_case *t, const ZydisDecodedOperand *m);
 
 /* soak_end.vector of a run on the host that did not end, or called its kernel. */
 #define HOST_STUCK  999
 #define HOST_CALLED 998
+
+/* ---- emitted.c: is everything allowed that the vCPU's translator has made since it was last asked? */
+bool emitted_is_allowed(struct cpu *c);
+extern u64 emitted_checked; /* instructions */
+/* Does it see what is not? */
+bool emitted_finds_faults(void);
 
 /* ---- host.c, guest.c: t->bytes with state *s (in and out) and memory at SOAK_DATA */
 
@@ -131,6 +141,10 @@ struct soak_end host_run(struct soak_state *s, enum soak_mode mode);
 
 extern bool guest_translated; /* by the translator, where it knows the instruction; or */
 extern bool guest_pair;	      /* a vCPU of either kind; set before: */
+/* Set before, with guest_pair: 64-bit code runs at CPL 0 under SMAP, and while IF is clear an interrupt of
+ * this vector waits. */
+extern bool guest_kernel;
+#define GUEST_INTERRUPT 0x80
 int guest_init(void);
 /* With guest_pair: which of the two runs. */
 void guest_choose(bool translated);
@@ -144,6 +158,12 @@ int guest_set_vendor(enum vendor v);
 /* Make the next run start without TLB entries. */
 void guest_flush_tlb(void);
 struct cpu *guest_vcpu(void);
+
+/* ---- in_use.c */
+
+/* Take into the guest's data what the host's has of components in their initial state that it counted as
+ * in use. False: there are none, or something else differs of them. */
+bool in_use_take(const struct soak_case *t, const u8 *host, u8 *guest);
 
 /* ---- compare.c */
 
@@ -198,7 +218,6 @@ bool excuse_reserved(const struct soak_case *t, const struct soak_result *r);
 enum excuse excuse_rip(const struct soak_case *t, const struct soak_result *r);
 u64 excuse_undefined_flags(const struct soak_case *t);
 /* Two words of memory, of which the host's may be XSTATE_BV with more components in use. */
-bool excuse_in_use(const struct soak_case *t, u64 h, u64 g);
 bool excuse_stores_in_parts(const struct soak_case *t);
 
 /* Those that user mode can see; the others are shown by tests/bare and tests/cpu/system. */

@@ -14,19 +14,40 @@ void mmu_tlb_flush(struct mmu_vcpu *v)
 	fake.flushes++;
 }
 
-void mmu_tlb_flush_nonglobal(struct mmu_vcpu *v)
+bool mmu_tlb_switch(struct mmu_vcpu *v, u32 pcid, bool keep)
 {
-	mmu_tlb_flush(v);
+	fake.flushes++;
+	v->space++;
+	return true;
 }
 
-void mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear)
+void mmu_tlb_forget_space(struct mmu_vcpu *v, u32 pcid)
 {
 	fake.flushes++;
 }
 
+void mmu_tlb_forget_spaces(struct mmu_vcpu *v)
+{
+	fake.flushes++;
+}
+
+bool mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear)
+{
+	fake.flushes++;
+	v->invlpgs++;
+	return true;
+}
+
 void mmu_vcpu_enter(struct mmu_vcpu *v) {}
 void mmu_vcpu_leave(struct mmu_vcpu *v) {}
+const struct op *cpu_go_on(struct cpu *c)
+{
+	return NULL;
+}
+
 void code_cache_remap(struct cpu *c) {}
+void code_cache_switch(struct cpu *c) {}
+void code_cache_unmap(struct cpu *c, u64 la) {}
 
 /* -- access.c */
 
@@ -67,6 +88,16 @@ void access_store_sys(struct cpu *c, u64 la, u32 size, u64 value)
 	memcpy(fake.mem + la, &value, size);
 }
 
+u8 access_bits_sys(struct cpu *c, u64 la, u8 set, u8 clear)
+{
+	u8 was;
+
+	check(c, la, 1, true);
+	was = fake.mem[la];
+	fake.mem[la] = (u8)((was & ~clear) | set);
+	return was;
+}
+
 void access_probe_sys(struct cpu *c, u64 la, u32 size, bool write)
 {
 	check(c, la, size, write);
@@ -96,6 +127,11 @@ int access_phys_load(struct cpu *c, gpa_t gpa, u32 size, u64 *value)
 		return -ENOENT;
 	*value = get(gpa, size);
 	return 0;
+}
+
+u8 *access_phys_known(struct cpu *c, gpa_t page)
+{
+	return fake.mem + page;
 }
 
 int access_phys_cmpxchg(struct cpu *c, gpa_t gpa, u32 size, u64 old, u64 new_, bool *done)

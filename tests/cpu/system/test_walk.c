@@ -147,20 +147,31 @@ static int walk(u64 la, unsigned access, struct walk *w, u32 *error)
 	return walk_linear(fake.c, la, access, WALK_AC, w, error);
 }
 
+static void map_1g(void)
+{
+	fake_long(0);
+	fake.c->cr3 = ROOT;
+	put64(ROOT, T2 | ALL);
+	put64(T2 + 8, 0x40000000ULL | ALL | PS);
+}
+
+/* In its place. */
+static void map_2m(void)
+{
+	put64(T2 + 8, T3 | ALL);
+	put64(T3 + 8, 0x600000ULL | ALL | PS);
+}
+
 static void large_pages(void **state)
 {
 	struct walk w;
 	u32 e;
 
-	fake_long(0);
-	fake.c->cr3 = ROOT;
-	put64(ROOT, T2 | ALL);
-	put64(T2 + 8, 0x40000000ULL | ALL | PS); /* 1 GiB */
+	map_1g();
 	assert_int_equal(walk(LA, MMU_WRITE, &w, &e), 0);
 	assert_int_equal(w.level, LEVEL_1G);
 	assert_int_equal(w.gpa, 0x40000000ULL + (LA & 0x3fffffff));
-	put64(T2 + 8, T3 | ALL);
-	put64(T3 + 8, 0x600000ULL | ALL | PS); /* 2 MiB */
+	map_2m();
 	assert_int_equal(walk(LA, MMU_READ, &w, &e), 0);
 	assert_int_equal(w.level, LEVEL_2M);
 	assert_int_equal(w.gpa, 0x600000ULL + (LA & 0x1fffff));
@@ -323,6 +334,142 @@ static void tables_in_a_read_only_slot(void **state)
 	assert_int_equal(get(T2 + 8, 8) & A, A); /* the level above is not read-only */
 }
 
+static bool known(unsigned access, struct walk *w)
+{
+	return walk_known(fake.c, LA, access, WALK_AC, w);
+}
+
+/* The last level is read each time, and nothing but a look at it is ever done. */
+static void known_tables(void **state)
+{
+	struct walk w;
+	u32 e;
+
+	fake_long(0);
+	map4(T4 | ALL, PAGE | ALL);
+	assert_false(known(MMU_READ, &w));
+	assert_int_equal(walk(LA, MMU_READ, &w, &e), 0);
+	fake.nphys = 0;
+	assert_true(known(MMU_READ, &w));
+	assert_int_equal(fake.nphys, 0);
+	assert_int_equal(w.gpa, PAGE + (LA & 0xfff));
+	assert_int_equal(w.level, LEVEL_4K);
+	assert_int_equal(w.perm, MMU_READ | MMU_EXEC); /* not dirty */
+	assert_false(known(MMU_WRITE, &w));
+	assert_int_equal(get(T4 + 8, 8), PAGE | ALL | A);
+	put64(T4 + 8, 0x6000 | P | A | D | BIT(8));
+	fake.c->cr4 |= CR4_PGE;
+	assert_true(known(MMU_READ, &w));
+	assert_int_equal(w.gpa, 0x6000 + (LA & 0xfff));
+	assert_true(w.global);
+	assert_int_equal(known(MMU_WRITE, &w), !(fake.c->cr0 & CR0_WP));
+	put64(T4 + 8, PAGE | ALL); /* to be marked as accessed */
+	assert_false(known(MMU_READ, &w));
+	put64(T4 + 8, PAGE | RW | A | D); /* absent */
+	assert_false(known(MMU_READ, &w));
+	put64(T4 + 8, PAGE | ALL | A | D | BIT(45)); /* reserved */
+	assert_false(known(MMU_READ, &w));
+	put64(T4 + 8, PAGE | ALL | A | D);
+	assert_true(known(MMU_WRITE, &w));
+	assert_false(walk_known(fake.c, LA + (2 << 20), MMU_READ, WALK_AC, &w));
+}
+
+/* Rights of the levels above count as they were when they were read. */
+static void known_rights(void **state)
+{
+	struct walk w;
+	u32 e;
+
+	fake_long(0);
+	fake.c->cr0 |= CR0_WP;
+	fake.c->efer |= EFER_NX;
+	map4(T4 | P | US | NX, PAGE | ALL | D);
+	assert_int_equal(walk(LA, MMU_READ, &w, &e), 0);
+	assert_true(known(MMU_READ, &w));
+	assert_int_equal(w.perm, MMU_READ);
+	assert_true(walk_known(fake.c, LA, MMU_READ, WALK_USER, &w));
+	fake.c->cr4 |= CR4_SMAP;
+	assert_true(known(MMU_READ, &w));
+	assert_false(walk_known(fake.c, LA, MMU_READ, 0, &w));
+	map4(T4 | P | RW, PAGE | ALL | D);
+	mmu_tlb_flush_page(&fake.c->mmu, LA);
+	assert_int_equal(walk(LA, MMU_WRITE, &w, &e), 0);
+	assert_true(known(MMU_WRITE, &w));
+	assert_false(walk_known(fake.c, LA, MMU_READ, WALK_USER, &w));
+	/* A level whose accessed bit cannot be set is not kept. */
+	map4(T4 | ALL, PAGE | ALL | D | A);
+	mmu_tlb_flush_page(&fake.c->mmu, LA);
+	fake.rom_page = T3;
+	assert_int_equal(walk(LA, MMU_READ, &w, &e), 0);
+	assert_false(known(MMU_READ, &w));
+}
+
+/* What makes a processor forget them. */
+static void known_until(void **state)
+{
+	struct walk w;
+	u32 e;
+
+	for (unsigned how = 0; how < 5; how++) {
+		fake_long(0);
+		map4(T4 | ALL, PAGE | ALL | D);
+		assert_int_equal(walk(LA, MMU_READ, &w, &e), 0);
+		assert_true(known(MMU_READ, &w));
+		switch (how) {
+		case 0: /* of any page */
+			mmu_tlb_flush_page(&fake.c->mmu, 0);
+			break;
+		case 1:
+			mmu_tlb_switch(&fake.c->mmu, 0, false);
+			break;
+		case 2: /* stage 2 changed */
+			fake.c->mmu.epoch++;
+			break;
+		case 3: /* a fault */
+			put64(ROOT, 0);
+			assert_int_equal(walk(LA, MMU_READ, &w, &e), 1);
+			break;
+		case 4: /* a fault for want of a right */
+			put64(ROOT, T2 | P | RW);
+			assert_int_equal(walk_linear(fake.c, LA, MMU_READ, WALK_USER, &w, &e), 1);
+			break;
+		}
+		assert_false(known(MMU_READ, &w));
+	}
+	/* Outside long mode, nothing is. */
+	fake_long(0);
+	map4(T4 | ALL, PAGE | ALL | D);
+	assert_int_equal(walk(LA, MMU_READ, &w, &e), 0);
+	fake.c->efer &= ~EFER_LMA;
+	assert_false(known(MMU_READ, &w));
+	/* A debugger's walk leaves nothing behind. */
+	fake_long(0);
+	map4(T4 | ALL | A, PAGE | ALL | D | A);
+	assert_int_equal(walk_linear(fake.c, LA, MMU_READ, WALK_AC | WALK_NO_SET, &w, &e), 0);
+	assert_false(known(MMU_READ, &w));
+}
+
+static void known_large_pages(void **state)
+{
+	struct walk w;
+	u32 e;
+
+	map_1g();
+	assert_int_equal(walk(LA, MMU_READ, &w, &e), 0);
+	assert_true(known(MMU_READ, &w));
+	assert_int_equal(w.level, LEVEL_1G);
+	assert_int_equal(w.gpa, 0x40000000ULL + (LA & 0x3fffffff));
+	assert_false(known(MMU_WRITE, &w));
+	assert_int_equal(walk(LA, MMU_WRITE, &w, &e), 0);
+	assert_true(known(MMU_WRITE, &w));
+	map_2m();
+	mmu_tlb_flush_page(&fake.c->mmu, LA);
+	assert_int_equal(walk(LA, MMU_WRITE, &w, &e), 0);
+	assert_true(known(MMU_WRITE, &w));
+	assert_int_equal(w.level, LEVEL_2M);
+	assert_int_equal(w.gpa, 0x600000ULL + (LA & 0x1fffff));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -333,6 +480,10 @@ int main(void)
 		cmocka_unit_test(pae),
 		cmocka_unit_test(legacy32),
 		cmocka_unit_test(unpaged),
+		cmocka_unit_test(known_tables),
+		cmocka_unit_test(known_rights),
+		cmocka_unit_test(known_until),
+		cmocka_unit_test(known_large_pages),
 		cmocka_unit_test(changed_entry_is_walked_again),
 		cmocka_unit_test(tables_in_a_hole),
 		cmocka_unit_test(tables_in_a_read_only_slot),

@@ -47,12 +47,19 @@ static bool has_other_bit(const struct decoder *d)
 	}
 }
 
+/* A form with EVEX needs AVX-512 besides its own bit: VAES is there on processors without. */
+static bool all_announced(const char *set, const struct feature *own)
+{
+	return announced(own) && (strncmp(set, "AVX512", 6) || announced(feature_find("avx512f")));
+}
+
 void note_denied(const struct decoder *d)
 {
 	static bool told[ZYDIS_MNEMONIC_MAX_VALUE + 1];
-	const struct feature *b = feature_of_set(ZydisISASetGetString(d->i.meta.isa_set));
+	const char *set = ZydisISASetGetString(d->i.meta.isa_set);
+	const struct feature *b = feature_of_set(set);
 
-	if (told[d->i.mnemonic] || !b || has_other_bit(d) || !announced(b))
+	if (told[d->i.mnemonic] || !b || has_other_bit(d) || !all_announced(set, b))
 		return;
 	told[d->i.mnemonic] = true;
 	complain(d, "announced by CPUID, but refused");

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The calls that change mappings, with what the preload does around them; unseen, without.
+ * The calls that change mappings, with what the preload does around them; raw, without. A child that
+ * shares memory would have to share the thread sanitizer's, too.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,12 +13,12 @@
 #include <string.h>
 #include "stress.h"
 
-bool unseen, weak;
+const u32 ways_there_are = 1u << WAY_LIBC | 1u << WAY_RAW;
 
 static void *begin(const void *p, size_t len, enum primary_change kind)
 {
 	int err = 0;
-	void *c = unseen ? NULL : primary_linux_change_begin((hva_t)p, len, kind, &err);
+	void *c = way != WAY_LIBC || untold ? NULL : primary_linux_change_begin((hva_t)p, len, kind, &err);
 
 	MUST(!err, "a change could not begin: %d", err);
 	return c;
@@ -26,7 +27,7 @@ static void *begin(const void *p, size_t len, enum primary_change kind)
 static void *begin_file(int fd, u64 off, u64 len)
 {
 	int err = 0;
-	void *c = unseen ? NULL : primary_linux_file_change_begin(fd, off, len, &err);
+	void *c = way != WAY_LIBC || untold ? NULL : primary_linux_file_change_begin(fd, off, len, &err);
 
 	MUST(!err, "a change of a file could not begin: %d", err);
 	return c;
@@ -94,6 +95,11 @@ void call_truncate(int fd, u64 len)
 	void *c = begin_file(fd, len, INT64_MAX - len);
 
 	MUST(!end(c, ftruncate(fd, (off_t)len)), "ftruncate: %s", strerror(errno));
+}
+
+void call_pwrite(int fd, const void *page, u64 off)
+{
+	MUST(pwrite(fd, page, PAGE, (off_t)off) == (ssize_t)PAGE, "pwrite: %s", strerror(errno));
 }
 
 /* On a userfaultfd: each of those that change mappings begins with its range. */

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include "latency.h"
 #include "stress.h"
 #include "vcpu.h"
 
@@ -185,8 +186,14 @@ static void __attribute__((noreturn)) fail_at_exit(struct vcpu *v, u32 index)
 static bool run_once(struct vcpu *v, u32 index)
 {
 	struct kvm_run *run = kvm.run[index];
+	int r, error;
 
-	if (ioctl(kvm.fd[index], KVM_RUN, 0)) {
+	latency_run(index, run);
+	r = ioctl(kvm.fd[index], KVM_RUN, 0);
+	error = errno;
+	latency_returned(index);
+	errno = error;
+	if (r) {
 		if (errno == EINTR || errno == EAGAIN)
 			return true;
 		MUST(errno == EFAULT, "KVM_RUN: %s", strerror(errno));
@@ -234,10 +241,12 @@ void machine_start(void)
 		set_registers(v, i);
 		MUST(!pthread_create(&v->thread, NULL, vcpu_thread, v), "out of threads");
 	}
+	latency_begin();
 }
 
 void machine_stop(void)
 {
+	latency_end();
 	STORE(machine.control->stop, 1);
 	for (u32 i = 0; i < machine.nvcpus; i++)
 		pthread_join(machine.vcpus[i].thread, NULL);

@@ -21,6 +21,8 @@ struct mutex {
 #endif
 };
 
+#define MUTEX_INITIALIZER {.m = PTHREAD_MUTEX_INITIALIZER}
+
 static inline void mutex_init(struct mutex *l)
 {
 	memset(l, 0, sizeof(*l));

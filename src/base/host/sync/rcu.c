@@ -11,6 +11,10 @@
 #include <linux/futex.h>
 #include "sync/atomic.h"
 
+#ifdef __SANITIZE_THREAD__
+char sync_rcu_order;
+#endif
+
 static sync_rcu_head *pending; /* atomic; newest first */
 static u32 asleep;	       /* atomic, a futex: the thread found nothing to do */
 static int thread_pid;	       /* atomic: the process that has the thread */
@@ -42,7 +46,7 @@ static bool make_calls(void)
 
 	if (!newest)
 		return false;
-	urcu_bp_synchronize_rcu();
+	sync_rcu_wait();
 	for (; newest; newest = next) {
 		next = newest->next;
 		newest->next = oldest;
@@ -57,13 +61,16 @@ static bool make_calls(void)
 
 static void *serve(void *unused)
 {
+	const struct timespec tick = {.tv_sec = THREAD_TICK_MS / 1000};
+
 	for (;;) {
 		if (make_calls())
 			continue;
 		sync_xchg(&asleep, 1);
 		if (!sync_load(&pending))
-			syscall(SYS_futex, &asleep, FUTEX_WAIT_PRIVATE, 1, NULL, NULL, 0);
+			syscall(SYS_futex, &asleep, FUTEX_WAIT_PRIVATE, 1, &tick, NULL, 0);
 		sync_xchg(&asleep, 0);
+		thread_tick();
 	}
 	return unused;
 }

@@ -21,6 +21,8 @@ struct waitq {
 	u64 wakes;
 };
 
+#define MUTEX_INITIALIZER {0}
+
 void mutex_init(struct mutex *l);
 void mutex_destroy(struct mutex *l);
 void mutex_lock(struct mutex *l);
@@ -46,5 +48,18 @@ static inline u64 sync_now_ns(void)
 /* Returns true on a wake, and false at once when nothing else can run. */
 bool waitq_wait_until(struct waitq *q, struct mutex *l, u64 ns);
 void waitq_wake_all(struct waitq *q);
+
+/* Each says where it is called. sync.c, which defines them, asks for them plain. */
+#ifndef SCHED_PLAIN
+#include "explore/sched.h"
+#define mutex_lock(l)	       (SCHED_HERE, mutex_lock(l))
+#define mutex_unlock(l)	       (SCHED_HERE, mutex_unlock(l))
+#define mutex_trylock(l)       (SCHED_HERE, mutex_trylock(l))
+#define rwlock_read_lock(l)    (SCHED_HERE, rwlock_read_lock(l))
+#define rwlock_read_unlock(l)  (SCHED_HERE, rwlock_read_unlock(l))
+#define rwlock_write_lock(l)   (SCHED_HERE, rwlock_write_lock(l))
+#define rwlock_write_unlock(l) (SCHED_HERE, rwlock_write_unlock(l))
+#define waitq_wake_all(q)      (SCHED_HERE, waitq_wake_all(q))
+#endif
 
 #endif

@@ -4,21 +4,9 @@
 #ifndef SYNC_STEP_H
 #define SYNC_STEP_H
 
-#include "base/types.h"
+#include "explore/sched.h"
 
-void sched_point(const char *what, const void *obj);
-void sched_wait(const char *what, bool (*cond)(void *arg), void *arg);
-void sched_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-/* Index of the running actor, below SCHED_ACTORS - 1; -1 outside an execution. */
-#define SCHED_ACTORS 17
-int sched_self(void);
-void *sched_calloc(size_t n, size_t size);
-void sched_free(void *p);
-
-#define SCHED_CHECK(cond, ...)                                                                     \
-	do {                                                                                       \
-		if (!(cond))                                                                       \
-			sched_fail(__VA_ARGS__);                                                   \
-	} while (0)
+/* Index of the running actor is below SCHED_ACTORS - 1. */
+#define SCHED_ACTORS (SCHED_MAX_ACTORS + 1)
 
 #endif

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * abi/report.h: what is to be known of a guest that died, and answers to whoever asks about one that
+ * runs (base/trace.h's questions). Private to abi/.
+ */
+#ifndef ABI_REPORT_H
+#define ABI_REPORT_H
+
+#include "abi/internal.h"
+
+/* Answer questions from now on. Idempotent. */
+void report_init(void);
+/* KVM_RUN returns with such an exit: is it the end of the guest? */
+bool report_is_death(u32 exit);
+/*
+ * It is: keep a report for `userkvm why`, and where USERKVM_REPORT names a directory, write it to a file
+ * there and say so in a line on standard error. The vCPU's thread, outside guest mode.
+ */
+COLD void report_death(struct vcpu *v, const struct kvm_run *run);
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void text_put(struct text *t, const char *format, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, format);
+	n = vsnprintf(t->buf + t->len, t->size - t->len, format, args);
+	va_end(args);
+	if (n > 0)
+		t->len = MIN(t->len + (u32)n, t->size - 1);
+}

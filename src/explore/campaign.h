@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * explore/campaign.h: many scenarios, each in a process of its own, on the processors there are, within a
+ * time. What a campaign has done can be kept in a file, and the next one goes on.
+ */
+#ifndef EXPLORE_CAMPAIGN_H
+#define EXPLORE_CAMPAIGN_H
+
+#include "explore/explore.h"
+
+struct campaign {
+	struct explore_limits limits;
+	double seconds;	      /* for all; 0: limits.seconds for each */
+	unsigned jobs;	      /* at a time; 0: as many as there are processors */
+	const char *scenario; /* NULL: all */
+	const char *state;    /* a file, or NULL */
+	bool first;	      /* no other is begun once something was found */
+	/* Called in the process of each: prints what was found, or that nothing was. */
+	bool (*report)(const struct scenario *s, const struct explore_result *r, void *arg);
+	void *arg;
+};
+
+/* 0: nothing was found, 1: something was; or -errno of the state file. */
+int campaign_run(const struct campaign *c);
+
+#endif

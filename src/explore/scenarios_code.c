@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * explore/scenarios_code.c: code that a vCPU has from a page, while others store into that page under
+ * other names: another gfn, another mapping of its file, another VM's gfn.
+ */
+#include "explore/scenario.h"
+#include "explore/scenarios.h"
+#include "explore/world.h"
+#include "mmu/invalidate.h"
+
+#define v0 (&world.vcpu[0])
+
+static u64 compiled, epoch; /* what v0 has, and since when */
+static u64 stores;	      /* so far */
+
+/* v0 in guest mode: as an engine does, until nothing has come between. */
+static void compile(void)
+{
+	do {
+		SCHED_CHECK(!mmu_code_track(v0, 0, 1), "code cannot be tracked");
+		epoch = v0->epoch;
+		SCHED_CHECK(!guest_read(v0, 0, &compiled), "code cannot be read");
+	} while (v0->epoch != epoch);
+}
+
+/* What runs is what memory holds, until a safe point says otherwise. */
+static void run(void)
+{
+	for (int i = 0; i < 2 && v0->epoch == epoch; i++) {
+		const u64 *now = tlb_read(&v0->tlb[TLB_USER], 0, sizeof(u64));
+
+		sched_point("code runs", now);
+		SCHED_CHECK(*now == compiled, "old code runs: %llu, and memory has %llu",
+			    (unsigned long long)compiled, (unsigned long long)*now);
+		mmu_vcpu_safe_point(v0);
+	}
+}
+
+static void run_code(void *arg)
+{
+	mmu_vcpu_enter(v0);
+	run();
+	mmu_vcpu_leave(v0);
+}
+
+static void compile_and_run(void *arg)
+{
+	mmu_vcpu_enter(v0);
+	compile();
+	run();
+	mmu_vcpu_leave(v0);
+}
+
+static void store(struct mmu_vcpu *v, gpa_t gpa)
+{
+	mmu_vcpu_enter(v);
+	SCHED_CHECK(!guest_write(v, gpa, ++stores), "a store fails");
+	mmu_vcpu_leave(v);
+}
+
+/* arg: the vCPU. */
+static void store_by_alias(void *arg)
+{
+	store(arg, WORLD_ALIAS);
+}
+
+static void store_in_own(void *arg)
+{
+	store(arg, 0);
+}
+
+/* Two memslots over two mappings of one page of a file; the second has shown another page before. */
+void setup_code_alias(void)
+{
+	stores = 0;
+	world_create(2, 2, MODEL_FILE_CACHED);
+	world_alias(1);
+	store_by_alias(&world.vcpu[1]);
+	world_alias(0);
+	sched_spawn("runs", compile_and_run, NULL);
+	sched_spawn("stores", store_by_alias, &world.vcpu[1]);
+}
+
+/* Two vCPUs store: the second must not slip past the marks that the first takes away. */
+void setup_code_two(void)
+{
+	stores = 0;
+	world_create(3, 1, -1);
+	store_in_own(&world.vcpu[1]);
+	mmu_vcpu_enter(v0);
+	compile();
+	mmu_vcpu_leave(v0);
+	sched_spawn("runs", run_code, NULL);
+	sched_spawn("stores", store_in_own, &world.vcpu[1]);
+	sched_spawn("stores, too", store_in_own, &world.vcpu[2]);
+}
+
+/* Two VMs over one mapping. The other one's vCPU has the page in its TLB. */
+void setup_code_vms(void)
+{
+	stores = 0;
+	world_create(1, 1, -1);
+	world_vm_beside();
+	store_in_own(&world.vcpu[1]);
+	sched_spawn("runs", compile_and_run, NULL);
+	sched_spawn("stores in another VM", store_in_own, &world.vcpu[1]);
+}
+
+/* ------------------------------------------------------------------ the VMM changes what is in the page */
+
+static bool told; /* its call has returned */
+
+static void change_content(void *arg)
+{
+	SCHED_CHECK(!model_write(world.model, WORLD_HVA, ++stores), "the VMM's write fails");
+	mmu_content_changed(world.mmu, WORLD_HVA, WORLD_HVA + PAGE_SIZE);
+	SCHED_SET(told, true);
+}
+
+/* Old code may run until the call returns, as on a processor that has not been told either. */
+static void compile_and_run_until_told(void *arg)
+{
+	mmu_vcpu_enter(v0);
+	compile();
+	for (int i = 0; i < 2 && v0->epoch == epoch; i++) {
+		bool was_told = SCHED_SEE(told);
+		const u64 *now = tlb_read(&v0->tlb[TLB_USER], 0, sizeof(u64));
+
+		sched_point("code runs", now);
+		SCHED_CHECK(*now == compiled || !was_told, "old code runs: %llu, and memory has %llu",
+			    (unsigned long long)compiled, (unsigned long long)*now);
+		mmu_vcpu_safe_point(v0);
+	}
+	mmu_vcpu_leave(v0);
+}
+
+void setup_code_content(void)
+{
+	stores = 0;
+	told = false;
+	world_create(1, 1, -1);
+	sched_spawn("runs", compile_and_run_until_told, NULL);
+	sched_spawn("vmm", change_content, NULL);
+}

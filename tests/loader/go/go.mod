@@ -1,0 +1,3 @@
+module userkvm.test/client
+
+go 1.19

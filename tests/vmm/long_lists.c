@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest that makes lists of blocks long, and a signal to its vCPU: KVM_RUN ends soon, in the thread's
+ * CPU time.
+ *
+ * "aliases": one page is executed at 600,000 linear addresses, each of which makes a block, and then its
+ * bytes change. "chain": addresses are chosen so that their blocks share a bucket of the hash.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+#include "heard.h"
+#include "minivmm.h"
+
+#define PAGES_2M 0x6000u /* a table whose entries all show the first 2 MiB */
+#define LISTS	 0x7000u /* and one whose entries all are that table */
+#define FUNCTION 0x9000u /* mov $imm8, %al; ret */
+#define TABLE	 0x40000u /* of addresses, 8 bytes each, for "chain" */
+#define IN_CHAIN 30000u
+#define SWEEPS	 0x3f000u /* how often all have been executed */
+#define WORST_NS (HEARD_NS / 2) /* a walk of all blocks took twice that on an EPYC at 4 GHz */
+
+/* RBX, R12: from, to; RBP: the step. */
+GUEST(aliases, 64,
+      "1: mov %rbx, %rdx\n"
+      "2: lea 0x9000(%rdx), %rax\n call *%rax\n add %rbp, %rdx\n cmp %r12, %rdx\n jb 2b\n"
+      "incb 0x9001\n incl 0x3f000\n jmp 1b\n");
+/* RBX: the table; R12: its end. */
+GUEST(chain, 64,
+      "1: mov %rbx, %rdx\n"
+      "2: call *(%rdx)\n add $8, %rdx\n cmp %r12, %rdx\n jb 2b\n"
+      "incl 0x3f000\n jmp 1b\n");
+
+static struct minivmm v;
+static struct heard heard;
+static pthread_t thread;
+static volatile int came;
+static _Atomic int stopping;
+
+static void on_signal(int sig)
+{
+	came = 1;
+	v.run->immediate_exit = 1;
+}
+
+static void *run(void *what)
+{
+	while (!stopping) {
+		int how = minivmm_run(&v);
+		uint64_t took;
+
+		EXPECT(how == -EINTR, "exit %s (%d)", minivmm_exit_name(how), how);
+		if (!came)
+			continue;
+		came = 0;
+		v.run->immediate_exit = 0;
+		took = heard_returned(&heard);
+		EXPECT(took <= WORST_NS, "%s: a signal was heard after %lu us", (char *)what, took / 1000);
+	}
+	return NULL;
+}
+
+static void map_aliases(void)
+{
+	uint64_t *pd = (uint64_t *)(v.mem + PAGES_2M), *pdpt = (uint64_t *)(v.mem + LISTS);
+	uint64_t *pml4 = (uint64_t *)(v.mem + MINIVMM_PML4);
+
+	for (unsigned i = 0; i < 512; i++) {
+		pd[i] = 0x83; /* present, writable, large */
+		pdpt[i] = PAGES_2M | 3;
+	}
+	for (unsigned i = 1; i < 256; i++)
+		pml4[i] = LISTS | 3;
+}
+
+/* A block's bucket, as cpu/code/blocks.c has it; the key is long mode's, and may say AMD. */
+static unsigned bucket(uint64_t rip, uint64_t key)
+{
+	return (unsigned)((FUNCTION ^ rip << 20 ^ key << 40) * 0x9e3779b97f4a7c15ULL >> 48);
+}
+
+static unsigned find_chain(uint64_t key)
+{
+	uint64_t *to = (uint64_t *)(v.mem + TABLE);
+	unsigned n = 0;
+
+	for (uint64_t at = 1ULL << 39; n < IN_CHAIN && at < 1ULL << 47; at += 1 << 21) {
+		if (bucket(at + FUNCTION, key) == 7)
+			to[n++] = at + FUNCTION;
+	}
+	return n;
+}
+
+static void go(const char *what, struct guest_code code, const struct kvm_regs *regs)
+{
+	volatile uint32_t *sweeps = (uint32_t *)(v.mem + SWEEPS);
+	struct kvm_regs r;
+
+	minivmm_load(&v, MINIVMM_LONG, code);
+	map_aliases();
+	memcpy(v.mem + FUNCTION, "\xb0\x00\xc3", 3);
+	minivmm_get_regs(&v, &r);
+	r.rbx = regs->rbx;
+	r.r12 = regs->r12;
+	r.rbp = regs->rbp;
+	minivmm_set_regs(&v, &r);
+	stopping = 0;
+	*sweeps = 0;
+	heard = (struct heard){.worst = 0};
+	EXPECT(!pthread_create(&thread, NULL, run, (void *)what), "no thread");
+	while (*sweeps < 3) {
+		heard_ask(&heard, thread, SIGUSR1);
+		usleep(300);
+	}
+	stopping = 1;
+	while (pthread_kill(thread, SIGUSR1) == 0 && pthread_tryjoin_np(thread, NULL))
+		usleep(1000);
+	printf("%s: a signal is heard within %lu us\n", what, heard.worst / 1000);
+}
+
+int main(void)
+{
+	struct sigaction sa = {.sa_handler = on_signal};
+
+	sigaction(SIGUSR1, &sa, NULL);
+	minivmm_create(&v);
+	go("aliases", aliases, &(struct kvm_regs){.rbx = 1ULL << 39, .rbp = 1 << 21,
+						  .r12 = (1ULL << 39) + (600000ULL << 21)});
+	go("chain", chain, &(struct kvm_regs){.rbx = TABLE, .r12 = TABLE + 8 * find_chain(0x6)});
+	go("chain", chain, &(struct kvm_regs){.rbx = TABLE, .r12 = TABLE + 8 * find_chain(0x4006)});
+	return 0;
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tests/vmm/translated.c: what a VMM sees of a vCPU that is in translated code nearly all of the time: its
+ * handlers find the program's own context, KVM_RUN ends soon after a signal, a child takes nothing away,
+ * and data beside code and code that is changed cost no more than they have to.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+#include "minivmm.h"
+
+#define SIGNALS	 100
+#define CHILDREN 20
+#define SOON_NS	 20000000ULL /* of the thread's own time, from a signal to the return of KVM_RUN */
+
+/* Two blocks in a loop, with a load, a store and a call. */
+GUEST(loop, 64,
+      "1: call 2f\n add %rax, 0x100000\n test $1, %al\n jz 1b\n jmp 1b\n"
+      "2: inc %rax\n mov 0x100000, %rdx\n ret\n");
+/* rcx times: a store into the line that the loop is in (rbx), and back. */
+GUEST(beside, 64,
+      "lea 2f(%rip), %rbx\n jmp 1f\n .balign 64\n"
+      "1: add $3, %rax\n mov %rax, (%rbx)\n add (%rbx), %rdx\n dec %rcx\n jnz 1b\n hlt\n"
+      ".balign 8\n 2: .quad 0\n");
+/* rcx times: the immediate of the next instruction is the counter. */
+GUEST(patched, 64,
+      "1: mov %ecx, 2f+1(%rip)\n 2: mov $0, %esi\n add %rsi, %rax\n dec %rcx\n jnz 1b\n hlt\n");
+
+static struct minivmm v;
+
+/* ---- handlers */
+
+static volatile sig_atomic_t handled, astray;
+static volatile uint64_t handled_at;
+
+static uint64_t own_time(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static char *stack_low, *stack_high; /* of this thread */
+
+/* The context that the handler interrupts is one of the program's: its stack says so. */
+static void handler(int sig, siginfo_t *info, void *uc)
+{
+	char *sp = (char *)((ucontext_t *)uc)->uc_mcontext.gregs[REG_RSP];
+	char here;
+
+	(void)sig;
+	(void)info;
+	handled++;
+	handled_at = own_time();
+	astray += sp < stack_low || sp >= stack_high || &here < stack_low || &here >= stack_high;
+}
+
+static void find_stack(void)
+{
+	pthread_attr_t a;
+	size_t size;
+	void *low;
+
+	EXPECT(!pthread_getattr_np(pthread_self(), &a), "pthread_getattr_np");
+	EXPECT(!pthread_attr_getstack(&a, &low, &size), "pthread_attr_getstack");
+	stack_low = low;
+	stack_high = stack_low + size;
+	pthread_attr_destroy(&a);
+}
+
+static void signals_in_a_run(void)
+{
+	struct sigaction sa = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
+	/* Again and again: one may come before the run that it is meant for. */
+	struct itimerspec each = {.it_value = {0, 3000000}, .it_interval = {0, 3000000}};
+	timer_t timer;
+
+	find_stack();
+	EXPECT(!sigaction(SIGALRM, &sa, NULL), "sigaction");
+	EXPECT(!timer_create(CLOCK_MONOTONIC, NULL, &timer), "timer_create");
+	minivmm_load(&v, MINIVMM_LONG, loop);
+	EXPECT(!timer_settime(timer, 0, &each, NULL), "timer_settime");
+	for (int n = 0; n < SIGNALS; n++) {
+		sig_atomic_t before = handled;
+		uint64_t at, now;
+
+		EXPECT(minivmm_run(&v) == -EINTR, "KVM_RUN does not end with EINTR");
+		EXPECT(handled > before, "KVM_RUN ends without a signal");
+		/* In this order: the next signal may come between the two. */
+		at = handled_at;
+		now = own_time();
+		EXPECT(now - at < SOON_NS, "KVM_RUN goes on for %llu us after the signal",
+		       (unsigned long long)(now - at) / 1000);
+	}
+	EXPECT(!astray, "%d handlers ran in a context that is not the program's", (int)astray);
+	timer_delete(timer);
+}
+
+static void immediate_exits(void)
+{
+	struct kvm_regs before, after;
+
+	minivmm_get_regs(&v, &before);
+	v.run->immediate_exit = 1;
+	for (int n = 0; n < SIGNALS; n++)
+		EXPECT(minivmm_run(&v) == -EINTR, "immediate_exit");
+	v.run->immediate_exit = 0;
+	minivmm_get_regs(&v, &after);
+	EXPECT(!memcmp(&before, &after, sizeof(before)), "the guest ran");
+}
+
+/* ---- children */
+
+static volatile int stop;
+
+static void *run_until_stopped(void *arg)
+{
+	(void)arg;
+	while (!stop) {
+		int r = minivmm_run(&v);
+
+		EXPECT(r == -EINTR, "the loop ends with %s", minivmm_exit_name(r));
+	}
+	return NULL;
+}
+
+static uint64_t turns(void)
+{
+	return __atomic_load_n((uint64_t *)(v.mem + 0x100000), __ATOMIC_RELAXED);
+}
+
+/* Each child gives back all that it inherited, while the parent's vCPU runs on. */
+static void children(void)
+{
+	pthread_t t;
+
+	minivmm_load(&v, MINIVMM_LONG, loop);
+	EXPECT(!pthread_create(&t, NULL, run_until_stopped, NULL), "pthread_create");
+	for (int n = 0; n < CHILDREN; n++) {
+		uint64_t before = turns();
+		pid_t child = fork();
+		int status;
+
+		if (!child) {
+			munmap(v.run, v.run_size);
+			close(v.vcpu);
+			close(v.vm);
+			_exit(0);
+		}
+		EXPECT(child > 0 && waitpid(child, &status, 0) == child && !status, "the child");
+		while (turns() == before)
+			usleep(100);
+	}
+	stop = 1;
+	pthread_kill(t, SIGALRM);
+	while (pthread_tryjoin_np(t, NULL) == EBUSY) {
+		pthread_kill(t, SIGALRM);
+		usleep(1000);
+	}
+}
+
+/* ---- code and data side by side */
+
+static void counted(struct guest_code code, uint64_t n, uint64_t rax, uint64_t rdx)
+{
+	struct kvm_regs r;
+
+	minivmm_load(&v, MINIVMM_LONG, code);
+	minivmm_get_regs(&v, &r);
+	r.rax = r.rdx = 0;
+	r.rcx = n;
+	minivmm_set_regs(&v, &r);
+	EXPECT_EXIT(&v, KVM_EXIT_HLT);
+	minivmm_get_regs(&v, &r);
+	EXPECT(r.rax == rax && r.rdx == rdx, "rax %llx, rdx %llx", r.rax, r.rdx);
+}
+
+int main(void)
+{
+	const uint64_t n = 20000;
+
+	minivmm_create(&v);
+	signals_in_a_run();
+	immediate_exits();
+	children();
+	counted(beside, n, 3 * n, 3 * n * (n + 1) / 2);
+	counted(patched, n, n * (n + 1) / 2, 0);
+	minivmm_destroy(&v);
+	return 0;
+}
