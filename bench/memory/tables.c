@@ -3,9 +3,8 @@
  * What stage 2 itself costs, without a processor around it: bytes of tables for a GiB, a fault on
  * memory the host has mapped, a translation that is there, an invalidation.
  */
-#include "bench.h"
+#include "rooms.h"
 #include "base/guard.h"
-#include "mmu/mmu.h"
 #include "primary/linux/linux.h"
 
 #include <sys/mman.h>
@@ -15,24 +14,6 @@
 
 static struct mmu *mmu;
 static struct mmu_vcpu *vcpu;
-
-static void kick(void *owner)
-{
-}
-
-static bool interrupted(void *owner)
-{
-	return false;
-}
-
-static const struct mmu_vcpu_ops ops = {kick, interrupted};
-
-static void set_slot(u32 flags, u64 size, void *hva)
-{
-	struct mmu_region r = {1, flags, 0, size, (hva_t)hva};
-
-	MUST(!mmu_set_region(mmu, &r), "memslot");
-}
 
 /* Nanoseconds for each of n pages, from the first on. */
 static double translate(u64 n)
@@ -74,13 +55,13 @@ static void bytes(const char *name, u32 flags, u64 size, u8 *p, const char *aim)
 	u64 before;
 
 	before = table_bytes();
-	set_slot(flags, size, p);
+	rooms_slot(mmu, flags, size, p);
 	mmu_vcpu_enter(vcpu);
 	translate(size / PAGE);
 	mmu_vcpu_leave(vcpu);
 	figure_add(&f, (double)(table_bytes() - before) * GIB / size / 1024, GIB / 1024.0);
 	figure_print(&f, name, "KiB/GiB", "the memory itself", aim);
-	set_slot(0, 0, p);
+	rooms_slot(mmu, 0, 0, p);
 }
 
 /* The pages are the host's already: what is left is stage 2's own part. */
@@ -99,7 +80,7 @@ static void steps(u8 *p)
 		start = now_ns();
 		host_touch(p, p + size);
 		h = (double)(now_ns() - start) / STEP_PAGES;
-		set_slot(MMU_SLOT_LOG_DIRTY, size, p);
+		rooms_slot(mmu, MMU_SLOT_LOG_DIRTY, size, p);
 		mmu_vcpu_enter(vcpu);
 		figure_add(&fault, translate(STEP_PAGES), h);
 		t = translate(STEP_PAGES);
@@ -110,7 +91,7 @@ static void steps(u8 *p)
 			primary_linux_change_end(primary_linux_change_begin((hva_t)p + j * PAGE, PAGE,
 									    CHANGE_UNMAP, &err));
 		figure_add(&zap, (double)(now_ns() - start) / STEP_PAGES, h);
-		set_slot(0, 0, p);
+		rooms_slot(mmu, 0, 0, p);
 	}
 	figure_print(&fault, "stage-2 fault alone", "ns", "host's own fault", "-");
 	figure_print(&hit, "stage-2 walk alone", "ns", "host's own fault", "-");
@@ -127,13 +108,13 @@ int main(void)
 	     "no VM");
 	vcpu = calloc(1, sizeof(*vcpu));
 	MUST(vcpu, "no vCPU");
-	mmu_vcpu_init(mmu, vcpu, 0, NULL, &ops);
+	mmu_vcpu_init(mmu, vcpu, 0, NULL, &rooms_vcpu_ops);
 	/* The tables above a GiB's own do not grow with memory. */
-	set_slot(0, PAGE, p);
+	rooms_slot(mmu, 0, PAGE, p);
 	mmu_vcpu_enter(vcpu);
 	translate(1);
 	mmu_vcpu_leave(vcpu);
-	set_slot(0, 0, p);
+	rooms_slot(mmu, 0, 0, p);
 	bytes("tables at 4 KiB", MMU_SLOT_LOG_DIRTY, SIZE, p, "<= 0.0025");
 	bytes("tables at 2 MiB", 0, SIZE / 2, p, "<= 0.0025");
 	bytes("tables at 1 GiB", 0, SIZE, p, "<= 0.0025");

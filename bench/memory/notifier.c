@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the kernel's notifier costs: the userfaultfd that stands behind the hooks (primary/linux/notifier.c), by
+ * turns with it and without, in one process and without a processor around. Shared memory, since
+ * private memory is not watched.
+ */
+#include "rooms.h"
+#include "base/guard.h"
+#include "primary/linux/linux.h"
+
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SIZE	  (128 * MIB)
+#define PIECE	  (256 * 1024ULL) /* of what is unmapped at a time */
+#define MOST_US	  20		  /* that it may add to a munmap */
+#define LARGE	  (2 * MIB)
+
+static struct mmu *mmu;
+static struct mmu_vcpu *vcpu;
+
+static u8 *map(bool large)
+{
+	u8 *p = memory_map(BACKING_MEMFD, SIZE);
+
+	if (large)
+		madvise(p, SIZE, MADV_HUGEPAGE);
+	return p;
+}
+
+/* What this thread used: who else runs on the machine is no part of it. */
+static u64 used_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
+}
+
+/* As a guest does: nanoseconds for a store to each page. */
+static double touch(void)
+{
+	struct mmu_xlat x;
+	u64 t = used_ns();
+
+	mmu_vcpu_enter(vcpu);
+	for (u64 gpa = 0; gpa < SIZE; gpa += PAGE) {
+		MUST(!mmu_translate(vcpu, gpa, MMU_WRITE, &x), "no translation");
+		*(volatile u64 *)x.host = gpa;
+	}
+	mmu_vcpu_leave(vcpu);
+	return (double)(used_ns() - t) / (SIZE / PAGE);
+}
+
+static double first_touch(bool watched, bool large)
+{
+	u8 *p = map(large);
+	double ns;
+
+	primary_linux_no_notifier = !watched;
+	rooms_slot(mmu, 0, SIZE, p);
+	ns = touch();
+	rooms_slot(mmu, 0, 0, NULL);
+	memory_unmap(p, SIZE);
+	return ns;
+}
+
+/* The VMM reads what a guest wrote, as for a migration. */
+static double reread(bool watched)
+{
+	u8 *p = map(false);
+	volatile u8 sum = 0;
+	double ns;
+	u64 t;
+
+	primary_linux_no_notifier = !watched;
+	rooms_slot(mmu, 0, SIZE, p);
+	touch();
+	t = used_ns();
+	for (u64 off = 0; off < SIZE; off += PAGE)
+		sum += p[off];
+	ns = (double)(used_ns() - t) / (SIZE / PAGE);
+	rooms_slot(mmu, 0, 0, NULL);
+	memory_unmap(p, SIZE);
+	return ns;
+}
+
+static void unmap(u8 *p, bool by_hook)
+{
+	void *change = NULL;
+	int err = 0;
+
+	if (by_hook)
+		change = primary_linux_change_begin((hva_t)p, PIECE, CHANGE_UNMAP, &err);
+	MUST(!err && !syscall(SYS_munmap, p, PIECE), "munmap");
+	primary_linux_change_end(change);
+}
+
+/* Microseconds of each. */
+static double munmaps(bool watched, bool by_hook)
+{
+	u8 *p = map(false);
+	double us;
+	u64 t;
+
+	primary_linux_no_notifier = !watched;
+	rooms_slot(mmu, 0, SIZE, p);
+	touch();
+	/* A raw one waits for the helper, which uses time of its own. */
+	t = by_hook ? used_ns() : now_ns();
+	for (u64 off = 0; off < SIZE; off += PIECE)
+		unmap(p + off, by_hook);
+	us = (double)((by_hook ? used_ns() : now_ns()) - t) / (SIZE / PIECE) / 1000;
+	rooms_slot(mmu, 0, 0, NULL);
+	return us;
+}
+
+int main(void)
+{
+	struct figure small = {.n = 0}, large = {.n = 0}, read = {.n = 0}, hooked = {.n = 0};
+	struct figure added = {.n = 0}, raw = {.n = 0};
+	void *primary;
+
+	MUST(!guard_install() && !primary_linux_create(&primary) &&
+		     !mmu_create(&primary_linux_ops, primary, &mmu),
+	     "no VM");
+	vcpu = calloc(1, sizeof(*vcpu));
+	MUST(vcpu, "no vCPU");
+	mmu_vcpu_init(mmu, vcpu, 0, NULL, &rooms_vcpu_ops);
+	primary_linux_start();
+	first_touch(true, false); /* warms up */
+	for (unsigned i = 0; i < BENCH_TURNS; i++) {
+		double with = munmaps(true, true), without = munmaps(false, true);
+
+		figure_add(&hooked, with, without);
+		figure_add(&added, with > without ? with - without : 0, MOST_US);
+		figure_add(&raw, munmaps(true, false), munmaps(false, false));
+		figure_add(&small, first_touch(true, false), first_touch(false, false));
+		figure_add(&large, first_touch(true, true), first_touch(false, true));
+		figure_add(&read, reread(true), reread(false));
+	}
+	figure_print(&small, "first touch, notifier", "ns/page", "without", "<= 1.03");
+	figure_print(&large, "first touch of large pages, notifier", "ns/page", "without", "<= 1.03");
+	figure_print(&hooked, "munmap of 256 KiB, notifier", "us", "without", "-");
+	figure_print(&added, "what it adds to a munmap", "us", "20 us", "<= 1");
+	figure_print(&raw, "raw munmap of 256 KiB, notifier", "us", "without", "-");
+	figure_print(&read, "VMM reads what a guest wrote, notifier", "ns/page", "without", "-");
+	mmu_vcpu_fini(vcpu);
+	mmu_put(mmu);
+	return 0;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* bench/memory/rooms.h: for benches that call mmu/ itself: one slot, and a vCPU that nobody interrupts. */
+#ifndef BENCH_MEMORY_ROOMS_H
+#define BENCH_MEMORY_ROOMS_H
+
+#include "bench.h"
+#include "mmu/mmu.h"
+
+static inline void rooms_kick(void *owner)
+{
+}
+
+static inline bool rooms_interrupted(void *owner)
+{
+	return false;
+}
+
+static const struct mmu_vcpu_ops rooms_vcpu_ops = {rooms_kick, rooms_interrupted};
+
+/* Slot 1, from guest address 0 on; size 0 deletes it. */
+static inline void rooms_slot(struct mmu *mmu, u32 flags, u64 size, void *hva)
+{
+	struct mmu_region r = {1, flags, 0, size, (hva_t)hva};
+
+	MUST(!mmu_set_region(mmu, &r), "memslot");
+}
+
+#endif
