@@ -33,8 +33,12 @@ static struct {
 	int fd; /* shared memory behind some of them */
 	u64 next_off, stamp;
 	u64 floor[REPLACED], ceil[REPLACED]; /* atomic: stamps */
-	u32 away[REPLACED];		     /* atomic: changes that take the page away, running */
-	u64 aways[REPLACED];		     /* atomic: such changes so far */
+	/*
+	 * A change that takes a page away is running before it is counted. A vCPU looks at the count
+	 * and then whether one runs: it has seen the change, or finds another count afterwards.
+	 */
+	u32 away[REPLACED];  /* atomic: changes that take the page away, running */
+	u64 aways[REPLACED]; /* atomic: such changes so far */
 	u32 kept_away;
 	u64 kept_aways;
 	bool shared;
@@ -147,9 +151,9 @@ static char *stamped(u64 npages, u64 stamp, u64 *off)
 static void set_away(u64 first, u64 n, bool away)
 {
 	for (u64 i = first; i < first + n; i++) {
+		ADD(s.away[i], away ? 1u : -1u);
 		if (away)
 			ADD(s.aways[i], 1);
-		ADD(s.away[i], away ? 1u : -1u);
 	}
 }
 
@@ -193,8 +197,8 @@ static void hide_and_show(void)
 	u64 first = pick(KEPT), n = 1 + pick(KEPT - first);
 	static const int prots[] = {PROT_NONE, PROT_READ};
 
-	ADD(s.kept_aways, 1);
 	STORE(s.kept_away, 1);
+	ADD(s.kept_aways, 1);
 	hooked_mprotect(s.kept + first * 4096, n * 4096, prots[pick(2)]);
 	hooked_mprotect(s.kept + first * 4096, n * 4096, PROT_READ | PROT_WRITE);
 	STORE(s.kept_away, 0);
@@ -202,8 +206,8 @@ static void hide_and_show(void)
 
 static void remake_slot(void)
 {
-	ADD(s.kept_aways, 1);
 	STORE(s.kept_away, 1);
+	ADD(s.kept_aways, 1);
 	if (hvm_slot(&s.vm, 1, 0, 0, 0, 0) ||
 	    hvm_slot(&s.vm, 1, 0, GPA_K, KEPT * 4096, s.kept))
 		abort();
