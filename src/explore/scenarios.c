@@ -8,7 +8,7 @@
 #include "explore/scenarios.h"
 #include "explore/world.h"
 
-static struct mmu_vcpu *const v0 = &world.vcpu[0];
+static struct mmu_vcpu *const v0 = &world.vcpu[0], *const v1 = &world.vcpu[1];
 
 /* ------------------------------------------------------------------ fault against munmap */
 
@@ -169,6 +169,35 @@ static void check_log(void)
 		    (unsigned long long)copied, (unsigned long long)final_word);
 }
 
+static u64 written_by_other;
+
+static void write_beside(void *arg)
+{
+	mmu_vcpu_enter(v1);
+	SCHED_CHECK(guest_write(v1, 8, 1) == 0, "a write fails");
+	SCHED_SET(written_by_other, 1);
+	mmu_vcpu_leave(v1);
+}
+
+static void harvest_after_other(void *arg)
+{
+	u64 before = SCHED_SEE(written_by_other);
+
+	harvest();
+	SCHED_CHECK(!before || harvested, "a write that was over before the harvest is not in the log");
+}
+
+static void setup_log_shared(void)
+{
+	harvested = final_word = copied = 0;
+	written_by_other = 0;
+	world_create(2, 1, -1);
+	world_set_slot(1, MMU_SLOT_LOG_DIRTY);
+	sched_spawn("vcpu", write_and_note, NULL);
+	sched_spawn("other", write_beside, NULL);
+	sched_spawn("harvest", harvest_after_other, NULL);
+}
+
 /* ------------------------------------------------------------------ aging */
 
 static bool aged, read_since;
@@ -294,6 +323,8 @@ const struct scenario memory_scenarios[] = {
 	 {DEFECT_NO_FLUSH}},
 	{"log", "a vCPU writes while its dirty log is harvested", setup_log, check_log,
 	 {DEFECT_NO_FLUSH}},
+	{"log-shared", "two vCPUs write one page while its dirty log is harvested", setup_log_shared,
+	 check_log, {DEFECT_LOGGED_BY_ANOTHER, DEFECT_NO_FLUSH}},
 	{"log-huge", "a vCPU writes in a huge leaf while logging starts and ends", setup_log_huge,
 	 check_log_huge, {DEFECT_SLOT_NOT_RECHECKED, DEFECT_NO_FLUSH}},
 	{"log-start", "a vCPU writes while its dirty log is switched on", setup_log_start,

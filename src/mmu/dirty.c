@@ -6,6 +6,10 @@
  * dirty, and whoever sets dirty marks the page in the log after it. A harvest takes the log's
  * bits, then clears dirty in their SPTEs, then flushes: what was written before is visible when the
  * harvest returns, what is written after finds dirty clear and is logged again.
+ *
+ * A vCPU that finds dirty set marks the page as well. Who set it may not have come to its mark, and the
+ * host may let it wait for long, while harvest after harvest would not show what the other wrote.
+ * A ring has no such promise to keep: it lists a page once, in the ring of the vCPU that made it dirty.
  */
 #include <stdlib.h>
 #include "base/guard.h"
@@ -65,6 +69,12 @@ void memslots_mark_dirty(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn, bool wr
 		log_page(v, now, gfn, written);
 	if (leaving)
 		log_page(v, leaving, gfn, written);
+}
+
+void memslots_mark_found_dirty(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn)
+{
+	if (unlikely(sync_load(&mmu->logging)) && !v->ring.entry)
+		memslots_mark_dirty(mmu, v, gfn, false);
 }
 
 bool dirty_protect_word(struct mmu *mmu, gfn_t gfn, u64 bits)

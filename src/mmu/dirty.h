@@ -24,6 +24,12 @@ void memslot_mark_dirty(struct mmu_vcpu *v, struct memslot *s, gfn_t gfn);
  */
 void memslots_mark_dirty(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn, bool written);
 /*
+ * v is about to write where it found the SPTE dirty, and saw it by a load after which it sees what was
+ * published before dirty was cleared last: mark the page, where there are logs. Without mmu_lock, in an
+ * RCU read side. v's thread.
+ */
+void memslots_mark_found_dirty(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn);
+/*
  * A host-side write to gfn was done, by the thread of `v` or (NULL, and then in no ring) of no vCPU:
  * log it.
  */

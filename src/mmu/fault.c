@@ -33,8 +33,11 @@ static bool leaf_use(struct mmu_vcpu *v, gfn_t gfn, u64 *sptep, u64 *s, unsigned
 
 		if (!spte_leaf(old) || (write && !(old & SPTE_WRITABLE)))
 			return false;
-		if ((old & want) == want)
+		if ((old & want) == want) {
+			if (write)
+				memslots_mark_found_dirty(v->mmu, v, gfn);
 			return true;
+		}
 		if (!tree_set_atomic(v->mmu, sptep, spte_level(old), s, old | want))
 			continue;
 		*s = old | want;

@@ -154,6 +154,9 @@ static void slot_swap(struct mmu *mmu, struct memslots *m, struct memslot *old,
 	bool zapped = false;
 	u64 mark, caches = 0;
 
+	/* Counted before it is seen, and until nobody is left who writes through it. */
+	if (new_ && new_->log)
+		sync_store(&mmu->logging, mmu->logging + 1);
 	mmu_lock_write(mmu);
 	sync_rcu_publish(&mmu->leaving, old);
 	sync_rcu_publish(&mmu->slots, m);
@@ -177,6 +180,8 @@ static void slot_swap(struct mmu *mmu, struct memslots *m, struct memslot *old,
 	if (old)
 		mmu_users_wait(mmu);
 	sync_store(&mmu->leaving, NULL);
+	if (old && old->log)
+		sync_store(&mmu->logging, mmu->logging - 1);
 }
 
 /* slots_lock held. `new_` is NULL to delete. */

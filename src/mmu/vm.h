@@ -31,6 +31,7 @@ struct mmu {
 	struct memslot **by_id;	 /* MMU_USER_SLOTS pointers; slots_lock */
 	u64 serial;		 /* last given; slots_lock */
 	u64 manual_protect;	 /* slots_lock */
+	u32 logging;		 /* atomic: memslots with a log, those that leave among them; slots_lock */
 	u32 ring_entries;	 /* of each vCPU's dirty ring, 0: none; slots_lock; never changes back */
 
 	struct rwlock lock;	 /* mmu_lock */
