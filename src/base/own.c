@@ -318,28 +318,32 @@ void *own_chunk(u64 len)
 
 /* ------------------------------------------------------------------ giving way */
 
-static void carve(struct area *a, u64 start, u64 end)
+static bool carve(struct area *a, u64 start, u64 end)
 {
 	struct own_range r = range_of(a);
 
 	if (start >= r.end || r.start >= end || r.start >= r.end)
-		return;
+		return true;
 	if (start <= r.start) {
 		sync_store_release(&a->start, MIN(end, r.end));
-		return;
+		return true;
 	}
 	/* What is behind stands in a line of its own before it goes from this one. */
 	if (end < r.end && !add(a->kind, end, r.end))
-		return;
+		return false;
 	sync_store_release(&a->end, start);
+	return true;
 }
 
-void own_carve(u64 start, u64 end)
+bool own_carve(u64 start, u64 end)
 {
+	bool ok = true;
+
 	mutex_lock(&own.lock);
 	for (u32 i = 0, n = own.n; i < n; i++)
-		carve(&own.area[i], start, end);
+		ok &= carve(&own.area[i], start, end);
 	mutex_unlock(&own.lock);
+	return ok;
 }
 
 /* ------------------------------------------------------------------ what others say */

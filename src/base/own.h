@@ -54,8 +54,11 @@ bool own_next(enum own_kind kind, u32 *i, struct own_range *out);
 bool own_reserve(enum own_kind kind, u64 least);
 /* Put inaccessible memory at [start, end) of an area, in place of what is there. False: not possible. */
 bool own_blank(u64 start, u64 end);
-/* [start, end) of an area is the VMM's from now on; nothing of ours is mapped there any more. */
-void own_carve(u64 start, u64 end);
+/*
+ * [start, end) of an area is the VMM's from now on; nothing of ours is mapped there any more. False: the
+ * table has no line left for what lies behind it, and all of it stays ours.
+ */
+bool own_carve(u64 start, u64 end);
 /* Is address space limited (RLIMIT_AS)? Then it is the VMM's to use up, and ours to spare. */
 bool own_space_limited(void);
 /* Zeroed memory for good, a multiple of the page size, or NULL. */

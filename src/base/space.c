@@ -193,9 +193,10 @@ int space_fill(u64 to, u64 len, int (*fn)(u64 to, void *arg), void *arg)
 	return r;
 }
 
-bool space_leave(u64 start, u64 end, struct own_range *part)
+int space_leave(u64 start, u64 end, struct own_range *part)
 {
 	bool found = false;
+	int r = 0;
 
 	mutex_lock(&space.lock);
 	for (u32 i = 0; !found && own_next(OWN_LOOSE, &i, part);) {
@@ -204,9 +205,9 @@ bool space_leave(u64 start, u64 end, struct own_range *part)
 		found = part->start < part->end;
 	}
 	if (found)
-		own_carve(part->start, part->end);
+		r = own_carve(part->start, part->end) ? 1 : -ENOMEM;
 	mutex_unlock(&space.lock);
-	return found;
+	return r;
 }
 
 /* ------------------------------------------------------------------ fork */

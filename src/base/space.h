@@ -29,9 +29,10 @@ void space_give(u64 start, u64 end);
 
 /*
  * A part of [start, end) that was for windows becomes the VMM's: nothing will be put there any more.
- * What is mapped there stays, for the caller to unmap once nobody uses it. False: no part is left.
+ * What is mapped there stays, for the caller to unmap once nobody uses it. 1; 0: no part is left; -ENOMEM:
+ * the VMM has taken so many parts that no more can be told apart.
  */
-bool space_leave(u64 start, u64 end, struct own_range *part);
+int space_leave(u64 start, u64 end, struct own_range *part);
 
 /* In a forked child: start anew. own.h and pool.h do, too. */
 void space_forked_child(void);

@@ -547,6 +547,31 @@ static void test_a_fault_does_not_wait_for_all_the_windows_of_a_change(void **st
 	teardown(&f);
 }
 
+/* A VMM that maps over one window after the other is refused in the end: what we note of that has its bounds. */
+static void test_a_vmm_that_takes_too_many_places_is_refused(void **state)
+{
+	enum { ROUNDS = 32 };
+	struct fixture f;
+	int r = 0;
+
+	setup_many(&f);
+	for (u64 n = 0; !r && n < ROUNDS; n++) {
+		for (u64 i = 0; !r && i < MANY; i += 2) {
+			char *p = f.mem + i * 0x1000;
+
+			/* Two windows side by side, of which the second one stays. */
+			hooked_mmap(p, 0x2000, PROT_READ, MAP_SHARED, f.fd, i * 0x4000);
+			hooked_mmap(p + 0x1000, 0x1000, PROT_READ, MAP_SHARED, f.fd, i * 0x4000);
+			assert_int_equal(load(&f, i * 0x1000), 0);
+			assert_int_equal(load(&f, (i + 1) * 0x1000), 0);
+			r = primary_linux_step_aside((u64)host_of(&f, i * 0x1000), 0x1000);
+		}
+	}
+	assert_int_equal(r, -ENOMEM);
+	assert_int_equal(load(&f, 0), 0);
+	teardown(&f);
+}
+
 /* usage: test_mmu_windows [TEST], one of them alone. */
 int main(int argc, char **argv)
 {
@@ -571,6 +596,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_a_look_at_some_windows_goes_on_with_the_others),
 		cmocka_unit_test(test_a_fault_does_not_wait_for_all_the_windows_of_a_change),
 		cmocka_unit_test(test_without_windows_frames_are_direct),
+		/* the last one: no place is left */
+		cmocka_unit_test(test_a_vmm_that_takes_too_many_places_is_refused),
 	};
 
 	/* Most of these make changes that are not to be seen. */

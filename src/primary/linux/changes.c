@@ -281,7 +281,7 @@ static void look_at(struct primary_linux *p, hva_t *from, u32 n)
 	int err;
 
 	while (windows_find_stale(p, from, &n, &w, &lost)) {
-		while (lost && space_leave(w.start + w.delta, w.end + w.delta, &part))
+		while (lost && space_leave(w.start + w.delta, w.end + w.delta, &part) > 0)
 			; /* the VMM's from now on, as it took it */
 		change = primary_linux_change_begin(w.start, w.end - w.start, CHANGE_UNMAP, &err);
 		primary_linux_change_end(change);
@@ -403,17 +403,18 @@ int primary_linux_step_aside(u64 start, u64 len)
 	u64 first = start & PAGE_MASK, end = ALIGN_UP(start + len, PAGE_SIZE);
 	struct own_range fixed;
 	struct aside a;
+	int r;
 
 	if (end <= first || !registry_ours())
 		return 0;
 	if (own_find(OWN_IMMOVABLE, first, end, &fixed))
 		return -ENOMEM;
-	while (space_leave(first, end, &a.part)) {
+	while ((r = space_leave(first, end, &a.part)) > 0) {
 		if (!drop_windows(&a))
 			return -ENOMEM;
 		syscall(SYS_munmap, a.part.start, a.part.end - a.part.start);
 	}
-	return 0;
+	return r;
 }
 
 /* ------------------------------------------------------------------ files */
