@@ -439,7 +439,6 @@ static void test_a_look_at_some_windows_goes_on_with_the_others(void **state)
 	struct window_piece w;
 	struct fixture f;
 	hva_t from = 0;
-	bool lost;
 	u32 n;
 
 	setup(&f, PROT_READ | PROT_WRITE);
@@ -450,16 +449,16 @@ static void test_a_look_at_some_windows_goes_on_with_the_others(void **state)
 	assert_int_equal(mprotect(f.mem, 0x1000, PROT_NONE), 0);
 	assert_int_equal(mprotect(f.mem + last, 0x1000, PROT_NONE), 0);
 	n = AT_ONCE;
-	assert_true(windows_find_stale(f.vm.mmu->primary, &from, &n, &w, &lost));
+	assert_true(windows_find_stale(f.vm.mmu->primary, &from, &n, &w));
 	assert_int_equal(w.start, f.mem);
 	for (u64 i = 1; i <= WINDOWS / AT_ONCE; i++) {
-		assert_false(windows_find_stale(f.vm.mmu->primary, &from, &n, &w, &lost));
+		assert_false(windows_find_stale(f.vm.mmu->primary, &from, &n, &w));
 		assert_int_equal(from, f.mem + i * AT_ONCE * 0x1000);
 		n = AT_ONCE;
 	}
-	assert_true(windows_find_stale(f.vm.mmu->primary, &from, &n, &w, &lost));
+	assert_true(windows_find_stale(f.vm.mmu->primary, &from, &n, &w));
 	assert_int_equal(w.start, f.mem + last);
-	assert_false(windows_find_stale(f.vm.mmu->primary, &from, &n, &w, &lost));
+	assert_false(windows_find_stale(f.vm.mmu->primary, &from, &n, &w));
 	assert_int_equal(from, 0);
 	teardown(&f);
 }
@@ -547,6 +546,52 @@ static void test_a_fault_does_not_wait_for_all_the_windows_of_a_change(void **st
 	teardown(&f);
 }
 
+/* Bytes of areas for windows that are ours. */
+static u64 loose_bytes(void)
+{
+	struct own_range r;
+	u64 n = 0;
+
+	for (u32 i = 0; own_next(OWN_LOOSE, &i, &r);)
+		n += r.end - r.start;
+	return n;
+}
+
+static bool over; /* atomic */
+
+static void *look_all_the_time(void *unused)
+{
+	while (!sync_load(&over))
+		changes_look_again();
+	return NULL;
+}
+
+#define CHURN_NS 3000000000ULL
+
+/* A look that comes across a window that goes takes its place for ours still, which it is. */
+static void test_the_place_of_a_window_that_goes_stays_ours(void **state)
+{
+	u64 had, until = now_ns() + CHURN_NS;
+	struct fixture f;
+	pthread_t looker;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	assert_int_equal(load(&f, 0), 0);
+	primary_linux_no_looks = false;
+	had = loose_bytes();
+	sync_store(&over, false);
+	assert_int_equal(pthread_create(&looker, NULL, look_all_the_time, NULL), 0);
+	while (now_ns() < until) {
+		hooked_mmap(f.mem, 0x1000, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, 0);
+		assert_int_equal(load(&f, 0), 0);
+	}
+	sync_store(&over, true);
+	pthread_join(looker, NULL);
+	primary_linux_no_looks = true;
+	assert_int_equal(loose_bytes(), had);
+	teardown(&f);
+}
+
 /* A VMM that maps over one window after the other is refused in the end: what we note of that has its bounds. */
 static void test_a_vmm_that_takes_too_many_places_is_refused(void **state)
 {
@@ -595,6 +640,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_a_punch_after_a_change_elsewhere_is_told),
 		cmocka_unit_test(test_a_look_at_some_windows_goes_on_with_the_others),
 		cmocka_unit_test(test_a_fault_does_not_wait_for_all_the_windows_of_a_change),
+		cmocka_unit_test(test_the_place_of_a_window_that_goes_stays_ours),
 		cmocka_unit_test(test_without_windows_frames_are_direct),
 		/* the last one: no place is left */
 		cmocka_unit_test(test_a_vmm_that_takes_too_many_places_is_refused),

@@ -5,12 +5,14 @@
  * before, while a vCPU runs, and nobody touches what the VMM mapped.
  */
 #include "probe.h"
+#include "rawcall.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/shm.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define SIZE   (4ul << 20)
@@ -161,6 +163,61 @@ static void take(unsigned way)
 	check_guest(way + 200);
 }
 
+/* How often the guest's file is mapped in [at, at + size). */
+static unsigned still_there(const uint8_t *at, size_t size)
+{
+	FILE *f = fopen("/proc/self/maps", "re");
+	unsigned found = 0;
+	char line[512];
+
+	EXPECT(f, "maps");
+	while (fgets(line, sizeof(line), f)) {
+		uint64_t start;
+
+		found += strstr(line, "memfd:guest") && sscanf(line, "%lx", &start) == 1 &&
+			 (uint8_t *)start >= at && (uint8_t *)start < at + size;
+	}
+	fclose(f);
+	return found;
+}
+
+/*
+ * By a raw call, and a part alone. The part is the VMM's from then on; what is left is unmapped, or it would be
+ * memory of one guest's that a slot of another's may show.
+ */
+static void take_part(void)
+{
+	static struct minivmm other;
+	uint32_t *got, value;
+	size_t size, off;
+	uint8_t *at;
+
+	check_guest(300);
+	at = find("memfd:guest", &size);
+	if (!at)
+		return; /* another /dev/kvm */
+	off = size / 2;
+	got = (uint32_t *)rawcall(SYS_mmap, at + off, PROBE_PAGE, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	EXPECT(got == (void *)(at + off), "mmap of a part: %s", strerror(errno));
+	for (size_t i = 0; i < PROBE_PAGE / sizeof(*got); i++)
+		got[i] = MARK;
+	for (int i = 0; i < 20000 && still_there(at, size); i++)
+		usleep(1000);
+	EXPECT(!still_there(at, size), "what is left of a window is mapped still");
+	check_guest(301);
+	probe_create(&other);
+	probe_slot(&other, PROBE_SLOT, 0, PROBE_GPA, size, at);
+	for (size_t o = 0; o < size; o += PROBE_PAGE) {
+		int r = probe_read(&other, PROBE_GPA + (uint32_t)o, &value);
+
+		EXPECT(o == off ? !r && value == MARK : r == -EFAULT, "+%zx of it: %d, %x", o, r, value);
+	}
+	for (size_t i = 0; i < PROBE_PAGE / sizeof(*got); i++)
+		EXPECT(got[i] == MARK, "word %zx of a part was written", i);
+	minivmm_destroy(&other);
+}
+
 /* What does not move is not mapped over, and what is not the VMM's is not its to unmap. */
 static void try_immovable(void)
 {
@@ -192,6 +249,7 @@ int main(void)
 	EXPECT(!pthread_create(&thread, NULL, run, NULL), "a thread");
 	for (unsigned i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
 		take(i);
+	take_part();
 	try_immovable();
 	*stop = 1;
 	pthread_join(thread, NULL);

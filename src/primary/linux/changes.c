@@ -275,14 +275,10 @@ void changes_drop_everything(void)
 static void look_at(struct primary_linux *p, hva_t *from, u32 n)
 {
 	struct window_piece w;
-	struct own_range part;
 	void *change;
-	bool lost;
 	int err;
 
-	while (windows_find_stale(p, from, &n, &w, &lost)) {
-		while (lost && space_leave(w.start + w.delta, w.end + w.delta, &part) > 0)
-			; /* the VMM's from now on, as it took it */
+	while (windows_find_stale(p, from, &n, &w)) {
 		change = primary_linux_change_begin(w.start, w.end - w.start, CHANGE_UNMAP, &err);
 		primary_linux_change_end(change);
 	}

@@ -161,15 +161,19 @@ static void fill_gaps(struct primary_linux *p, hva_t start, hva_t end, u64 delta
 	}
 }
 
+static bool is_part(const struct source *of, const struct region *r)
+{
+	return r->shared && r->ino == of->ino && r->dev == of->dev && r->off - r->start == of->off &&
+	       r->writable == of->writable && r->readable == of->readable;
+}
+
 /* Do all mappings of [start, end) show what the one that `of` says did, and as it did? */
 static bool shows(const struct source *of, hva_t start, hva_t end)
 {
 	struct region now;
 
 	for (hva_t at = start; at < end; at = now.end) {
-		if (maps_query(at, &now) || !now.shared || now.ino != of->ino || now.dev != of->dev ||
-		    now.off - now.start != of->off || now.writable != of->writable ||
-		    now.readable != of->readable)
+		if (maps_query(at, &now) || !is_part(of, &now))
 			return false;
 	}
 	return true;
@@ -258,12 +262,62 @@ static bool next_window(struct primary_linux *p, hva_t from, struct window *w)
 	return n;
 }
 
-bool windows_find_stale(struct primary_linux *p, hva_t *from, u32 *n, struct window_piece *out, bool *lost)
+/* What is mapped at `at`, or that nothing is up to the next mapping. 0 or -errno: the kernel does not say. */
+static int mapped_at(hva_t at, struct region *out)
+{
+	int err = maps_next(at, out);
+
+	if (!err && out->start > at)
+		*out = (struct region){.start = at, .end = out->start};
+	if (err == -EFAULT)
+		*out = (struct region){.start = at, .end = ~0ULL};
+	return err == -EFAULT ? 0 : err;
+}
+
+/* Of [start, end), where `of` was mapped, what is something else becomes the VMM's. True: all is as it was. */
+static bool leave_what_is_lost(const struct source *of, hva_t start, hva_t end)
+{
+	struct own_range part;
+	bool kept = true;
+	struct region now;
+
+	for (hva_t at = start; at < end && !mapped_at(at, &now); at = now.end) {
+		if (is_part(of, &now))
+			continue;
+		kept = false;
+		while (space_leave(at, MIN(now.end, end), &part) > 0)
+			;
+	}
+	return kept;
+}
+
+/*
+ * Is w where it was put? A window that goes leaves the books first, and its place may be the next one's
+ * before it is looked at: what is there is the VMM's doing only if w is still in the books.
+ */
+static bool in_place(struct primary_linux *p, const struct window *w)
+{
+	hva_t start = w->node.start + w->delta, end = w->node.last + 1 + w->delta;
+	struct source at_window = w->of;
+	const struct window *now;
+	bool kept = true;
+
+	at_window.off -= w->delta;
+	if (shows(&at_window, start, end))
+		return true;
+	rwlock_read_lock(&p->windows_lock);
+	now = find(p, w->node.start, w->node.start);
+	if (now && now->delta == w->delta && now->node.start == w->node.start && now->node.last == w->node.last)
+		kept = leave_what_is_lost(&at_window, start, end);
+	rwlock_read_unlock(&p->windows_lock);
+	return kept;
+}
+
+bool windows_find_stale(struct primary_linux *p, hva_t *from, u32 *n, struct window_piece *out)
 {
 	struct window w;
 
 	while (*n) {
-		struct source at_window;
 		hva_t start, end;
 
 		--*n;
@@ -273,10 +327,7 @@ bool windows_find_stale(struct primary_linux *p, hva_t *from, u32 *n, struct win
 		}
 		start = w.node.start;
 		end = *from = w.node.last + 1;
-		at_window = w.of;
-		at_window.off -= w.delta;
-		*lost = !shows(&at_window, start + w.delta, end + w.delta);
-		if (!*lost && shows(&w.of, start, end))
+		if (in_place(p, &w) && shows(&w.of, start, end))
 			continue;
 		*out = (struct window_piece){start, end, w.delta};
 		return true;
