@@ -8,13 +8,18 @@
  * the thread's mask, cancellation and the call's result as beside a kernel's KVM.
  *
  * A breakpoint stands in text that userkvm's helper threads execute, too. They are traced as well, and
- * one that meets it is stepped over it.
+ * one that meets it is stepped over it. That may be seen when the breakpoint has been moved on: what
+ * belongs there is back by then.
+ *
+ * Parent and child share a processor: they run by turns, and waking one on another processor takes
+ * most of the time otherwise.
  */
 #include "../vmm/minivmm.h"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <string.h>
@@ -246,10 +251,13 @@ static void late(int sig)
 	_exit(1);
 }
 
+#define MAX_TEXT (1 << 24)
+
 static struct {
 	uint64_t rip; /* of the last one set */
 	long word;    /* what belongs there */
 	int set;
+	unsigned char was[MAX_TEXT]; /* one was set here, by offset in the text */
 } breakpoint;
 
 /* `tid`: a thread that is stopped. */
@@ -262,6 +270,7 @@ static void poke(pid_t tid, int set)
 
 static void set_breakpoint(uint64_t rip)
 {
+	breakpoint.was[rip - text.start] = 1;
 	breakpoint.rip = rip;
 	breakpoint.word = ptrace(PTRACE_PEEKTEXT, pid, rip, 0);
 	breakpoint.set = 1;
@@ -274,17 +283,23 @@ static void clear_breakpoint(void)
 	breakpoint.set = 0;
 }
 
-/* Back to the breakpoint that it has just executed, and over what belongs there. */
+static int was_breakpoint(uint64_t rip)
+{
+	return rip >= text.start && rip - text.start < MAX_TEXT && breakpoint.was[rip - text.start];
+}
+
+/* Back to the breakpoint that it has executed, and over what belongs there. Its stop may have waited
+ * for its turn to be seen while the breakpoint was moved, more than once. */
 static void step_over(pid_t tid)
 {
 	struct user_regs_struct r;
 	int status;
 
 	EXPECT(!ptrace(PTRACE_GETREGS, tid, 0, &r), "registers: %m");
-	EXPECT(r.rip == breakpoint.rip + 1, "a helper traps at %#llx", r.rip);
-	r.rip = breakpoint.rip;
+	EXPECT(was_breakpoint(r.rip - 1), "a helper traps at %#llx", r.rip);
+	r.rip--;
 	EXPECT(!ptrace(PTRACE_SETREGS, tid, 0, &r), "registers: %m");
-	if (!breakpoint.set)
+	if (!breakpoint.set || r.rip != breakpoint.rip)
 		return;
 	poke(tid, 0);
 	EXPECT(!ptrace(PTRACE_SINGLESTEP, tid, 0, 0), "ptrace: %m");
@@ -420,7 +435,7 @@ static void send(int kind)
 /* The addresses of one call, each once. Stands before the call, then after it. */
 static int trace(uint64_t *rip, int max)
 {
-	static unsigned char seen[1 << 24];
+	static unsigned char seen[MAX_TEXT];
 	int n = 0;
 
 	memset(seen, 0, sizeof(seen));
@@ -503,10 +518,20 @@ static int walk(int call)
 	return bad;
 }
 
+static void share_a_processor(void)
+{
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	sched_setaffinity(0, sizeof(one), &one);
+}
+
 int main(void)
 {
 	int bad = 0, status;
 
+	share_a_processor();
 	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	signal(SIGALRM, late);
 	alarm(hang_limit(LIMIT_S));
