@@ -2,7 +2,7 @@
 /*
  * tests/torture/main.c: rounds, each in a process of its own, and what to say of one that fails.
  *
- * usage: torture [-t SECONDS] [-s SEED] [-m MS] [-k KIND [-v VCPUS] [-p PARTS] [-n ROUNDS]]
+ * usage: torture [-t SECONDS | -n ROUNDS] [-s SEED] [-m MS] [-k KIND [-v VCPUS] [-p PARTS] [-n TIMES]]
  * -m: of a round; -k: this kind only; with -v or -p one round, which is SEED's, -n times.
  */
 #include "torture.h"
@@ -122,7 +122,7 @@ static struct round make_round(uint64_t *s, unsigned n, const struct kind *only)
 
 int main(int argc, char **argv)
 {
-	unsigned seconds = 60, vcpus = 0, parts = 0, rounds = 1, n = 0;
+	unsigned seconds = 60, vcpus = 0, parts = 0, rounds = 0, n = 0;
 	const struct kind *only = NULL;
 	uint64_t seed = 1, s;
 	time_t end;
@@ -149,7 +149,7 @@ int main(int argc, char **argv)
 	if (only && (vcpus || parts)) {
 		struct round r = {only, seed, vcpus ? vcpus : 2, parts ? parts : ~0u};
 
-		for (; n < rounds; n++) {
+		for (; n < rounds || !n; n++) {
 			if (run(&r))
 				return 1;
 		}
@@ -157,7 +157,7 @@ int main(int argc, char **argv)
 	}
 	printf("seed %#lx\n", seed);
 	s = seed;
-	for (end = time(NULL) + seconds; time(NULL) < end; n++) {
+	for (end = time(NULL) + seconds; rounds ? n < rounds : time(NULL) < end; n++) {
 		struct round r = make_round(&s, n, only);
 
 		if (run(&r)) {
