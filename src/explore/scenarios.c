@@ -343,6 +343,8 @@ const struct scenario memory_scenarios[] = {
 	 check_nothing, {DEFECT_LOST_STOP}},
 	{"stop-both", "two vCPUs stop each other", setup_stop_both, check_both_stopped,
 	 {DEFECT_LOST_STOP, DEFECT_NO_GATE}},
+	{"stop-signal", "a vCPU that has a signal leaves while a stop waits for a third", setup_stop_signal,
+	 check_nothing, {DEFECT_DEAF_STOP}},
 	{"code-content", "code runs while the VMM changes what is in its page", setup_code_content, check_nothing,
 	 {DEFECT_CONTENT_UNTOLD}},
 	{"log-clear", "a vCPU writes while its dirty log is cleared by hand", setup_log_clear, check_log_clear,

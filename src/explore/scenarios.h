@@ -68,6 +68,7 @@ void check_ring(void);
 void setup_stop(void);
 void setup_stop_guest(void);
 void setup_stop_both(void);
+void setup_stop_signal(void);
 void check_both_stopped(void);
 
 void setup_code_content(void); /* scenarios_code.c */

@@ -408,3 +408,46 @@ void check_both_stopped(void)
 {
 	SCHED_CHECK(stops == 2, "%u stops were made", stops);
 }
+
+/*
+ * A vCPU that has a signal gets out of a stop which waits for a third one. That one, which the host does not
+ * run, leaves guest mode only when the first has got out.
+ */
+static struct mmu_vcpu *const v2 = &world.vcpu[2];
+static bool in_guest, got_out;
+
+static bool is_set(void *arg)
+{
+	return *(const bool *)arg;
+}
+
+static void stop_until_out(void *arg)
+{
+	sched_wait("the others", is_set, &in_guest);
+	mmu_vcpu_enter(v0);
+	while (!mmu_stop_others(v0))
+		sched_wait("who has a signal", is_set, &got_out);
+	mmu_start_others(v0);
+	mmu_vcpu_leave(v0);
+}
+
+static void leave_for_signal(void *arg)
+{
+	mmu_vcpu_enter(v2);
+	mmu_vcpu_enter(v1);
+	in_guest = true;
+	sched_wait("a request", asked_or_over, v1);
+	world_interrupt(v1, true);
+	mmu_vcpu_safe_point(v1);
+	mmu_vcpu_leave(v1);
+	got_out = true;
+	mmu_vcpu_leave(v2);
+}
+
+void setup_stop_signal(void)
+{
+	stops_are_over = in_guest = got_out = false;
+	world_create(3, 1, -1);
+	sched_spawn("stopper", stop_until_out, NULL);
+	sched_spawn("vcpu", leave_for_signal, NULL);
+}

@@ -190,7 +190,11 @@ bool waitq_wait_until(struct waitq *q, struct mutex *l, u64 ns)
 	l->owner = 0; /* who waits for it could go on while this one sleeps */
 	alone = explore_alone();
 	l->owner = SELF;
-	return !alone && wait_for(q, l, woken_or_late);
+	if (alone) {
+		sched_time_passes(); /* for whoever else sleeps for a while, too */
+		return false;
+	}
+	return wait_for(q, l, woken_or_late);
 }
 
 void waitq_wake_all(struct waitq *q)

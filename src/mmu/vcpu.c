@@ -27,10 +27,10 @@
 /*
  * A waiter looks, and kicks, again after this long: a kick may come just before the host's fault. Twice as
  * long each time, where it has nothing to look at but what it waits for: that may be a thread which has no
- * processor, and would get one no sooner for being looked at.
+ * processor for ten seconds and more, would get one no sooner for being looked at, and each look costs.
  */
 #define REKICK_NS     2000000
-#define REKICK_MAX_NS 32000000
+#define REKICK_MAX_NS 512000000
 
 static void wake(struct mmu *mmu, const u32 *nr, struct waitq *q)
 {
@@ -125,20 +125,45 @@ static void kick_stopper(struct mmu *mmu)
 /*
  * Outside guest mode, until nobody has stopped this vCPU. The stopper waits for no lock and no fault
  * while it holds the others, but the host may hold up its access (a page of the VMM's that is missing
- * under userfaultfd). A vCPU here that has a reason to leave (a signal) breaks that access off: the
- * stopper lets everyone go and begins anew.
+ * under userfaultfd), and before it has them it waits until all are out. A vCPU here that has a reason
+ * to leave (a signal) breaks both off: the stopper lets everyone go, and begins anew when nobody is
+ * `leaving' any more. This one still is when it returns.
  */
-static void wait_at_gate(struct mmu_vcpu *v)
+static void wait_at_gate(struct mmu_vcpu *v, bool *leaving)
 {
 	struct mmu *mmu = v->mmu;
+	u64 ns = REKICK_NS;
 
 	sync_add(&mmu->nr_waiters, 1);
 	while (stopped(v)) {
-		sleep_a_while(&mmu->waitq, REKICK_NS, v, let_go, NULL);
-		if (stopped(v) && v->ops->interrupted(v->owner))
-			kick_stopper(mmu);
+		sleep_a_while(&mmu->waitq, ns, v, let_go, NULL);
+		if (!stopped(v) || !v->ops->interrupted(v->owner))
+			continue;
+		if (!*leaving)
+			sync_add(&mmu->nr_leaving, 1);
+		*leaving = true;
+		kick_stopper(mmu);
+		ns = MIN(2 * ns, REKICK_MAX_NS);
 	}
 	sync_sub(&mmu->nr_waiters, 1);
+}
+
+/* Is nobody at the gate who has a reason to leave? */
+static bool none_leaves(struct mmu_vcpu *v, const void *unused)
+{
+	return !sync_load(&v->mmu->nr_leaving);
+}
+
+/* In guest mode: who would stop the others. Not for long: it may have a reason to leave itself. */
+static void let_leave(struct mmu_vcpu *v)
+{
+	struct mmu *mmu = v->mmu;
+
+	mmu_vcpu_leave(v);
+	sync_add(&mmu->nr_waiters, 1);
+	sleep_a_while(&mmu->waitq, REKICK_NS, v, none_leaves, NULL);
+	sync_sub(&mmu->nr_waiters, 1);
+	mmu_vcpu_enter(v);
 }
 
 /* The requests, then the gate: see the head of this file. */
@@ -150,15 +175,21 @@ static bool held_back(struct mmu_vcpu *v)
 
 void mmu_vcpu_enter(struct mmu_vcpu *v)
 {
+	bool leaving = false;
+
 	assert(v->mode == MMU_OUTSIDE);
 	sync_store(&v->mode, MMU_IN_GUEST);
 	sync_mb();
 	/* As with the requests: a stopper sees the mode, or is seen here. */
 	while (held_back(v)) {
 		mmu_vcpu_leave(v);
-		wait_at_gate(v);
+		wait_at_gate(v, &leaving);
 		sync_store(&v->mode, MMU_IN_GUEST);
 		sync_mb();
+	}
+	if (unlikely(leaving)) {
+		sync_sub(&v->mmu->nr_leaving, 1);
+		mmu_wake_waiters(v->mmu);
 	}
 }
 
@@ -233,6 +264,12 @@ static bool outside(struct mmu_vcpu *v, const void *unused)
 	return sync_load_acquire(&v->mode) == MMU_OUTSIDE;
 }
 
+/* Is a stop to be given up, for the stopper or for another? */
+static bool gives_up(const struct mmu_vcpu *stopper)
+{
+	return stopper->ops->interrupted(stopper->owner) || sync_load(&stopper->mmu->nr_leaving);
+}
+
 bool mmu_wait_for_vcpu(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, const void *arg),
 		       const void *arg, const struct mmu_vcpu *self)
 {
@@ -246,7 +283,7 @@ bool mmu_wait_for_vcpu(struct mmu_vcpu *v, bool (*done)(struct mmu_vcpu *v, cons
 		sync_relax();
 	}
 	sync_add(&v->awaited, 1);
-	while (!(is_done = done(v, arg)) && !(self && self->ops->interrupted(self->owner))) {
+	while (!(is_done = done(v, arg)) && !(self && gives_up(self))) {
 		v->ops->kick(v->owner);
 		sleep_a_while(&v->mmu->vcpu_waitq, ns, v, done, arg);
 		ns = self ? ns : MIN(2 * ns, REKICK_MAX_NS);
@@ -281,7 +318,7 @@ void mmu_flush_vcpus(struct mmu *mmu, struct mmu_vcpu *self, u32 req)
 
 /* ------------------------------------------------------------------ stopping the others */
 
-/* Are all of them outside guest mode? They are asked to be; false: `v` has a reason to leave first. */
+/* Are all of them outside guest mode? They are asked to be; false: somebody has a reason to leave first. */
 static bool send_out(struct mmu_vcpu *v)
 {
 	struct mmu *mmu = v->mmu;
@@ -309,6 +346,10 @@ bool mmu_stop_others(struct mmu_vcpu *v)
 	struct mmu *mmu = v->mmu;
 	bool out;
 
+	if (unlikely(!none_leaves(v, NULL))) {
+		let_leave(v);
+		return false;
+	}
 	if (!mutex_trylock(&mmu->stop_lock))
 		return false;
 	mmu_vcpu_leave(v);

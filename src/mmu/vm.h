@@ -53,6 +53,7 @@ struct mmu {
 	struct mutex flush_lock;    /* one flush at a time; outside vcpus_lock */
 	struct mutex stop_lock;	    /* held by the vCPU that has stopped the others; see vcpu.c */
 	struct mmu_vcpu *stopper;   /* which one that is; written under stop_lock, read atomically */
+	u32 nr_leaving;		    /* atomic: vCPUs that a stop keeps from leaving for a signal */
 	struct rwlock vcpus_lock;
 	struct mmu_vcpu *vcpus;
 	struct mutex wait_lock;
