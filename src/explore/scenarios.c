@@ -264,7 +264,7 @@ const struct scenario memory_scenarios[] = {
 	{"arena", "the VMM maps memory of its own where a vCPU's window lies", setup_arena,
 	 check_nothing, {DEFECT_MAPPED_FIRST, DEFECT_NO_FLUSH, DEFECT_NO_ZAP}},
 	{"unseen", "a vCPU reads and writes while a call that nobody announces unmaps", setup_unseen,
-	 check_nothing, {DEFECT_EVENT_READ_FIRST}},
+	 check_nothing, {DEFECT_EVENT_READ_FIRST, DEFECT_NOT_HIDDEN, DEFECT_NO_FLUSH, DEFECT_ZAPPED_LATE}},
 	{"two-slots", "a vCPU uses memory by two gfns while it is unmapped", setup_two_slots,
 	 check_nothing, {DEFECT_FIRST_SLOT_ONLY, DEFECT_NO_FLUSH}},
 	{"two-slots-one", "a vCPU uses memory by one of its two gfns while it is unmapped",

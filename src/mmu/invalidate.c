@@ -32,6 +32,7 @@ struct mmu_token {
 	struct mmu *mmu; /* a reference */
 	struct mmu_span span; /* of its space alone: empty in the other */
 	bool ended;
+	bool hides; /* stage 2 */
 	struct mmu_token *next, **prev; /* in mmu->tokens */
 	struct mmu_token *mine; /* in its beginner's list */
 };
@@ -110,18 +111,26 @@ static void token_link(struct mmu_token *t)
 	sync_store(&mmu->nr_tokens, mmu->nr_tokens + 1);
 }
 
-struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end)
+static struct mmu_token *token_of(struct mmu *mmu, hva_t start, hva_t end)
 {
-	struct tree_free f = {NULL};
-	struct zap_hva z = {.mmu = mmu, .start = start, .end = end, .f = &f};
-	struct mmu_token *t;
-	u64 mark, caches;
+	struct mmu_token *t = token_take(mmu);
 
-	t = token_take(mmu);
 	if (!t)
 		return NULL;
 	mmu_token_get(mmu);
 	*t = (struct mmu_token){.mmu = mmu, .span = {.hva = start, .hva_end = end}};
+	return t;
+}
+
+struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end)
+{
+	struct tree_free f = {NULL};
+	struct zap_hva z = {.mmu = mmu, .start = start, .end = end, .f = &f};
+	struct mmu_token *t = token_of(mmu, start, end);
+	u64 mark, caches;
+
+	if (!t)
+		return NULL;
 	mmu_lock_write(mmu);
 	token_link(t);
 	interval_each(&mmu->hva_tree, start, end - 1, zap_slot, &z);
@@ -135,6 +144,47 @@ struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end)
 	sync_add(&mmu->stat.invalidations, 1);
 	TRACE_TEXT(invalidate, -1, 0, start, end, trace_cause);
 	return t;
+}
+
+/*
+ * No fault is finished while the token is there, private memory's neither, and no cache is left. What is in
+ * stage 2 nobody finds, and what vCPUs had found is flushed.
+ */
+struct mmu_token *mmu_invalidate_hide(struct mmu *mmu)
+{
+	struct mmu_token *t = token_of(mmu, 0, ~0ULL);
+	u64 mark, caches;
+
+	if (!t)
+		return NULL;
+	t->hides = true;
+	t->span.gfn_end = ~0ULL;
+	mmu_lock_write(mmu);
+	token_link(t);
+	tree_hide(mmu);
+	mark = mmu_zap_mark(mmu, true);
+	caches = mmu_caches_stale(mmu, 0, ~0ULL);
+	mmu_unlock_write(mmu);
+
+	mmu_flush_zapped(mmu, mark);
+	mmu_caches_wait(mmu, caches);
+	sync_add(&mmu->stat.invalidations, 1);
+	TRACE_TEXT(invalidate, -1, 0, 0, ~0ULL, trace_cause);
+	return t;
+}
+
+/* No flush: since it was hidden nobody can have come to use it. */
+void mmu_invalidate_zap(struct mmu_token *t, hva_t start, hva_t end)
+{
+	struct mmu *mmu = t->mmu;
+	struct tree_free f = {NULL};
+	struct zap_hva z = {.mmu = mmu, .start = start, .end = end, .f = &f};
+
+	assert(t->hides);
+	mmu_lock_write(mmu);
+	interval_each(&mmu->hva_tree, start, end - 1, zap_slot, &z);
+	mmu_unlock_write(mmu);
+	tree_free_flush(mmu, &f);
 }
 
 void mmu_invalidate_end(struct mmu_token *t)
@@ -152,6 +202,8 @@ void mmu_invalidate_end(struct mmu_token *t)
 	n = mmu->invalidate_seq;
 	mmu->recent[n % MMU_RECENT] = t->span;
 	sync_store_release(&mmu->invalidate_seq, n + 1);
+	if (t->hides)
+		tree_show(mmu);
 	mmu_unlock_write(mmu);
 
 	sync_mb();
@@ -249,7 +301,7 @@ void mmu_tokens_torn_down(struct mmu *mmu)
 
 	mmu_lock_read(mmu);
 	for (const struct mmu_token *t = mmu->tokens; t; t = t->next)
-		lost += t->span.gfn_end != 0;
+		lost += t->span.gfn_end && !t->hides;
 	mmu_unlock_read(mmu);
 	if (!lost)
 		return;

@@ -25,6 +25,9 @@ struct mmu_span {
 struct mmu_token *mmu_invalidate_begin(struct mmu *mmu, hva_t start, hva_t end);
 struct mmu_token *mmu_invalidate_gfns_begin(struct mmu *mmu, gfn_t start, gfn_t end);
 void mmu_invalidate_end(struct mmu_token *t);
+/* As primary_notifier.hide and zap. */
+struct mmu_token *mmu_invalidate_hide(struct mmu *mmu);
+void mmu_invalidate_zap(struct mmu_token *t, hva_t start, hva_t end);
 /* What a begin by gfn does, for a caller who keeps faults of the range away by other means. */
 void mmu_zap_gfns(struct mmu *mmu, gfn_t start, gfn_t end);
 /* A list of tokens that one thread has begun: *list is NULL at first. */

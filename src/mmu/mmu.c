@@ -71,6 +71,8 @@ int mmu_create(const struct primary_ops *ops, void *primary, struct mmu **out)
 				     .put = mmu_put,
 				     .begin = mmu_invalidate_begin,
 				     .end = mmu_invalidate_end,
+				     .hide = mmu_invalidate_hide,
+				     .zap = mmu_invalidate_zap,
 				     .content = mmu_content_changed,
 				     .age = mmu_age,
 				     .young = mmu_test_young,

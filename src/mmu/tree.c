@@ -32,7 +32,7 @@ static struct table *table_alloc(struct mmu *mmu)
 
 int tree_init(struct mmu *mmu)
 {
-	mmu->root = table_alloc(mmu);
+	mmu->root = mmu->shown = table_alloc(mmu);
 	return mmu->root ? 0 : -ENOMEM;
 }
 
@@ -189,9 +189,25 @@ void tree_iter_next(struct tree_iter *it)
 	iter_load(it);
 }
 
+static struct table nothing; /* in which no leaf is ever found, and so none changed */
+
+void tree_hide(struct mmu *mmu)
+{
+	assert(mmu->exclusive);
+	mmu->hides++;
+	sync_store(&mmu->shown, &nothing);
+}
+
+void tree_show(struct mmu *mmu)
+{
+	assert(mmu->exclusive && mmu->hides);
+	if (!--mmu->hides)
+		sync_store_release(&mmu->shown, mmu->root);
+}
+
 u64 tree_lookup(struct mmu *mmu, gfn_t gfn, u64 **sptep)
 {
-	struct table *t = mmu->root;
+	struct table *t = sync_load(&mmu->shown);
 
 	for (int level = TREE_ROOT_LEVEL; level >= LEVEL_4K; level--) {
 		u64 *p = &t->spte[tree_index(gfn, level)];

@@ -48,8 +48,15 @@ void tree_iter_next(struct tree_iter *it);
 #define tree_for_each(it, mmu, start, end)                                                         \
 	for (tree_iter_start((it), (mmu), (start), (end)); (it)->sptep; tree_iter_next(it))
 
-/* The leaf that maps gfn, without a lock, in an RCU read side; 0 when there is none. */
+/* The leaf that maps gfn, without a lock, in an RCU read side; 0 when there is none, or it is hidden. */
 u64 tree_lookup(struct mmu *mmu, gfn_t gfn, u64 **sptep);
+
+/*
+ * tree_lookup() finds nothing from here on, whatever there is; when a flush that is begun after it is over, no
+ * vCPU uses anything. Until as many calls of tree_show(). mmu_lock held for write.
+ */
+void tree_hide(struct mmu *mmu);
+void tree_show(struct mmu *mmu);
 
 /*
  * The two places where an SPTE changes. Atomic: under mmu_lock held for read, or in an RCU read

@@ -41,6 +41,8 @@ struct mmu {
 	struct interval_tree private_gfns;
 	u64 nr_private; /* pieces; atomic for a look without the lock */
 	struct table *root;
+	struct table *shown; /* what vCPUs walk: root, or nothing while it is hidden; atomic */
+	u32 hides;	     /* invalidations that hide it; mmu_lock held for write */
 
 	/* Written under mmu_lock held for write, read under it either way. */
 	struct mmu_token *tokens;   /* invalidations in progress, linked */

@@ -71,6 +71,12 @@ struct primary_notifier {
 	struct mmu_token *(*begin)(struct mmu *mmu, hva_t start, hva_t end);
 	void (*end)(struct mmu_token *token);
 	/*
+	 * A begin of everything by one who will know what changes only when it has changed. Nothing is zapped
+	 * yet, but hidden from every vCPU until the end. Before that, zap() says what it was.
+	 */
+	struct mmu_token *(*hide)(struct mmu *mmu);
+	void (*zap)(struct mmu_token *token, hva_t start, hva_t end);
+	/*
 	 * The bytes of [start, end) changed under translations that stay right (a direct frame
 	 * whose page the host's MMU replaced): code cached from there is stale. After the change;
 	 * returns when no vCPU runs such code unchecked.

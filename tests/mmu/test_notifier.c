@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include "harness.h"
+#include "mmu/look.h"
 #include "mmu/vm.h"
 #include "primary/linux/internal.h"
 #include "primary/linux/notifier.h"
@@ -160,6 +161,31 @@ static void test_windows_that_went_are_unmapped_in_the_end(void **state)
 	teardown(&f);
 }
 
+/* A raw call takes away what it names, and no more: a guest's other memory stays mapped. */
+static void test_what_a_raw_call_does_not_name_stays_mapped(void **state)
+{
+	struct mmu_seen there, gone;
+	int uffd = uffd_open();
+	struct fixture f;
+	u64 v;
+
+	if (uffd < 0)
+		skip();
+	close(uffd);
+	setup(&f);
+	assert_int_equal(hvm_slot(&f.vm, 0, 0, GPA, LEN, f.mem), 0);
+	assert_int_equal(guest_load_once(f.h, GPA, &v), 0);
+	assert_int_equal(guest_load_once(f.h, GPA + LEN / 2, &v), 0);
+	assert_int_equal(syscall(SYS_munmap, f.mem + LEN / 2, LEN / 2), 0);
+	assert_int_equal(guest_load_once(f.h, GPA + LEN / 2, &v), -EFAULT);
+	mmu_look(f.vm.mmu, GPA >> PAGE_SHIFT, &there);
+	mmu_look(f.vm.mmu, (GPA + LEN / 2) >> PAGE_SHIFT, &gone);
+	assert_true(there.mapped);
+	assert_false(gone.mapped);
+	teardown(&f);
+	munmap(f.mem, LEN / 2);
+}
+
 #define KEPT_SECONDS 2
 #define LOOK_SECONDS 10 /* of the 50 ms, where the machine is busy; half of what ten times KEPT_SECONDS is */
 
@@ -193,6 +219,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_windows_that_went_are_unmapped_in_the_end),
+		cmocka_unit_test(test_what_a_raw_call_does_not_name_stays_mapped),
 		cmocka_unit_test(test_a_look_that_waited_is_followed_by_another_soon),
 		cmocka_unit_test(test_a_descriptor_of_the_vmms_with_our_number_is_left_alone),
 	};

@@ -27,6 +27,7 @@ struct mapping_change {
 	hva_t start, end; /* empty for a file's */
 	enum primary_change kind;
 	bool no_memory;
+	bool hide; /* what changes is not known yet */
 };
 
 static void add(struct mapping_change *c, struct primary_linux *p, hva_t start, hva_t end)
@@ -69,7 +70,7 @@ static bool begin_all(struct mapping_change *c)
 
 		if (!must_begin(c, b))
 			continue;
-		b->token = n->begin(n->mmu, b->start, b->end);
+		b->token = c->hide ? n->hide(n->mmu) : n->begin(n->mmu, b->start, b->end);
 		if (!b->token)
 			return false;
 		if (c->kind != CHANGE_CONTENT)
@@ -236,7 +237,10 @@ void *changes_begin_everything(void)
 {
 	struct mapping_change *c = pool_alloc();
 
-	if (!c || !begin_everything(c, CHANGE_CONTENT))
+	if (!c)
+		return NULL;
+	c->hide = true;
+	if (!begin_everything(c, CHANGE_CONTENT))
 		return c;
 	pool_free(c);
 	return NULL;
@@ -246,8 +250,11 @@ void changes_unmapped(void *all, hva_t start, hva_t end)
 {
 	struct mapping_change *c = all, gone = {.kind = CHANGE_UNMAP, .start = start, .end = end};
 
-	for (struct begun *b = c->list; b; b = b->next)
+	for (struct begun *b = c->list; b; b = b->next) {
+		if (b->token)
+			b->p->notifier.zap(b->token, start, end);
 		windows_drop_first(b->p, start, end);
+	}
 	regions_forget(start, end);
 	remember_marks(&gone);
 }

@@ -116,7 +116,7 @@ void registry_each_range(struct primary_linux *p, void (*fn)(hva_t start, hva_t 
 /* ------------------------------------------------------------------ changes.c */
 
 /*
- * For notifier.c. Stop every vCPU that could use a window, of any VM, until the end; NULL: out of
+ * For notifier.c. No vCPU that could use a window, of any VM, uses one until the end; NULL: out of
  * memory. In between, [start, end) was unmapped.
  */
 void *changes_begin_everything(void);

@@ -5,7 +5,7 @@
  * The hooks tell of changes that the VMM makes by libc. A userfaultfd that is registered over what
  * windows show, in write-protect mode with nothing protected, tells of the rest that unmaps: raw
  * system calls, a child that shares the memory, io_uring. The kernel holds the caller until the event
- * is read, and it is read when every vCPU is stopped at the door (an invalidation of everything is
+ * is read, and it is read when no vCPU finds anything in stage 2 (an invalidation of everything is
  * begun), so the call returns after the windows are gone, as with KVM's MMU notifier.
  *
  * What it does not tell of (raw mprotect, System V, mappings of a kind that cannot be registered) is

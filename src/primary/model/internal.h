@@ -173,6 +173,8 @@ void model_windows_destroy(struct model *m);
 void model_take_out(struct model *m, hva_t hva, u64 n);
 
 struct mmu_token *model_begin(struct model *m, hva_t start, u64 npages);
+/* The same of everything, and nothing is zapped yet but hidden. */
+struct mmu_token *model_hide(struct model *m);
 void model_end(struct model *m, struct mmu_token *t);
 
 extern const struct primary_store_ops model_store_ops;

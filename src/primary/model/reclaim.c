@@ -5,20 +5,40 @@
  */
 #include "primary/model/internal.h"
 
+/* Against the VM's teardown: destroy() takes the same lock. */
+static bool get_vm(struct model *m)
+{
+	const struct primary_notifier *n = &m->notifier;
+	bool got;
+
+	SCHED_CHECK(m->nvms < 2, "a mapping changes, and one VM of two is told");
+	mutex_lock(&m->pt_lock);
+	got = n->begin && n->get(n->mmu);
+	mutex_unlock(&m->pt_lock);
+	return got;
+}
+
 struct mmu_token *model_begin(struct model *m, hva_t start, u64 npages)
 {
 	const struct primary_notifier *n = &m->notifier;
 	struct mmu_token *t = NULL;
-	bool got;
 
-	SCHED_CHECK(m->nvms < 2, "a mapping changes, and one VM of two is told");
 	sched_point("invalidate begin", (void *)start);
-	/* Against the VM's teardown: destroy() takes the same lock. */
-	mutex_lock(&m->pt_lock);
-	got = n->begin && n->get(n->mmu);
-	mutex_unlock(&m->pt_lock);
-	if (got) {
+	if (get_vm(m)) {
 		t = n->begin(n->mmu, start, start + npages * PAGE_SIZE);
+		n->put(n->mmu);
+	}
+	return t;
+}
+
+struct mmu_token *model_hide(struct model *m)
+{
+	const struct primary_notifier *n = &m->notifier;
+	struct mmu_token *t = NULL;
+
+	sched_point("stage 2 is hidden", m);
+	if (get_vm(m)) {
+		t = n->hide(n->mmu);
 		n->put(n->mmu);
 	}
 	return t;

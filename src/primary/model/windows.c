@@ -137,9 +137,11 @@ void model_serve_event(struct model *m)
 	struct mmu_token *t;
 
 	sched_wait("an event", event_there, m);
-	t = model_begin(m, MODEL_VA, MODEL_VA_PAGES);
+	t = model_hide(m);
 	m->event.pending = false;
 	sched_point("event read", m);
+	if (t)
+		m->notifier.zap(t, m->event.start, m->event.end);
 	drop_windows(m, m->event.start, m->event.end, PLACE_FREE);
 	model_end(m, t);
 }
