@@ -49,6 +49,7 @@ GUEST(nothing, 64, "nop");
 GUEST(cpuid, 64, "xor %eax, %eax\n cpuid");
 GUEST(serialize, 64, ".byte 0x0f, 0x01, 0xe8");
 GUEST(wbinvd, 64, "wbinvd");
+GUEST(wbnoinvd, 64, ".byte 0xf3, 0x0f, 0x09");
 GUEST(invd, 64, "invd");
 GUEST(iret, 64,
       "mov %ss, %eax\n push %rax\n lea 8(%rsp), %rax\n push %rax\n pushfq\n mov %cs, %eax\n push %rax\n"
@@ -72,8 +73,8 @@ static const struct instruction {
 } instructions[] = {
 #define I(name) {#name, guest_##name, guest_##name##_end}
 	I(nothing), /* enough for what another guest stores */
-	I(cpuid), I(serialize), I(wbinvd), I(invd), I(iret), I(wrmsr), I(cr0), I(cr2), I(cr3),
-	I(cr4), I(dr), I(invlpg), I(invpcid), I(lgdt), I(lidt), I(lldt), I(ltr),
+	I(cpuid), I(serialize), I(wbinvd), I(wbnoinvd), I(invd), I(iret), I(wrmsr), I(cr0), I(cr2),
+	I(cr3), I(cr4), I(dr), I(invlpg), I(invpcid), I(lgdt), I(lidt), I(lldt), I(ltr),
 };
 #define NR_INSTRUCTIONS (sizeof(instructions) / sizeof(instructions[0]))
 
