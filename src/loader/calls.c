@@ -373,6 +373,8 @@ enum fate calls_handle(struct call *c)
 		return signals_wait(c);
 	case SYS_rt_sigtimedwait:
 		return signals_take(c);
+	case SYS_tgkill: case SYS_tkill: case SYS_rt_tgsigqueueinfo: case SYS_pidfd_send_signal:
+		return hook_itself(c); /* a run may have to be told */
 	case SYS_landlock_add_rule:
 		return trap_result(c, sandbox_add_rule(c->a));
 	case SYS_prctl: case SYS_seccomp:

@@ -52,6 +52,7 @@ static const struct trapped table[] = {
 	ALWAYS(execveat), IF(arch_prctl, 0, ~0U, 1, ARCH_SET_GS),
 	/* signals */
 	ALWAYS(rt_sigaction), IF(rt_sigprocmask, 0, ~0U, 2, SIG_BLOCK, SIG_SETMASK),
+	ALWAYS(tgkill), ALWAYS(tkill), ALWAYS(rt_tgsigqueueinfo), ALWAYS(pidfd_send_signal),
 	ALWAYS(rt_sigsuspend), ALWAYS(rt_sigtimedwait), IF_GIVEN(ppoll, 3), IF_GIVEN(pselect6, 5), IF_GIVEN(epoll_pwait, 4),
 	IF_GIVEN(epoll_pwait2, 4),
 	/* filters of the program's own */

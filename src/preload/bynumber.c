@@ -91,6 +91,22 @@ static long set_action(long sig, long act, long old, long size, long e, long f)
 	return old && copy_out(old, &k, sizeof(k)) ? raw_errno(-EFAULT) : 0;
 }
 
+/* Signals to a thread: libc has its own names for what these do, if any. */
+#define TO_THREAD(call)                                                                        \
+	static long call##_to_thread(long a, long b, long c, long d, long e, long f)           \
+	{                                                                                      \
+		long r = raw4(SYS_##call, a, b, c, d);                                         \
+                                                                                               \
+		(void)e;                                                                       \
+		(void)f;                                                                       \
+		if (!r)                                                                        \
+			signals_sent();                                                        \
+		return raw_errno(r);                                                           \
+	}
+TO_THREAD(tkill)
+TO_THREAD(rt_tgsigqueueinfo)
+TO_THREAD(pidfd_send_signal)
+
 static long fork_or_clone(long nr, const long *a)
 {
 	long r;
@@ -208,6 +224,9 @@ __attribute__((visibility("hidden"))) by_number_fn *const by_number_table[NR_NUM
 	[SYS_seccomp] = filter,
 	[SYS_landlock_add_rule] = add_rule,
 	[SYS_rt_sigaction] = set_action,
+	[SYS_tkill] = tkill_to_thread,
+	[SYS_rt_tgsigqueueinfo] = rt_tgsigqueueinfo_to_thread,
+	[SYS_pidfd_send_signal] = pidfd_send_signal_to_thread,
 	[SYS_fork] = plain_fork,
 	[SYS_clone] = plain_clone,
 };

@@ -170,6 +170,8 @@ void cancel_forked_child(void);
  * wait. Or -errno.
  */
 int signals_take_pending(sigset_t *set, siginfo_t *info);
+/* The program has sent a signal to a thread. */
+void signals_sent(void);
 
 /* ---- change.c: a change of the VMM's memory, between telling primary/linux and having done it
  */

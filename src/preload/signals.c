@@ -111,7 +111,7 @@ EXPORT int sigignore(int sig)
 /* ------------------------------------------------------------------ sent to a thread */
 
 /* A run may have to be told (vm/quiet.h). */
-static void sent(void)
+void signals_sent(void)
 {
 	struct mask_window w;
 
@@ -127,7 +127,7 @@ EXPORT int pthread_kill(pthread_t thread, int sig)
 	int r = REAL(pthread_kill)(thread, sig);
 
 	if (!r)
-		sent();
+		signals_sent();
 	return r;
 }
 
@@ -136,7 +136,7 @@ EXPORT int pthread_sigqueue(pthread_t thread, int sig, const union sigval value)
 	int r = REAL(pthread_sigqueue)(thread, sig, value);
 
 	if (!r)
-		sent();
+		signals_sent();
 	return r;
 }
 
@@ -145,7 +145,7 @@ EXPORT int tgkill(pid_t pid, pid_t tid, int sig)
 	long r = raw3(SYS_tgkill, pid, tid, sig);
 
 	if (!r)
-		sent();
+		signals_sent();
 	return (int)raw_errno(r);
 }
 

@@ -9,7 +9,7 @@
  * first such run.
  *
  * A signalfd tells of what is sent to the process. What is sent to one thread is told by the hooks of
- * the calls that send it; from another process, it ends the next run.
+ * the calls that send it; from another process, or by a timer, it ends the next run.
  */
 #ifndef VM_QUIET_H
 #define VM_QUIET_H

@@ -450,6 +450,59 @@ static void forbid_files(void)
 	EXPECT(syscall(SYS_landlock_restrict_self, rules, 0) == 0, "landlock");
 }
 
+/* -- a signal that the program ignores, let in by KVM_RUN alone, ends it */
+
+static long runner; /* the thread that runs */
+
+static void *send_to_runner(void *call)
+{
+	siginfo_t info = {.si_signo = SIGUSR2, .si_code = SI_QUEUE};
+	long r;
+
+	usleep(30000);
+	switch ((long)call) {
+	case SYS_tgkill:
+		r = syscall(SYS_tgkill, getpid(), runner, SIGUSR2);
+		break;
+	case SYS_tkill:
+		r = syscall(SYS_tkill, runner, SIGUSR2);
+		break;
+	default:
+		r = syscall(SYS_rt_tgsigqueueinfo, getpid(), runner, SIGUSR2, &info);
+	}
+	EXPECT(r == 0, "call %ld: %s", (long)call, strerror(errno));
+	return NULL;
+}
+
+static void let_ignored_in(void)
+{
+	static const long calls[] = {SYS_tgkill, SYS_tkill, SYS_rt_tgsigqueueinfo};
+	struct {
+		struct kvm_signal_mask head;
+		uint64_t none;
+	} mask = {{8}, 0};
+	struct timespec now = {0};
+	struct minivmm v;
+	pthread_t sender;
+	sigset_t set;
+
+	signal(SIGUSR2, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	runner = syscall(SYS_gettid);
+	minivmm_create(&v);
+	minivmm_load(&v, MINIVMM_LONG, spins);
+	EXPECT(ioctl(v.vcpu, KVM_SET_SIGNAL_MASK, &mask) == 0, "KVM_SET_SIGNAL_MASK");
+	for (size_t i = 0; i < sizeof(calls) / sizeof(*calls); i++) {
+		EXPECT(!pthread_create(&sender, NULL, send_to_runner, (void *)calls[i]), "no thread");
+		EXPECT(minivmm_run(&v) == -EINTR, "KVM_RUN does not end for an ignored signal");
+		pthread_join(sender, NULL);
+		EXPECT(sigtimedwait(&set, NULL, &now) == SIGUSR2, "the signal is not there");
+	}
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 /* As uhyve does: a rule that lets it reach /dev/kvm, of a descriptor that is good for nothing else. */
 static void allow_device(void)
 {
@@ -493,7 +546,7 @@ static const struct {
 	{"become", become},	  {"filter", allow_only_own}, {"trap", trap_own},
 	{"block", block_all},	  {"wait", wait_for_one},   {"user", drop_user},	    {"root", empty_root},
 	{"landlock", forbid_files}, {"look", look_around}, {"deep", use_stack},
-	{"rule", allow_device},
+	{"rule", allow_device},	  {"ignored", let_ignored_in},
 };
 
 int main(int argc, char **argv)
