@@ -287,6 +287,8 @@ const struct scenario memory_scenarios[] = {
 	 {DEFECT_MARKS_TAKEN_FIRST, DEFECT_MODE_AFTER_REQUESTS}},
 	{"code-vms", "code runs while another VM stores into it", setup_code_vms, check_nothing,
 	 {DEFECT_CODE_OF_ONE_VM}},
+	{"code-beside", "code runs while another vCPU stores into its page, beside it", setup_code_beside,
+	 check_nothing, {}},
 	{"cache-truncate", "a host-side cache is written while its file is truncated and regrown",
 	 setup_cache_truncate, check_regrown, {DEFECT_CACHE_KEPT}},
 	{"dax-halted", "a DAX file is truncated under a halted vCPU and its clock page",

@@ -26,6 +26,7 @@ void setup_cache_slot(void);
 void setup_code_alias(void);
 void setup_code_two(void);
 void setup_code_vms(void);
+void setup_code_beside(void);
 
 /* scenarios_vmm.c: a VMM that owns its address space */
 void setup_arena(void);

@@ -69,6 +69,12 @@ static void store_in_own(void *arg)
 	store(arg, 0);
 }
 
+/* In the page that has code, and not in the code: its line has none. */
+static void store_beside(void *arg)
+{
+	store(arg, PAGE_SIZE / 2);
+}
+
 /* Two memslots over two mappings of one page of a file; the second has shown another page before. */
 void setup_code_alias(void)
 {
@@ -104,6 +110,18 @@ void setup_code_vms(void)
 	store_in_own(&world.vcpu[1]);
 	sched_spawn("runs", compile_and_run, NULL);
 	sched_spawn("stores in another VM", store_in_own, &world.vcpu[1]);
+}
+
+/* One stores beside the code, in its page; the code stays what it is, and trusted. */
+void setup_code_beside(void)
+{
+	stores = 0;
+	world_create(2, 1, -1);
+	mmu_vcpu_enter(v0);
+	compile();
+	mmu_vcpu_leave(v0);
+	sched_spawn("runs", run_code, NULL);
+	sched_spawn("stores beside", store_beside, &world.vcpu[1]);
 }
 
 /* ------------------------------------------------------------------ the VMM changes what is in the page */

@@ -34,10 +34,17 @@ static void start_log(void *arg)
 	SCHED_SET(started, true);
 }
 
+/* The page is in stage 2 and can be written, as most are when a migration begins; log-huge faults. */
 void setup_log_start(void)
 {
+	u64 value;
+
 	started = wrote_since = false;
 	world_create(1, 1, -1);
+	model_write(world.model, WORLD_HVA, 0);
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!guest_read(v0, 0, &value), "a read fails");
+	mmu_vcpu_leave(v0);
 	sched_spawn("vcpu", write_thrice, NULL);
 	sched_spawn("log", start_log, NULL);
 }

@@ -154,10 +154,10 @@ static void slot_swap(struct mmu *mmu, struct memslots *m, struct memslot *old,
 	bool zapped = false;
 	u64 mark, caches = 0;
 
+	mmu_lock_write(mmu);
 	/* Counted before it is seen, and until nobody is left who writes through it. */
 	if (new_ && new_->log)
 		sync_store(&mmu->logging, mmu->logging + 1);
-	mmu_lock_write(mmu);
 	sync_rcu_publish(&mmu->leaving, old);
 	sync_rcu_publish(&mmu->slots, m);
 	if (old)
