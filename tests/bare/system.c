@@ -401,4 +401,6 @@ TEST(cache_and_tlb_instructions)
 	CHECK_NONE();
 	TRY("wbinvd", (), ());
 	CHECK_NONE();
+	TRY(".byte 0xf3, 0x0f, 0x09", (), ()); /* WBNOINVD, or WBINVD where there is none */
+	CHECK_NONE();
 }

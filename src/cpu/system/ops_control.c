@@ -261,7 +261,7 @@ static const struct op *run_invpcid(struct cpu *c, const struct op *o)
 	return op_done_go_on(c, o);
 }
 
-/* INVD, WBINVD: there is no cache of the guest's own. */
+/* INVD, WBINVD and, a form of it, WBNOINVD: there is no cache of the guest's own. */
 static const struct op *run_cache(struct cpu *c, const struct op *o)
 {
 	op_begin(c, o);
