@@ -229,7 +229,7 @@ void code_cache_remap(struct cpu *c)
 void code_cache_switch(struct cpu *c)
 {
 	if (c->code->engine)
-		c->code->engine->forget_space(c);
+		c->code->engine->switch_space(c);
 }
 
 static u64 *met_word(struct code_cache *cc, u64 la)

@@ -34,7 +34,7 @@
 #define FLOW_LOOK_CYCLES (1ULL << 24)
 #define FLOW_LOOK_PAGES  128u
 
-#define NR_WAYS 2
+#define NR_WAYS 5
 
 /* A page of guest memory that blocks were made from. */
 struct code_page {
@@ -72,10 +72,11 @@ struct code_engine {
 	void (*made)(struct cpu *c, struct block *b); /* may set its entry */
 	bool (*full)(const struct cpu *c);	      /* drop every block soon */
 	void (*cleared)(struct cpu *c);		      /* they were dropped */
-	/* Where jumps lead from page to page is to be found anew: everywhere; but for global pages (another
-	 * address space); to a page, whose blocks are gone; to what is at a linear address's page. */
+	/* The address space is another one: mmu.space. */
+	void (*switch_space)(struct cpu *c);
+	/* Where jumps lead from page to page is to be found anew: everywhere; to a page, whose blocks are
+	 * gone; to what is at a linear address's page. */
 	void (*forget)(struct cpu *c);
-	void (*forget_space)(struct cpu *c);
 	void (*forget_page)(struct cpu *c, struct code_page *p);
 	void (*forget_address)(struct cpu *c, u64 la);
 	/* A page whose bytes were trusted is to be entered through flow_find() only; until they are again. */

@@ -73,7 +73,7 @@ static void edge(struct xlate *x, unsigned which, u64 target)
 	}
 	/* Only blocks that are dropped together are joined for good (flow_link_slow()). */
 	far = ((target ^ b->rip) & PAGE_MASK) || b->page2 || (target & ~PAGE_MASK) > PAGE_SIZE - INSN_MAX;
-	tr_edge_stub(x, emit_jump(&x->e), what, far ? PATCHED_FAR : PATCHED);
+	tr_edge_stub(x, emit_edge(&x->e), what, far ? PATCHED_FAR : PATCHED);
 }
 
 static const struct op *last(const struct xlate *x)

@@ -240,6 +240,14 @@ u8 *emit_jump(struct emitter *e)
 	return hole32(e);
 }
 
+u8 *emit_edge(struct emitter *e)
+{
+	/* CS prefixes say nothing to a jump. */
+	while (!e->full && ((u64)(e->p + 1) & 7) > 8 - sizeof(s32))
+		emit8(e, 0x2e);
+	return emit_jump(e);
+}
+
 u8 *emit_jcc(struct emitter *e, u8 cc)
 {
 	emit8(e, 0x0f);

@@ -9,7 +9,7 @@
 #include "cpu/translator/translate.h"
 #include "cpu/translator/translator.h"
 
-#define TR_WAYS	     131072
+#define TR_WAYS	     65536
 #define TR_COUNT_LEN 20 /* bytes of code before a block's that count its instructions */
 
 /*
@@ -31,6 +31,7 @@ struct tr_code {
  */
 struct tr_way {
 	u64 la;	  /* where it leads: linear address; TR_WAY_DEAD: nowhere any more */
+	struct code_page *page; /* the first one of the block there */
 	u32 at;	  /* an edge: where its displacement stands; TR_WAY_SLOT and a slot's number in c->jump */
 	u32 code; /* the block's code, by its offset in the area */
 	u32 stub; /* an edge's, for when it is out of use */
@@ -51,8 +52,12 @@ struct translator {
 		u32 n;
 		u32 era; /* counts times when all were forgotten */
 		u32 straddlers; /* first of those to blocks on two pages */
+		u64 space;	/* mmu.space that it is of; 0: none */
+		u64 turn;	/* when that was last the current one, counted */
 		struct tr_way *way; /* TR_WAYS */
-	} ways[NR_WAYS]; /* from or to this address space; between global pages */
+	} ways[NR_WAYS]; /* between global pages; from or to some address spaces */
+	u32 space_list;	 /* the one of those that is in use */
+	u64 turns;
 	bool patched; /* code was written since generated code was last entered */
 	bool loops; /* struct emitter */
 	u32 heat; /* struct translator_options */
@@ -73,11 +78,12 @@ u8 *tr_translate_to_check(struct cpu *c, struct block *b);
 /* check.c. In the place of running a block's code: what to run next, as an op does. */
 bool tr_check_due(struct cpu *c);
 const struct op *tr_check(struct cpu *c, struct block *b);
-/* ways.c: forget where jumps lead: all, those to what is not global, to a page, to a linear address's page. */
+/* ways.c: forget where jumps lead: all, those to a page, to a linear address's page. */
 void tr_forget(struct cpu *c);
-void tr_forget_space(struct cpu *c);
 void tr_forget_page(struct cpu *c, struct code_page *p);
 void tr_forget_address(struct cpu *c, u64 la);
+/* mmu.space has changed: another address space. */
+void tr_switch_space(struct cpu *c);
 /* The page's bytes are not trusted any more, or again. */
 void tr_suspend(struct cpu *c, struct code_page *p);
 void tr_resume(struct cpu *c, struct code_page *p);

@@ -6,6 +6,11 @@
  * linear address, which holds for one address space or for all, and it is to be used only while the bytes of
  * the page that it leads to are trusted (cpu/code/blocks.c). A page that is distrusted has its ways taken
  * out of use, and put back when its bytes have been compared: that spares a look for each of them.
+ *
+ * The ways of an address space are a list. It is in use while the space is the current one. A few others
+ * are kept out of use, for two processes that take turns: a space that comes back with what its PCID kept
+ * (mmu/tlb.h) has its ways again. A list that has grown long is forgotten, since to take it in and out of use
+ * would cost more than the few of it that a short turn needs.
  */
 #include "cpu/translator/internal.h"
 
@@ -13,10 +18,14 @@
 
 #define NO_WAY 0 /* ways are numbered from 1 in lists */
 
-enum { OF_SPACE, OF_ALL };
+#define OF_ALL	0u /* between global pages; the lists from FIRST_SPACE on are those of address spaces */
+#define FIRST_SPACE 1u
+/* A list that is this long at most is kept while its space is not the current one. */
+#define KEPT_WAYS 1024
 
 int tr_ways_create(struct translator *t)
 {
+	t->space_list = FIRST_SPACE;
 	for (u32 i = 0; i < NR_WAYS; i++) {
 		t->ways[i].era = 1; /* a page that has none is of none */
 		t->ways[i].way = pagemem_alloc(TR_WAYS * sizeof(struct tr_way));
@@ -28,12 +37,25 @@ int tr_ways_create(struct translator *t)
 
 /* -- one of them */
 
+/* Written through another address than it is executed at: that takes a serializing instruction. */
 static void aim_edge(struct translator *t, u32 at, u32 to)
 {
 	s32 disp = (s32)(to - (at + 4));
 
 	memcpy(t->area.write + at, &disp, 4);
 	t->patched = true;
+}
+
+/*
+ * An edge that led to its stub. Until the processor sees what was written it goes there once more, which is
+ * right as well; and it sees all of it or nothing, since an edge does not cross a quadword (APM vol. 2, 7.6.1).
+ */
+static void aim_stub_edge(struct translator *t, u32 at, u32 to)
+{
+	bool patched = t->patched;
+
+	aim_edge(t, at, to);
+	t->patched = patched;
 }
 
 /* Where the edge at `at` leads to. */
@@ -71,7 +93,7 @@ static void use(struct cpu *c, struct tr_way *w)
 	struct code_jump *j;
 
 	if (!(w->at & TR_WAY_SLOT)) {
-		aim_edge(c->translator, w->at, w->code);
+		aim_stub_edge(c->translator, w->at, w->code);
 		return;
 	}
 	j = slot_of(c, w);
@@ -87,41 +109,109 @@ static void leave_unused(struct cpu *c, struct tr_way *w)
 		jump_clear(slot_of(c, w), (w->at & ~TR_WAY_SLOT) % CODE_JUMPS);
 }
 
-static void kill(struct cpu *c, struct tr_way *w)
+/* -- lists */
+
+static bool in_use(const struct translator *t, unsigned list)
+{
+	return list == OF_ALL || list == t->space_list;
+}
+
+static void kill(struct cpu *c, unsigned list, struct tr_way *w)
 {
 	if (w->la == TR_WAY_DEAD)
 		return;
-	leave_unused(c, w);
+	if (in_use(c->translator, list))
+		leave_unused(c, w);
 	w->la = TR_WAY_DEAD;
 }
-
-/* -- lists */
 
 static u32 first_of(const struct tr_ways *l, unsigned which, const struct code_page *p)
 {
 	return p->ways[which].era == l->era ? p->ways[which].first : NO_WAY;
 }
 
-static void forget_list(struct cpu *c, struct tr_ways *l)
+static void leave_list(struct cpu *c, struct tr_ways *l)
 {
 	for (u32 i = 0; i < l->n; i++) {
 		if (l->way[i].la != TR_WAY_DEAD)
 			leave_unused(c, &l->way[i]);
 	}
+}
+
+/* None of them is in use. */
+static void empty_list(struct tr_ways *l)
+{
 	l->n = 0;
 	l->straddlers = NO_WAY;
 	l->era++;
 }
 
+static void forget_list(struct cpu *c, unsigned list)
+{
+	struct tr_ways *l = &c->translator->ways[list];
+
+	if (in_use(c->translator, list))
+		leave_list(c, l);
+	empty_list(l);
+}
+
+static void forget_straddlers_of(struct cpu *c, unsigned list)
+{
+	struct tr_ways *l = &c->translator->ways[list];
+
+	for (u32 n = l->straddlers; n; n = l->way[n - 1].next)
+		kill(c, list, &l->way[n - 1]);
+	l->straddlers = NO_WAY;
+}
+
+/* Lists that are not in use have none. */
 static void forget_straddlers(struct cpu *c)
 {
-	for (unsigned i = 0; i < NR_WAYS; i++) {
-		struct tr_ways *l = &c->translator->ways[i];
+	forget_straddlers_of(c, OF_ALL);
+	forget_straddlers_of(c, c->translator->space_list);
+}
 
-		for (u32 n = l->straddlers; n; n = l->way[n - 1].next)
-			kill(c, &l->way[n - 1]);
-		l->straddlers = NO_WAY;
+/* The list of the space, or the one that was in use longest ago, for it. */
+static unsigned list_for(struct translator *t, u64 space)
+{
+	unsigned oldest = FIRST_SPACE;
+
+	for (unsigned i = FIRST_SPACE; i < NR_WAYS; i++) {
+		if (t->ways[i].space == space)
+			return i;
+		if (t->ways[i].turn < t->ways[oldest].turn)
+			oldest = i;
 	}
+	empty_list(&t->ways[oldest]);
+	t->ways[oldest].space = space;
+	return oldest;
+}
+
+/* Those to pages that are trusted; the others when their page is. */
+static void use_list(struct cpu *c, struct tr_ways *l)
+{
+	for (u32 i = 0; i < l->n; i++) {
+		struct tr_way *w = &l->way[i];
+
+		if (w->la != TR_WAY_DEAD && w->page->verified == c->code->trust)
+			use(c, w);
+	}
+}
+
+void tr_switch_space(struct cpu *c)
+{
+	struct translator *t = c->translator;
+	struct tr_ways *l = &t->ways[t->space_list];
+
+	forget_straddlers_of(c, t->space_list);
+	if (l->n > KEPT_WAYS)
+		forget_list(c, t->space_list);
+	else
+		leave_list(c, l);
+	t->space_list = list_for(t, c->mmu.space);
+	l = &t->ways[t->space_list];
+	l->turn = ++t->turns;
+	use_list(c, l);
 }
 
 static void add(struct cpu *c, unsigned which, const struct block *to, struct tr_way w)
@@ -131,7 +221,9 @@ static void add(struct cpu *c, unsigned which, const struct block *to, struct tr
 
 	flow_meet(c, to->rip, to);
 	if (l->n == TR_WAYS)
-		forget_list(c, l);
+		forget_list(c, which);
+	w.page = p;
+	l->space = c->mmu.space; /* what it means may have been flushed since it became the current one */
 	if (to->page2) {
 		w.next = l->straddlers;
 		l->straddlers = l->n + 1;
@@ -160,10 +252,10 @@ void tr_learn_edge(struct cpu *c, u32 edge, const struct block *from, const stru
 	if (edge & TR_EDGE_FAR) {
 		bool global = flow_is_global(c, to->rip) && flow_is_global(c, from->rip);
 
-		add(c, global ? OF_ALL : OF_SPACE, to,
+		add(c, global ? OF_ALL : t->space_list, to,
 		    (struct tr_way){.la = to->rip, .at = at, .code = code, .stub = now});
 	} else {
-		aim_edge(t, at, code);
+		aim_stub_edge(t, at, code);
 		c->stat.code.chained++;
 	}
 }
@@ -177,52 +269,52 @@ void tr_learn_jump(struct cpu *c, const struct block *to)
 
 	/* A handler goes there each time by itself. */
 	if (!c->translator->check_every && !has_slot(c, &w))
-		add(c, flow_is_global(c, to->rip) ? OF_ALL : OF_SPACE, to, w);
+		add(c, flow_is_global(c, to->rip) ? OF_ALL : c->translator->space_list, to, w);
 }
 
 /* -- what is so no more */
 
-void tr_forget_space(struct cpu *c)
-{
-	forget_list(c, &c->translator->ways[OF_SPACE]);
-}
-
 void tr_forget(struct cpu *c)
 {
 	c->stat.code.forgets++;
-	forget_list(c, &c->translator->ways[OF_ALL]);
-	tr_forget_space(c);
+	for (unsigned i = 0; i < NR_WAYS; i++)
+		forget_list(c, i);
 }
 
-/* What leads to the page and is not dead. */
-static void each_to(struct cpu *c, const struct code_page *p, void (*fn)(struct cpu *c, struct tr_way *w))
+/* What leads to the page in the list and is not dead. */
+static void each_to(struct cpu *c, unsigned list, const struct code_page *p,
+		    void (*fn)(struct cpu *c, struct tr_way *w))
 {
-	for (unsigned i = 0; i < NR_WAYS; i++) {
-		const struct tr_ways *l = &c->translator->ways[i];
+	const struct tr_ways *l = &c->translator->ways[list];
 
-		for (u32 n = first_of(l, i, p); n; n = l->way[n - 1].next) {
-			if (l->way[n - 1].la != TR_WAY_DEAD)
-				fn(c, &l->way[n - 1]);
-		}
+	for (u32 n = first_of(l, list, p); n; n = l->way[n - 1].next) {
+		if (l->way[n - 1].la != TR_WAY_DEAD)
+			fn(c, &l->way[n - 1]);
 	}
 }
 
 void tr_suspend(struct cpu *c, struct code_page *p)
 {
-	each_to(c, p, leave_unused);
+	each_to(c, OF_ALL, p, leave_unused);
+	each_to(c, c->translator->space_list, p, leave_unused);
 	forget_straddlers(c);
 }
 
 void tr_resume(struct cpu *c, struct code_page *p)
 {
-	each_to(c, p, use);
+	each_to(c, OF_ALL, p, use);
+	each_to(c, c->translator->space_list, p, use);
 }
 
 void tr_forget_page(struct cpu *c, struct code_page *p)
 {
-	each_to(c, p, kill);
-	for (unsigned i = 0; i < NR_WAYS; i++)
+	for (unsigned i = 0; i < NR_WAYS; i++) {
+		const struct tr_ways *l = &c->translator->ways[i];
+
+		for (u32 n = first_of(l, i, p); n; n = l->way[n - 1].next)
+			kill(c, i, &l->way[n - 1]);
 		p->ways[i].first = NO_WAY;
+	}
 	forget_straddlers(c);
 }
 
@@ -233,7 +325,7 @@ void tr_forget_address(struct cpu *c, u64 la)
 
 		for (u32 n = 0; n < l->n; n++) {
 			if (!((l->way[n].la ^ la) & PAGE_MASK))
-				kill(c, &l->way[n]);
+				kill(c, i, &l->way[n]);
 		}
 	}
 	forget_straddlers(c);
@@ -252,11 +344,8 @@ void tr_ways_cleared(struct cpu *c)
 
 	memset(c->jump, 0, sizeof(c->jump));
 	tr_ways_prepare(c);
-	for (unsigned i = 0; i < NR_WAYS; i++) {
-		t->ways[i].n = 0;
-		t->ways[i].straddlers = NO_WAY;
-		t->ways[i].era++;
-	}
+	for (unsigned i = 0; i < NR_WAYS; i++)
+		empty_list(&t->ways[i]);
 }
 
 void tr_use_table(struct cpu *c, const struct block *b)
