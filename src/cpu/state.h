@@ -277,6 +277,8 @@ struct translator;
 /* Where generated code goes on at a linear address: looked up by it, and empty where `neg` is the
  * negative of an address that another slot is for. */
 #define CODE_JUMPS 65536u
+/* Edges of generated code that go by a cell: host addresses. */
+#define CODE_CELLS 65536u
 struct code_jump {
 	u64 neg;  /* minus the address */
 	u64 host;
@@ -453,6 +455,7 @@ struct cpu {
 
 	struct mmu_vcpu mmu; /* large: nearly last */
 	struct code_jump jump[TLB_MODES][CODE_JUMPS];
+	u64 cell[CODE_CELLS];
 	struct tlb_second_entry second[TLB_SECOND_ENTRIES];
 	/* Where generated code stores to while it is only tried (translator/check.c). */
 	struct {

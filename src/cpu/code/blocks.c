@@ -18,8 +18,8 @@
 /* A page whose code changed so often has data beside it: lines are tracked when they are needed. */
 #define DROPS_OF_DATA 3
 /* So many pages are compared at once however soon; and one more for so many cycles. */
-#define FEW_PAGES      24ULL
-#define CYCLES_A_PAGE  16384
+#define FEW_PAGES      48ULL
+#define CYCLES_A_PAGE  8192
 #define MAX_AFFORDABLE 4096ULL /* saved up in idle times */
 /* Room that making one block may need: itself and two pages. */
 #define ARENA_STEP                                                                                 \

@@ -56,6 +56,16 @@ void tr_edge_to_key(struct xlate *x, u32 key)
 	edge_by_table(x, table_field(key), tr_rip(x->b, x->b->rip + x->b->bytes), what);
 }
 
+/*
+ * A kernel's pages are distrusted and trusted again all the time, at interrupts and by instructions that
+ * serialize: there an edge goes by a cell. A program's are not, and it may have so many edges that a processor
+ * forgets where indirect jumps lead: there the jump is patched.
+ */
+static bool in_kernel(const struct block *b, u64 target)
+{
+	return (s64)b->rip < 0 && (s64)target < 0;
+}
+
 static void edge(struct xlate *x, unsigned which, u64 target)
 {
 	const struct block *b = x->b;
@@ -73,6 +83,8 @@ static void edge(struct xlate *x, unsigned which, u64 target)
 	}
 	/* Only blocks that are dropped together are joined for good (flow_link_slow()). */
 	far = ((target ^ b->rip) & PAGE_MASK) || b->page2 || (target & ~PAGE_MASK) > PAGE_SIZE - INSN_MAX;
+	if (far && in_kernel(b, target) && tr_edge_by_cell(x, what))
+		return;
 	tr_edge_stub(x, emit_edge(&x->e), what, far ? PATCHED_FAR : PATCHED);
 }
 

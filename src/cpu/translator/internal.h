@@ -32,12 +32,15 @@ struct tr_code {
 struct tr_way {
 	u64 la;	  /* where it leads: linear address; TR_WAY_DEAD: nowhere any more */
 	struct code_page *page; /* the first one of the block there */
-	u32 at;	  /* an edge: where its displacement stands; TR_WAY_SLOT and a slot's number in c->jump */
+	/* An edge: where its displacement stands; TR_WAY_CELL and its number in c->cell; TR_WAY_SLOT and a slot's
+	 * in c->jump. */
+	u32 at;
 	u32 code; /* the block's code, by its offset in the area */
 	u32 stub; /* an edge's, for when it is out of use */
 	u32 next; /* of those that lead to the same page; the first has number 1 */
 };
 #define TR_WAY_SLOT BIT(31)
+#define TR_WAY_CELL TR_EDGE_CELL
 #define TR_WAY_DEAD (1ULL << 62) /* not canonical */
 
 struct translator {
@@ -65,6 +68,7 @@ struct translator {
 	bool checking;
 	u32 stopped_at;		   /* by TR_CHECK */
 	u32 ncodes, max_codes;
+	u32 ncells; /* of c->cell, given away */
 	struct tr_code *codes; /* by address */
 };
 

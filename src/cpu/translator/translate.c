@@ -53,7 +53,8 @@ void tr_stub_aside(struct xlate *x, u8 *jump, u32 what, enum tr_then then)
 		x->e.full = true;
 		return;
 	}
-	x->stub[x->nstubs++] = (struct stub){jump, what, (u8)then, x->careful, (u8)x->nop};
+	x->stub[x->nstubs++] = (struct stub){.jump = jump, .what = what, .then = (u8)then, .careful = x->careful,
+					      .op = (u8)x->nop};
 }
 
 void tr_far_stub(struct xlate *x, u8 *jump, const struct tr_look *look)
@@ -80,6 +81,17 @@ void tr_edge_stub(struct xlate *x, u8 *jump, u32 what, enum tr_edge edge)
 	tr_stub(x, jump, what, THEN_NOTHING);
 	if (!x->e.full)
 		x->stub[x->nstubs - 1].edge = (u8)edge;
+}
+
+bool tr_edge_by_cell(struct xlate *x, u32 what)
+{
+	if (x->ncells == CODE_CELLS)
+		return false;
+	emit_jump_field(&x->e, FIELD(cell) + x->ncells * (u32)sizeof(x->c->cell[0]));
+	tr_edge_stub(x, NULL, what, BY_CELL);
+	if (!x->e.full)
+		x->stub[x->nstubs - 1].cell = x->ncells++;
+	return true;
 }
 
 u8 *tr_check_zero(struct xlate *x, struct emit_check *k)
@@ -208,6 +220,7 @@ static void begin(struct cpu *c, struct block *b)
 	x->c = c;
 	x->b = b;
 	x->nstubs = x->nsites = x->nshadows = 0;
+	x->ncells = t->ncells;
 	x->check = x->careful = false;
 	x->vectors = 0;
 	x->e = emitter_at(t, t->used, ROOM);
@@ -240,10 +253,19 @@ static void emit_refill(struct xlate *x, const struct stub *s)
 /* In a TEST that is never executed, so that all of the area is instructions: for tr_edge_place(). */
 static void emit_edge_place(struct xlate *x, const struct stub *s)
 {
-	u32 at = (u32)(s->jump - x->e.start);
+	u32 at = s->edge == BY_CELL ? s->cell | TR_EDGE_CELL : (u32)(s->jump - x->e.start);
 
 	emit8(&x->e, 0xa9);
-	emit32(&x->e, s->edge == NOT_PATCHED ? 0 : s->edge == PATCHED_FAR ? at | TR_EDGE_FAR : at);
+	emit32(&x->e, s->edge == NOT_PATCHED ? 0 : s->edge == PATCHED ? at : at | TR_EDGE_FAR);
+}
+
+/* The stub is here. */
+static void land(struct xlate *x, const struct stub *s)
+{
+	if (s->edge == BY_CELL)
+		x->c->cell[s->cell] = (u64)(x->c->translator->area.run + emit_offset(&x->e));
+	else
+		emit_land(&x->e, s->jump);
 }
 
 /* Of the edge whose stub has called the helper. */
@@ -268,7 +290,7 @@ static void emit_stubs(struct xlate *x)
 			emit_jump_to(&x->e, s->back);
 			continue;
 		}
-		emit_land(&x->e, s->jump);
+		land(x, s);
 		if (s->look_at)
 			emit_refill(x, s);
 		if (s->then == THEN_CAREFUL) {
@@ -434,6 +456,7 @@ static void keep(struct xlate *x, u32 start)
 				 .b = x->b,
 				 .site = list};
 	x->b->host = start + TR_COUNT_LEN;
+	t->ncells = x->ncells;
 	t->used = (u32)ALIGN_UP((u64)(x->cold.p - t->area.write), CODE_ALIGN);
 	t->cold_used = (u32)ALIGN_UP((u64)((u8 *)(list + n) - t->area.write), CODE_ALIGN);
 	x->c->stat.code.bytes = t->used + t->cold_used - t->cold;
@@ -531,7 +554,7 @@ static void cleared(struct cpu *c)
 {
 	c->translator->used = 0;
 	c->translator->cold_used = c->translator->cold;
-	c->translator->ncodes = 0;
+	c->translator->ncodes = c->translator->ncells = 0;
 	c->translator->full = false;
 	c->stat.code.blocks = c->stat.code.instructions = c->stat.code.bytes = 0;
 	tr_ways_cleared(c);

@@ -53,10 +53,13 @@ enum tr_then { THEN_NOTHING, THEN_AGAIN, THEN_BEHIND, THEN_CAREFUL };
 
 /*
  * How the jump to a stub that looks for a successor may be patched: for good, or until what linear
- * addresses mean may have changed. The stub has it behind its call, with where the jump stands.
+ * addresses mean may have changed; or it goes by a cell in data (struct cpu), which costs no more to change
+ * than a store does. The stub has it behind its call, with where the jump or the cell is.
  */
-enum tr_edge { NOT_AN_EDGE, NOT_PATCHED, PATCHED, PATCHED_FAR };
-#define TR_EDGE_FAR BIT(31) /* beside where in the area the jump's displacement stands; 0: not patched */
+enum tr_edge { NOT_AN_EDGE, NOT_PATCHED, PATCHED, PATCHED_FAR, BY_CELL };
+/* Beside where in the area the jump's displacement stands, or the number of its cell; 0: not patched. */
+#define TR_EDGE_FAR  BIT(31)
+#define TR_EDGE_CELL BIT(30)
 
 /* What memory.c wants to know of the TLB, and where the op goes on when it has no answer. */
 struct tr_look {
@@ -69,6 +72,7 @@ struct tr_look {
 
 struct stub {
 	u8 *jump;     /* displacement of the jump to it */
+	u32 cell;     /* BY_CELL, in the place of that: its number */
 	u32 what;     /* for the helper */
 	u8 then;      /* enum tr_then */
 	bool careful; /* left from the careful copy */
@@ -101,6 +105,7 @@ struct xlate {
 	struct native_insn native[BLOCK_MAX_OPS]; /* of INSN_VECTOR */
 	u32 vectors_before[BLOCK_MAX_OPS];
 	u8 *op_at[NR_COPIES][BLOCK_MAX_OPS + 2];
+	u32 ncells; /* that are given away, with this block's */
 	struct stub stub[MAX_STUBS];
 	struct tr_site site[MAX_SITES];
 };
@@ -134,6 +139,8 @@ void tr_stub(struct xlate *x, u8 *jump, u32 what, enum tr_then then);
 void tr_stub_aside(struct xlate *x, u8 *jump, u32 what, enum tr_then then);
 /* The same for an edge of the block. */
 void tr_edge_stub(struct xlate *x, u8 *jump, u32 what, enum tr_edge edge);
+/* The edge itself: a jump by a cell, whose stub it first leads to. False: there is none left. */
+bool tr_edge_by_cell(struct xlate *x, u32 what);
 /* The end of a check (emit.h) that is good where RCX is zero. */
 u8 *tr_check_zero(struct xlate *x, struct emit_check *k);
 /* The same, to where tr_look_further() is emitted; behind it, it goes on here. */

@@ -37,12 +37,26 @@ int tr_ways_create(struct translator *t)
 
 /* -- one of them */
 
-/* Written through another address than it is executed at: that takes a serializing instruction. */
-static void aim_edge(struct translator *t, u32 at, u32 to)
+static void write_edge(struct translator *t, u32 at, u32 to)
 {
 	s32 disp = (s32)(to - (at + 4));
 
 	memcpy(t->area.write + at, &disp, 4);
+}
+
+/*
+ * An edge leads to where it did not: to its stub again. It is written through another address than it is
+ * executed at, and so takes a serializing instruction before it is executed.
+ */
+static void unlink_edge(struct cpu *c, u32 at, u32 stub)
+{
+	struct translator *t = c->translator;
+
+	if (at & TR_WAY_CELL) {
+		c->cell[at & ~TR_WAY_CELL] = (u64)(t->area.run + stub);
+		return;
+	}
+	write_edge(t, at, stub);
 	t->patched = true;
 }
 
@@ -50,19 +64,24 @@ static void aim_edge(struct translator *t, u32 at, u32 to)
  * An edge that led to its stub. Until the processor sees what was written it goes there once more, which is
  * right as well; and it sees all of it or nothing, since an edge does not cross a quadword (APM vol. 2, 7.6.1).
  */
-static void aim_stub_edge(struct translator *t, u32 at, u32 to)
+static void link_edge(struct cpu *c, u32 at, u32 to)
 {
-	bool patched = t->patched;
+	struct translator *t = c->translator;
 
-	aim_edge(t, at, to);
-	t->patched = patched;
+	if (at & TR_WAY_CELL)
+		c->cell[at & ~TR_WAY_CELL] = (u64)(t->area.run + to);
+	else
+		write_edge(t, at, to);
 }
 
 /* Where the edge at `at` leads to. */
-static u32 edge_target(const struct translator *t, u32 at)
+static u32 edge_target(const struct cpu *c, u32 at)
 {
+	const struct translator *t = c->translator;
 	s32 disp;
 
+	if (at & TR_WAY_CELL)
+		return (u32)(c->cell[at & ~TR_WAY_CELL] - (u64)t->area.run);
 	memcpy(&disp, t->area.write + at, 4);
 	return at + 4 + (u32)disp;
 }
@@ -93,7 +112,7 @@ static void use(struct cpu *c, struct tr_way *w)
 	struct code_jump *j;
 
 	if (!(w->at & TR_WAY_SLOT)) {
-		aim_stub_edge(c->translator, w->at, w->code);
+		link_edge(c, w->at, w->code);
 		return;
 	}
 	j = slot_of(c, w);
@@ -104,7 +123,7 @@ static void use(struct cpu *c, struct tr_way *w)
 static void leave_unused(struct cpu *c, struct tr_way *w)
 {
 	if (!(w->at & TR_WAY_SLOT))
-		aim_edge(c->translator, w->at, w->stub);
+		unlink_edge(c, w->at, w->stub);
 	else if (has_slot(c, w))
 		jump_clear(slot_of(c, w), (w->at & ~TR_WAY_SLOT) % CODE_JUMPS);
 }
@@ -246,7 +265,7 @@ void tr_learn_edge(struct cpu *c, u32 edge, const struct block *from, const stru
 
 	if (!at || t->check_every) /* then blocks are left one by one */
 		return;
-	now = edge_target(t, at);
+	now = edge_target(c, at);
 	if (now == code)
 		return; /* a page that is trusted again has its ways back */
 	if (edge & TR_EDGE_FAR) {
@@ -255,9 +274,25 @@ void tr_learn_edge(struct cpu *c, u32 edge, const struct block *from, const stru
 		add(c, global ? OF_ALL : t->space_list, to,
 		    (struct tr_way){.la = to->rip, .at = at, .code = code, .stub = now});
 	} else {
-		aim_stub_edge(t, at, code);
+		link_edge(c, at, code);
 		c->stat.code.chained++;
 	}
+}
+
+/* What is known of a slot, and was overwritten by what another jump leads to. */
+static struct tr_way *find_slot(struct cpu *c, unsigned list, const struct block *to, const struct tr_way *like)
+{
+	const struct tr_ways *l = &c->translator->ways[list];
+
+	if (to->page2)
+		return NULL;
+	for (u32 n = first_of(l, list, to->page); n; n = l->way[n - 1].next) {
+		struct tr_way *w = &l->way[n - 1];
+
+		if (w->at == like->at && w->la == like->la && w->code == like->code)
+			return w;
+	}
+	return NULL;
 }
 
 void tr_learn_jump(struct cpu *c, const struct block *to)
@@ -266,10 +301,18 @@ void tr_learn_jump(struct cpu *c, const struct block *to)
 	struct tr_way w = {.la = to->rip,
 			   .at = TR_WAY_SLOT | (mode * CODE_JUMPS + tr_jump_slot(to->rip)),
 			   .code = to->host - TR_COUNT_LEN};
+	struct tr_way *known;
+	unsigned list;
 
 	/* A handler goes there each time by itself. */
-	if (!c->translator->check_every && !has_slot(c, &w))
-		add(c, flow_is_global(c, to->rip) ? OF_ALL : c->translator->space_list, to, w);
+	if (c->translator->check_every || has_slot(c, &w))
+		return;
+	list = flow_is_global(c, to->rip) ? OF_ALL : c->translator->space_list;
+	known = find_slot(c, list, to, &w);
+	if (known)
+		use(c, known);
+	else
+		add(c, list, to, w);
 }
 
 /* -- what is so no more */
