@@ -352,9 +352,8 @@ bool mmu_stop_others(struct mmu_vcpu *v)
 	}
 	if (!mutex_trylock(&mmu->stop_lock))
 		return false;
-	mmu_vcpu_leave(v);
 	sync_store(&mmu->stopper, v);
-	sync_mb();
+	mmu_vcpu_leave(v); /* with a full fence behind both stores */
 	out = send_out(v);
 	if (!out)
 		mmu_start_others(v);

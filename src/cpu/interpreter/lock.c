@@ -28,6 +28,7 @@ const struct op *lock_stopped(struct cpu *c, const struct op *o, op_fn *unlocked
 {
 	struct op *scratch = c->code->scratch;
 	jmp_buf *outer = c->unwind, here;
+	u64 epoch = c->mmu.epoch;
 	const struct op *r;
 
 	if (!mmu_stop_others(&c->mmu)) {
@@ -45,6 +46,8 @@ const struct op *lock_stopped(struct cpu *c, const struct op *o, op_fn *unlocked
 	r = unlocked(c, &scratch[0]);
 	c->unwind = outer;
 	let_go(c);
-	/* Stopping made old pointers stale: let this block end. */
-	return r ? op_leave_next(c, o) : NULL;
+	if (!r)
+		return NULL;
+	/* Outside guest mode a flush may have been answered: old pointers are stale, and the block ends. */
+	return c->mmu.epoch == epoch ? op_after_slow_store(c, o) : op_leave_next(c, o);
 }
