@@ -61,13 +61,15 @@ void thread_forget(struct helper *h);
  */
 #define THREAD_TICK_MS 5000
 #define THREAD_TICK_NS (THREAD_TICK_MS * 1000000ULL)
-extern void (*thread_on_tick)(void); /* vm/keeper.c's; set once, before there is a helper */
+extern void (*thread_on_tick)(void); /* vm/keeper.c's; atomic, set while other helpers run */
 
 /* By a helper that holds nothing, whenever it has slept. */
 static inline void thread_tick(void)
 {
-	if (thread_on_tick)
-		thread_on_tick();
+	void (*fn)(void) = __atomic_load_n(&thread_on_tick, __ATOMIC_ACQUIRE);
+
+	if (fn)
+		fn();
 }
 
 #ifdef __SANITIZE_THREAD__

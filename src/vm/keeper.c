@@ -190,7 +190,7 @@ int keeper_start(void)
 	mutex_lock(&callers);
 	if (!keeper_started()) {
 		waitq_init(&keeper.changed);
-		thread_on_tick = watch_keeper;
+		sync_store_release(&thread_on_tick, watch_keeper);
 		sync_store(&keeper.tid, 0);
 		r = thread_start(&keeper.thread, keep, NULL);
 		mutex_lock(&keeper.lock);

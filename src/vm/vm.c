@@ -110,7 +110,7 @@ int vm_create(u32 type, struct vm **out)
 		return -ENOMEM;
 	vm->refs = 1;
 	vm->type = type;
-	mmu_report = report;
+	sync_store(&mmu_report, report); /* other VMs' threads do the same */
 	vm->pid = (int)syscall(SYS_getpid);
 	vm->tsc_khz = vm->host_tsc_khz = host_tsc_khz();
 	vm->max_vcpu_id = VM_MAX_VCPU_ID;
