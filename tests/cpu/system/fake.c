@@ -179,14 +179,19 @@ void fake_reset(void)
 		{.function = 0x80000008, .eax = 40 | 48 << 8},
 	};
 
-	free(fake.mem);
-	free(fake.c);
-	memset(&fake, 0, sizeof(fake));
-	fake.mem = calloc(1, FAKE_MEM);
-	fake.c = aligned_alloc(PAGE_SIZE, ALIGN_UP(sizeof(struct cpu), PAGE_SIZE));
-	assert_non_null(fake.mem);
-	assert_non_null(fake.c);
-	memset(fake.c, 0, sizeof(*fake.c));
+	/* Thousands of times, of megabytes: what was faulted in stays. */
+	static u8 *mem;
+	static struct cpu *c;
+
+	if (!c) {
+		mem = malloc(FAKE_MEM);
+		c = aligned_alloc(PAGE_SIZE, ALIGN_UP(sizeof(struct cpu), PAGE_SIZE));
+	}
+	assert_non_null(mem);
+	assert_non_null(c);
+	memset(mem, 0, FAKE_MEM);
+	memset(c, 0, sizeof(*c));
+	fake = (struct fake){.c = c, .mem = mem};
 	/* No TLB entry allows anything. */
 	for (unsigned m = 0; m < TLB_MODES; m++)
 		for (unsigned n = 0; n < TLB_ENTRIES; n++)
