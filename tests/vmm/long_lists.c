@@ -5,6 +5,9 @@
  *
  * "aliases": one page is executed at 600,000 linear addresses, each of which makes a block, and then its
  * bytes change. "chain": addresses are chosen so that their blocks share a bucket of the hash.
+ *
+ * How long a walk takes is a matter of memory, which others use as well: a signal that was heard late is
+ * held against a walk of ours at that moment.
  */
 #include <errno.h>
 #include <string.h>
@@ -19,6 +22,8 @@
 #define IN_CHAIN 30000u
 #define SWEEPS	 0x3f000u /* how often all have been executed */
 #define WORST_NS (HEARD_NS / 2) /* a walk of all blocks took twice that on an EPYC at 4 GHz */
+#define LINES	 600000u /* of memory, in a ring as random as blocks are */
+#define WALKED	 IN_CHAIN /* of them: no list is that long */
 
 /* RBX, R12: from, to; RBP: the step. */
 GUEST(aliases, 64,
@@ -37,6 +42,42 @@ static pthread_t thread;
 static volatile int came;
 static _Atomic int stopping;
 
+static struct line {
+	struct line *next;
+	char room[56];
+} lines[LINES];
+
+/* One ring through all of them (Sattolo's). */
+static void make_ring(void)
+{
+	static unsigned order[LINES];
+	uint64_t random = 1;
+
+	for (unsigned i = 0; i < LINES; i++)
+		order[i] = i;
+	for (unsigned i = LINES - 1; i; i--) {
+		unsigned j, was = order[i];
+
+		random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+		j = (unsigned)((random >> 33) % i);
+		order[i] = order[j];
+		order[j] = was;
+	}
+	for (unsigned i = 0; i < LINES; i++)
+		lines[order[i]].next = &lines[order[(i + 1) % LINES]];
+}
+
+/* CPU time of a walk through the next WALKED of the ring. */
+static uint64_t walk_ns(void)
+{
+	static struct line *volatile at = lines;
+	uint64_t since = heard_time(CLOCK_THREAD_CPUTIME_ID);
+
+	for (unsigned i = 0; i < WALKED; i++)
+		at = at->next;
+	return heard_time(CLOCK_THREAD_CPUTIME_ID) - since;
+}
+
 static void on_signal(int sig)
 {
 	came = 1;
@@ -47,7 +88,7 @@ static void *run(void *what)
 {
 	while (!stopping) {
 		int how = minivmm_run(&v);
-		uint64_t took;
+		uint64_t took, walk;
 
 		EXPECT(how == -EINTR, "exit %s (%d)", minivmm_exit_name(how), how);
 		if (!came)
@@ -55,7 +96,9 @@ static void *run(void *what)
 		came = 0;
 		v.run->immediate_exit = 0;
 		took = heard_returned(&heard);
-		EXPECT(took <= WORST_NS, "%s: a signal was heard after %lu us", (char *)what, took / 1000);
+		walk = took <= WORST_NS ? WORST_NS : walk_ns();
+		EXPECT(took <= walk, "%s: a signal was heard after %lu us; %u lines took %lu us",
+		       (char *)what, took / 1000, WALKED, walk / 1000);
 	}
 	return NULL;
 }
@@ -123,6 +166,8 @@ int main(void)
 	struct sigaction sa = {.sa_handler = on_signal};
 
 	sigaction(SIGUSR1, &sa, NULL);
+	make_ring();
+	printf("%u lines of memory: %lu us\n", WALKED, walk_ns() / 1000);
 	minivmm_create(&v);
 	go("aliases", aliases, &(struct kvm_regs){.rbx = 1ULL << 39, .rbp = 1 << 21,
 						  .r12 = (1ULL << 39) + (600000ULL << 21)});
