@@ -120,7 +120,10 @@ class Console:
 
     def pump(self):
         while True:
-            chunk = os.read(self.process.stdout.fileno(), 65536)
+            try:
+                chunk = os.read(self.process.stdout.fileno(), 65536)
+            except ConnectionResetError:  # a socket's
+                chunk = b""
             with self.changed:
                 self.text += chunk.decode(errors="replace").replace("\r", "")
                 self.ended = not chunk
