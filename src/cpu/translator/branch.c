@@ -77,7 +77,7 @@ static void edge(struct xlate *x, unsigned which, u64 target)
 		return;
 	}
 	if (target <= b->rip + b->op[b->nops - 1].off) {
-		struct emit_check k = emit_check(&x->e);
+		struct emit_check k = emit_check_below(&x->e);
 
 		tr_edge_stub(x, poll(x, &k), what, NOT_PATCHED);
 	}
@@ -149,7 +149,7 @@ static void find_target(struct xlate *x)
 {
 	struct emitter *e = &x->e;
 	u32 what = tr_what(x, TR_ONE, x->nop);
-	struct emit_check k = emit_check(e);
+	struct emit_check k = emit_check_below(e);
 
 	tr_stub(x, poll(x, &k), what, THEN_NOTHING);
 	k = emit_check(e);

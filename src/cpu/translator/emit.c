@@ -294,12 +294,11 @@ void emit_land8(struct emitter *e, u8 *disp)
 		*disp = (u8)(e->p - (disp + 1));
 }
 
-struct emit_check emit_check(struct emitter *e)
+/* With a jump that stands before it. */
+static struct emit_check hidden_jump(struct emitter *e)
 {
-	struct emit_check k = {NULL, NULL};
+	struct emit_check k;
 
-	if (!e->loops)
-		return k;
 	/* MOV of 64 bits to RCX; of its constant five bytes are the jump. */
 	emit8(e, rex(true, 0, 0, RCX));
 	emit8(e, 0xb8 | RCX);
@@ -309,12 +308,26 @@ struct emit_check emit_check(struct emitter *e)
 	return k;
 }
 
+struct emit_check emit_check(struct emitter *e)
+{
+	return e->loops ? hidden_jump(e) : (struct emit_check){NULL, NULL};
+}
+
+struct emit_check emit_check_below(struct emitter *e)
+{
+	return e->borrows ? hidden_jump(e) : emit_check(e);
+}
+
 u8 *emit_check_end(struct emitter *e, struct emit_check *k)
 {
 	u8 *disp;
 
 	if (k->hidden) {
-		disp = emit_loop(e);
+		if (!e->loops) {
+			emit_lea(e, RCX, RCX, NO_INDEX, 0, -1, true);
+			emit_pext(e, RCX, RCX, (u32)offsetof(struct cpu, gen.mask_sign));
+		}
+		disp = e->loops ? emit_loop(e) : emit_jrcxz(e);
 		if (!e->full)
 			*disp = (u8)(k->hidden - (disp + 1));
 		return k->jump;

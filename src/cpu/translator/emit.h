@@ -16,7 +16,7 @@ struct emitter {
 	u8 *p;
 	u8 *end;
 	bool full;
-	bool loops; /* checks are LOOPs: see emit_check() */
+	bool loops, borrows; /* how checks are made: see emit_check() */
 };
 
 #define NO_INDEX (-1)
@@ -70,13 +70,16 @@ void emit_jump_to(struct emitter *e, const u8 *target);
  * A processor remembers where some thousands of taken jumps lead, and guesses that the others are not
  * taken. JRCXZ is taken where all is well: a guest with much code then pays for a wrong guess at each
  * check. LOOP is not: it falls through where RCX is one, and goes back otherwise, to a jump that stands in
- * the constant of a MOV. It is as quick as another jump on AMD's processors, and slow on Intel's.
+ * the constant of a MOV. It is as quick as another jump on AMD's processors, and slow on Intel's. There a
+ * JRCXZ goes back and is not taken where all is well: it looks at the sign of what is one less. For that RCX
+ * must be known to be below 2^63 (emit_check_below()), and else JRCXZ stays as it is.
  */
 struct emit_check {
 	u8 *jump;   /* its displacement */
 	u8 *hidden; /* NULL: none, the jump is behind a JRCXZ */
 };
 struct emit_check emit_check(struct emitter *e);
+struct emit_check emit_check_below(struct emitter *e);
 u8 *emit_check_end(struct emitter *e, struct emit_check *k);
 static inline s32 emit_good(const struct emitter *e)
 {

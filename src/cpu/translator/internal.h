@@ -55,6 +55,7 @@ struct translator {
 		u32 n;
 		u32 era; /* counts times when all were forgotten */
 		u32 straddlers; /* first of those to blocks on two pages */
+		u32 blocks;	/* of its program that became code while it was in use */
 		u64 space;	/* mmu.space that it is of; 0: none */
 		u64 turn;	/* when that was last the current one, counted */
 		struct tr_way *way; /* TR_WAYS */
@@ -62,7 +63,7 @@ struct translator {
 	u32 space_list;	 /* the one of those that is in use */
 	u64 turns;
 	bool patched; /* code was written since generated code was last entered */
-	bool loops; /* struct emitter */
+	bool loops, borrows; /* struct emitter */
 	u32 heat; /* struct translator_options */
 	u32 check_every, check_in; /* check.c: one entry in so many; in so many more */
 	bool checking;

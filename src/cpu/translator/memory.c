@@ -173,7 +173,7 @@ static void look_in_tlb(struct xlate *x, const struct tr_look *l)
 {
 	u32 tlb = tlb_field(x);
 	u8 *look_at = x->e.p;
-	struct emit_check k = emit_check(&x->e);
+	struct emit_check k = emit_check_below(&x->e);
 
 	entry_number(x, l->la);
 	emit_load_indexed(&x->e, GEN_CHECK, GEN_INDEX, tlb + neg_of(l));
@@ -198,7 +198,7 @@ static void look_up(struct xlate *x, const struct tr_look *l)
 		look_in_tlb(x, l);
 		return;
 	}
-	k = emit_check(&x->e);
+	k = emit_check_below(&x->e);
 	emit_load(&x->e, GEN_CHECK, near + neg_of(l));
 	tr_far_stub(x, jump_unless_inside(x, l, near + ENTRY(delta), NO_INDEX, &k), l);
 }
@@ -302,7 +302,7 @@ struct tr_mem tr_locked_operand(struct xlate *x, const struct insn *in, u32 size
 	int la = address(x, in, 0);
 
 	if (size > 1) {
-		struct emit_check k = emit_check(&x->e);
+		struct emit_check k = emit_check_below(&x->e);
 
 		emit_pext(&x->e, GEN_CHECK, la, FIELD(align_mask) + 8 * (u32)__builtin_ctz(size));
 		tr_check_zero(x, &k);

@@ -200,11 +200,11 @@ static enum how emit_op(struct xlate *x)
 	return tr_branch(x, in) ? INLINE_END : BY_HANDLER;
 }
 
-static struct emitter emitter_at(const struct translator *t, u32 at, u32 room)
+static struct emitter emitter_at(const struct translator *t, u32 at, u32 room, bool borrows)
 {
 	u8 *p = t->area.write + at;
 
-	return (struct emitter){.start = t->area.write, .p = p, .end = p + room, .loops = t->loops};
+	return (struct emitter){.start = t->area.write, .p = p, .end = p + room, .loops = t->loops, .borrows = borrows};
 }
 
 static bool has_room_left(const struct translator *t)
@@ -212,10 +212,19 @@ static bool has_room_left(const struct translator *t)
 	return t->used + ROOM <= t->cold && t->cold_used + COLD_ROOM <= t->area.size;
 }
 
+/* A program with more blocks is one of which a processor forgets where the taken jumps of its checks lead. */
+#define LARGE_PROGRAM 1024
+
+static bool is_large(const struct translator *t, const struct block *b)
+{
+	return (s64)b->rip >= 0 && t->ways[t->space_list].blocks > LARGE_PROGRAM;
+}
+
 static void begin(struct cpu *c, struct block *b)
 {
 	struct translator *t = c->translator;
 	struct xlate *x = &t->x;
+	bool borrows = t->borrows && is_large(t, b);
 
 	x->c = c;
 	x->b = b;
@@ -223,8 +232,8 @@ static void begin(struct cpu *c, struct block *b)
 	x->ncells = t->ncells;
 	x->check = x->careful = false;
 	x->vectors = 0;
-	x->e = emitter_at(t, t->used, ROOM);
-	x->cold = emitter_at(t, t->cold_used, COLD_ROOM - sizeof(x->site) - 64);
+	x->e = emitter_at(t, t->used, ROOM, borrows);
+	x->cold = emitter_at(t, t->cold_used, COLD_ROOM - sizeof(x->site) - 64, borrows);
 }
 
 /* From here on the other kind of code. */
@@ -457,6 +466,7 @@ static void keep(struct xlate *x, u32 start)
 				 .site = list};
 	x->b->host = start + TR_COUNT_LEN;
 	t->ncells = x->ncells;
+	t->ways[t->space_list].blocks += (s64)x->b->rip >= 0;
 	t->used = (u32)ALIGN_UP((u64)(x->cold.p - t->area.write), CODE_ALIGN);
 	t->cold_used = (u32)ALIGN_UP((u64)((u8 *)(list + n) - t->area.write), CODE_ALIGN);
 	x->c->stat.code.bytes = t->used + t->cold_used - t->cold;
@@ -610,6 +620,7 @@ static void prepare(struct cpu *c)
 	c->gen.mask_index = (u64)(TLB_ENTRIES - 1) << PAGE_SHIFT;
 	c->gen.mask_page = PAGE_MASK;
 	c->gen.mask_word = PAGE_MASK | 7;
+	c->gen.mask_sign = 1ULL << 63;
 	c->gen.mask_jump = CODE_JUMPS - 1;
 	c->gen.mask_af = 1ULL << 56 | (FL_STATUS & 0xff);
 	c->gen.mask_status = FL_STATUS;
@@ -629,6 +640,7 @@ int translator_create(struct cpu *c, const struct translator_options *o)
 	t->check_every = o->check_every;
 	t->heat = o->heat;
 	t->loops = host_has_fast_loop();
+	t->borrows = !t->loops;
 	perfmap_open();
 	r = make_area(t, o->cache);
 	if (r) {

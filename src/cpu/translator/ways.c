@@ -203,6 +203,7 @@ static unsigned list_for(struct translator *t, u64 space)
 	}
 	empty_list(&t->ways[oldest]);
 	t->ways[oldest].space = space;
+	t->ways[oldest].blocks = 0;
 	return oldest;
 }
 
@@ -279,6 +280,9 @@ void tr_learn_edge(struct cpu *c, u32 edge, const struct block *from, const stru
 	}
 }
 
+/* So many are looked at: what is not found is there twice, which does no harm. */
+#define LONGEST_SEARCH 64
+
 /* What is known of a slot, and was overwritten by what another jump leads to. */
 static struct tr_way *find_slot(struct cpu *c, unsigned list, const struct block *to, const struct tr_way *like)
 {
@@ -286,7 +290,7 @@ static struct tr_way *find_slot(struct cpu *c, unsigned list, const struct block
 
 	if (to->page2)
 		return NULL;
-	for (u32 n = first_of(l, list, to->page); n; n = l->way[n - 1].next) {
+	for (u32 n = first_of(l, list, to->page), k = 0; n && k < LONGEST_SEARCH; n = l->way[n - 1].next, k++) {
 		struct tr_way *w = &l->way[n - 1];
 
 		if (w->at == like->at && w->la == like->la && w->code == like->code)
