@@ -28,6 +28,7 @@
 #define MSR_STEAL     0x4b564d03u
 #define HOUR	      3600000000000ull
 #define MUCH_TOO_LONG 60000000000ull /* ns; the machine may be busy */
+#define FEWEST	      20u /* truncations, however long they take */
 
 /* ECX, EAX, EDX: the clock's MSR. SI: look at the file, too. */
 GUEST(worker, 16,
@@ -234,7 +235,7 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < NVCPUS; i++)
 		pthread_create(&m.thread[i], NULL, run_vcpu, (void *)(uintptr_t)i);
 	until = minivmm_now() + seconds * 1000000000;
-	while (minivmm_now() < until)
+	while (minivmm_now() < until || hours < FEWEST)
 		one_round(++hours);
 	stop_vcpus();
 	must(msync(m.mapped, FILE_SIZE, MS_SYNC), "msync");
@@ -242,6 +243,5 @@ int main(int argc, char **argv)
 	EXPECT(!memcmp(in_file, m.mapped, FILE_SIZE), "the file is not what was mapped");
 	printf("ok: %lu truncations, %lu and %lu runs, %lu into the void\n",
 	       (unsigned long)hours, m.runs[0], m.runs[1], m.faults[1]);
-	EXPECT(hours > 10, "only %lu truncations", (unsigned long)hours);
 	return 0;
 }

@@ -70,13 +70,14 @@ static void *protect_thread(void *arg)
 	return NULL;
 }
 
-static unsigned long rounds(uint64_t ns, int interrupt)
+/* For so long, and so many at least, however busy the machine is. */
+static unsigned long rounds(uint64_t ns, unsigned long least, int interrupt)
 {
 	struct kvm_interrupt irq = {.irq = VECTOR};
 	uint64_t end = minivmm_now() + ns;
 	unsigned long n = 0;
 
-	for (; minivmm_now() < end; n++) {
+	for (; n < least || minivmm_now() < end; n++) {
 		if (interrupt && n)
 			EXPECT(!ioctl(other.vcpu, KVM_INTERRUPT, &irq), "%s", strerror(errno));
 		EXPECT_EXIT(&other, KVM_EXIT_IO);
@@ -100,16 +101,15 @@ int main(int argc, char **argv)
 	start_at(&locker, LOCKED);
 	start_at(&other, INTERRUPTS);
 	pthread_create(&locking, NULL, lock_thread, NULL);
-	interrupts = rounds(ns, 1);
+	interrupts = rounds(ns, 100, 1);
 	start_at(&other, STORES);
 	pthread_create(&protecting, NULL, protect_thread, NULL);
-	stores = rounds(ns, 0);
+	stores = rounds(ns, 2, 0);
 	stop = 1;
 	locker.run->immediate_exit = 1;
 	pthread_kill(locking, SIGUSR1);
 	pthread_join(locking, NULL);
 	pthread_join(protecting, NULL);
 	printf("%lu interrupts, %lu rounds of stores\n", interrupts, stores);
-	EXPECT(interrupts > 100 && stores > 1, "hardly any");
 	return 0;
 }
