@@ -26,7 +26,7 @@
 #include "cpu/state.h"
 
 /* Bytes of code that a vCPU may have. */
-#define TRANSLATOR_CACHE       (64u << 20)
+#define TRANSLATOR_CACHE       (128u << 20)
 #define TRANSLATOR_CACHE_LEAST (256u << 10)
 #define TRANSLATOR_CACHE_MOST  (1u << 30)
 
