@@ -16,6 +16,7 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -44,14 +45,21 @@
 #define NEEDS_BITS(call, n, bits)                                                                  \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 4), LOAD_ARG(n),                        \
 		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, (bits), 1, 0), REFUSE, ALLOW
-#define NO_VALUE(call, n, value)                                                                   \
-	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 4), LOAD_ARG(n),                        \
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), 0, 1), REFUSE, ALLOW
 /* Argument n is this process, whose number install() fills in. */
 #define OWN_ONLY(call, n)                                                                          \
 	BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##call, 0, 4), LOAD_ARG(n),                        \
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, OWN_PID, 1, 0), REFUSE, ALLOW
 #define OWN_PID 0xffffffffu /* no process */
+#define IS(value, yes, no) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (value), (yes), (no))
+/* A limit of another's CPU time is a signal to it. No process is this one, too. */
+#define OWN_LIMITS IS(SYS_prlimit64, 0, 5), LOAD_ARG(0), IS(0, 2, 0), IS(OWN_PID, 1, 0), REFUSE, ALLOW
+/* Who owns a descriptor is sent a signal of the owner's choice; and what is typed is a shell's command. */
+#define OWN_DESCRIPTORS                                                                            \
+	IS(SYS_fcntl, 0, 7), LOAD_ARG(1), IS(F_SETOWN_EX, 3, 0), IS(F_SETOWN, 0, 3), LOAD_ARG(2),  \
+		IS(OWN_PID, 1, 0), REFUSE, ALLOW
+#define NO_OWNER_NOR_INPUT                                                                         \
+	IS(SYS_ioctl, 0, 6), LOAD_ARG(1), IS(TIOCSTI, 2, 0), IS(FIOSETOWN, 1, 0),                  \
+		IS(SIOCSPGRP, 0, 1), REFUSE, ALLOW
 
 #define WRITES (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC)
 
@@ -93,7 +101,9 @@ static int install(void)
 		NO_BITS(open, 1, WRITES),
 		NO_BITS(openat, 2, WRITES),
 		NEEDS_BITS(clone, 0, CLONE_THREAD),
-		NO_VALUE(ioctl, 1, TIOCSTI),
+		NO_OWNER_NOR_INPUT,
+		OWN_DESCRIPTORS,
+		OWN_LIMITS,
 		NO_BITS(unshare, 0, ~(u32)CLONE_FILES), /* a helper's own descriptors */
 		OWN_ONLY(pidfd_open, 0),
 		OWN_ONLY(kill, 0),

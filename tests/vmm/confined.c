@@ -9,11 +9,14 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <linux/sockios.h>
 
 GUEST(counts, 64, "1: inc %rbx\n out %al, $0x10\n jmp 1b\n");
 
@@ -36,6 +39,11 @@ static void *refused(void *arg)
 	REFUSED(unlink(file));
 	REFUSED(kill(getppid(), 0));
 	REFUSED(kill(-1, 0));
+	REFUSED(fcntl(0, F_SETOWN, getppid()));
+	REFUSED(fcntl(0, F_SETOWN_EX, &(struct f_owner_ex){F_OWNER_PID, getppid()}));
+	REFUSED(ioctl(0, FIOSETOWN, &(int){getppid()}));
+	REFUSED(ioctl(0, SIOCSPGRP, &(int){getppid()}));
+	REFUSED(prlimit(getppid(), RLIMIT_CPU, NULL, NULL));
 	REFUSED(syscall(SYS_ptrace, 0, 0, 0, 0));
 	REFUSED(syscall(SYS_unshare, 0x10000000)); /* CLONE_NEWUSER */
 	REFUSED(syscall(SYS_pidfd_open, getppid(), 0));
@@ -62,6 +70,9 @@ static void allowed(void)
 	EXPECT(!pthread_create(&t, NULL, nothing, NULL) && !pthread_join(t, NULL), "a thread");
 	EXPECT(!kill(getpid(), 0), "itself: %s", strerror(errno));
 	EXPECT(!raise(SIGCONT), "itself: %s", strerror(errno));
+	EXPECT(!fcntl(0, F_SETOWN, getpid()), "itself: %s", strerror(errno));
+	EXPECT(!prlimit(0, RLIMIT_CPU, NULL, NULL), "itself: %s", strerror(errno));
+	EXPECT(!prlimit(getpid(), RLIMIT_CPU, NULL, NULL), "itself: %s", strerror(errno));
 	/* A vCPU, made late, and the memory of the first one away and back. */
 	minivmm_add_vcpu(&v, 1, &other);
 	minivmm_load(&other, MINIVMM_LONG, counts);
