@@ -8,6 +8,7 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include "base/own.h"
 #include "base/pagemem.h"
 #include "base/pext.h"
 #include "cpu/code/ends.h"
@@ -590,11 +591,13 @@ static void free_memory(struct translator *t)
 		pagemem_free(t->ways[i].way, TR_WAYS * sizeof(struct tr_way));
 }
 
-/* As much of `size` as there is address space for. */
+/* As much of `size` as there is address space for; a quarter where a limit says that there is little. */
 static int make_area(struct translator *t, u32 size)
 {
 	int r;
 
+	if (own_space_limited())
+		size = MAX(size / 4, TRANSLATOR_CACHE_LEAST);
 	do {
 		r = area_create(&t->area, size, (void *)tr_fixup);
 		size /= 2;
