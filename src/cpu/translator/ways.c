@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * translator/ways.c: where code leads to: edges that are patched, and the jump tables.
+ * translator/ways.c: where code leads to: edges, which are patched or go by a cell, and the jump tables.
  *
  * An edge within a page is good as long as the page's blocks are. All else is a way: it says what is at a
  * linear address, which holds for one address space or for all, and it is to be used only while the bytes of
@@ -224,10 +224,9 @@ void tr_switch_space(struct cpu *c)
 	struct tr_ways *l = &t->ways[t->space_list];
 
 	forget_straddlers_of(c, t->space_list);
+	leave_list(c, l);
 	if (l->n > KEPT_WAYS)
-		forget_list(c, t->space_list);
-	else
-		leave_list(c, l);
+		empty_list(l);
 	t->space_list = list_for(t, c->mmu.space);
 	l = &t->ways[t->space_list];
 	l->turn = ++t->turns;
