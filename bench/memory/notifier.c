@@ -5,7 +5,6 @@
  * private memory is not watched.
  */
 #include "rooms.h"
-#include "base/guard.h"
 #include "primary/linux/linux.h"
 
 #include <sys/mman.h>
@@ -53,14 +52,21 @@ static double touch(void)
 	return (double)(used_ns() - t) / (SIZE / PAGE);
 }
 
-static double first_touch(bool watched, bool large)
+/* Memory that a guest has. */
+static u8 *show(bool watched, bool large)
 {
 	u8 *p = map(large);
-	double ns;
 
 	primary_linux_no_notifier = !watched;
 	rooms_slot(mmu, 0, SIZE, p);
-	ns = touch();
+	return p;
+}
+
+static double first_touch(bool watched, bool large)
+{
+	u8 *p = show(watched, large);
+	double ns = touch();
+
 	rooms_slot(mmu, 0, 0, NULL);
 	memory_unmap(p, SIZE);
 	return ns;
@@ -69,12 +75,10 @@ static double first_touch(bool watched, bool large)
 /* The VMM reads what a guest wrote, as for a migration. */
 static double reread(bool watched)
 {
-	u8 *p = map(false);
+	u8 *p = show(watched, false);
 	double ns;
 	u64 t;
 
-	primary_linux_no_notifier = !watched;
-	rooms_slot(mmu, 0, SIZE, p);
 	touch();
 	t = used_ns();
 	for (u64 off = 0; off < SIZE; off += PAGE)
@@ -99,12 +103,10 @@ static void unmap(u8 *p, bool by_hook)
 /* Microseconds of each. */
 static double munmaps(bool watched, bool by_hook)
 {
-	u8 *p = map(false);
+	u8 *p = show(watched, false);
 	double us;
 	u64 t;
 
-	primary_linux_no_notifier = !watched;
-	rooms_slot(mmu, 0, SIZE, p);
 	touch();
 	/* A raw one waits for the helper, which uses time of its own. */
 	t = by_hook ? used_ns() : now_ns();
@@ -119,14 +121,8 @@ int main(void)
 {
 	struct figure small = {.n = 0}, large = {.n = 0}, read = {.n = 0}, hooked = {.n = 0};
 	struct figure added = {.n = 0}, raw = {.n = 0};
-	void *primary;
 
-	MUST(!guard_install() && !primary_linux_create(&primary) &&
-		     !mmu_create(&primary_linux_ops, primary, &mmu),
-	     "no VM");
-	vcpu = calloc(1, sizeof(*vcpu));
-	MUST(vcpu, "no vCPU");
-	mmu_vcpu_init(mmu, vcpu, 0, NULL, &rooms_vcpu_ops);
+	rooms_create(&mmu, &vcpu);
 	primary_linux_start();
 	first_touch(true, false); /* warms up */
 	for (unsigned i = 0; i < BENCH_TURNS; i++) {

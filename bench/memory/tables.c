@@ -4,7 +4,6 @@
  * memory the host has mapped, a translation that is there, an invalidation.
  */
 #include "rooms.h"
-#include "base/guard.h"
 #include "primary/linux/linux.h"
 
 #include <sys/mman.h>
@@ -101,14 +100,8 @@ static void steps(u8 *p)
 int main(void)
 {
 	u8 *p = reserve();
-	void *primary;
 
-	MUST(!guard_install() && !primary_linux_create(&primary) &&
-		     !mmu_create(&primary_linux_ops, primary, &mmu),
-	     "no VM");
-	vcpu = calloc(1, sizeof(*vcpu));
-	MUST(vcpu, "no vCPU");
-	mmu_vcpu_init(mmu, vcpu, 0, NULL, &rooms_vcpu_ops);
+	rooms_create(&mmu, &vcpu);
 	/* The tables above a GiB's own do not grow with memory. */
 	rooms_slot(mmu, 0, PAGE, p);
 	mmu_vcpu_enter(vcpu);
