@@ -48,24 +48,6 @@ static void add(struct lent *l)
 	pthread_mutex_unlock(&lock);
 }
 
-int lend_first(void)
-{
-	struct lent *l = calloc(1, sizeof(*l));
-	void *stack = stack_alloc(STACK_SIZE);
-
-	if (!l || !stack)
-		return -ENOMEM;
-	l->fs = lend_fs();
-	l->stack = (u64)stack + STACK_SIZE - OVER;
-	l->libc_tid = find_tid(l->fs);
-	if (!l->libc_tid)
-		return -ENOTSUP;
-	l->tid = (int)*l->libc_tid;
-	add(l);
-	lend_set_mine(l);
-	return 0;
-}
-
 /* ------------------------------------------------------------------ a new block */
 
 /* On the thread whose body the block is to be. libc is not told that it ends. */
@@ -149,6 +131,42 @@ void lend_give_back(struct lent *l)
 	pthread_mutex_lock(&lock);
 	l->free = true;
 	pthread_mutex_unlock(&lock);
+}
+
+/*
+ * Our libc puts a handler of its own under THREAD_SIGSETXID when it makes its first thread. That is this one, before
+ * the program begins: the signal is the program's, whose libc or runtime makes all its threads call set*id() by it.
+ */
+static int make_first(void)
+{
+	u64 was[4]; /* struct kernel_action */
+	struct lent *l;
+
+	raw4(SYS_rt_sigaction, THREAD_SIGSETXID, NULL, was, KERNEL_SIGSET_BYTES);
+	l = make();
+	raw4(SYS_rt_sigaction, THREAD_SIGSETXID, was, NULL, KERNEL_SIGSET_BYTES);
+	if (!l)
+		return -EAGAIN;
+	lend_give_back(l);
+	return 0;
+}
+
+int lend_first(void)
+{
+	struct lent *l = calloc(1, sizeof(*l));
+	void *stack = stack_alloc(STACK_SIZE);
+
+	if (!l || !stack)
+		return -ENOMEM;
+	l->fs = lend_fs();
+	l->stack = (u64)stack + STACK_SIZE - OVER;
+	l->libc_tid = find_tid(l->fs);
+	if (!l->libc_tid)
+		return -ENOTSUP;
+	l->tid = (int)*l->libc_tid;
+	add(l);
+	lend_set_mine(l);
+	return make_first();
 }
 
 void lend_claim(struct lent *l)

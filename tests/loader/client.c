@@ -428,13 +428,40 @@ static void drop_user(void)
 	EXPECT(setgid(65534) == 0 && setuid(65534) == 0, "setuid");
 }
 
+/* libc has each thread make the call, by a signal of its own. */
+static void *expect_dropped(void *barrier)
+{
+	pthread_barrier_wait(barrier);
+	pthread_barrier_wait(barrier);
+	EXPECT(syscall(SYS_getuid) == 65534 && syscall(SYS_getgid) == 65534, "a thread is still uid %ld",
+	       syscall(SYS_getuid));
+	return NULL;
+}
+
+static void drop_user_of_all(void)
+{
+	pthread_barrier_t barrier;
+	pthread_t t[2];
+
+	if (getuid())
+		return;
+	pthread_barrier_init(&barrier, NULL, 3);
+	for (int i = 0; i < 2; i++)
+		EXPECT(!pthread_create(&t[i], NULL, expect_dropped, &barrier), "no thread");
+	pthread_barrier_wait(&barrier);
+	drop_user();
+	pthread_barrier_wait(&barrier);
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+}
+
 static void empty_root(void)
 {
 	char dir[] = "/tmp/userkvm-root-XXXXXX";
 
 	if (getuid())
 		return;
-	EXPECT(mkdtemp(dir) && chroot(dir) == 0 && chdir("/") == 0, "chroot");
+	EXPECT(mkdtemp(dir) && chdir(dir) == 0 && rmdir(dir) == 0 && chroot(".") == 0, "chroot");
 }
 
 static void forbid_files(void)
@@ -546,7 +573,7 @@ static const struct {
 	{"become", become},	  {"filter", allow_only_own}, {"trap", trap_own},
 	{"block", block_all},	  {"wait", wait_for_one},   {"user", drop_user},	    {"root", empty_root},
 	{"landlock", forbid_files}, {"look", look_around}, {"deep", use_stack},
-	{"rule", allow_device},	  {"ignored", let_ignored_in},
+	{"users", drop_user_of_all}, {"rule", allow_device},	  {"ignored", let_ignored_in},
 };
 
 int main(int argc, char **argv)

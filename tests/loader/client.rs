@@ -2,6 +2,8 @@
 //! A monitor in Rust: two vCPUs of one VM, each on a thread of its own, that tell by MMIO of each
 //! interrupt they are given. A panic unwinds through frames that a trap has interrupted.
 
+mod jail;
+
 use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
 use std::process::Command;
@@ -128,11 +130,21 @@ fn main() {
         }
     }));
     for deed in env::args().skip(1) {
-        machine(if deed == "stand" { stand } else { || () });
-        if deed == "spawn" {
-            let me = env::current_exe().expect("a name");
-            assert!(Command::new(me).arg("plain").env_clear().status().expect("a child").success());
-            machine(|| ());
+        match deed.as_str() {
+            "plain" => machine(|| ()),
+            "stand" => machine(stand),
+            "spawn" => {
+                machine(|| ());
+                let me = env::current_exe().expect("a name");
+                assert!(Command::new(me).arg("plain").env_clear().status().expect("a child").success());
+                machine(|| ());
+            }
+            "fork" => jail::in_child(|| machine(|| ())),
+            "user" => jail::drop_user(),
+            "root" => jail::empty_root(),
+            "landlock" => jail::forbid_files(),
+            "filter" => jail::allow_only_own(),
+            _ => panic!("no such deed: {deed}"),
         }
     }
 }

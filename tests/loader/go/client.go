@@ -194,6 +194,14 @@ func main() {
 			machine()
 			again("plain")
 			machine()
+		case "user":
+			dropUser()
+		case "root":
+			emptyRoot()
+		case "landlock":
+			forbidFiles()
+		case "filter":
+			allowOnlyOwn()
 		default:
 			fail("no such deed: %s", deed)
 		}
