@@ -54,7 +54,6 @@ static const struct stat_line vcpu_lines[] = {
 	{"nmi_injections", CUMULATIVE, IN_VCPU(nmi_injections)},
 	{"blocking", BOOLEAN, .computed = blocking},
 	{"exceptions", CUMULATIVE, IN_VCPU(exceptions)},
-	{"instructions", CUMULATIVE, IN_VCPU(instructions)},
 	{"tlb_misses", CUMULATIVE, IN_VCPU(tlb_misses)},
 };
 

@@ -98,7 +98,7 @@ struct statpage_vcpu {
 	u32 id;	   /* KVM's vCPU id */
 	u32 state; /* enum statpage_state */
 	u32 tid;   /* of the thread in KVM_RUN, or 0 */
-	u32 unused;
+	u32 counts; /* not 0: `instructions` are counted; generated code does so only when asked (run --count) */
 
 	u64 run_exits; /* times the run loop was left: for the VMM, a halt, a signal, a request */
 	u64 io_exits;	/* accesses to ports, whoever served them */

@@ -33,6 +33,7 @@ static const char doc[] =
 #define KEY_INTERCEPT 260
 #define KEY_PERF_MAP 261
 #define KEY_REPORT 262
+#define KEY_COUNT  263
 
 /* Bytes that --code-cache may be; cpu/translator/ has the same bounds. */
 #define CACHE_LEAST (256ULL << 10)
@@ -50,7 +51,9 @@ static const struct argp_option options[] = {
 	 "interpreter, translator, or check: both, one in 64 blocks compared; check:N: one in N",
 	 0},
 	{"code-cache", KEY_CACHE, "SIZE", 0,
-	 "Bytes of translated code a vCPU may have, with K, M or G: 256K to 1G, else 32M", 0},
+	 "Bytes of translated code a vCPU may have, with K, M or G: 256K to 1G, else 128M", 0},
+	{"count", KEY_COUNT, NULL, 0,
+	 "Count the guest's instructions, for `userkvm stat'. Translated code then is a twentieth slower", 0},
 	{"perf-map", KEY_PERF_MAP, "KALLSYMS", OPTION_ARG_OPTIONAL,
 	 "Write /tmp/perf-PID.map, by which perf names guest code: by the symbols in KALLSYMS, a copy of the "
 	 "guest's /proc/kallsyms, or by pages",
@@ -160,6 +163,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_CACHE:
 		take_cache(arg, state);
+		return 0;
+	case KEY_COUNT:
+		setenv("USERKVM_COUNT", "1", 1);
 		return 0;
 	case KEY_REPORT:
 		take_report(arg, state);

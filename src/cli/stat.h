@@ -62,6 +62,8 @@ extern const struct stat_counter stat_counters[];
 extern const unsigned stat_ncounters;
 /* The value of stat_counters[k]. */
 u64 stat_count(unsigned k, const struct statpage_vcpu *s);
+/* Is it counted? Instructions are where `userkvm run --count' asked for it, or all is interpreted. */
+bool stat_counted(unsigned k, const struct stat_vm *v);
 
 const char *stat_state_name(u32 state);
 const char *stat_time_name(unsigned time);

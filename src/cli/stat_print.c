@@ -48,6 +48,13 @@ u64 stat_count(unsigned k, const struct statpage_vcpu *s)
 	return c->computed ? c->computed(s) : *(const u64 *)((const u8 *)s + c->at);
 }
 
+bool stat_counted(unsigned k, const struct stat_vm *v)
+{
+	if (stat_counters[k].at != AT(instructions))
+		return true;
+	return v->vm->nvcpus && v->vcpu[0].counts;
+}
+
 struct statpage_code stat_code(const struct statpage_vm *vm, const struct statpage_vcpu *vcpu)
 {
 	struct statpage_code all = {0};
@@ -139,26 +146,31 @@ static void print_head(FILE *f, const struct stat_vm *v)
 		fprintf(f, "%s\n", m->nuffd > STATPAGE_UFFD_SHOWN ? ", ..." : "");
 }
 
+static bool is_column(unsigned k, const struct stat_vm *v)
+{
+	return stat_counters[k].title && stat_counted(k, v);
+}
+
 static void print_vcpus(FILE *f, const struct stat_vm *v)
 {
 	u64 sum;
 
 	fprintf(f, "%5s %-7s", "VCPU", "STATE");
 	for (unsigned k = 0; k < stat_ncounters; k++) {
-		if (stat_counters[k].title)
+		if (is_column(k, v))
 			fprintf(f, " %*s", stat_counters[k].width, stat_counters[k].title);
 	}
 	for (u32 i = 0; i < v->vm->nvcpus; i++) {
 		fprintf(f, "\n%5u %-7s", v->vcpu[i].id, stat_state_name(v->vcpu[i].state));
 		for (unsigned k = 0; k < stat_ncounters; k++) {
-			if (stat_counters[k].title)
+			if (is_column(k, v))
 				fprintf(f, " %*" PRIu64, stat_counters[k].width,
 					stat_count(k, &v->vcpu[i]));
 		}
 	}
 	fprintf(f, "\n%5s %-7s", "all", "");
 	for (unsigned k = 0; k < stat_ncounters; k++) {
-		if (!stat_counters[k].title)
+		if (!is_column(k, v))
 			continue;
 		sum = 0;
 		for (u32 i = 0; i < v->vm->nvcpus; i++)
@@ -262,17 +274,19 @@ static void json_time(FILE *f, const u32 *time)
 	fputc('}', f);
 }
 
-/* time: how often it was seen where, or NULL. */
-static void json_vcpu(FILE *f, const struct statpage_vcpu *s, const u32 *time)
+static void json_vcpu(FILE *f, const struct stat_vm *v, u32 i)
 {
+	const struct statpage_vcpu *s = &v->vcpu[i];
 	const char *comma = "";
 
 	fprintf(f, "{\"id\": %u, \"state\": \"%s\", \"tid\": %u", s->id, stat_state_name(s->state),
 		s->tid);
-	for (unsigned k = 0; k < stat_ncounters; k++)
-		fprintf(f, ", \"%s\": %" PRIu64, stat_counters[k].name, stat_count(k, s));
-	if (time)
-		json_time(f, time);
+	for (unsigned k = 0; k < stat_ncounters; k++) {
+		if (stat_counted(k, v))
+			fprintf(f, ", \"%s\": %" PRIu64, stat_counters[k].name, stat_count(k, s));
+	}
+	if (v->looks)
+		json_time(f, v->time[i]);
 	fprintf(f, ", \"user_exits\": {");
 	for (unsigned r = 0; r < STATPAGE_USER_EXITS; r++) {
 		if (!s->user_exits[r])
@@ -307,7 +321,7 @@ static void json_vm(FILE *f, const struct stat_vm *v)
 	fprintf(f, "]},\n   \"vcpus\": [");
 	for (u32 i = 0; i < m->nvcpus; i++) {
 		fputs(i ? ",\n    " : "\n    ", f);
-		json_vcpu(f, &v->vcpu[i], v->looks ? v->time[i] : NULL);
+		json_vcpu(f, v, i);
 	}
 	fprintf(f, "]}");
 }

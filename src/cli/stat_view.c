@@ -152,7 +152,7 @@ static void draw_row(const struct view *w, int y, const char *first, const char 
 	const char *cell;
 
 	for (unsigned k = 0; k < stat_ncounters; k++) {
-		if (!stat_counters[k].title || at + 1 + NUMBER_WIDTH > COLS)
+		if (!stat_counters[k].title || !stat_counted(k, shown(w)) || at + 1 + NUMBER_WIDTH > COLS)
 			continue;
 		cell = vcpu == ROW_TITLES ? stat_counters[k].title
 		       : vcpu == ROW_SUMS ? number(sum(w, k), buf, sizeof(buf))

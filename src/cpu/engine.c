@@ -82,12 +82,16 @@ void engine_attach(struct cpu *c)
 	struct translator_options o;
 	int r;
 
+	c->stat.counts = true;
 	if (!choose(&o))
 		return;
 	o.cache = cache_size();
+	o.count = secure_getenv("USERKVM_COUNT") != NULL;
 	r = translator_create(c, &o);
 	if (r)
 		tell(r);
+	else
+		c->stat.counts = o.count;
 }
 
 void engine_detach(struct cpu *c)

@@ -10,7 +10,7 @@
 #include "cpu/translator/translator.h"
 
 #define TR_WAYS	     65536
-#define TR_COUNT_LEN 20 /* bytes of code before a block's that count its instructions */
+#define TR_COUNT_LEN 20 /* bytes of code that count a block's instructions */
 
 /*
  * What of the area belongs to a block: where its code begins, and where what it seldom runs does, its
@@ -65,6 +65,7 @@ struct translator {
 	bool patched; /* code was written since generated code was last entered */
 	bool loops, borrows; /* struct emitter */
 	u32 heat; /* struct translator_options */
+	u32 count_len; /* bytes before a block's code that count its instructions, or 0: nobody counts */
 	u32 check_every, check_in; /* check.c: one entry in so many; in so many more */
 	bool checking;
 	u32 stopped_at;		   /* by TR_CHECK */

@@ -145,7 +145,7 @@ void tr_stop(struct xlate *x, u32 op)
 }
 
 /*
- * Instructions are counted block by block, as the interpreter counts them. A load looks for the store that
+ * Instructions are counted block by block, as the interpreter counts them, for who asked for it. A load looks for the store that
  * it is to have its value from by the lowest 12 bits of the address: what each block loads and stores
  * here must not lie where the general registers do in their page, or both wait for each other.
  */
@@ -465,7 +465,7 @@ static void keep(struct xlate *x, u32 start)
 				 .nsites = n,
 				 .b = x->b,
 				 .site = list};
-	x->b->host = start + TR_COUNT_LEN;
+	x->b->host = start + t->count_len;
 	t->ncells = x->ncells;
 	t->ways[t->space_list].blocks += (s64)x->b->rip >= 0;
 	t->used = (u32)ALIGN_UP((u64)(x->cold.p - t->area.write), CODE_ALIGN);
@@ -503,8 +503,9 @@ bool tr_translate(struct cpu *c, struct block *b)
 	b->falls_through = false;
 	take_apart(x);
 	share_plan(x);
-	count(x);
-	assert(emit_offset(&x->e) == t->used + TR_COUNT_LEN);
+	if (t->count_len)
+		count(x);
+	assert(emit_offset(&x->e) == t->used + t->count_len);
 	emit_ops(x);
 	turn(x);
 	emit_careful(x);
@@ -642,6 +643,7 @@ int translator_create(struct cpu *c, const struct translator_options *o)
 		return -ENOMEM;
 	t->check_every = o->check_every;
 	t->heat = o->heat;
+	t->count_len = o->count ? TR_COUNT_LEN : 0;
 	t->loops = host_has_fast_loop();
 	t->borrows = !t->loops;
 	perfmap_open();

@@ -37,6 +37,7 @@ struct translator_options {
 	u32 cache;	 /* bytes; where address space is short it becomes less */
 	u32 check_every; /* not 0: one in so many entries of blocks is compared with the interpreter */
 	u32 heat;	 /* 1: every block at its first entry, whether or not it pays */
+	bool count;	 /* the guest's instructions, as the interpreter does: a twentieth of the time */
 };
 
 /* 0, or why this vCPU is to be interpreted: -ENOTSUP: the host lacks BMI2 or its PEXT is slow; else

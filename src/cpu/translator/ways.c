@@ -261,7 +261,7 @@ static void add(struct cpu *c, unsigned which, const struct block *to, struct tr
 void tr_learn_edge(struct cpu *c, u32 edge, const struct block *from, const struct block *to)
 {
 	struct translator *t = c->translator;
-	u32 at = edge & ~TR_EDGE_FAR, code = to->host - TR_COUNT_LEN, now;
+	u32 at = edge & ~TR_EDGE_FAR, code = to->host - t->count_len, now;
 
 	if (!at || t->check_every) /* then blocks are left one by one */
 		return;
@@ -303,7 +303,7 @@ void tr_learn_jump(struct cpu *c, const struct block *to)
 	u32 mode = (to->key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
 	struct tr_way w = {.la = to->rip,
 			   .at = TR_WAY_SLOT | (mode * CODE_JUMPS + tr_jump_slot(to->rip)),
-			   .code = to->host - TR_COUNT_LEN};
+			   .code = to->host - c->translator->count_len};
 	struct tr_way *known;
 	unsigned list;
 
