@@ -66,23 +66,37 @@ static bool in_kernel(const struct block *b, u64 target)
 	return (s64)b->rip < 0 && (s64)target < 0;
 }
 
+static bool goes_back(const struct block *b, u64 target)
+{
+	return target <= b->rip + b->op[b->nops - 1].off;
+}
+
+/* Only blocks that are dropped together are joined for good (flow_link_slow()). */
+static bool is_far(const struct block *b, u64 target)
+{
+	return ((target ^ b->rip) & PAGE_MASK) || b->page2 || (target & ~PAGE_MASK) > PAGE_SIZE - INSN_MAX;
+}
+
+static u32 edge_what(const struct xlate *x, unsigned which)
+{
+	return tr_what(x, which ? TR_TAKEN : TR_LINK, x->b->nops - 1u);
+}
+
 static void edge(struct xlate *x, unsigned which, u64 target)
 {
 	const struct block *b = x->b;
-	u32 what = tr_what(x, which ? TR_TAKEN : TR_LINK, b->nops - 1u);
-	bool far;
+	u32 what = edge_what(x, which);
+	bool far = is_far(b, target);
 
 	if (x->check) {
 		tr_stop(x, which ? TR_CHECK_TAKEN : TR_CHECK_FALLS);
 		return;
 	}
-	if (target <= b->rip + b->op[b->nops - 1].off) {
+	if (goes_back(b, target)) {
 		struct emit_check k = emit_check_below(&x->e);
 
 		tr_edge_stub(x, poll(x, &k), what, NOT_PATCHED);
 	}
-	/* Only blocks that are dropped together are joined for good (flow_link_slow()). */
-	far = ((target ^ b->rip) & PAGE_MASK) || b->page2 || (target & ~PAGE_MASK) > PAGE_SIZE - INSN_MAX;
 	if (far && in_kernel(b, target) && tr_edge_by_cell(x, what))
 		return;
 	tr_edge_stub(x, emit_edge(&x->e), what, far ? PATCHED_FAR : PATCHED);
@@ -103,13 +117,20 @@ void tr_fall_through(struct xlate *x)
 	edge(x, 0, tr_rip(x->b, x->b->rip + x->b->bytes));
 }
 
+/* The jump itself is the edge, where nothing is to be looked at before it and it needs no cell. */
 static void jcc(struct xlate *x, u8 cc)
 {
-	/* Not taken first: a loop's way back then has one jump. */
-	u8 *not_taken = emit_jcc(&x->e, cc ^ 1);
+	u64 target = (u64)last(x)->disp;
+	bool far = is_far(x->b, target);
+	u8 *not_taken;
 
-	edge(x, 1, (u64)last(x)->disp);
-	emit_land(&x->e, not_taken);
+	if (!x->check && !goes_back(x->b, target) && !(far && in_kernel(x->b, target))) {
+		tr_edge_stub(x, emit_edge_jcc(&x->e, cc), edge_what(x, 1), far ? PATCHED_FAR : PATCHED);
+	} else {
+		not_taken = emit_jcc(&x->e, cc ^ 1);
+		edge(x, 1, target);
+		emit_land(&x->e, not_taken);
+	}
 	edge(x, 0, next_rip(x));
 }
 

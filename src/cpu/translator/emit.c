@@ -240,12 +240,24 @@ u8 *emit_jump(struct emitter *e)
 	return hole32(e);
 }
 
+/* So that the displacement behind an opcode of so many bytes lies within a quadword. CS prefixes say nothing to
+ * a jump. */
+static void pad_edge(struct emitter *e, u32 opcode)
+{
+	while (!e->full && ((u64)(e->p + opcode) & 7) > 8 - sizeof(s32))
+		emit8(e, 0x2e);
+}
+
 u8 *emit_edge(struct emitter *e)
 {
-	/* CS prefixes say nothing to a jump. */
-	while (!e->full && ((u64)(e->p + 1) & 7) > 8 - sizeof(s32))
-		emit8(e, 0x2e);
+	pad_edge(e, 1);
 	return emit_jump(e);
+}
+
+u8 *emit_edge_jcc(struct emitter *e, u8 cc)
+{
+	pad_edge(e, 2);
+	return emit_jcc(e, cc);
 }
 
 u8 *emit_jcc(struct emitter *e, u8 cc)

@@ -54,8 +54,10 @@ void emit_modrm_memory(struct emitter *e, int reg, int base, int index, s32 disp
 
 /* Jumps with a displacement to be filled in: where it stands. */
 u8 *emit_jump(struct emitter *e);
-u8 *emit_edge(struct emitter *e); /* one that is patched: its displacement lies within a quadword */
 u8 *emit_jcc(struct emitter *e, u8 cc);
+/* The same, of those that are patched: the displacement lies within a quadword. */
+u8 *emit_edge(struct emitter *e);
+u8 *emit_edge_jcc(struct emitter *e, u8 cc);
 u8 *emit_jrcxz(struct emitter *e);
 u8 *emit_loop(struct emitter *e);
 void emit_land(struct emitter *e, u8 *disp);   /* of emit_jump() or emit_jcc(): to here */

@@ -70,6 +70,12 @@ static bool in_code(const struct tr_code *code, u64 at)
 	return at - code->at < code->len || at - code->cold_at < code->cold_len;
 }
 
+/* One that may be patched: a jump of 32 bits, with a condition or without. */
+static bool is_edge(const struct place *p)
+{
+	return p->i.meta.category != ZYDIS_CATEGORY_CALL && p->i.raw.imm[0].size == 32;
+}
+
 /* To the same block's code, or to where another's begins. */
 static bool leads_to_code(const struct place *p)
 {
@@ -80,7 +86,7 @@ static bool leads_to_code(const struct place *p)
 		return true;
 	for (u32 i = 0; i < p->t->ncodes; i++) {
 		if (p->t->codes[i].at == to)
-			return p->i.mnemonic == ZYDIS_MNEMONIC_JMP;
+			return is_edge(p);
 	}
 	return false;
 }

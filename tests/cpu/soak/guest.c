@@ -317,6 +317,7 @@ static int make_cpu(struct mmu *mmu, bool translated)
 	int r;
 
 	setenv("USERKVM_ENGINE", translated ? "translator:1" : "interpreter", 1);
+	setenv("USERKVM_COUNT", "1", 1); /* what each has counted is compared */
 	r = cpu_create(mmu, translated, &env, NULL, &mops, &c);
 	if (!r && translated && !c->translator)
 		r = -ENOTSUP;
