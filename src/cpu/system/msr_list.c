@@ -27,11 +27,13 @@ static const u32 features[] = {
  * IA32_ARCH_CAPABILITIES: RDCL_NO, SKIP_L1DFL_VMENTRY, MDS_NO, PSCHANGE_MC_NO, TAA_NO,
  * SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, GDS_NO, RFDS_NO. A guest's program reaches memory through
  * translations already checked for its privilege, never by a load the processor would let run
- * ahead of the check: what these defects leak it has no instruction to ask for.
+ * ahead of the check: what these defects leak it has no instruction to ask for. And ITS_NO: a guest's
+ * indirect jump or return is not executed where the guest has it in a cache line, so a kernel that moves
+ * them to the line's upper half pays for nothing (Intel, "Indirect Target Selection").
  */
 #define ARCH_CAPABILITIES                                                                     \
 	(BIT(0) | BIT(3) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) | BIT(15) | BIT(26) |  \
-	 BIT(27))
+	 BIT(27) | BIT(62))
 
 u32 cpu_msr_list(const u32 **list)
 {
