@@ -187,7 +187,7 @@ static u8 *follow(struct cpu *c, struct block *b, unsigned which)
 	/* In a new generation `b` may be gone. */
 	if (gen == c->code->gen && b->key == c->block->key &&
 	    ((edge & TR_EDGE_FAR) || b->link[which] == c->block))
-		tr_learn_edge(c, edge, b, c->block);
+		tr_learn_edge(c, edge, c->block);
 	return host;
 }
 

@@ -59,7 +59,7 @@ struct translator {
 		u64 space;	/* mmu.space that it is of; 0: none */
 		u64 turn;	/* when that was last the current one, counted */
 		struct tr_way *way; /* TR_WAYS */
-	} ways[NR_WAYS]; /* between global pages; from or to some address spaces */
+	} ways[NR_WAYS]; /* to global pages; to others, in some address spaces */
 	u32 space_list;	 /* the one of those that is in use */
 	u64 turns;
 	bool patched; /* code was written since generated code was last entered */
@@ -98,10 +98,10 @@ void tr_ways_prepare(struct cpu *c); /* the tables of a new vCPU */
 void tr_ways_cleared(struct cpu *c); /* there is no code any more */
 /* Before code of `b` runs: its mode's jump table leads to blocks of its key only. */
 void tr_use_table(struct cpu *c, const struct block *b);
-/* `to`, which has code, is entered by the table; or from an edge of `from`, as its stub says (enum tr_edge). */
+/* `to`, which has code, is entered by the table; or from an edge, as its stub says (enum tr_edge). */
 void tr_learn_jump(struct cpu *c, const struct block *to);
 u32 tr_edge_place(const struct cpu *c);
-void tr_learn_edge(struct cpu *c, u32 edge, const struct block *from, const struct block *to);
+void tr_learn_edge(struct cpu *c, u32 edge, const struct block *to);
 
 /* enter.c: from the interpreter's loop, with c->block set. */
 const struct op *tr_enter(struct cpu *c, u8 *host);

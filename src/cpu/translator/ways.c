@@ -18,7 +18,7 @@
 
 #define NO_WAY 0 /* ways are numbered from 1 in lists */
 
-#define OF_ALL	0u /* between global pages; the lists from FIRST_SPACE on are those of address spaces */
+#define OF_ALL	0u /* to global pages; the lists from FIRST_SPACE on are those of address spaces */
 #define FIRST_SPACE 1u
 /* A list that is this long at most is kept while its space is not the current one. */
 #define KEPT_WAYS 1024
@@ -258,7 +258,7 @@ static void add(struct cpu *c, unsigned which, const struct block *to, struct tr
 
 /* -- what becomes known */
 
-void tr_learn_edge(struct cpu *c, u32 edge, const struct block *from, const struct block *to)
+void tr_learn_edge(struct cpu *c, u32 edge, const struct block *to)
 {
 	struct translator *t = c->translator;
 	u32 at = edge & ~TR_EDGE_FAR, code = to->host - t->count_len, now;
@@ -269,9 +269,7 @@ void tr_learn_edge(struct cpu *c, u32 edge, const struct block *from, const stru
 	if (now == code)
 		return; /* a page that is trusted again has its ways back */
 	if (edge & TR_EDGE_FAR) {
-		bool global = flow_is_global(c, to->rip) && flow_is_global(c, from->rip);
-
-		add(c, global ? OF_ALL : t->space_list, to,
+		add(c, flow_is_global(c, to->rip) ? OF_ALL : t->space_list, to,
 		    (struct tr_way){.la = to->rip, .at = at, .code = code, .stub = now});
 	} else {
 		link_edge(c, at, code);
