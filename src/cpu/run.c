@@ -107,9 +107,13 @@ static bool answer_requests(struct cpu *c)
 	}
 	if (req & CPU_REQ_SPIN) {
 		sync_and(&c->mmu.requests, ~CPU_REQ_SPIN);
-		mmu_vcpu_leave(&c->mmu);
-		spin_yield(c);
-		mmu_vcpu_enter(&c->mmu);
+		if (!c->env->awaited || c->env->awaited(c->owner)) {
+			mmu_vcpu_leave(&c->mmu);
+			spin_yield(c);
+			mmu_vcpu_enter(&c->mmu);
+		} else {
+			spin_goes_on(c);
+		}
 	}
 	if (gives_up_replay(c)) {
 		c->exit.reason = CPU_EXIT_INTR;

@@ -265,6 +265,8 @@ struct cpu_env {
 	 * must return CPU_EXIT_REQUEST. Outside guest mode. */
 	bool (*requests)(void *owner);
 	bool (*interrupted)(void *owner);
+	/* The guest spins: is there another vCPU that it may wait for? May be NULL: yes. */
+	bool (*awaited)(void *owner);
 };
 #define CPU_TO_VMM 1
 

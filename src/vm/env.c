@@ -260,6 +260,19 @@ static bool env_requests(void *owner)
 	return vcpu_must_leave(v) || sync_load(&v->pending_events) || mmu_ring_full(&v->cpu->mmu);
 }
 
+/* Only another vCPU that is not halted may run into what this one spins for. */
+static bool env_awaited(void *owner)
+{
+	struct vcpu *v = owner;
+	u32 n = sync_load_acquire(&v->vm->nvcpus);
+
+	for (u32 i = 0; i < n; i++) {
+		if (i != v->index && !sync_load(&v->vm->vcpu[i]->asleep))
+			return true;
+	}
+	return false;
+}
+
 const struct cpu_env vcpu_cpu_env = {
 	.io = env_io,
 	.mmio = env_mmio,
@@ -276,6 +289,7 @@ const struct cpu_env vcpu_cpu_env = {
 	.hypercall = env_hypercall,
 	.requests = env_requests,
 	.interrupted = env_interrupted,
+	.awaited = env_awaited,
 };
 
 /* -- mmu/ */

@@ -24,7 +24,8 @@
 void vcpu_kick(struct vcpu *v)
 {
 	sync_add(&v->wake_seq, 1);
-	if (sync_load(&v->asleep))
+	/* No longer asleep, though it may wait for a processor yet: see env_awaited(). */
+	if (sync_xchg(&v->asleep, 0))
 		syscall(SYS_futex, &v->wake_seq, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
