@@ -162,6 +162,21 @@ void space_give(u64 start, u64 end)
 	}
 }
 
+void space_empty(u64 start, u64 end)
+{
+	struct own_range r;
+
+	mutex_lock(&space.lock);
+	for (u32 i = 0; own_next(OWN_LOOSE, &i, &r);) {
+		u64 from = MAX(r.start, start), to = MIN(r.end, end);
+
+		/* Of large pages no part goes, and on Linux before 5.18 nothing: it goes when it is given. */
+		if (from < to)
+			syscall(SYS_madvise, from, to - from, MADV_DONTNEED);
+	}
+	mutex_unlock(&space.lock);
+}
+
 /* Is all of [start, end) still ours? */
 static bool covered(u64 start, u64 end)
 {

@@ -26,6 +26,8 @@ void *space_alloc(u64 len, u64 align);
 int space_fill(u64 to, u64 len, int (*fn)(u64 to, void *arg), void *arg);
 /* Unmap [start, end), of blocks that lie side by side, and keep it from others. */
 void space_give(u64 start, u64 end);
+/* Of windows in [start, end), let go of the pages: most of what giving it takes, which remains to be done. */
+void space_empty(u64 start, u64 end);
 
 /*
  * A part of [start, end) that was for windows becomes the VMM's: nothing will be put there any more.

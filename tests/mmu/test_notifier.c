@@ -161,6 +161,30 @@ static void test_windows_that_went_are_unmapped_in_the_end(void **state)
 	teardown(&f);
 }
 
+#define LONGER_NS 50000000 /* than windows that went are kept for one that does not pause */
+
+/*
+ * Nor are they kept for as long as it goes on. Before there is a helper, whose calls these are: it is the
+ * VMM's pauses that the test would wait for.
+ */
+static void test_windows_go_while_the_vmm_unmaps_on(void **state)
+{
+	u64 began = now_ns(), at = space_take(OWN_LOOSE, LEN, PAGE_SIZE, 0), until = at, now;
+
+	assert_true(at);
+	do {
+		assert_true(until < at + LEN);
+		now = now_ns();
+		later_unmap(until, until + PAGE_SIZE);
+		until += PAGE_SIZE;
+		usleep(100);
+	} while (now - began < LONGER_NS);
+	assert_true(later_due() <= now);
+	while (later_any())
+		later_unmap_piece();
+	space_give(until, at + LEN);
+}
+
 /* A raw call takes away what it names, and no more: a guest's other memory stays mapped. */
 static void test_what_a_raw_call_does_not_name_stays_mapped(void **state)
 {
@@ -218,6 +242,7 @@ static void test_a_look_that_waited_is_followed_by_another_soon(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_windows_go_while_the_vmm_unmaps_on),
 		cmocka_unit_test(test_windows_that_went_are_unmapped_in_the_end),
 		cmocka_unit_test(test_what_a_raw_call_does_not_name_stays_mapped),
 		cmocka_unit_test(test_a_look_that_waited_is_followed_by_another_soon),

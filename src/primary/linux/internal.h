@@ -171,13 +171,17 @@ bool windows_find_stale(struct primary_linux *p, hva_t *from, u32 *n, struct win
 bool windows_any(void);
 /* Unmap the windows of [start, end). No translation leads there any more. */
 void windows_drop(struct primary_linux *p, hva_t start, hva_t end);
-/*
- * The same in two parts, for the notifier's helper: nobody is led there any more; and what was put off is
- * unmapped, which takes longer than all the rest.
- */
+/* The same for the notifier's helper: nobody is led there any more, and later.c unmaps them. */
 void windows_drop_first(struct primary_linux *p, hva_t start, hva_t end);
-void windows_unmap_later(void);
-bool windows_are_left(void);
-void windows_forked_child(void);
+
+/* ------------------------------------------------------------------ later.c */
+
+/* Nobody is led to [start, end) of our space: it is unmapped, but not now. */
+void later_unmap(u64 start, u64 end);
+bool later_any(void);
+/* If there are any: from when on pieces are to be unmapped. */
+u64 later_due(void);
+void later_unmap_piece(void);
+void later_forked_child(void);
 
 #endif

@@ -24,9 +24,8 @@
 #define FEATURE_WP_ASYNC	   (1 << 15) /* Linux 6.7; with it files can be registered, too */
 
 #define EVENTS_AT_ONCE 16
-#define RETRY_MS       1    /* out of memory in an invalidation */
-#define UNMAP_AFTER_MS 1   /* windows that went, when nothing more goes */
-#define LOOK_SHARE     10   /* from one look's beginning to the next's, in times what it used */
+#define RETRY_MS       1  /* out of memory in an invalidation */
+#define LOOK_SHARE     10 /* from one look's beginning to the next's, in times what it used */
 
 bool primary_linux_no_notifier;
 
@@ -244,15 +243,21 @@ static int until(u64 then)
 	return then > now ? (int)((then - now + 999999) / 1000000) : 0;
 }
 
-/*
- * Milliseconds to wait for events. Windows that are to be unmapped wait until there was none for a while:
- * unmapping takes several times what the rest does, and a VMM that unmaps by pieces would wait for it.
- */
+/* Milliseconds to wait for events. */
 static int patience(u64 look_at)
 {
-	int ms = until(look_at);
+	return until(later_any() ? MIN(look_at, later_due()) : look_at);
+}
 
-	return windows_are_left() ? MIN(ms, UNMAP_AFTER_MS) : ms;
+/* What has happened, for poll() to wake the helper: 0 or less, nothing. */
+static void serve(int polled, const struct pollfd *p)
+{
+	if (polled <= 0)
+		return;
+	if ((p->revents & POLLIN) && (notifier.alone || our_fd() == p->fd))
+		take_events();
+	else
+		start_over();
 }
 
 static void *helper(void *unused)
@@ -265,12 +270,9 @@ static void *helper(void *unused)
 	for (;;) {
 		struct pollfd p = {sync_load(&notifier.fd), POLLIN, 0};
 
-		if (poll(&p, 1, patience(look_at)) <= 0)
-			windows_unmap_later();
-		else if ((p.revents & POLLIN) && (notifier.alone || our_fd() == p.fd))
-			take_events();
-		else
-			start_over();
+		serve(poll(&p, 1, patience(look_at)), &p);
+		if (later_any() && sync_now_ns() >= later_due())
+			later_unmap_piece();
 		/* Not after each event: whoever waits for the next one would wait for the look, too. */
 		if (sync_now_ns() >= look_at) {
 			u64 began = sync_now_ns(), used = used_ns();
@@ -312,5 +314,5 @@ void notifier_forked_child(void)
 	notifier.watched = (struct interval_tree){NULL};
 	notifier.fd = -1;
 	notifier.running = notifier.alone = false;
-	windows_forked_child();
+	later_forked_child();
 }

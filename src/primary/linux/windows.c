@@ -361,55 +361,6 @@ static bool take(struct primary_linux *p, hva_t start, hva_t end, struct own_ran
 	return w;
 }
 
-/* ------------------------------------------------------------------ unmapping later */
-
-/* What is out of every book and still mapped. The notifier's helper alone. */
-#define LATER_RANGES 16
-#define LATER_BYTES  (16ULL << 20) /* in one range: unmapping takes a millisecond or two */
-
-static struct own_range later[LATER_RANGES];
-static u32 nr_later;
-
-void windows_unmap_later(void)
-{
-	while (nr_later) {
-		const struct own_range *r = &later[--nr_later];
-
-		space_give(r->start, r->end);
-	}
-}
-
-bool windows_are_left(void)
-{
-	return nr_later;
-}
-
-void windows_forked_child(void)
-{
-	nr_later = 0; /* no window is inherited */
-}
-
-static void keep_for_later(const struct own_range *at)
-{
-	struct own_range *last = nr_later ? &later[nr_later - 1] : NULL;
-
-	if (last && last->end == at->start && last->end - last->start < LATER_BYTES) {
-		last->end = at->end;
-		return;
-	}
-	if (nr_later == LATER_RANGES || (last && last->end - last->start >= LATER_BYTES))
-		windows_unmap_later();
-	later[nr_later++] = *at;
-}
-
-void windows_drop_first(struct primary_linux *p, hva_t start, hva_t end)
-{
-	struct own_range at;
-
-	while (take(p, start, end, &at))
-		keep_for_later(&at);
-}
-
 /* ------------------------------------------------------------------ dropping */
 
 /*
@@ -422,4 +373,12 @@ void windows_drop(struct primary_linux *p, hva_t start, hva_t end)
 
 	while (take(p, start, end, &at))
 		space_give(at.start, at.end);
+}
+
+void windows_drop_first(struct primary_linux *p, hva_t start, hva_t end)
+{
+	struct own_range at;
+
+	while (take(p, start, end, &at))
+		later_unmap(at.start, at.end);
 }
