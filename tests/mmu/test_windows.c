@@ -557,6 +557,31 @@ static u64 loose_bytes(void)
 	return n;
 }
 
+/* A look that finds a part of a window changed drops that part: what is beside it a guest need not fault on anew. */
+static void test_a_look_drops_what_has_changed(void **state)
+{
+	struct window_piece before, after;
+	struct fixture f;
+	hva_t hva;
+
+	setup(&f, PROT_READ | PROT_WRITE);
+	hva = (hva_t)f.mem;
+	primary_linux_no_looks = false;
+	assert_int_equal(load(&f, 0), 0);
+	assert_true(windows_find(f.vm.mmu->primary, hva, &before));
+	assert_true(before.end >= hva + 3 * PAGE_SIZE);
+	assert_int_equal(syscall(SYS_mprotect, f.mem + PAGE_SIZE, PAGE_SIZE, PROT_NONE), 0);
+	changes_look_again();
+	assert_false(windows_find(f.vm.mmu->primary, hva + PAGE_SIZE, &after));
+	assert_true(windows_find(f.vm.mmu->primary, hva, &after));
+	assert_int_equal(after.delta, before.delta);
+	assert_true(windows_find(f.vm.mmu->primary, hva + 2 * PAGE_SIZE, &after));
+	assert_int_equal(after.delta, before.delta);
+	assert_int_equal(after.end, before.end);
+	primary_linux_no_looks = true;
+	teardown(&f);
+}
+
 static bool over; /* atomic */
 
 static void *look_all_the_time(void *unused)
@@ -640,6 +665,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_a_punch_after_a_change_elsewhere_is_told),
 		cmocka_unit_test(test_a_look_at_some_windows_goes_on_with_the_others),
 		cmocka_unit_test(test_a_fault_does_not_wait_for_all_the_windows_of_a_change),
+		cmocka_unit_test(test_a_look_drops_what_has_changed),
 		cmocka_unit_test(test_the_place_of_a_window_that_goes_stays_ours),
 		cmocka_unit_test(test_without_windows_frames_are_direct),
 		/* the last one: no place is left */

@@ -162,8 +162,8 @@ bool windows_overlap(struct primary_linux *p, hva_t start, hva_t end);
 /* The same by where they lie: what [at, end) shows of the VMM's memory, of one of them. */
 bool windows_at(struct primary_linux *p, u64 at, u64 end, struct window_piece *out);
 /*
- * The first of *n windows from *from on that no longer shows what the VMM's mapping does, or in whose
- * place something else is mapped: that is the VMM's from now on, as it took it. False: none of them. *n
+ * Of *n windows from *from on, the first part that no longer shows what the VMM's mapping does, or the first one in
+ * whose place something else is mapped: that is the VMM's from now on, as it took it. False: none of them. *n
  * is how many are left to look at, and *from where they begin, 0 after the last there is.
  */
 bool windows_find_stale(struct primary_linux *p, hva_t *from, u32 *n, struct window_piece *out);

@@ -167,16 +167,43 @@ static bool is_part(const struct source *of, const struct region *r)
 	       r->writable == of->writable && r->readable == of->readable;
 }
 
-/* Do all mappings of [start, end) show what the one that `of` says did, and as it did? */
-static bool shows(const struct source *of, hva_t start, hva_t end)
+/* What is mapped at `at`, or that nothing is up to the next mapping. 0 or -errno: the kernel does not say. */
+static int mapped_at(hva_t at, struct region *out)
+{
+	int err = maps_next(at, out);
+
+	if (!err && out->start > at)
+		*out = (struct region){.start = at, .end = out->start};
+	if (err == -EFAULT)
+		*out = (struct region){.start = at, .end = ~0ULL};
+	return err == -EFAULT ? 0 : err;
+}
+
+/*
+ * The first part of [start, end) where no mapping shows what the one that `of` says did, or not as it did; false:
+ * there is none. Where the kernel does not say, the part is all that is left.
+ */
+static bool differs(const struct source *of, hva_t start, hva_t end, struct own_range *part)
 {
 	struct region now;
 
 	for (hva_t at = start; at < end; at = now.end) {
-		if (maps_query(at, &now) || !is_part(of, &now))
-			return false;
+		*part = (struct own_range){at, end};
+		if (mapped_at(at, &now))
+			return true;
+		part->end = MIN(now.end, end);
+		if (!is_part(of, &now))
+			return true;
 	}
-	return true;
+	return false;
+}
+
+/* Do all mappings of [start, end) show it, and as it did? */
+static bool shows(const struct source *of, hva_t start, hva_t end)
+{
+	struct own_range part;
+
+	return !differs(of, start, end, &part);
 }
 
 /*
@@ -262,18 +289,6 @@ static bool next_window(struct primary_linux *p, hva_t from, struct window *w)
 	return n;
 }
 
-/* What is mapped at `at`, or that nothing is up to the next mapping. 0 or -errno: the kernel does not say. */
-static int mapped_at(hva_t at, struct region *out)
-{
-	int err = maps_next(at, out);
-
-	if (!err && out->start > at)
-		*out = (struct region){.start = at, .end = out->start};
-	if (err == -EFAULT)
-		*out = (struct region){.start = at, .end = ~0ULL};
-	return err == -EFAULT ? 0 : err;
-}
-
 /* Of [start, end), where `of` was mapped, what is something else becomes the VMM's. True: all is as it was. */
 static bool leave_what_is_lost(const struct source *of, hva_t start, hva_t end)
 {
@@ -318,18 +333,20 @@ bool windows_find_stale(struct primary_linux *p, hva_t *from, u32 *n, struct win
 	struct window w;
 
 	while (*n) {
-		hva_t start, end;
+		struct own_range part;
+		bool stale;
 
 		--*n;
 		if (!next_window(p, *from, &w)) {
 			*from = 0;
 			return false;
 		}
-		start = w.node.start;
-		end = *from = w.node.last + 1;
-		if (in_place(p, &w) && shows(&w.of, start, end))
+		part = (struct own_range){w.node.start, w.node.last + 1};
+		stale = !in_place(p, &w) || differs(&w.of, part.start, part.end, &part);
+		*from = part.end;
+		if (!stale)
 			continue;
-		*out = (struct window_piece){start, end, w.delta};
+		*out = (struct window_piece){part.start, part.end, w.delta};
 		return true;
 	}
 	return false;
