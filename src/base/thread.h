@@ -44,6 +44,7 @@ struct helper {
 	void *(*fn)(void *);
 	void *arg;
 	int tid;	     /* 0: not begun */
+	u32 asked;	     /* to make the call of thread_all_call(); atomic */
 	struct helper *next; /* of those that have begun; thread.c's lock */
 };
 
@@ -54,6 +55,17 @@ void thread_forked_child(void);
 /* A new helper's first function: it is known from here on, and calls fn(arg). */
 void *thread_begin(void *helper);
 void thread_forget(struct helper *h);
+
+/*
+ * What a thread may do is its own, and a program changes it in each of its threads. Where its libc does not know
+ * of ours, each of ours makes the same call, too, before this returns: `sig', which they let in (thread_on_begin),
+ * has thread_take_call() for a handler, that says whether it was meant. With all signals blocked.
+ */
+void thread_all_call(int sig, long nr, const long args[3]);
+bool thread_take_call(void);
+extern void (*thread_on_begin)(void); /* on each helper; set once, before there is one */
+void thread_starts(void);
+void thread_did_not_start(void);
 
 /*
  * No helper sleeps for longer. A filter of the program's may kill any of them at its next system call, and
@@ -124,7 +136,11 @@ static inline int thread_start(struct helper *h, void *(*fn)(void *), void *arg)
 	h->fn = fn;
 	h->arg = arg;
 	h->tid = 0;
+	h->asked = 0;
+	thread_starts();
 	r = thread_create_on_own_stack(h, thread_create, thread_begin, h);
+	if (r)
+		thread_did_not_start();
 	thread_restore_signals(old);
 	return -r;
 }

@@ -362,6 +362,9 @@ enum fate calls_handle(struct call *c)
 		return process_exit(c);
 	case SYS_execve: case SYS_execveat:
 		return exec_handle(c);
+	case SYS_setuid: case SYS_setgid: case SYS_setreuid: case SYS_setregid: case SYS_setresuid:
+	case SYS_setresgid: case SYS_setgroups:
+		return process_credentials(c);
 	case SYS_arch_prctl: /* GS leads to the lent block */
 		return trap_result(c, -EPERM);
 	case SYS_rt_sigaction:

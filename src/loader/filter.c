@@ -50,6 +50,8 @@ static const struct trapped table[] = {
 	/* threads, processes, programs */
 	ALWAYS(clone), ALWAYS(clone3), ALWAYS(fork), ALWAYS(exit), ALWAYS(execve),
 	ALWAYS(execveat), IF(arch_prctl, 0, ~0U, 1, ARCH_SET_GS),
+	ALWAYS(setuid), ALWAYS(setgid), ALWAYS(setreuid), ALWAYS(setregid), ALWAYS(setresuid),
+	ALWAYS(setresgid), ALWAYS(setgroups),
 	/* signals */
 	ALWAYS(rt_sigaction), IF(rt_sigprocmask, 0, ~0U, 2, SIG_BLOCK, SIG_SETMASK),
 	ALWAYS(tgkill), ALWAYS(tkill), ALWAYS(rt_tgsigqueueinfo), ALWAYS(pidfd_send_signal),

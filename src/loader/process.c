@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <sched.h>
+#include "base/thread.h"
+#include "loader/lend.h"
 #include "preload/preload.h"
 
 /* ------------------------------------------------------------------ threads */
@@ -81,4 +83,34 @@ enum fate process_fork(struct call *c)
 	struct new_process p = {.flags = SIGCHLD};
 
 	return fork_process(c, &p);
+}
+
+/*
+ * A libc, or Go's runtime, has each of the program's threads change user; it does not know of ours. A vfork()
+ * child changes its own.
+ */
+enum fate process_credentials(struct call *c)
+{
+	long r;
+
+	if (!armed() || !preload_own_process())
+		return PASS;
+	r = raw3(c->nr, c->a[0], c->a[1], c->a[2]);
+	if (!r)
+		dispositions_helpers_call(c->nr, c->a);
+	return trap_result(c, r);
+}
+
+/* The GS base is its maker's, whose lent block is not the helper's. */
+static void helper_begins(void)
+{
+	u64 mask = mask_of_helpers();
+
+	lend_set_mine(NULL);
+	raw4(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, KERNEL_SIGSET_BYTES);
+}
+
+void process_init(void)
+{
+	thread_on_begin = helper_begins;
 }

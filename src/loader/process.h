@@ -10,6 +10,9 @@
 /* clone(), in all its meanings, and fork(). */
 enum fate process_clone(struct call *c);
 enum fate process_fork(struct call *c);
+/* setuid() and its kin: our own threads do as the program's. */
+enum fate process_credentials(struct call *c);
+void process_init(void);
 /* exit() of one thread. */
 enum fate process_exit(struct call *c);
 

@@ -20,6 +20,7 @@
 #include "loader/image.h"
 #include "loader/lend.h"
 #include "loader/loader.h"
+#include "loader/process.h"
 #include "loader/signals.h"
 #include "loader/trap.h"
 #include "preload/preload.h"
@@ -182,6 +183,7 @@ EXPORT int loader_main(void)
 	map(&s, &program, &linker);
 	preload_below_libc();
 	signals_init();
+	process_init();
 	r = lend_first();
 	if (r)
 		fail("cannot lend a thread: %s", strerror(-r));

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 #include "base/guard.h"
+#include "base/thread.h"
 #include "preload/preload.h"
 #include "preload/real.h"
 #include "vm/requeue.h"
@@ -212,10 +213,17 @@ static void kicked(int sig, siginfo_t *info, void *uc)
 {
 	int e = errno;
 
+	if (thread_take_call())
+		return;
 	signals_kicked(sig, info, uc);
 	if (cancel_ends_run())
 		mask_end_run(uc);
 	errno = e;
+}
+
+void dispositions_helpers_call(long nr, const long args[3])
+{
+	thread_all_call(signals_kick_number(), nr, args);
 }
 
 static bool is_kick(int sig)

@@ -177,11 +177,12 @@ void mask_leave(struct mask_window *w)
 
 /*
  * A helper makes no guarded accesses. glibc's set*id() waits until every thread has answered its
- * signal. Below libc that glibc is not the program's, which does not know of our threads.
+ * signal. Below libc that glibc is not the program's, which does not know of our threads:
+ * dispositions_helpers_call() asks them.
  */
 u64 mask_of_helpers(void)
 {
-	return preload_is_below_libc() ? all_signals : ~sig_bit(THREAD_SIGSETXID);
+	return ~sig_bit(preload_is_below_libc() ? signals_kick_number() : THREAD_SIGSETXID);
 }
 
 bool mask_outer(u64 *mask)

@@ -133,7 +133,7 @@ bool mask_outer(u64 *mask);
 bool mask_view(u64 *mask);
 void mask_set_inner(u64 mask);
 bool mask_is_synchronous(int sig);
-/* What a helper thread blocks: everything but glibc's SIGSETXID. */
+/* What a helper thread blocks: everything but glibc's SIGSETXID, or, below libc, our kick. */
 u64 mask_of_helpers(void);
 /* From a handler in a window: keep this signal until the window closes; ends a run. */
 void mask_keep(int sig, siginfo_t *info, void *uc);
@@ -227,6 +227,8 @@ struct dispositions_below {
 	int (*kernel)(int sig, const struct sigaction *act, struct sigaction *old);
 };
 void dispositions_below_libc(const struct dispositions_below *below);
+/* Below libc: every helper makes this call, which changes what a thread may do. With all signals blocked. */
+void dispositions_helpers_call(long nr, const long args[3]);
 /* The handler of every signal that is ours or has a handler of the VMM's. */
 void dispositions_handle(int sig, siginfo_t *info, void *uc);
 /* What the VMM ignores and the kernel has our handler for. */

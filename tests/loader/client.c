@@ -4,6 +4,7 @@
  * wake each other by interrupts and tell of each by MMIO, under signals of the program's own. The
  * arguments say what the process does to itself before, one after the other.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
@@ -438,6 +439,27 @@ static void *expect_dropped(void *barrier)
 	return NULL;
 }
 
+/* Threads of ours among them, which no libc of the program's knows. */
+static void expect_no_root(void)
+{
+	char path[64], line[256];
+	struct dirent *e;
+	DIR *tasks = opendir("/proc/self/task");
+	FILE *f;
+
+	EXPECT(tasks, "no /proc");
+	while ((e = readdir(tasks))) {
+		snprintf(path, sizeof(path), "/proc/self/task/%.16s/status", e->d_name);
+		f = *e->d_name == '.' ? NULL : fopen(path, "r");
+		while (f && fgets(line, sizeof(line), f))
+			EXPECT(strncmp(line, "Uid:", 4) || strstr(line, "65534\t65534\t65534\t65534"),
+			       "thread %s is still root: %s", e->d_name, line);
+		if (f)
+			fclose(f);
+	}
+	closedir(tasks);
+}
+
 static void drop_user_of_all(void)
 {
 	pthread_barrier_t barrier;
@@ -453,6 +475,7 @@ static void drop_user_of_all(void)
 	pthread_barrier_wait(&barrier);
 	for (int i = 0; i < 2; i++)
 		pthread_join(t[i], NULL);
+	expect_no_root();
 }
 
 static void empty_root(void)
