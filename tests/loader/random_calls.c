@@ -26,6 +26,10 @@
 #define SECONDS	   20  /* many times what a child takes (hang.h) */
 #define KVM_NUMBER 0xae00
 
+/* Linux 5.16 and 6.7 */
+#define NR_FUTEX_WAITV 449
+#define NR_FUTEX_WAIT  455
+
 static struct minivmm v;
 static uint64_t state;
 
@@ -57,7 +61,7 @@ static int is_left_alone(long nr)
 		SYS_recvmsg, SYS_recvmmsg, SYS_connect, SYS_sync, SYS_syncfs, SYS_sched_setscheduler,
 		SYS_sched_setattr, SYS_setpriority, SYS_ioprio_set, SYS_timer_create, SYS_modify_ldt,
 		SYS_arch_prctl, SYS_seccomp, SYS_prctl, SYS_io_uring_enter, SYS_io_uring_setup,
-		SYS_epoll_pwait2, SYS_set_robust_list, SYS_rseq, SYS_swapoff, SYS_swapon,
+		SYS_epoll_pwait2, NR_FUTEX_WAITV, NR_FUTEX_WAIT, SYS_set_robust_list, SYS_rseq, SYS_swapoff, SYS_swapon,
 	};
 
 	for (size_t i = 0; i < sizeof(alone) / sizeof(*alone); i++) {
