@@ -137,6 +137,48 @@ static void check_huge(void)
 		    (unsigned long long)stats.pages_2m, (unsigned long long)stats.pages_4k);
 }
 
+/* ------------------------------------------------------------------ a block that is logged */
+
+static bool wrote_beside;
+
+/* A fault of one page puts leaves of its neighbours there as well. */
+static void write_side_by_side(void *arg)
+{
+	int r;
+
+	mmu_vcpu_enter(arg);
+	SCHED_CHECK(!guest_write(arg, PAGE_SIZE, SHARED_WORD), "a write fails");
+	r = guest_write(arg, 0, SHARED_WORD);
+	SCHED_CHECK(!r || r == -EFAULT, "a write ends with %d", r);
+	wrote_beside = !r;
+	mmu_vcpu_leave(arg);
+}
+
+static void first_to_private(void *arg)
+{
+	world_convert(vm, 0, 1, true);
+}
+
+static void setup_convert_log(void)
+{
+	world_create(1, WORLD_HUGE_PAGES, -1);
+	SCHED_CHECK(!world_set_slot(WORLD_HUGE_PAGES, MMU_SLOT_LOG_DIRTY), "no log");
+	sched_spawn("vcpu", write_side_by_side, v0);
+	sched_spawn("convert", first_to_private, NULL);
+}
+
+/* What was written is in the log, and of what was only brought in with it nothing is. */
+static void check_convert_log(void)
+{
+	u64 bits[WORLD_HUGE_PAGES / 64];
+
+	SCHED_CHECK(!mmu_dirty_get(world.mmu, 0, bits), "there is no log");
+	SCHED_CHECK(bits[0] & 2, "a write is not in the log");
+	SCHED_CHECK((bits[0] & 1) || !wrote_beside, "a write to a page beside another is not in the log");
+	SCHED_CHECK(!(bits[0] & ~3ULL), "pages are in the log that nobody wrote to: %llx",
+		    (unsigned long long)bits[0]);
+}
+
 /* ------------------------------------------------------------------ conversion and punch */
 
 static u64 punches_begun;
@@ -317,6 +359,8 @@ const struct scenario attribute_scenarios[] = {
 	 setup_huge_back, check_huge, {DEFECT_ATTRIBUTE_NOT_RECHECKED, DEFECT_NO_FLUSH}},
 	{"convert-huge-two", "two vCPUs in a huge leaf of which a page is converted", setup_huge_two,
 	 check_huge, {DEFECT_ATTRIBUTE_NOT_RECHECKED, DEFECT_NO_FLUSH}},
+	{"convert-log", "pages side by side are written and logged while one becomes private", setup_convert_log,
+	 check_convert_log, {DEFECT_AROUND_UNCHECKED, DEFECT_NO_FLUSH}},
 	{"convert-punch", "a huge leaf is converted and punched", setup_convert_punch, check_nothing,
 	 {DEFECT_ATTRIBUTE_NOT_RECHECKED, DEFECT_NO_FLUSH}},
 	{"convert-bind", "a gfn is converted while its memslot is deleted and bound anew",

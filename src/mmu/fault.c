@@ -272,6 +272,22 @@ static int fault_install(struct fault *f, struct memslot *slot, int *level)
 	return r;
 }
 
+/* Pages that a fault of one brings in where they are logged, and so mapped, one by one. */
+#define AROUND 16
+
+/*
+ * The pages around gfn lie in a block that could be mapped by one leaf, were it not for the log. They get theirs as it
+ * would: a vCPU that comes to one finds it by its walk, which sets accessed and dirty and marks the log.
+ */
+static void fault_install_around(const struct fault *f)
+{
+	gfn_t first = ALIGN_DOWN(f->gfn, AROUND);
+	u64 host = (u64)f->frame.host - ((f->gfn - first) << PAGE_SHIFT);
+
+	tree_install_beside(f->v->mmu, first, AROUND,
+			    spte_make_leaf(&f->frame, host, LEVEL_4K, !(f->slot_flags & MMU_SLOT_READONLY)));
+}
+
 /* A leaf of another frame or size is in the way: remove it, flush, and let the fault run again. */
 static void fault_clear_way(struct fault *f)
 {
@@ -325,6 +341,7 @@ static int fault_finish(struct fault *f, int *plevel)
 	struct mmu *mmu = f->v->mmu;
 	struct memslot *slot;
 	int level = 0, r = -EAGAIN;
+	bool around;
 
 	mmu_lock_read(mmu);
 	slot = memslot_find(mmu, f->gfn);
@@ -335,9 +352,12 @@ static int fault_finish(struct fault *f, int *plevel)
 
 		/* Named in large pieces also where pages are logged, and so mapped, one by one. */
 		names_set(f->v, &f->frame, f->gfn, first, first + LEVEL_PAGES(level));
-		if (f->slot_flags & MMU_SLOT_LOG_DIRTY)
+		around = level > LEVEL_4K && (f->slot_flags & MMU_SLOT_LOG_DIRTY);
+		if (around)
 			level = LEVEL_4K;
 		r = fault_install(f, slot, &level);
+		if (!r && around)
+			fault_install_around(f);
 	}
 	mmu_unlock_read(mmu);
 	if (plevel)

@@ -319,3 +319,20 @@ int tree_install(struct mmu *mmu, gfn_t gfn, int level, u64 leaf, struct tree_ca
 			return 0;
 	}
 }
+
+void tree_install_beside(struct mmu *mmu, gfn_t first, u64 n, u64 leaf)
+{
+	struct table *t = mmu->root;
+
+	assert(!(first % n) && n <= TREE_ENTRIES);
+	for (int l = TREE_ROOT_LEVEL; l > LEVEL_4K; l--)
+		t = spte_to_table(sync_load_acquire(&t->spte[tree_index(first, l)]));
+	for (u64 i = 0; i < n; i++) {
+		u64 *p = &t->spte[tree_index(first + i, LEVEL_4K)];
+		u64 s = sync_load(p);
+
+		/* Who comes first puts his leaf there, which says the same. */
+		if (!s)
+			tree_set_atomic(mmu, p, LEVEL_4K, &s, leaf + (i << PAGE_SHIFT));
+	}
+}

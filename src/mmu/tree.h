@@ -80,6 +80,12 @@ bool tree_zap(struct mmu *mmu, gfn_t start, gfn_t end, struct tree_free *f);
 int tree_install(struct mmu *mmu, gfn_t gfn, int level, u64 leaf, struct tree_cache *c);
 
 /*
+ * Put leaves of 4 KiB where nothing stands, at n gfns from `first` on (a multiple of n) of which one has a leaf
+ * already: the first is `leaf`, and each of the others is a page further on. mmu_lock held for read.
+ */
+void tree_install_beside(struct mmu *mmu, gfn_t first, u64 n, u64 leaf);
+
+/*
  * Logging starts in [start, end): large leaves go, and dirty is cleared in the others unless
  * `keep_dirty` (every page is in the log already). As tree_zap().
  */

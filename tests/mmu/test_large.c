@@ -107,6 +107,31 @@ static void test_1g_leaf(void **state)
 	teardown(&f);
 }
 
+#define AROUND 16 /* logged pages that a fault of one maps */
+
+/* One fault maps them, the next one none of them; of each, the log says whether it was written to. */
+static void test_pages_around_a_logged_one_are_no_faults(void **state)
+{
+	u64 bits[1024 / 64], v;
+	struct fixture f;
+
+	setup(&f, 4 * MB, 2 * MB);
+	assert_int_equal(hvm_slot(&f.vm, 0, MMU_SLOT_LOG_DIRTY, 0, 4 * MB, f.mem), 0);
+	for (int harvest = 0; harvest < 2; harvest++) {
+		assert_int_equal(guest_store_once(f.h, 5 * PAGE_SIZE, 1), 0);
+		assert_int_equal(guest_load_once(f.h, 6 * PAGE_SIZE, &v), 0);
+		assert_int_equal(guest_store_once(f.h, (AROUND - 1) * PAGE_SIZE, 1), 0);
+		assert_int_equal(f.h->v.stat->pf_taken, 1);
+		assert_int_equal(stats(&f.vm).pages_4k, AROUND);
+		assert_int_equal(mmu_dirty_get(f.vm.mmu, 0, bits), 0);
+		assert_int_equal(bits[0], BIT(5) | BIT(AROUND - 1));
+	}
+	assert_int_equal(guest_store_once(f.h, AROUND * PAGE_SIZE, 1), 0);
+	assert_int_equal(f.h->v.stat->pf_taken, 2);
+	assert_int_equal(stats(&f.vm).pages_4k, 2 * AROUND);
+	teardown(&f);
+}
+
 static void test_logging_splits_and_its_end_recovers(void **state)
 {
 	u64 bits[1024 / 64];
@@ -119,7 +144,7 @@ static void test_logging_splits_and_its_end_recovers(void **state)
 	assert_int_equal(hvm_slot(&f.vm, 0, MMU_SLOT_LOG_DIRTY, 0, 4 * MB, f.mem), 0);
 	assert_int_equal(stats(&f.vm).pages_2m, 0);
 	assert_int_equal(guest_store_once(f.h, 0x5000, 2), 0);
-	assert_int_equal(stats(&f.vm).pages_4k, 1);
+	assert_int_equal(stats(&f.vm).pages_4k, AROUND);
 	assert_int_equal(mmu_dirty_get(f.vm.mmu, 0, bits), 0);
 	assert_int_equal(bits[0], 1 << 5);
 	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, 4 * MB, f.mem), 0);
@@ -211,6 +236,7 @@ int main(void)
 		cmocka_unit_test(test_incongruent_slots_get_4k_leaves),
 		cmocka_unit_test(test_two_mappings_do_not_make_one_leaf),
 		cmocka_unit_test(test_1g_leaf),
+		cmocka_unit_test(test_pages_around_a_logged_one_are_no_faults),
 		cmocka_unit_test(test_logging_splits_and_its_end_recovers),
 		cmocka_unit_test(test_4k_leaves_stay_when_logging_starts),
 		cmocka_unit_test(test_invalidations_beside_a_fault),
