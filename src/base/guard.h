@@ -127,6 +127,34 @@ GUARD_LOAD(32, "l", "k")
 GUARD_LOAD(64, "q", "q")
 #undef GUARD_LOAD
 
+/* Are the 64 bytes at `p` those at `copy`? False on a fault. */
+static inline bool guard_same64(const void *p, const void *copy, bool *same)
+{
+	u32 mask;
+
+	asm volatile goto("1: movdqu (%1), %%xmm0\n"
+			  "2: movdqu 16(%1), %%xmm1\n"
+			  "3: movdqu 32(%1), %%xmm2\n"
+			  "4: movdqu 48(%1), %%xmm3\n"
+			  "movdqu (%2), %%xmm4\n movdqu 16(%2), %%xmm5\n"
+			  "movdqu 32(%2), %%xmm6\n movdqu 48(%2), %%xmm7\n"
+			  "pcmpeqb %%xmm4, %%xmm0\n pcmpeqb %%xmm5, %%xmm1\n"
+			  "pcmpeqb %%xmm6, %%xmm2\n pcmpeqb %%xmm7, %%xmm3\n"
+			  "pand %%xmm1, %%xmm0\n pand %%xmm3, %%xmm2\n pand %%xmm2, %%xmm0\n"
+			  "pmovmskb %%xmm0, %0\n"
+			  GUARD_ENTRY(1b, %l[fault]) GUARD_ENTRY(2b, %l[fault])
+			  GUARD_ENTRY(3b, %l[fault]) GUARD_ENTRY(4b, %l[fault])
+			  : "=r"(mask)
+			  : "r"(p), "r"(copy)
+			  : "memory", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7"
+			  : fault);
+	asm("");
+	*same = mask == 0xffff;
+	return true;
+fault:
+	return false;
+}
+
 /* Locked compare-and-exchange; false on a fault. *old is what was found. */
 #define GUARD_CMPXCHG(bits, suffix, reg)                                                           \
 	static inline bool guard_cmpxchg##bits(u##bits *p, u##bits *old, u##bits new_, bool *done) \

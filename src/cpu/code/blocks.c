@@ -17,9 +17,14 @@
 
 /* A page whose code changed so often has data beside it: lines are tracked when they are needed. */
 #define DROPS_OF_DATA 3
-/* So many pages are compared at once however soon; and one more for so many cycles. */
+/*
+ * So many pages are compared at once however soon; and one more for so many cycles. But where a reason follows
+ * the one before within so many cycles a page, others are likely to follow it, as when a program's start
+ * executes CPUID dozens of times: then only what is entered meanwhile is compared.
+ */
 #define FEW_PAGES      48ULL
 #define CYCLES_A_PAGE  8192
+#define QUICK_CYCLES   1024
 #define MAX_AFFORDABLE 4096ULL /* saved up in idle times */
 /* Room that making one block may need: itself and two pages. */
 #define ARENA_STEP                                                                                 \
@@ -121,32 +126,18 @@ static void trust(struct cpu *c, struct code_page *p)
 
 enum verdict { EQUAL, DIFFERENT, UNKNOWN /* the host refused, or a kick broke it off */ };
 
-static enum verdict compare_line(const u8 *copy, const u8 *host)
-{
-	u64 differs = 0;
-
-	for (u32 i = 0; i < 64; i += 8) {
-		u64 was, is;
-
-		memcpy(&was, copy + i, 8);
-		if (!guard_load64(host + i, &is))
-			return UNKNOWN;
-		differs |= was ^ is;
-	}
-	return differs ? DIFFERENT : EQUAL;
-}
-
 /* Does memory still hold the page's lines? p->host is good. */
 static enum verdict compare(const struct code_page *p)
 {
-	enum verdict v = EQUAL;
+	bool same = true;
 
-	for (u64 left = p->lines; left && v == EQUAL; left &= left - 1) {
+	for (u64 left = p->lines; left && same; left &= left - 1) {
 		unsigned at = (unsigned)__builtin_ctzll(left) * 64;
 
-		v = compare_line(p->copy + at, p->host + at);
+		if (!guard_same64(p->host + at, p->copy + at, &same))
+			return UNKNOWN;
 	}
-	return v;
+	return same ? EQUAL : DIFFERENT;
 }
 
 static bool host_known(const struct cpu *c, const struct code_page *p)
@@ -185,7 +176,7 @@ void code_cache_distrust(struct cpu *c)
 	/* A small part of the time at most: a page takes 300 cycles, and more where caches do not hold it. */
 	cc->affordable = MIN(cc->affordable + cycles / CYCLES_A_PAGE, MAX_AFFORDABLE);
 	note_look(c);
-	if (!all_unchanged(c))
+	if ((n > FEW_PAGES && cycles < n * QUICK_CYCLES) || !all_unchanged(c))
 		distrust(c);
 	else if (n > FEW_PAGES)
 		cc->affordable -= n;
