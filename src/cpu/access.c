@@ -74,7 +74,7 @@ static bool resolve_known(struct cpu *c, u64 la, u32 len, bool write, enum tlb_m
 		host = write ? tlb_write(t, la, len) : tlb_read(t, la, len);
 	if (!host)
 		return false;
-	out->gpa = (tlb_slot(t, la)->gpa & PAGE_MASK) | (la & ~PAGE_MASK);
+	out->gpa = (t->gpa[tlb_slot(la)] & PAGE_MASK) | (la & ~PAGE_MASK);
 	out->len = len;
 	out->host = host;
 	out->code = false; /* not looked at by loads, and stores to code are never let through */

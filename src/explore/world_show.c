@@ -50,14 +50,13 @@ static void show_vcpu(FILE *f, struct mmu_vcpu *v)
 	if (v->requests & MMU_REQ_MASK)
 		fprintf(f, ", requests %#x", v->requests & MMU_REQ_MASK);
 	for (u32 i = 0; i < TLB_ENTRIES; i++) {
-		const struct tlb_entry *e = &tlb->e[i];
-		u64 page = -e->neg_read;
+		struct tlb_entry e = tlb_get(tlb, i);
 
-		if (e->neg_read == tlb_nothing(i))
+		if (e.neg_read == tlb_nothing(i))
 			continue;
-		fprintf(f, "; TLB: gfn %" PRIu64 " -> ", e->gpa >> PAGE_SHIFT);
-		show_host(f, (const void *)(page + e->delta));
-		fprintf(f, "%s", e->neg_write == tlb_nothing(i) ? "" : ", writable");
+		fprintf(f, "; TLB: gfn %" PRIu64 " -> ", e.gpa >> PAGE_SHIFT);
+		show_host(f, (const void *)(e.delta - e.neg_read));
+		fprintf(f, "%s", e.neg_write == tlb_nothing(i) ? "" : ", writable");
 	}
 	fprintf(f, "\n");
 }

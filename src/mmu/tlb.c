@@ -21,27 +21,36 @@
 #include "mmu/vm.h"
 
 struct tlb tlb_never = {
-	.e = {[0] = {.neg_read = TLB_NOTHING_0, .neg_write = TLB_NOTHING_0},
-	      [1 ... TLB_ENTRIES - 1] = {.neg_read = TLB_NOTHING, .neg_write = TLB_NOTHING}},
+	.neg_read = {[0] = TLB_NOTHING_0, [1 ... TLB_ENTRIES - 1] = TLB_NOTHING},
+	.neg_write = {[0] = TLB_NOTHING_0, [1 ... TLB_ENTRIES - 1] = TLB_NOTHING},
 };
 
-static struct tlb_entry *entries(struct mmu_vcpu *v)
+/* Entries have numbers through all modes, as the journal lists them. */
+static u32 number_of(enum tlb_mode mode, u32 slot)
 {
-	return &v->tlb[0].e[0];
+	return (u32)mode * TLB_ENTRIES + slot;
 }
 
-/* Of the entry with this number among all modes'. */
-static u64 nothing(u32 i)
+static struct tlb *tlb_of(struct mmu_vcpu *v, u32 number)
 {
-	return tlb_nothing(i & (TLB_ENTRIES - 1));
+	return &v->tlb[number / TLB_ENTRIES];
 }
 
-static void entry_drop(struct mmu_vcpu *v, u32 i)
+static u32 slot_of(u32 number)
 {
-	struct tlb_entry *e = &entries(v)[i];
+	return number % TLB_ENTRIES;
+}
 
-	e->neg_read = e->neg_write = nothing(i);
-	e->gpa = 0;
+static void write_drop(struct mmu_vcpu *v, u32 number)
+{
+	tlb_of(v, number)->neg_write[slot_of(number)] = tlb_nothing(slot_of(number));
+}
+
+static void entry_drop(struct mmu_vcpu *v, u32 number)
+{
+	tlb_of(v, number)->neg_read[slot_of(number)] = tlb_nothing(slot_of(number));
+	tlb_of(v, number)->gpa[slot_of(number)] = 0;
+	write_drop(v, number);
 }
 
 /* Only a non-canonical address could hit what says nothing here, and with this delta it stays one. */
@@ -71,15 +80,13 @@ void mmu_tlb_flush(struct mmu_vcpu *v)
 
 void tlb_drop_writes(struct mmu_vcpu *v)
 {
-	struct tlb_entry *e = entries(v);
-
 	near_drop(v);
 	if (v->journal_full) {
 		for (u32 i = 0; i < TLB_MODES * TLB_ENTRIES; i++)
-			e[i].neg_write = nothing(i);
+			write_drop(v, i);
 	} else {
 		for (u32 i = 0; i < v->journal_n; i++)
-			e[v->journal[i]].neg_write = nothing(v->journal[i]);
+			write_drop(v, v->journal[i]);
 	}
 	v->dropped_all = ++v->drops;
 }
@@ -89,31 +96,42 @@ static u64 *dropped_slot(struct mmu_vcpu *v, u64 host)
 	return &v->dropped[(host >> PAGE_SHIFT) % TLB_DROPS];
 }
 
+/* One that allows no write seems to lead to no page that there is, and would lose nothing. */
+static void write_drop_if_to(struct tlb *t, u32 slot, u64 host)
+{
+	/* The linear page is minus neg_write. */
+	if (t->delta[slot] - t->neg_write[slot] == host)
+		t->neg_write[slot] = tlb_nothing(slot);
+}
+
 void tlb_drop_writes_to(struct mmu_vcpu *v, u64 host)
 {
-	struct tlb_entry *e = entries(v);
-	u32 n = v->journal_full ? TLB_MODES * TLB_ENTRIES : v->journal_n;
-
 	near_drop(v);
-	for (u32 i = 0; i < n; i++) {
-		u32 at = v->journal_full ? i : v->journal[i];
-
-		/* The linear page is minus neg_write. */
-		if (e[at].neg_write != nothing(at) && e[at].delta - e[at].neg_write == host)
-			e[at].neg_write = nothing(at);
+	if (v->journal_full) {
+		for (u32 m = 0; m < TLB_MODES; m++) {
+			for (u32 slot = 0; slot < TLB_ENTRIES; slot++)
+				write_drop_if_to(&v->tlb[m], slot, host);
+		}
+	} else {
+		for (u32 i = 0; i < v->journal_n; i++)
+			write_drop_if_to(tlb_of(v, v->journal[i]), slot_of(v->journal[i]), host);
 	}
 	*dropped_slot(v, host) = ++v->drops;
 }
 
+static bool is_global(struct mmu_vcpu *v, u32 number)
+{
+	return tlb_of(v, number)->gpa[slot_of(number)] & TLB_GLOBAL;
+}
+
 static void flush_nonglobal(struct mmu_vcpu *v)
 {
-	struct tlb_entry *e = entries(v);
 	u32 kept = 0;
 
 	near_drop(v);
 	if (v->journal_full) {
 		for (u32 i = 0; i < TLB_MODES * TLB_ENTRIES; i++) {
-			if (!(e[i].gpa & TLB_GLOBAL))
+			if (!is_global(v, i))
 				entry_drop(v, i);
 			else if (kept++ < TLB_JOURNAL)
 				v->journal[kept - 1] = (u16)i;
@@ -123,7 +141,7 @@ static void flush_nonglobal(struct mmu_vcpu *v)
 		return;
 	}
 	for (u32 i = 0; i < v->journal_n; i++) {
-		if (e[v->journal[i]].gpa & TLB_GLOBAL)
+		if (is_global(v, v->journal[i]))
 			v->journal[kept++] = v->journal[i];
 		else
 			entry_drop(v, v->journal[i]);
@@ -211,9 +229,9 @@ static void journal_add(struct mmu_vcpu *v, u32 at)
 bool mmu_tlb_refill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, u32 size, bool write)
 {
 	u64 page = linear & PAGE_MASK;
-	struct tlb_entry *e = tlb_slot(&v->tlb[mode], linear);
-	u32 at = (u32)(e - entries(v));
+	u32 slot = tlb_slot(linear);
 	const struct tlb_second_entry *s;
+	struct tlb_entry e;
 
 	assert(v->mode == MMU_IN_GUEST);
 	if (!v->second)
@@ -223,11 +241,12 @@ bool mmu_tlb_refill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, u32 size
 		s = second_find(v, page, mode, TLB_EVERY_SPACE);
 	if (!s)
 		return false;
-	*e = s->e;
-	if (s->drops < MAX(v->dropped_all, *dropped_slot(v, page + e->delta)))
-		e->neg_write = nothing(at);
-	journal_add(v, at);
-	return linear + (write ? e->neg_write : e->neg_read) <= PAGE_SIZE - size;
+	e = s->e;
+	if (s->drops < MAX(v->dropped_all, *dropped_slot(v, page + e.delta)))
+		e.neg_write = tlb_nothing(slot);
+	tlb_set(&v->tlb[mode], slot, e);
+	journal_add(v, number_of(mode, slot));
+	return linear + (write ? e.neg_write : e.neg_read) <= PAGE_SIZE - size;
 }
 
 /* ------------------------------------------------------------------ address spaces */
@@ -289,7 +308,7 @@ bool mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear)
 	}
 	near_drop(v);
 	for (u32 m = 0; m < TLB_MODES; m++) {
-		entry_drop(v, (u32)(tlb_slot(&v->tlb[m], linear) - entries(v)));
+		entry_drop(v, number_of(m, tlb_slot(linear)));
 		second_drop(v, linear & PAGE_MASK, m);
 	}
 	return true;
@@ -299,18 +318,20 @@ void mmu_tlb_fill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, gpa_t gpa,
 		  const struct mmu_xlat *x, unsigned perm, bool global)
 {
 	u64 page = linear & PAGE_MASK;
-	struct tlb_entry *e = tlb_slot(&v->tlb[mode], linear);
-	u32 at = (u32)(e - entries(v));
+	u32 slot = tlb_slot(linear);
+	struct tlb_entry e = {
+		.neg_read = perm & MMU_READ ? -page : tlb_nothing(slot),
+		.neg_write = (perm & MMU_WRITE) && x->writable && !x->code ? -page : tlb_nothing(slot),
+		.delta = (u64)x->host - page,
+		.gpa = (gpa & PAGE_MASK) | (global ? TLB_GLOBAL : 0),
+	};
 
 	assert(v->mode == MMU_IN_GUEST);
 	if (v->near[mode].neg_read == -page)
 		near_drop(v);
-	e->neg_read = perm & MMU_READ ? -page : nothing(at);
-	e->neg_write = (perm & MMU_WRITE) && x->writable && !x->code ? -page : nothing(at);
-	e->delta = (u64)x->host - page;
-	e->gpa = (gpa & PAGE_MASK) | (global ? TLB_GLOBAL : 0);
-	journal_add(v, at);
-	second_put(v, page, mode, e);
+	tlb_set(&v->tlb[mode], slot, e);
+	journal_add(v, number_of(mode, slot));
+	second_put(v, page, mode, &e);
 }
 #ifdef __clang__
 #pragma clang attribute pop

@@ -9,6 +9,9 @@
  * la + delta. An entry that allows nothing holds tlb_nothing(), which no address that is looked up
  * there brings below a page: what it would hit has another slot.
  *
+ * Each field of the entries is an array, so that generated code has an entry's field with one scaled index,
+ * and who looks through all of them for one thing reads no other.
+ *
  * One entry a mode may be kept twice, where the stack pointer points: cpu/ copies it to mmu_vcpu.near
  * and may then go by the copy, which every change of the TLB's drops.
  *
@@ -43,7 +46,10 @@ struct tlb_entry {
 };
 
 struct tlb {
-	struct tlb_entry e[TLB_ENTRIES];
+	u64 neg_read[TLB_ENTRIES];
+	u64 neg_write[TLB_ENTRIES];
+	u64 delta[TLB_ENTRIES];
+	u64 gpa[TLB_ENTRIES];
 };
 
 /*
@@ -99,24 +105,37 @@ static inline u64 tlb_nothing(u32 slot)
 	return slot ? TLB_NOTHING : TLB_NOTHING_0;
 }
 
-static inline struct tlb_entry *tlb_slot(struct tlb *t, u64 la)
+static inline u32 tlb_slot(u64 la)
 {
-	return &t->e[(la >> PAGE_SHIFT) & (TLB_ENTRIES - 1)];
+	return (u32)(la >> PAGE_SHIFT) & (TLB_ENTRIES - 1);
+}
+
+static inline struct tlb_entry tlb_get(const struct tlb *t, u32 slot)
+{
+	return (struct tlb_entry){t->neg_read[slot], t->neg_write[slot], t->delta[slot], t->gpa[slot]};
+}
+
+static inline void tlb_set(struct tlb *t, u32 slot, struct tlb_entry e)
+{
+	t->neg_read[slot] = e.neg_read;
+	t->neg_write[slot] = e.neg_write;
+	t->delta[slot] = e.delta;
+	t->gpa[slot] = e.gpa;
 }
 
 /* Host address for a read of `size` (1 to 4096) bytes wholly in one page, or NULL on a miss. */
 static inline void *tlb_read(struct tlb *t, u64 la, u64 size)
 {
-	const struct tlb_entry *e = tlb_slot(t, la);
+	u32 at = tlb_slot(la);
 
-	return likely(la + e->neg_read <= PAGE_SIZE - size) ? (void *)(la + e->delta) : NULL;
+	return likely(la + t->neg_read[at] <= PAGE_SIZE - size) ? (void *)(la + t->delta[at]) : NULL;
 }
 
 static inline void *tlb_write(struct tlb *t, u64 la, u64 size)
 {
-	const struct tlb_entry *e = tlb_slot(t, la);
+	u32 at = tlb_slot(la);
 
-	return likely(la + e->neg_write <= PAGE_SIZE - size) ? (void *)(la + e->delta) : NULL;
+	return likely(la + t->neg_write[at] <= PAGE_SIZE - size) ? (void *)(la + t->delta[at]) : NULL;
 }
 
 /* ------------------------------------------------------------------ tlb.c */

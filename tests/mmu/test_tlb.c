@@ -96,7 +96,7 @@ static void test_flushes(void **state)
 /* As generated code does: the stack's page is kept twice. */
 static void copy_near(struct fixture *f, u64 la)
 {
-	f->h->v.near[TLB_USER] = *tlb_slot(&f->h->v.tlb[TLB_USER], la);
+	f->h->v.near[TLB_USER] = tlb_get(&f->h->v.tlb[TLB_USER], tlb_slot(la));
 }
 
 static bool near(struct fixture *f, u64 la)

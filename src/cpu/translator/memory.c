@@ -96,16 +96,28 @@ static struct tr_mem shadow(struct xlate *x, struct tr_mem m, u32 size)
 	return (struct tr_mem){.base = GEN_INDEX, .index = NO_INDEX};
 }
 
-#define ENTRY(field) (u32)offsetof(struct tlb_entry, field)
+/* A field of an entry: its array in the TLB, and where the stack's page has it. */
+enum entry_field { NEG_READ, NEG_WRITE, DELTA, NR_ENTRY_FIELDS };
 
-static u32 near_field(const struct xlate *x)
+static u32 in_tlb(const struct xlate *x, enum entry_field f)
 {
-	return (u32)(FIELD(mmu.near) + tlb_mode(x) * sizeof(struct tlb_entry));
+	static const u32 at[] = {offsetof(struct tlb, neg_read), offsetof(struct tlb, neg_write),
+				 offsetof(struct tlb, delta)};
+
+	return tlb_field(x) + at[f];
 }
 
-static u32 neg_of(const struct tr_look *l)
+static u32 in_near(const struct xlate *x, enum entry_field f)
 {
-	return l->write ? ENTRY(neg_write) : ENTRY(neg_read);
+	static const u32 at[] = {offsetof(struct tlb_entry, neg_read), offsetof(struct tlb_entry, neg_write),
+				 offsetof(struct tlb_entry, delta)};
+
+	return (u32)(FIELD(mmu.near) + tlb_mode(x) * sizeof(struct tlb_entry)) + at[f];
+}
+
+static enum entry_field neg_of(const struct tr_look *l)
+{
+	return l->write ? NEG_WRITE : NEG_READ;
 }
 
 /* What is added to an offset in the page so that its bits from 12 up are what a check is good with. */
@@ -161,23 +173,21 @@ static u8 *jump_unless_inside(struct xlate *x, const struct tr_look *l, u32 delt
 	return emit_check_end(e, k);
 }
 
-/* The number of the entry for an address, times 4: an entry is 32 bytes, and 8 are the addressing's. */
+/* The number of the entry for an address. */
 static void entry_number(struct xlate *x, int la)
 {
 	emit_pext(&x->e, GEN_INDEX, la, INDEX_MASK_FIELD);
-	emit_lea(&x->e, GEN_INDEX, NO_INDEX, GEN_INDEX, 2, 0, true);
 }
 
 /* In the TLB; what it cannot answer goes where the look says. */
 static void look_in_tlb(struct xlate *x, const struct tr_look *l)
 {
-	u32 tlb = tlb_field(x);
 	u8 *look_at = x->e.p;
 	struct emit_check k = emit_check_below(&x->e);
 
 	entry_number(x, l->la);
-	emit_load_indexed(&x->e, GEN_CHECK, GEN_INDEX, tlb + neg_of(l));
-	tr_miss_stub(x, jump_unless_inside(x, l, tlb + ENTRY(delta), GEN_INDEX, &k), look_at, l);
+	emit_load_indexed(&x->e, GEN_CHECK, GEN_INDEX, in_tlb(x, neg_of(l)));
+	tr_miss_stub(x, jump_unless_inside(x, l, in_tlb(x, DELTA), GEN_INDEX, &k), look_at, l);
 }
 
 u32 tr_refill_what(const struct xlate *x, const struct tr_look *l)
@@ -191,7 +201,6 @@ u32 tr_refill_what(const struct xlate *x, const struct tr_look *l)
  */
 static void look_up(struct xlate *x, const struct tr_look *l)
 {
-	u32 near = near_field(x);
 	struct emit_check k;
 
 	if (!l->near) {
@@ -199,23 +208,20 @@ static void look_up(struct xlate *x, const struct tr_look *l)
 		return;
 	}
 	k = emit_check_below(&x->e);
-	emit_load(&x->e, GEN_CHECK, near + neg_of(l));
-	tr_far_stub(x, jump_unless_inside(x, l, near + ENTRY(delta), NO_INDEX, &k), l);
+	emit_load(&x->e, GEN_CHECK, in_near(x, neg_of(l)));
+	tr_far_stub(x, jump_unless_inside(x, l, in_near(x, DELTA), NO_INDEX, &k), l);
 }
 
 /* The stack pointer is in another page now: the TLB knows, or not. */
 void tr_look_further(struct xlate *x, const struct tr_look *l)
 {
-	static const u32 field[] = {ENTRY(neg_read), ENTRY(neg_write), ENTRY(delta)};
-	u32 near = near_field(x), tlb = tlb_field(x);
-
 	look_in_tlb(x, l);
 	entry_number(x, l->la);
-	for (unsigned i = 0; i < ARRAY_SIZE(field); i++) {
-		emit_load_indexed(&x->e, GEN_CHECK, GEN_INDEX, tlb + field[i]);
-		emit_store(&x->e, near + field[i], GEN_CHECK);
+	for (enum entry_field f = 0; f < NR_ENTRY_FIELDS; f++) {
+		emit_load_indexed(&x->e, GEN_CHECK, GEN_INDEX, in_tlb(x, f));
+		emit_store(&x->e, in_near(x, f), GEN_CHECK);
 	}
-	emit_load_indexed(&x->e, GEN_INDEX, GEN_INDEX, tlb + ENTRY(delta));
+	emit_load_indexed(&x->e, GEN_INDEX, GEN_INDEX, in_tlb(x, DELTA));
 }
 
 /* One access by itself. */

@@ -23,7 +23,7 @@ static void tlb_clear(struct cpu *c)
 {
 	for (unsigned m = 0; m < TLB_MODES; m++) {
 		for (unsigned i = 0; i < TLB_ENTRIES; i++)
-			c->mmu.tlb[m].e[i] = (struct tlb_entry){tlb_nothing(i), tlb_nothing(i), 0, 0};
+			tlb_set(&c->mmu.tlb[m], i, (struct tlb_entry){tlb_nothing(i), tlb_nothing(i), 0, 0});
 	}
 }
 
@@ -130,13 +130,13 @@ static void check(struct cpu *c, u64 la, u64 size)
 
 static void fill(struct cpu *c, u64 la, bool write)
 {
-	struct tlb_entry *e = tlb_slot(c->tlb, la);
+	u32 slot = tlb_slot(la);
 	u64 page = la & PAGE_MASK;
 
-	e->neg_read = -page;
+	c->tlb->neg_read[slot] = -page;
 	if (write && !code_lines[(la - FAKE_BASE) / PAGE_SIZE])
-		e->neg_write = -page;
-	e->delta = 0;
+		c->tlb->neg_write[slot] = -page;
+	c->tlb->delta[slot] = 0;
 }
 
 /* A store: code in it is dropped. False: keep to the slow path. */
@@ -276,12 +276,12 @@ static int find_zapped(struct cpu *c)
 int mmu_code_track(struct mmu_vcpu *v, gpa_t gpa, u64 lines)
 {
 	struct cpu *c = container_of(v, struct cpu, mmu);
-	struct tlb_entry *e = tlb_slot(c->tlb, gpa);
+	u32 slot = tlb_slot(gpa);
 
 	if (fake_zapped)
 		return find_zapped(c);
 	code_lines[(gpa - FAKE_BASE) / PAGE_SIZE] |= lines;
-	e->neg_write = tlb_nothing((gpa >> PAGE_SHIFT) & (TLB_ENTRIES - 1));
+	c->tlb->neg_write[slot] = tlb_nothing(slot);
 	return 0;
 }
 

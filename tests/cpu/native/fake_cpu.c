@@ -80,17 +80,13 @@ void fake_cpu_destroy(struct cpu *c)
 void fake_tlb_clear(struct cpu *c)
 {
 	for (unsigned i = 0; i < TLB_ENTRIES; i++)
-		tlb.e[i].neg_read = tlb.e[i].neg_write = tlb_nothing(i);
+		tlb.neg_read[i] = tlb.neg_write[i] = tlb_nothing(i);
 }
 
 void fake_tlb_fill(struct cpu *c, const void *p, size_t len)
 {
-	for (u64 la = (u64)p & PAGE_MASK; la < (u64)p + len; la += PAGE_SIZE) {
-		struct tlb_entry *e = tlb_slot(&tlb, la);
-
-		e->neg_read = e->neg_write = -la;
-		e->delta = 0;
-	}
+	for (u64 la = (u64)p & PAGE_MASK; la < (u64)p + len; la += PAGE_SIZE)
+		tlb_set(&tlb, tlb_slot(la), (struct tlb_entry){.neg_read = -la, .neg_write = -la});
 }
 
 const struct table_line *fake_table(unsigned mnemonic)

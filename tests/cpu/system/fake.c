@@ -195,8 +195,7 @@ void fake_reset(void)
 	/* No TLB entry allows anything. */
 	for (unsigned m = 0; m < TLB_MODES; m++)
 		for (unsigned n = 0; n < TLB_ENTRIES; n++)
-			fake.c->mmu.tlb[m].e[n].neg_read = fake.c->mmu.tlb[m].e[n].neg_write =
-				tlb_nothing(n);
+			fake.c->mmu.tlb[m].neg_read[n] = fake.c->mmu.tlb[m].neg_write[n] = tlb_nothing(n);
 	fake.c->env = &env;
 	cpu_reset(fake.c, false);
 	assert_int_equal(cpu_set_cpuid(fake.c, cpuid, ARRAY_SIZE(cpuid)), 0);
