@@ -3,7 +3,7 @@
  * Filling and emptying a vCPU's TLB. Everything here is for the vCPU's own thread.
  *
  * A guest that switches address spaces flushes thousands of times a second and has filled few
- * entries in between: the journal lists them, so that a flush costs what was filled.
+ * entries in between: a journal lists them, so that a flush costs what was filled.
  *
  * mmu_tlb_refill() is called by generated code, without saving vector state: nothing here, functions of
  * headers included, is compiled to use any. What it calls is all in this file.
@@ -60,18 +60,34 @@ static void near_drop(struct mmu_vcpu *v)
 		v->near[m] = (struct tlb_entry){.neg_read = TLB_NOTHING, .neg_write = TLB_NOTHING};
 }
 
+/* What was filled of a kind. Where the journal is full, that is every entry, of the other kind too. */
+static void each_filled(struct mmu_vcpu *v, enum tlb_kind kind, void (*fn)(struct mmu_vcpu *v, u32 number))
+{
+	const struct tlb_journal *j = &v->journal[kind];
+
+	for (u32 i = 0; i < (j->full ? TLB_MODES * TLB_ENTRIES : j->n); i++)
+		fn(v, j->full ? i : j->entry[i]);
+}
+
+/* The kinds that have to be gone through so that nothing is left out. */
+static unsigned kinds_to_see(const struct mmu_vcpu *v)
+{
+	return v->journal[TLB_OF_ONE_SPACE].full ? 1 : TLB_KINDS;
+}
+
+static void journal_empty(struct mmu_vcpu *v, enum tlb_kind kind)
+{
+	v->journal[kind].n = 0;
+	v->journal[kind].full = false;
+}
+
 void mmu_tlb_flush(struct mmu_vcpu *v)
 {
 	near_drop(v);
-	if (v->journal_full) {
-		for (u32 i = 0; i < TLB_MODES * TLB_ENTRIES; i++)
-			entry_drop(v, i);
-	} else {
-		for (u32 i = 0; i < v->journal_n; i++)
-			entry_drop(v, v->journal[i]);
-	}
-	v->journal_n = 0;
-	v->journal_full = false;
+	for (unsigned k = 0; k < kinds_to_see(v); k++)
+		each_filled(v, k, entry_drop);
+	journal_empty(v, TLB_OF_ONE_SPACE);
+	journal_empty(v, TLB_OF_ALL_SPACES);
 	memset(v->large, 0, sizeof(v->large));
 	v->flushes++;
 	memset(v->spaces, 0, sizeof(v->spaces));
@@ -81,13 +97,8 @@ void mmu_tlb_flush(struct mmu_vcpu *v)
 void tlb_drop_writes(struct mmu_vcpu *v)
 {
 	near_drop(v);
-	if (v->journal_full) {
-		for (u32 i = 0; i < TLB_MODES * TLB_ENTRIES; i++)
-			write_drop(v, i);
-	} else {
-		for (u32 i = 0; i < v->journal_n; i++)
-			write_drop(v, v->journal[i]);
-	}
+	for (unsigned k = 0; k < kinds_to_see(v); k++)
+		each_filled(v, k, write_drop);
 	v->dropped_all = ++v->drops;
 }
 
@@ -104,49 +115,41 @@ static void write_drop_if_to(struct tlb *t, u32 slot, u64 host)
 		t->neg_write[slot] = tlb_nothing(slot);
 }
 
+static void drop_writes_of(struct mmu_vcpu *v, enum tlb_kind kind, u64 host)
+{
+	const struct tlb_journal *j = &v->journal[kind];
+
+	for (u32 i = 0; i < j->n; i++)
+		write_drop_if_to(tlb_of(v, j->entry[i]), slot_of(j->entry[i]), host);
+}
+
 void tlb_drop_writes_to(struct mmu_vcpu *v, u64 host)
 {
 	near_drop(v);
-	if (v->journal_full) {
+	if (v->journal[TLB_OF_ONE_SPACE].full || v->journal[TLB_OF_ALL_SPACES].full) {
 		for (u32 m = 0; m < TLB_MODES; m++) {
 			for (u32 slot = 0; slot < TLB_ENTRIES; slot++)
 				write_drop_if_to(&v->tlb[m], slot, host);
 		}
 	} else {
-		for (u32 i = 0; i < v->journal_n; i++)
-			write_drop_if_to(tlb_of(v, v->journal[i]), slot_of(v->journal[i]), host);
+		drop_writes_of(v, TLB_OF_ONE_SPACE, host);
+		drop_writes_of(v, TLB_OF_ALL_SPACES, host);
 	}
 	*dropped_slot(v, host) = ++v->drops;
 }
 
-static bool is_global(struct mmu_vcpu *v, u32 number)
+/* One that was filled for a space may be a global one now. */
+static void drop_unless_global(struct mmu_vcpu *v, u32 number)
 {
-	return tlb_of(v, number)->gpa[slot_of(number)] & TLB_GLOBAL;
+	if (!(tlb_of(v, number)->gpa[slot_of(number)] & TLB_GLOBAL))
+		entry_drop(v, number);
 }
 
 static void flush_nonglobal(struct mmu_vcpu *v)
 {
-	u32 kept = 0;
-
 	near_drop(v);
-	if (v->journal_full) {
-		for (u32 i = 0; i < TLB_MODES * TLB_ENTRIES; i++) {
-			if (!is_global(v, i))
-				entry_drop(v, i);
-			else if (kept++ < TLB_JOURNAL)
-				v->journal[kept - 1] = (u16)i;
-		}
-		v->journal_full = kept > TLB_JOURNAL;
-		v->journal_n = MIN(kept, TLB_JOURNAL);
-		return;
-	}
-	for (u32 i = 0; i < v->journal_n; i++) {
-		if (is_global(v, v->journal[i]))
-			v->journal[kept++] = v->journal[i];
-		else
-			entry_drop(v, v->journal[i]);
-	}
-	v->journal_n = kept;
+	each_filled(v, TLB_OF_ONE_SPACE, drop_unless_global);
+	journal_empty(v, TLB_OF_ONE_SPACE);
 }
 
 /* Which half of the canonical space; a guest's large pages are remembered per half. */
@@ -215,15 +218,14 @@ static void second_drop(struct mmu_vcpu *v, u64 page, enum tlb_mode mode)
 		s->page = 0;
 }
 
-static void journal_add(struct mmu_vcpu *v, u32 at)
+static void journal_add(struct mmu_vcpu *v, u32 number, const struct tlb_entry *e)
 {
-	if (v->journal_full)
-		return;
-	if (v->journal_n == TLB_JOURNAL) {
-		v->journal_full = true;
-		return;
-	}
-	v->journal[v->journal_n++] = (u16)at;
+	struct tlb_journal *j = &v->journal[e->gpa & TLB_GLOBAL ? TLB_OF_ALL_SPACES : TLB_OF_ONE_SPACE];
+
+	if (j->n < TLB_JOURNAL)
+		j->entry[j->n++] = (u16)number;
+	else
+		j->full = true;
 }
 
 bool mmu_tlb_refill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, u32 size, bool write)
@@ -245,7 +247,7 @@ bool mmu_tlb_refill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, u32 size
 	if (s->drops < MAX(v->dropped_all, *dropped_slot(v, page + e.delta)))
 		e.neg_write = tlb_nothing(slot);
 	tlb_set(&v->tlb[mode], slot, e);
-	journal_add(v, number_of(mode, slot));
+	journal_add(v, number_of(mode, slot), &e);
 	return linear + (write ? e.neg_write : e.neg_read) <= PAGE_SIZE - size;
 }
 
@@ -330,7 +332,7 @@ void mmu_tlb_fill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, gpa_t gpa,
 	if (v->near[mode].neg_read == -page)
 		near_drop(v);
 	tlb_set(&v->tlb[mode], slot, e);
-	journal_add(v, number_of(mode, slot));
+	journal_add(v, number_of(mode, slot), &e);
 	second_put(v, page, mode, &e);
 }
 #ifdef __clang__

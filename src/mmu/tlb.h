@@ -25,10 +25,10 @@
 struct mmu_vcpu;
 struct mmu_xlat;
 
-#define TLB_BITS    9
+#define TLB_BITS    10
 #define TLB_ENTRIES (1u << TLB_BITS)
 #define TLB_GLOBAL  1ULL /* in tlb_entry.gpa */
-#define TLB_JOURNAL 256  /* entries filled since the last flush that are listed one by one */
+#define TLB_JOURNAL 256  /* entries of a kind that are listed one by one */
 
 /* Which accesses an entry is for; the guest's privilege and SMAP decide (cpu/ picks). */
 enum tlb_mode {
@@ -50,6 +50,17 @@ struct tlb {
 	u64 neg_write[TLB_ENTRIES];
 	u64 delta[TLB_ENTRIES];
 	u64 gpa[TLB_ENTRIES];
+};
+
+/*
+ * The numbers of entries that were filled since they were last dropped. Global entries, which most flushes
+ * spare, and the others have a list each.
+ */
+enum tlb_kind { TLB_OF_ONE_SPACE, TLB_OF_ALL_SPACES, TLB_KINDS };
+struct tlb_journal {
+	u32 n;
+	bool full; /* there were more than it lists */
+	u16 entry[TLB_JOURNAL];
 };
 
 /*

@@ -221,7 +221,7 @@ void mmu_vcpu_init(struct mmu *mmu, struct mmu_vcpu *v, u32 index, void *owner,
 	v->ops = ops;
 	v->index = index;
 	v->stat = &v->own_stat;
-	v->journal_full = true;
+	v->journal[TLB_OF_ONE_SPACE].full = v->journal[TLB_OF_ALL_SPACES].full = true;
 	mmu_tlb_flush(v);
 	mmu_get(mmu);
 	rwlock_write_lock(&mmu->vcpus_lock);

@@ -83,9 +83,7 @@ struct mmu_vcpu {
 	struct mmu_vcpu *next; /* in mmu->vcpus */
 	u64 answers_before;    /* the flusher's */
 	u32 awaited;	       /* atomic: threads that sleep until this one has done something, or are about to */
-	u32 journal_n;	       /* TLB entries filled since the last flush, in journal[] */
-	bool journal_full;     /* there were more than it lists */
-	u16 journal[TLB_JOURNAL];
+	struct tlb_journal journal[TLB_KINDS];
 	struct tlb_large large[2]; /* lower and upper half of the canonical space */
 	struct tlb_entry near[TLB_MODES]; /* of the stack's page (tlb.h) */
 	u64 space, last_space;	   /* number of the current address space; the last one given */

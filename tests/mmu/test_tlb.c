@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What a TLB holds after fills and flushes of every kind. */
 #include "harness.h"
+#include "mmu/flush.h"
 
 #define MB (1ULL << 20)
 
@@ -89,6 +90,48 @@ static void test_flushes(void **state)
 		mmu_tlb_flush(&f.h->v);
 		for (u64 i = 0; i < n; i++)
 			assert_false(reads(&f, TLB_KERNEL, 0xffff800000000000 + i * 4096));
+		teardown(&f);
+	}
+}
+
+/* Global entries and the others are listed apart: either list may be full. */
+static void test_flushes_by_kind(void **state)
+{
+	static const struct {
+		u64 global, local;
+	} many[] = {{4, 1000}, {1000, 4}};
+	struct fixture f;
+
+	for (unsigned k = 0; k < ARRAY_SIZE(many); k++) {
+		setup(&f);
+		for (u64 i = 0; i < many[k].global; i++)
+			fill(&f, TLB_KERNEL, 0xffff800000000000 + i * 4096, i * 4096, MMU_READ | MMU_WRITE, true);
+		for (u64 i = 0; i < many[k].local; i++)
+			fill(&f, TLB_USER, i * 4096, i * 4096, MMU_READ | MMU_WRITE, false);
+		tlb_drop_writes_to(&f.h->v, (u64)f.mem + 2 * 4096);
+		assert_false(writes(&f, TLB_KERNEL, 0xffff800000002000));
+		assert_false(writes(&f, TLB_USER, 0x2000));
+		assert_true(writes(&f, TLB_KERNEL, 0xffff800000003000));
+		assert_true(writes(&f, TLB_USER, 0x3000));
+		tlb_drop_writes(&f.h->v);
+		for (u64 i = 0; i < many[k].global; i++)
+			assert_false(writes(&f, TLB_KERNEL, 0xffff800000000000 + i * 4096));
+		for (u64 i = 0; i < many[k].local; i++)
+			assert_false(writes(&f, TLB_USER, i * 4096));
+		/* Entries change their kind, either way. */
+		fill(&f, TLB_KERNEL, 0xffff800000000000, 0, MMU_READ, false);
+		fill(&f, TLB_USER, 0, 0, MMU_READ, true);
+		assert_true(mmu_tlb_switch(&f.h->v, k, false));
+		assert_false(reads(&f, TLB_KERNEL, 0xffff800000000000));
+		assert_true(reads(&f, TLB_USER, 0));
+		for (u64 i = 1; i < many[k].global; i++)
+			assert_true(reads(&f, TLB_KERNEL, 0xffff800000000000 + i * 4096));
+		for (u64 i = 1; i < many[k].local; i++)
+			assert_false(reads(&f, TLB_USER, i * 4096));
+		mmu_tlb_flush(&f.h->v);
+		for (u64 i = 0; i < many[k].global; i++)
+			assert_false(reads(&f, TLB_KERNEL, 0xffff800000000000 + i * 4096));
+		assert_false(reads(&f, TLB_USER, 0));
 		teardown(&f);
 	}
 }
@@ -320,6 +363,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_entries_allow_what_both_sides_allow),
 		cmocka_unit_test(test_flushes),
+		cmocka_unit_test(test_flushes_by_kind),
 		cmocka_unit_test(test_the_copy_of_the_stacks_entry_is_dropped_by_every_change),
 		cmocka_unit_test(test_invlpg_of_a_large_page_drops_all_of_it),
 		cmocka_unit_test(test_a_known_leaf_goes_with_it),
