@@ -5,6 +5,7 @@
  *
  * usage: rows                             every row
  *        rows NAME...                     these
+ *        rows -l                          their names, in order
  *        rows -c NAME TIMES COMMAND...    a command, run TIMES times, is a row
  * Prints a line for each row: "row NAME SECONDS", of the row's work alone.
  */
@@ -505,14 +506,20 @@ static int command_row(const char *name, int times, char **argv)
 
 int main(int argc, char **argv)
 {
+	bool list = argc == 2 && !strcmp(argv[1], "-l");
+
 	if (argc > 4 && !strcmp(argv[1], "-c"))
 		return command_row(argv[2], atoi(argv[3]), argv + 4);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		if (!wanted(rows[i].name, rows[i].by_name_only, argc, argv))
+		if (list ? rows[i].by_name_only : !wanted(rows[i].name, rows[i].by_name_only, argc, argv))
 			continue;
 		if (rows[i].run == matrix_avx2 &&
 		    !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")))
 			continue;
+		if (list) {
+			puts(rows[i].name);
+			continue;
+		}
 		start = now();
 		rows[i].run();
 		if (!rows[i].by_name_only)
