@@ -322,7 +322,7 @@ struct cpu {
 		u64 mask_af, mask_status;
 		u32 table_key[4]; /* key of the blocks that the jump table of a TLB mode leads to */
 		void *refill;
-		u64 mask_jump, mask_sign;
+		u64 mask_jump;
 	} gen;
 	struct seg seg[NR_SEG];
 

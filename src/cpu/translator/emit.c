@@ -337,7 +337,8 @@ u8 *emit_check_end(struct emitter *e, struct emit_check *k)
 	if (k->hidden) {
 		if (!e->loops) {
 			emit_lea(e, RCX, RCX, NO_INDEX, 0, -1, true);
-			emit_pext(e, RCX, RCX, (u32)offsetof(struct cpu, gen.mask_sign));
+			emit_rotate(e, RCX, RCX, 56);
+			emit_bytes(e, "\x0f\xb6\xc9", 3); /* MOVZX ECX, CL */
 		}
 		disp = e->loops ? emit_loop(e) : emit_jrcxz(e);
 		if (!e->full)

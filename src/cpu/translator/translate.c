@@ -624,7 +624,6 @@ static void prepare(struct cpu *c)
 	c->gen.mask_index = (u64)(TLB_ENTRIES - 1) << PAGE_SHIFT;
 	c->gen.mask_page = PAGE_MASK;
 	c->gen.mask_word = PAGE_MASK | 7;
-	c->gen.mask_sign = 1ULL << 63;
 	c->gen.mask_jump = CODE_JUMPS - 1;
 	c->gen.mask_af = 1ULL << 56 | (FL_STATUS & 0xff);
 	c->gen.mask_status = FL_STATUS;
