@@ -188,6 +188,7 @@ EXPORT int loader_main(void)
 	if (r)
 		fail("cannot lend a thread: %s", strerror(-r));
 	direct_init();
+	descriptors_inherited();
 	trap_install();
 	if (!s.inside && (r = filter_install()))
 		fail("cannot install a system-call filter: %s", strerror(-r));

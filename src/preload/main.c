@@ -19,6 +19,9 @@ int preload_armed;
 static long own_pid;
 static bool below_libc;
 
+/* The loader's program has it (loader/world.c): signals are not ours yet while its libraries come. */
+extern const char userkvm_world __attribute__((weak, visibility("default")));
+
 void preload_below_libc(void)
 {
 	below_libc = true;
@@ -124,6 +127,7 @@ __attribute__((constructor)) static void load(void)
 	environment_init();
 	change_init();
 	pthread_atfork(before_fork, after_fork_parent, after_fork_child);
-	descriptors_inherited();
+	if (!&userkvm_world)
+		descriptors_inherited();
 	errno = e;
 }

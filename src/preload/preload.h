@@ -86,7 +86,7 @@ bool machine_stat(const char *path, struct stat *st);
 void maybe_ours_set(int fd);
 bool maybe_ours(int fd);
 bool descriptor_is_ours(int fd);
-/* As the library is loaded: find what came by exec. */
+/* As the library is loaded, or below libc before the program begins: find what came by exec. */
 void descriptors_inherited(void);
 /* Before and after a number is closed. Keep errno. */
 bool descriptor_before_close(int fd);

@@ -288,6 +288,34 @@ static void after_exec(void)
 	EXPECT(wait_for(pid) == 0, "the executed child");
 }
 
+#define HANDED 100 /* a descriptor */
+
+/* /dev/kvm comes by exec, before the program has made any call. */
+static void take_handed(void)
+{
+	int vm = ioctl(HANDED, KVM_CREATE_VM, 0);
+
+	EXPECT(vm >= 0, "KVM_CREATE_VM of what was handed on: %s", strerror(errno));
+	EXPECT(ioctl(HANDED, KVM_CHECK_EXTENSION, USERKVM_CAP_LINK_GUEST_MEMFD) == 1,
+	       "/dev/kvm is the machine's own");
+	close(vm);
+	close(HANDED);
+	machine();
+}
+
+static void hand_on(void)
+{
+	char *args[] = {(char *)self, (char *)"handed", NULL}, *none[] = {NULL};
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	pid_t pid;
+
+	EXPECT(dup2(kvm, HANDED) == HANDED, "dup2: %s", strerror(errno));
+	EXPECT(posix_spawn(&pid, self, NULL, NULL, args, none) == 0, "posix_spawn");
+	EXPECT(wait_for(pid) == 0, "the child that was handed /dev/kvm");
+	close(HANDED);
+	close(kvm);
+}
+
 static void *exec_in_thread(void *arg)
 {
 	char *args[] = {(char *)self, (char *)"plain", NULL};
@@ -596,7 +624,7 @@ static const struct {
 	{"become", become},	  {"filter", allow_only_own}, {"trap", trap_own},
 	{"block", block_all},	  {"wait", wait_for_one},   {"user", drop_user},	    {"root", empty_root},
 	{"landlock", forbid_files}, {"look", look_around}, {"deep", use_stack},
-	{"users", drop_user_of_all}, {"rule", allow_device},	  {"ignored", let_ignored_in},
+	{"users", drop_user_of_all}, {"hand", hand_on}, {"handed", take_handed}, {"rule", allow_device},	  {"ignored", let_ignored_in},
 };
 
 int main(int argc, char **argv)
