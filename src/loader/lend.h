@@ -26,6 +26,8 @@
 #define LENT_DIRECT_FD	  48
 #define LENT_DIRECT_ARG	  56
 #define LENT_DIRECT_EPOCH 64
+#define LENT_HANDLER_MASK 80
+#define UC_SIGMASK	  296 /* of a ucontext_t */
 
 #ifndef __ASSEMBLER__
 #include <stdbool.h>
@@ -44,6 +46,7 @@ struct lent {
 		u64 epoch;
 	} direct;
 	u64 epoch; /* direct.c: when the last trapped KVM_RUN was carried out */
+	u64 handler_mask; /* trap.S: that the program's handler of SIGSYS begins with */
 
 	u32 *libc_tid; /* where the block has its thread's id */
 	int tid;       /* the thread's; 0: not come yet; atomic */

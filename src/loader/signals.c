@@ -140,11 +140,13 @@ enum fate signals_action(struct call *c)
 	return trap_result(c, r);
 }
 
-void *signals_sys_handler(const siginfo_t *info)
+/* It may make calls that we trap, so SIGSYS is open in it, and otherwise what the program has asked for. */
+void *signals_sys_handler(const siginfo_t *info, u64 outside, u64 *mask)
 {
 	sighandler_t handler = for_sys.handler;
 	u64 sys = sig_bit(SIGSYS);
 
+	*mask = (outside | for_sys.mask) & ~sys;
 	if (handler != SIG_DFL && handler != SIG_IGN)
 		return (void *)handler;
 	signals_kernel_action(SIGSYS, NULL, 0, 0);

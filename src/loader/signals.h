@@ -24,7 +24,10 @@ enum fate signals_mask(struct call *c);
 enum fate signals_wait(struct call *c);
 /* rt_sigtimedwait(): what is pending comes in its order. */
 enum fate signals_take(struct call *c);
-/* The program's handler for such a SIGSYS, or NULL after its default: death. */
-void *signals_sys_handler(const siginfo_t *info);
+/*
+ * The program's handler for such a SIGSYS and the mask that it begins with, or NULL after its default: death.
+ * `outside': the mask of what was interrupted.
+ */
+void *signals_sys_handler(const siginfo_t *info, u64 outside, u64 *mask);
 
 #endif

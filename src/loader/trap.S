@@ -2,6 +2,14 @@
 /* loader/trap.S: onto a thread's lent FS base and stack, and back. See trap.h, lend.h. */
 #include "loader/lend.h"
 
+#define RT_SIGPROCMASK 14
+#define SIG_SETMASK    2
+
+/* A handler may have written a mask of its own into its frame: SIGSYS stays open. */
+	.macro	open_sys context
+	btrq	$30, UC_SIGMASK(\context)
+	.endm
+
 	.text
 
 /*
@@ -43,8 +51,25 @@ trap_entry:
 	pop	%rbx
 	test	%rax, %rax
 	jz	1f
+	/* the program's handler begins with the program's mask, on its own FS base */
+	push	%rax
+	push	%rsi
+	push	%rdx
+	rdgsbase %rsi
+	add	$LENT_HANDLER_MASK, %rsi
+	mov	$SIG_SETMASK, %edi
+	xor	%edx, %edx
+	mov	$8, %r10d
+	mov	$RT_SIGPROCMASK, %eax
+	syscall
+	pop	%rdx
+	pop	%rsi
+	pop	%rax
+	push	%rdx
 	mov	$31, %edi		/* SIGSYS */
-	jmp	*%rax
+	call	*%rax
+	pop	%rdx			/* a handler need preserve no register */
+	open_sys %rdx
 1:	ret
 2:	mov	%rsi, %rdi
 	jmp	trap_lost
@@ -80,8 +105,13 @@ signal_entry:
 	.hidden	signal_call
 	.type	signal_call, @function
 signal_call:
-	push	%rbx
+	.irp	reg, rbx, rbp, r12, r13, r14, r15
+	push	%\reg			/* which a handler need not preserve */
+	.endr
 	rdfsbase %rbx
+	push	%rbx
+	push	%rcx
+	push	%rcx			/* for its alignment */
 	mov	%rdi, %rax
 	mov	%esi, %edi
 	mov	%rdx, %rsi
@@ -92,8 +122,14 @@ signal_call:
 	mov	LENT_PROGRAM_FS(%rcx), %rcx
 	wrfsbase %rcx
 1:	call	*%rax
-	wrfsbase %rbx
+	pop	%rcx
+	pop	%rcx
+	open_sys %rcx
 	pop	%rbx
+	wrfsbase %rbx
+	.irp	reg, r15, r14, r13, r12, rbp, rbx
+	pop	%\reg
+	.endr
 	ret
 	.size	signal_call, . - signal_call
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "loader/trap.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <unistd.h>
 #include "loader/filter.h"
@@ -11,6 +12,7 @@
 #define SYS_SECCOMP_CODE 1 /* si_code: SYS_SECCOMP */
 
 _Static_assert((LOADER_RETURNS & (LOADER_RETURNS - 1)) == 0, "a power of two");
+_Static_assert(offsetof(ucontext_t, uc_sigmask) == UC_SIGMASK, "assembly");
 _Static_assert((LOADER_BIRTHS & (LOADER_BIRTHS - 1)) == 0, "a power of two");
 
 extern void trap_entry(int sig, siginfo_t *info, void *uc) HIDDEN;
@@ -117,7 +119,7 @@ void *trap_handle(siginfo_t *info, ucontext_t *uc, struct lent *me)
 	struct call c;
 
 	if (info->si_code != SYS_SECCOMP_CODE || info->si_errno != FILTER_DATA)
-		return signals_sys_handler(info);
+		return signals_sys_handler(info, *(u64 *)&uc->uc_sigmask, &me->handler_mask);
 	if (unlikely(!me->tid))
 		lend_claim(me);
 	load(&c, uc, me);

@@ -389,6 +389,40 @@ static void trap_own(void)
 	EXPECT(syscall(SYS_getppid) == 4711 && answered == 4711, "the trap was not the program's");
 }
 
+static unsigned long repeated;
+
+static void on_map(int sig, siginfo_t *info, void *context)
+{
+	greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
+
+	r[REG_RAX] = syscall(SYS_mmap, r[REG_RDI], r[REG_RSI], r[REG_RDX], r[REG_R10] | MAP_DENYWRITE,
+			     r[REG_R8], r[REG_R9]);
+	if (r[REG_RAX] == -1)
+		r[REG_RAX] = -errno;
+	repeated++;
+}
+
+/* Its handler makes the call itself, with a flag by which the filter knows: a call that is trapped for us, too. */
+static void repeat_own(void)
+{
+	struct sock_filter f[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mmap, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, MAP_DENYWRITE, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog p = {.len = sizeof(f) / sizeof(*f), .filter = f};
+	struct sigaction a = {.sa_sigaction = on_map, .sa_flags = SA_SIGINFO};
+
+	sigaction(SIGSYS, &a, NULL);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	EXPECT(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &p) == 0, "seccomp: %s", strerror(errno));
+	machine();
+	EXPECT(repeated > 2, "mmap() was trapped %lu times", repeated);
+}
+
 /* Every signal blocked, and asked for again: SIGSYS among them. */
 static void block_all(void)
 {
@@ -621,7 +655,7 @@ static const struct {
 	void (*fn)(void);
 } deeds[] = {
 	{"plain", machine},	  {"fork", in_child},	    {"spawn", after_exec},
-	{"become", become},	  {"filter", allow_only_own}, {"trap", trap_own},
+	{"become", become},	  {"filter", allow_only_own}, {"trap", trap_own}, {"repeat", repeat_own},
 	{"block", block_all},	  {"wait", wait_for_one},   {"user", drop_user},	    {"root", empty_root},
 	{"landlock", forbid_files}, {"look", look_around}, {"deep", use_stack},
 	{"users", drop_user_of_all}, {"hand", hand_on}, {"handed", take_handed}, {"rule", allow_device},	  {"ignored", let_ignored_in},
