@@ -371,6 +371,8 @@ enum fate calls_handle(struct call *c)
 		return signals_action(c);
 	case SYS_rt_sigprocmask:
 		return signals_mask(c);
+	case SYS_rt_sigreturn:
+		return signals_return(c);
 	case SYS_rt_sigsuspend: case SYS_ppoll: case SYS_pselect6: case SYS_epoll_pwait:
 	case SYS_epoll_pwait2:
 		return signals_wait(c);

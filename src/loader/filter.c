@@ -53,7 +53,7 @@ static const struct trapped table[] = {
 	ALWAYS(setuid), ALWAYS(setgid), ALWAYS(setreuid), ALWAYS(setregid), ALWAYS(setresuid),
 	ALWAYS(setresgid), ALWAYS(setgroups),
 	/* signals */
-	ALWAYS(rt_sigaction), IF(rt_sigprocmask, 0, ~0U, 2, SIG_BLOCK, SIG_SETMASK),
+	ALWAYS(rt_sigaction), ALWAYS(rt_sigreturn), IF(rt_sigprocmask, 0, ~0U, 2, SIG_BLOCK, SIG_SETMASK),
 	ALWAYS(tgkill), ALWAYS(tkill), ALWAYS(rt_tgsigqueueinfo), ALWAYS(pidfd_send_signal),
 	ALWAYS(rt_sigsuspend), ALWAYS(rt_sigtimedwait), IF_GIVEN(ppoll, 3), IF_GIVEN(pselect6, 5), IF_GIVEN(epoll_pwait, 4),
 	IF_GIVEN(epoll_pwait2, 4),

@@ -26,6 +26,7 @@ _Static_assert(offsetof(struct lent, direct.fd) == LENT_DIRECT_FD, "assembly");
 _Static_assert(offsetof(struct lent, direct.arg) == LENT_DIRECT_ARG, "assembly");
 _Static_assert(offsetof(struct lent, direct.epoch) == LENT_DIRECT_EPOCH, "assembly");
 _Static_assert(offsetof(struct lent, handler_mask) == LENT_HANDLER_MASK, "assembly");
+_Static_assert(offsetof(struct lent, mine_blocks_sys) == LENT_BLOCKS_SYS, "assembly");
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* with all signals blocked */
 static struct lent *all;				 /* guarded by the lock */

@@ -27,6 +27,7 @@
 #define LENT_DIRECT_ARG	  56
 #define LENT_DIRECT_EPOCH 64
 #define LENT_HANDLER_MASK 80
+#define LENT_BLOCKS_SYS	  100
 #define UC_SIGMASK	  296 /* of a ucontext_t */
 
 #ifndef __ASSEMBLER__

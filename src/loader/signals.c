@@ -178,6 +178,22 @@ enum fate signals_mask(struct call *c)
 	return trap_result(c, c->a[2] ? memory_write((void *)c->a[2], &old, sizeof(old)) : 0);
 }
 
+/*
+ * rt_sigreturn() of a restorer of the program's, or of a frame that it has made itself. Where our restorer returns,
+ * signal_call() has seen to it. The kernel's frames never have SIGSYS, whatever the program believes.
+ */
+enum fate signals_return(struct call *c)
+{
+	u64 *at = (u64 *)(c->uc->uc_mcontext.gregs[REG_RSP] + UC_SIGMASK), mask, sys = sig_bit(SIGSYS);
+
+	if (memory_read(&mask, at, sizeof(mask)) || !(mask & sys))
+		return PASS;
+	c->me->mine_blocks_sys = true;
+	mask &= ~sys;
+	memory_write(at, &mask, sizeof(mask));
+	return PASS;
+}
+
 /* ------------------------------------------------------------------ waiting with a mask */
 
 /* Without SIGSYS in it, where the program's is not to be changed: the register leads elsewhere then. */

@@ -22,6 +22,7 @@ enum fate signals_mask(struct call *c);
  * run and make calls.
  */
 enum fate signals_wait(struct call *c);
+enum fate signals_return(struct call *c);
 /* rt_sigtimedwait(): what is pending comes in its order. */
 enum fate signals_take(struct call *c);
 /*

@@ -5,9 +5,15 @@
 #define RT_SIGPROCMASK 14
 #define SIG_SETMASK    2
 
-/* A handler may have written a mask of its own into its frame: SIGSYS stays open. */
+/* A handler may have written a mask into its frame: SIGSYS stays open, and the program believes. Changes %rax. */
 	.macro	open_sys context
 	btrq	$30, UC_SIGMASK(\context)
+	jnc	9f
+	rdgsbase %rax
+	test	%rax, %rax
+	jz	9f
+	movb	$1, LENT_BLOCKS_SYS(%rax)
+9:
 	.endm
 
 	.text

@@ -389,6 +389,30 @@ static void trap_own(void)
 	EXPECT(syscall(SYS_getppid) == 4711 && answered == 4711, "the trap was not the program's");
 }
 
+static void on_masking(int sig, siginfo_t *info, void *context)
+{
+	sigaddset(&((ucontext_t *)context)->uc_sigmask, SIGSYS);
+}
+
+/* The mask that a handler leaves in its frame is in force behind it: it may have SIGSYS, and calls are trapped. */
+static void mask_in_frame(void)
+{
+	struct sigaction a = {.sa_sigaction = on_masking, .sa_flags = SA_SIGINFO};
+	sigset_t now;
+
+	sigaction(SIGUSR2, &a, NULL);
+	for (int i = 0; i < 3; i++) {
+		raise(SIGUSR2);
+		EXPECT(access("/dev/kvm", R_OK) == 0, "access");
+		sigprocmask(SIG_BLOCK, NULL, &now);
+		EXPECT(sigismember(&now, SIGSYS), "SIGSYS is not blocked");
+		sigemptyset(&now);
+		sigprocmask(SIG_SETMASK, &now, NULL);
+		sigprocmask(SIG_BLOCK, NULL, &now);
+		EXPECT(!sigismember(&now, SIGSYS), "SIGSYS is still blocked");
+	}
+}
+
 static unsigned long repeated;
 
 static void on_map(int sig, siginfo_t *info, void *context)
@@ -655,7 +679,7 @@ static const struct {
 	void (*fn)(void);
 } deeds[] = {
 	{"plain", machine},	  {"fork", in_child},	    {"spawn", after_exec},
-	{"become", become},	  {"filter", allow_only_own}, {"trap", trap_own}, {"repeat", repeat_own},
+	{"become", become},	  {"filter", allow_only_own}, {"trap", trap_own}, {"repeat", repeat_own}, {"frame", mask_in_frame},
 	{"block", block_all},	  {"wait", wait_for_one},   {"user", drop_user},	    {"root", empty_root},
 	{"landlock", forbid_files}, {"look", look_around}, {"deep", use_stack},
 	{"users", drop_user_of_all}, {"hand", hand_on}, {"handed", take_handed}, {"rule", allow_device},	  {"ignored", let_ignored_in},
