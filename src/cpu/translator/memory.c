@@ -86,7 +86,7 @@ static struct tr_mem shadow(struct xlate *x, struct tr_mem m, u32 size)
 	}
 	x->shadow_size[n] = (u8)size;
 	emit_lea(e, RCX, m.base, m.index, 0, m.disp, true);
-	emit_store(e, at, RCX);
+	emit_store(e, at + (u32)offsetof(__typeof__(x->c->tried[0]), host), RCX);
 	for (u32 off = 0, part; off < size; off += part) {
 		part = MIN(8u, 1u << (31 - __builtin_clz(size - off)));
 		load_part(x, m, off, part);
