@@ -34,7 +34,7 @@ static bool fixed_target(struct decoder *d, struct op *op)
 
 	op->disp = (s64)(size == 2 ? (u16)t : size == 4 ? (u32)t : t);
 	if (is_long(d))
-		return (u64)((op->disp << 16) >> 16) == (u64)op->disp;
+		return (s64)((u64)op->disp << 16) >> 16 == op->disp;
 	return d->key & BLOCK_KEY_FLAT;
 }
 
