@@ -178,15 +178,17 @@ void lend_claim(struct lent *l)
 	identity_thread_changed();
 }
 
+/*
+ * The blocks of the threads that are not here are left as they are: each is a thread in the midst of
+ * something, and liburcu has forgotten it as a reader while the block still says where it reads.
+ */
 void lend_forked_child(struct lent *me)
 {
 	static const pthread_mutex_t fresh = PTHREAD_MUTEX_INITIALIZER;
 
 	lock = fresh;
-	for (struct lent *l = all; l; l = l->next) {
-		l->free = l != me;
-		l->tid = 0;
-	}
+	all = me;
+	me->next = NULL;
 	me->unborn = NULL;
 	lend_claim(me);
 }
