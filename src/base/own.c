@@ -292,6 +292,22 @@ bool own_reserve(enum own_kind kind, u64 least)
 	return ok;
 }
 
+u64 own_page_near(u64 hint)
+{
+	u64 at;
+
+	mutex_lock(&own.lock);
+	at = (u64)map_nothing(hint, PAGE_SIZE, 0);
+	if ((long)at == -1) {
+		at = 0;
+	} else if (interval_find(&own.slots, at, at + PAGE_SIZE - 1) || !add(OWN_IMAGE, at, at + PAGE_SIZE)) {
+		syscall(SYS_munmap, at, PAGE_SIZE);
+		at = 0;
+	}
+	mutex_unlock(&own.lock);
+	return at;
+}
+
 int own_commit(void *at, u64 len, int prot)
 {
 	return syscall(SYS_mprotect, at, len, prot) < 0 ? -errno : 0;

@@ -61,6 +61,11 @@ bool own_blank(u64 start, u64 end);
 bool own_carve(u64 start, u64 end);
 /* Is address space limited (RLIMIT_AS)? Then it is the VMM's to use up, and ours to spare. */
 bool own_space_limited(void);
+/*
+ * An inaccessible page where the kernel would put one that is to lie at `hint', if no slot lies there; or 0. It is
+ * like an image: the VMM may do with it as it likes, and own_carve() tells that it did.
+ */
+u64 own_page_near(u64 hint);
 /* Zeroed memory for good, a multiple of the page size, or NULL. */
 void *own_chunk(u64 len);
 

@@ -6,6 +6,8 @@
 #include <linux/kvm.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "base/own.h"
+#include "base/space.h"
 #include "base/types.h"
 #include "loader/layout.h"
 #include "loader/site.h"
@@ -136,54 +138,57 @@ static void fill_gate(u8 *page, const struct site *s)
 	memcpy(page + GATE_DIRECT, &direct, sizeof(direct));
 }
 
-static u8 *map_page(u64 hint)
+static void drop_gate(u64 page)
 {
-	long p = raw6(SYS_mmap, (long)hint, PAGE_SIZE, PROT_READ | PROT_WRITE,
-		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return p < 0 && p > -(long)PAGE_SIZE ? NULL : (u8 *)p;
+	own_carve(page, page + PAGE_SIZE);
+	raw2(SYS_munmap, page, PAGE_SIZE);
 }
 
-/* A page from which and to which a jump reaches; below the program, where its heap does not grow. */
-static u8 *map_near(u64 site)
+/*
+ * A page from which and to which a jump reaches; below the program, where its heap does not grow. A guest may have
+ * slots over holes of the program's: it is in none of them, and no later one shows it.
+ */
+static u64 map_near(u64 site)
 {
 	for (u64 away = NEAREST; away <= FARTHEST && away < site; away *= 2) {
-		u8 *page = map_page(ALIGN_DOWN(site - away, PAGE_SIZE));
+		u64 page = own_page_near(ALIGN_DOWN(site - away, PAGE_SIZE));
 
-		if (page && (u64)page - site + REACH < 2 * REACH)
+		if (page && page - site + REACH < 2 * REACH)
 			return page;
 		if (page)
-			raw2(SYS_munmap, page, PAGE_SIZE);
+			drop_gate(page);
 	}
-	return NULL;
+	return 0;
 }
 
 static bool make_gate(struct site *s)
 {
-	u8 *page = map_near(site_load(s));
+	u64 page = map_near(site_load(s));
 
 	if (!page)
 		return false;
-	fill_gate(page, s);
-	if (raw3(SYS_mprotect, page, PAGE_SIZE, PROT_READ | PROT_EXEC)) {
-		raw2(SYS_munmap, page, PAGE_SIZE);
-		return false;
+	if (!own_commit((void *)page, PAGE_SIZE, PROT_READ | PROT_WRITE)) {
+		fill_gate((u8 *)page, s);
+		if (!own_commit((void *)page, PAGE_SIZE, PROT_READ | PROT_EXEC)) {
+			s->gate = page;
+			return true;
+		}
 	}
-	s->gate = (u64)page;
-	return true;
+	drop_gate(page);
+	return false;
 }
 
 /* ------------------------------------------------------------------ the program's code */
 
 /*
- * The page that `at' is in becomes a copy with these bytes. It takes the place of the old one at once: a
- * thread there executes the old bytes or the new, and one that meets the change waits in the kernel.
+ * The page that `at' is in becomes a copy with these bytes, made where no guest reaches. It takes the place of the old
+ * one at once: a thread there executes the old bytes or the new, and one that meets the change waits in the kernel.
  */
 static bool put_bytes(u64 at, const u8 *bytes, size_t n)
 {
 	u64 page = ALIGN_DOWN(at, PAGE_SIZE);
 	struct change change = {0};
-	u8 *copy = map_page(0);
+	u8 *copy = space_alloc(PAGE_SIZE, PAGE_SIZE);
 	long r;
 
 	if (!copy)
@@ -192,13 +197,13 @@ static bool put_bytes(u64 at, const u8 *bytes, size_t n)
 	memcpy(copy + (at - page), bytes, n);
 	r = raw3(SYS_mprotect, copy, PAGE_SIZE, PROT_READ | PROT_EXEC);
 	if (!r && change_begin(&change, "mremap", (void *)page, PAGE_SIZE, CHANGE_UNMAP)) {
-		r = raw5(SYS_mremap, copy, PAGE_SIZE, PAGE_SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, page);
+		/* Where it was nobody else's mapping may come to lie before it is given back. */
+		r = raw5(SYS_mremap, copy, PAGE_SIZE, PAGE_SIZE,
+			 MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, page);
 		change_end(&change, 0);
-		if (r == (long)page)
-			return true;
 	}
-	raw2(SYS_munmap, copy, PAGE_SIZE);
-	return false;
+	space_give((u64)copy, (u64)copy + PAGE_SIZE);
+	return r == (long)page;
 }
 
 static bool may_patch(const struct site *s)
@@ -224,7 +229,8 @@ static bool patch(struct site *s)
 	memcpy(jump + 1, &way, sizeof(way));
 	if (put_bytes(site_load(s), jump, sizeof(jump)))
 		return true;
-	raw2(SYS_munmap, s->gate, PAGE_SIZE);
+	drop_gate(s->gate);
+	s->gate = 0;
 	return false;
 }
 
@@ -275,22 +281,37 @@ static bool meets(u64 at, u64 start, u64 len)
 	return at + PAGE_SIZE > start && at < start + len;
 }
 
-void direct_make_way(u64 start, u64 len, bool moves)
+/* Nobody goes through the gate any more: its page becomes the program's. */
+static void leave_gate(struct site *s)
+{
+	u64 gate = __atomic_exchange_n(&s->gate, 0, __ATOMIC_ACQ_REL);
+
+	if (gate)
+		own_carve(gate, gate + PAGE_SIZE);
+}
+
+static void unpatch(struct site *s)
 {
 	static const u8 load[SITE_LOAD] = {0xb8, SYS_ioctl};
+	int was = PATCHED;
 
+	if (!__atomic_compare_exchange_n(&s->state, &was, TAKEN, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return;
+	/* code that is the program's own by now is left alone */
+	if (((u8 *)site_load(s))[0] == 0xe9)
+		put_bytes(site_load(s), load, sizeof(load));
+	__atomic_store_n(&s->state, REFUSED, __ATOMIC_RELEASE);
+}
+
+void direct_make_way(u64 start, u64 len, bool moves)
+{
 	for (struct site *s = sites; s < sites + SITES; s++) {
-		int was = PATCHED;
+		bool takes_gate = s->gate && meets(s->gate, start, len);
 
-		if (!is_patched(s) ||
-		    (!meets(s->gate, start, len) && !(moves && meets(site_page(s), start, len))) ||
-		    !__atomic_compare_exchange_n(&s->state, &was, TAKEN, false, __ATOMIC_ACQ_REL,
-						 __ATOMIC_ACQUIRE))
-			continue;
-		/* code that is the program's own by now is left alone */
-		if (((u8 *)site_load(s))[0] == 0xe9)
-			put_bytes(site_load(s), load, sizeof(load));
-		__atomic_store_n(&s->state, REFUSED, __ATOMIC_RELEASE);
+		if (is_patched(s) && (takes_gate || (moves && meets(site_page(s), start, len))))
+			unpatch(s);
+		if (takes_gate && __atomic_load_n(&s->state, __ATOMIC_ACQUIRE) == REFUSED)
+			leave_gate(s);
 	}
 }
 
