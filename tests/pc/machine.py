@@ -5,6 +5,7 @@ The environment may set USERKVM (the command, build/userkvm by default), GUEST (
 tools/guest filled), PROGRAMS (that of tests/pc/guest's programs) and ACCEL (tcg: QEMU's own
 emulation, to see whether a test is right).
 """
+import errno
 import gzip
 import json
 import os
@@ -122,7 +123,9 @@ class Console:
         while True:
             try:
                 chunk = os.read(self.process.stdout.fileno(), 65536)
-            except ConnectionResetError:  # a socket's
+            except OSError as e:
+                if e.errno not in (errno.ECONNRESET, errno.EIO):  # a socket's, a terminal's end
+                    raise
                 chunk = b""
             with self.changed:
                 self.text += chunk.decode(errors="replace").replace("\r", "")
