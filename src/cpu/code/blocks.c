@@ -513,11 +513,14 @@ static struct block *find_page(struct cpu *c, u64 la, u64 rip, u32 key)
 {
 	struct code_cache *cc = c->code;
 
-	for (;;) {
+	for (bool again = false;; again = true) {
 		struct code_page *page;
 		struct block **head, *b;
 		gpa_t gpa;
 
+		/* However often what is decoded changes under it: who asks for the vCPU meanwhile is heard. */
+		if (again && sync_load(&c->mmu.requests))
+			cpu_restart(c);
 		catch_up(c);
 		if (cc->used + ARENA_STEP > cc->size || cc->crowded || (cc->engine && cc->engine->full(c)))
 			code_cache_clear(c);
