@@ -345,8 +345,11 @@ static bool page_track(struct cpu *c, u64 la, struct code_page *p, u64 lines)
 		cpu_restart(c);
 	/* Any other error: what backed the page is gone, and the fetch will say how. */
 	access_fetch(c, la, &gpa, &host);
-	if (r || (gpa & PAGE_MASK) != p->gpa)
+	if (r || (gpa & PAGE_MASK) != p->gpa) {
+		/* The guest may have changed its tables without a word: what was kept of them is the older. */
+		exec_slot(c, la)->la = 0;
 		return false;
+	}
 	p->host = (u8 *)((u64)host & PAGE_MASK);
 	p->host_epoch = epoch; /* what has changed meanwhile makes it stale at once */
 	return true;
