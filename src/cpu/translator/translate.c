@@ -145,9 +145,10 @@ void tr_stop(struct xlate *x, u32 op)
 }
 
 /*
- * Instructions are counted block by block, as the interpreter counts them, for who asked for it. A load looks for the store that
- * it is to have its value from by the lowest 12 bits of the address: what each block loads and stores
- * here must not lie where the general registers do in their page, or both wait for each other.
+ * Instructions are counted block by block, as the interpreter counts them, for who asked for it. A load
+ * looks for the store that it is to have its value from by the lowest 12 bits of the address: what each
+ * block loads and stores here must not lie where the general registers do in their page, or both wait for
+ * each other.
  */
 _Static_assert((offsetof(struct cpu, stat.instructions) & ~PAGE_MASK) >= offsetof(struct cpu, gen) + sizeof(((struct cpu *)0)->gen),
 	       "no general register's place, nor generated code's");
