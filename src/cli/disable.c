@@ -16,11 +16,13 @@ static const char doc[] =
 	"\n"
 	"Exit status: 0 if nothing of it is left, 1 otherwise.";
 
+#define KEY_ROOT 256 /* no letter */
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	const char **root = state->input;
 
-	if (key != 'R')
+	if (key != KEY_ROOT)
 		return ARGP_ERR_UNKNOWN;
 	*root = arg;
 	return 0;
@@ -65,7 +67,7 @@ static int disable(const char *root)
 int cli_disable(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
-		{"root", 'R', "DIRECTORY", 0, "The machine whose root directory this is", 0},
+		{"root", KEY_ROOT, "DIRECTORY", 0, "The machine whose root directory this is", 0},
 		{0},
 	};
 	static const struct argp argp = {.options = options, .parser = parse, .doc = doc};

@@ -19,8 +19,8 @@
 static const char doc[] =
 	"Show every KVM call of COMMAND, or of the running process PID, by name and field, and how each "
 	"KVM_RUN ended; with -e what happens in the guest, too.\v"
-	"COMMAND is run as `userkvm run' does, and what it starts is traced as well. The process is not "
-	"stopped, and what it does not know of its being traced it cannot tell.\n"
+	"COMMAND is run as `userkvm run' does, and what it starts is traced as well. No debugger is "
+	"attached and nothing is stopped: userkvm's library writes down what happens, in shared memory.\n"
 	"\n"
 	"WORDS has commas between its words: calls (what is shown without -e), exceptions, interrupts, msrs, "
 	"crs, halts, devices, faults, memslots, invalidations, guest (all but calls), all; or the name of "
