@@ -24,7 +24,6 @@
 #define MAX_FILES    16 /* of one process: a guest that dies again and again fills no disk */
 #define EVENTS	     100
 #define EVENTS_BYTES (32u << 10)
-#define MAX_SLOTS    512 /* shown */
 #define X	     PRIx64
 
 /* ---- guest memory */
@@ -47,7 +46,7 @@ static int read_guest(void *p, gpa_t gpa, void *buf, u32 len)
 
 /* ---- the host's side of a page */
 
-static void put_slot_flags(struct text *t, u32 flags)
+void report_put_slot_flags(struct text *t, u32 flags)
 {
 	text_put(t, "%s%s%s", flags & MMU_SLOT_READONLY ? ", read-only" : "",
 		 flags & MMU_SLOT_LOG_DIRTY ? ", logged" : "", flags & MMU_SLOT_GMEM ? ", guest_memfd" : "");
@@ -70,7 +69,7 @@ static void put_host_page(struct mmu *mmu, gpa_t gpa, struct text *t)
 	}
 	text_put(t, "memslot %u at gpa %" X "%s, hva %" X, s.id & 0xffff, s.base << PAGE_SHIFT,
 		 s.private_ ? ", private" : "", (u64)(s.hva + (gpa & ~PAGE_MASK)));
-	put_slot_flags(t, s.flags);
+	report_put_slot_flags(t, s.flags);
 	if (!s.mapped) {
 		text_put(t, "\n  stage 2: not mapped now\n");
 		return;
@@ -82,19 +81,7 @@ static void put_host_page(struct mmu *mmu, gpa_t gpa, struct text *t)
 
 /* ---- a vCPU */
 
-static const char *state_name(const struct vcpu *v)
-{
-	switch (v->cpu->stat.state) {
-	case STATPAGE_RUN:
-		return "in KVM_RUN, on its way through guest code";
-	case STATPAGE_HALTED:
-		return "in KVM_RUN, halted";
-	default:
-		return "in the VMM";
-	}
-}
-
-static void put_walk(struct vcpu *v, u64 la, struct text *t)
+void report_put_walk(struct vcpu *v, u64 la, struct text *t)
 {
 	const struct cpu_memory m = {read_guest, v->vm->mmu};
 	gpa_t gpa;
@@ -103,7 +90,7 @@ static void put_walk(struct vcpu *v, u64 la, struct text *t)
 		put_host_page(v->vm->mmu, gpa, t);
 }
 
-static void put_state(struct vcpu *v, struct text *t)
+void report_put_state(struct vcpu *v, struct text *t)
 {
 	const struct cpu_memory m = {read_guest, v->vm->mmu};
 	u64 la = cpu_inspect_rip(v->cpu);
@@ -113,103 +100,14 @@ static void put_state(struct vcpu *v, struct text *t)
 	text_put(t, "\nCode at RIP\n");
 	cpu_inspect_code(v->cpu, &m, t);
 	text_put(t, "\nWhere RIP, linear %" X ", is\n", la);
-	put_walk(v, la, t);
+	report_put_walk(v, la, t);
 }
 
-static const char *exit_name(u32 reason)
+const char *report_exit_name(u32 reason)
 {
 	const char *name = shape_exit_name(reason);
 
 	return name ? name : "an unknown exit";
-}
-
-static void answer_state(struct vcpu *v, struct text *t)
-{
-	const struct abi_vcpu *av = v->abi;
-
-	text_put(t, "vCPU %u, %s", v->id, state_name(v));
-	if (v->has_run && v->cpu->stat.state == STATPAGE_VMM)
-		text_put(t, "; the last run ended with %s", exit_name(av->run->exit_reason));
-	text_put(t, "\n%s", v->cpu->stat.state == STATPAGE_RUN ? "It runs: registers are what they were when it last "
-								 "left generated code.\n" : "");
-	put_state(v, t);
-}
-
-/* ---- the whole VM */
-
-static void answer_map(struct vm *vm, struct text *t)
-{
-	struct mmu_slot_seen *s = calloc(MAX_SLOTS, sizeof(*s));
-	u32 n;
-
-	if (!s)
-		return;
-	n = mmu_look_slots(vm->mmu, s, MAX_SLOTS);
-	text_put(t, "slot  %-16s  %-16s  %-16s  stage 2: 4K  2M  1G  dirty\n", "gpa", "bytes", "hva");
-	for (u32 i = 0; i < MIN(n, MAX_SLOTS); i++) {
-		text_put(t, "%4u  %016" X "  %016" X "  %016" X "  %" PRIu64 "  %" PRIu64 "  %" PRIu64 "  %" PRIu64,
-			 s[i].id & 0xffff, s[i].base << PAGE_SHIFT, s[i].npages << PAGE_SHIFT, s[i].hva,
-			 s[i].mapped[0], s[i].mapped[1], s[i].mapped[2], s[i].dirty);
-		put_slot_flags(t, s[i].flags);
-		text_put(t, "\n");
-	}
-	if (n > MAX_SLOTS)
-		text_put(t, "and %u more\n", n - MAX_SLOTS);
-	free(s);
-}
-
-struct question {
-	u32 what, vcpu;
-	u64 value;
-	struct text *t;
-	unsigned vms, vcpus;
-};
-
-static void ask_vcpus(struct vm *vm, struct question *q)
-{
-	u32 n = sync_load_acquire(&vm->nvcpus);
-
-	for (u32 i = 0; i < n; i++) {
-		struct vcpu *v = vm->vcpu[i];
-
-		if (q->vcpu != TRACE_ANY_VCPU && q->vcpu != v->id)
-			continue;
-		text_put(q->t, "%s", q->vcpus++ ? "\n" : "");
-		if (q->what == TRACE_ASK_STATE) {
-			answer_state(v, q->t);
-			continue;
-		}
-		text_put(q->t, "vCPU %u: linear %" X ", CR3 %" X "\n", v->id, q->value, v->cpu->cr3);
-		put_walk(v, q->value, q->t);
-	}
-}
-
-static void ask_vm(struct abi_vm *avm, void *arg)
-{
-	struct question *q = arg;
-
-	if (q->vms++)
-		text_put(q->t, "\nVM %u\n", q->vms);
-	if (q->what == TRACE_ASK_MAP)
-		answer_map(avm->vm, q->t);
-	else
-		ask_vcpus(avm->vm, q);
-}
-
-static void answer(u32 what, u32 vcpu, u64 value, struct text *t)
-{
-	struct question q = {what, vcpu, value, t, 0, 0};
-
-	files_each_vm(ask_vm, &q);
-	if (!q.vms)
-		text_put(t, "there is no VM now\n");
-	else if (what != TRACE_ASK_MAP && !q.vcpus)
-		text_put(t, "there is no such vCPU\n");
-}
-
-void report_init(void)
-{
-	trace_answer = answer;
 }
 
 /* ---- death */
@@ -228,7 +126,7 @@ static const char *cause(const struct kvm_run *run)
 	case KVM_EXIT_INTERNAL_ERROR:
 		return "KVM_EXIT_INTERNAL_ERROR: an instruction that cannot be carried out";
 	default:
-		return exit_name(run->exit_reason);
+		return report_exit_name(run->exit_reason);
 	}
 }
 
@@ -321,7 +219,7 @@ void report_death(struct vcpu *v, const struct kvm_run *run)
 		return;
 	text_put(&t, "vCPU %u of process %d, thread %d: %s\n", v->id, identity_process(), identity_thread(),
 		 cause(run));
-	put_state(v, &t);
+	report_put_state(v, &t);
 	put_events(&t);
 	trace_keep_report(t.buf);
 	if (dir && *dir)

@@ -31,7 +31,7 @@ long system_create_vm(struct call *c)
 
 	if (c->arg != UAPI_VM_DEFAULT && c->arg != UAPI_VM_SW_PROTECTED)
 		return -EINVAL;
-	report_init();
+	answer_init();
 	avm = calloc(1, sizeof(*avm));
 	if (!avm)
 		return -ENOMEM;

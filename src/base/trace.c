@@ -278,29 +278,36 @@ void trace_emit4(enum trace_kind kind, s64 vcpu, u64 rip, u64 a, u64 b, u64 c, u
 
 /* ---- questions */
 
-void (*trace_answer)(u32 question, u32 vcpu, u64 value, struct text *t);
+bool (*trace_answer)(const struct trace_asked *q, struct text *t, u64 *next);
 
 static char *text_at(u64 at)
 {
 	return (char *)trace.page + at;
 }
 
-void trace_serve(void)
+bool trace_serve(void)
 {
 	struct trace_page *p = trace.page;
 	struct text t = {.size = TRACE_TEXT_SIZE};
-	u64 asked;
+	struct trace_asked q;
+	u64 next = 0;
 
 	if (sync_load(&trace.pid) != identity_process() || !p)
-		return;
-	asked = sync_load_acquire(&p->asked);
-	if (likely(asked == sync_load(&p->answered)))
-		return;
+		return false;
+	q.id = sync_load_acquire(&p->asked);
+	if (likely(q.id == sync_load(&p->answered)))
+		return false;
+	q.question = sync_load(&p->question);
+	q.vcpu = sync_load(&p->vcpu);
+	q.value = sync_load(&p->value);
+	q.from = sync_load(&p->from);
 	t.buf = text_at(TRACE_ANSWER_AT);
 	*t.buf = '\0';
-	if (trace_answer)
-		trace_answer(sync_load(&p->question), sync_load(&p->vcpu), sync_load(&p->value), &t);
-	sync_store_release(&p->answered, asked);
+	if (trace_answer && !trace_answer(&q, &t, &next))
+		return true;
+	sync_store(&p->next, next);
+	sync_store_release(&p->answered, q.id);
+	return false;
 }
 
 void trace_keep_report(const char *report)

@@ -24,7 +24,7 @@
 
 #define TRACE_MEMFD	 "userkvm-trace"
 #define TRACE_MAGIC	 0x6563617274766b75ULL /* "ukvtrace", little end first */
-#define TRACE_VERSION	 2
+#define TRACE_VERSION	 3
 #define TRACE_TEXT_SIZE	 (64u << 10) /* of the answer, and of the report; each ends with a NUL */
 #define TRACE_ANSWER_AT	 PAGE_SIZE
 #define TRACE_REPORT_AT	 (TRACE_ANSWER_AT + TRACE_TEXT_SIZE)
@@ -52,10 +52,12 @@ struct trace_page {
 	u64 mask;    /* BIT(enum trace_kind); the tracer's to write; atomic */
 	u64 beat;    /* CLOCK_MONOTONIC ns: the tracer was alive; its to write */
 	u64 no_ring; /* events of threads that found none */
-	/* A question: whoever asks fills in the next three and moves `asked`; atomic. */
+	/* A question: whoever asks fills in the next four and moves `asked`; atomic. */
 	u32 question; /* enum trace_question */
 	u32 vcpu;     /* KVM's id, of every VM that has one; TRACE_ANY_VCPU: all */
 	u64 value;
+	u64 from;	 /* the first vCPU or memslot of the answer, counted over all VMs */
+	u64 next;	 /* with the answer: where the rest of it begins; 0: that was all */
 	u64 asked, answered; /* the process stores what it saw in `asked` when the answer is there */
 	u64 reports; /* guests that died; counts */
 	struct trace_ring {
@@ -106,12 +108,19 @@ void trace_start(void);
 /* Write a record. Any thread, under any lock, in a handler; never sleeps. */
 COLD void trace_emit(enum trace_kind kind, s64 vcpu, u64 rip, const void *data, u32 len);
 COLD void trace_emit4(enum trace_kind kind, s64 vcpu, u64 rip, u64 a, u64 b, u64 c, u64 d);
+/* A question as it was read once. */
+struct trace_asked {
+	u64 id; /* another one for each */
+	u32 question, vcpu;
+	u64 value, from;
+};
 /*
- * Answer a question if there is one; called by a helper thread that looks every some milliseconds.
- * trace_answer puts the answer into text of TRACE_TEXT_SIZE bytes; NULL: nobody knows.
+ * Answer a question if there is one; called by a helper thread that looks every some milliseconds. True:
+ * the answer is on its way, look again soon. trace_answer puts it into text of TRACE_TEXT_SIZE bytes, and
+ * into *next where its rest begins; it waits for nothing, and is false when it wants to be asked again.
  */
-void trace_serve(void);
-extern void (*trace_answer)(u32 question, u32 vcpu, u64 value, struct text *t);
+bool trace_serve(void);
+extern bool (*trace_answer)(const struct trace_asked *q, struct text *t, u64 *next);
 /* Keep this as the report of the last guest that died. Any thread. */
 void trace_keep_report(const char *text);
 /*

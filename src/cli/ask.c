@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -72,41 +73,70 @@ static int parse_line(struct ask *a, int argc, char **argv, const char *args_doc
 
 /* ---- the question */
 
-/* Text of another process: nothing of it is for the terminal to obey. */
-static char *copy_text(const u8 *from)
+/* Text of another process, behind what there is: nothing of it is for the terminal to obey. */
+static char *copy_text(char *before, const u8 *from)
 {
-	char *text = malloc(TRACE_TEXT_SIZE);
-	u32 i;
+	size_t at = before ? strlen(before) : 0, i;
+	char *text = realloc(before, at + TRACE_TEXT_SIZE);
 
 	if (!text)
 		exit(CLI_FAILED);
 	for (i = 0; i < TRACE_TEXT_SIZE - 1 && from[i]; i++)
-		text[i] = from[i] == '\n' || (from[i] >= ' ' && from[i] < 0x7f) ? (char)from[i] : '?';
-	text[i] = '\0';
+		text[at + i] = from[i] == '\n' || (from[i] >= ' ' && from[i] < 0x7f) ? (char)from[i] : '?';
+	text[at + i] = '\0';
 	return text;
 }
 
-/* One asks at a time, whoever traces. */
-static bool put_question(const struct ask *a, struct trace_page *p)
+/* 0: the answer is there. Else an exit status, and why is said. */
+static int put_question(const struct ask *a, const struct traced *t, u64 from)
 {
 	u64 end = clock_ns(CLOCK_MONOTONIC) + ANSWER_MS * (NSEC_PER_SEC / 1000), asked;
+	struct trace_page *p = t->page;
 
 	__atomic_store_n(&p->question, a->question, __ATOMIC_RELAXED);
 	__atomic_store_n(&p->vcpu, a->vcpu, __ATOMIC_RELAXED);
 	__atomic_store_n(&p->value, a->value, __ATOMIC_RELAXED);
+	__atomic_store_n(&p->from, from, __ATOMIC_RELAXED);
 	asked = __atomic_add_fetch(&p->asked, 1, __ATOMIC_SEQ_CST);
 	while (__atomic_load_n(&p->answered, __ATOMIC_ACQUIRE) != asked) {
-		if (clock_ns(CLOCK_MONOTONIC) > end)
-			return false;
+		if (!traced_alive(t)) {
+			fprintf(stderr, "userkvm: process %d has ended\n", a->pid);
+			return CLI_PROBLEM;
+		}
+		if (clock_ns(CLOCK_MONOTONIC) > end) {
+			fprintf(stderr, "userkvm: process %d does not answer: %s\n", a->pid,
+				"it is stopped, or has not run a guest yet");
+			return CLI_PROBLEM;
+		}
 		poll(NULL, 0, LOOK_MS);
 	}
-	return true;
+	return 0;
+}
+
+/* Piece by piece. One asks at a time, whoever traces. */
+static int take_answer(struct ask *a, const struct traced *t)
+{
+	u64 from = 0, next;
+	int r;
+
+	for (;; from = next) {
+		r = put_question(a, t, from);
+		if (r)
+			return r;
+		a->answer = copy_text(a->answer, t->map + TRACE_ANSWER_AT);
+		if (!from) {
+			a->reports = t->page->reports;
+			a->report = copy_text(NULL, t->map + TRACE_REPORT_AT);
+		}
+		next = __atomic_load_n(&t->page->next, __ATOMIC_RELAXED);
+		if (next <= from)
+			return 0;
+	}
 }
 
 int ask_process(struct ask *a, int argc, char **argv, char *name, const char *args_doc, const char *doc)
 {
 	struct traced t;
-	bool answered;
 	int r;
 
 	argv[0] = name;
@@ -118,18 +148,12 @@ int ask_process(struct ask *a, int argc, char **argv, char *name, const char *ar
 		return trace_complain(a->pid, r);
 	while (lockf(t.fd, F_LOCK, 0) && errno == EINTR)
 		;
-	answered = put_question(a, t.page);
-	a->reports = t.page->reports;
-	a->answer = copy_text(t.map + TRACE_ANSWER_AT);
-	a->report = copy_text(t.map + TRACE_REPORT_AT);
+	r = take_answer(a, &t);
 	munmap(t.map, TRACE_FILE_SIZE);
 	close(t.fd);
-	if (answered)
-		return 0;
-	ask_done(a);
-	fprintf(stderr, "userkvm: process %d does not answer: %s\n", a->pid,
-		"it is stopped, or has not run a guest yet");
-	return CLI_PROBLEM;
+	if (r)
+		ask_done(a);
+	return r;
 }
 
 void ask_done(struct ask *a)

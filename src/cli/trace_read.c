@@ -126,7 +126,7 @@ int traced_open(struct traced *p, pid_t pid)
 	number = find_number(dir);
 	closedir(dir);
 	if (number < 0)
-		return -ENOENT;
+		return traced_alive(&(struct traced){.pid = pid}) ? -ENOENT : -ESRCH;
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, number);
 	*p = (struct traced){.pid = pid, .fd = open(path, O_RDWR | O_CLOEXEC)};
 	r = p->fd < 0 ? -errno : map_file(p);

@@ -4,6 +4,8 @@
 
 #include <Zydis/Zydis.h>
 #include <inttypes.h>
+#include "base/guard.h"
+#include "cpu/code/op.h"
 #include "cpu/fault.h"
 #include "cpu/system/system.h"
 
@@ -12,6 +14,23 @@
 #define CODE_BYTES   (INSTRUCTIONS * 15)
 
 /* ---- registers */
+
+/*
+ * In the middle of a block, where only a thread that the host does not let go on is still found, the
+ * instruction at hand says where it is, not c->rip. What it stands in is read with care: the vCPU may
+ * leave it meanwhile.
+ */
+static u64 rip_now(const struct cpu *c)
+{
+	const struct op *o = __atomic_load_n(&c->op, __ATOMIC_RELAXED);
+	const struct block *b = __atomic_load_n(&c->block, __ATOMIC_RELAXED);
+	struct block block;
+	struct op op;
+
+	if (!o || !b || guard_copy_from(&op, o, sizeof(op)) || guard_copy_from(&block, b, offsetof(struct block, op)))
+		return c->rip;
+	return block.rip + op.off;
+}
 
 static const char *mode_name(const struct cpu *c)
 {
@@ -36,6 +55,7 @@ static void put_general(struct cpu *c, struct text *t)
 	struct kvm_regs r;
 
 	cpu_get_regs(c, &r);
+	r.rip = rip_now(c);
 	text_put(t, "rax %016llx  rbx %016llx  rcx %016llx  rdx %016llx\n", r.rax, r.rbx, r.rcx, r.rdx);
 	text_put(t, "rsi %016llx  rdi %016llx  rbp %016llx  rsp %016llx\n", r.rsi, r.rdi, r.rbp, r.rsp);
 	text_put(t, "r8  %016llx  r9  %016llx  r10 %016llx  r11 %016llx\n", r.r8, r.r9, r.r10, r.r11);
@@ -89,7 +109,7 @@ void cpu_inspect_registers(struct cpu *c, struct text *t)
 
 u64 cpu_inspect_rip(const struct cpu *c)
 {
-	u64 la = c->rip + c->seg[SEG_CS].base;
+	u64 la = rip_now(c) + c->seg[SEG_CS].base;
 
 	return cpu_long(c) ? la : (u32)la;
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include "sync/atomic.h"
 #include "vm/irq.h"
+#include "vm/look.h"
 #include "vm/pv.h"
 #include "vm/signals.h"
 
@@ -254,8 +255,10 @@ static bool env_requests(void *owner)
 {
 	struct vcpu *v = owner;
 	u32 req = sync_and(&v->cpu->mmu.requests,
-			   ~(u32)(VCPU_REQ_EVENT | VCPU_REQ_SIGNAL | VCPU_REQ_CLOCK));
+			   ~(u32)(VCPU_REQ_EVENT | VCPU_REQ_SIGNAL | VCPU_REQ_CLOCK | VCPU_REQ_LOOK));
 
+	if (unlikely(req & VCPU_REQ_LOOK))
+		vcpu_look_answer(v);
 	pv_requests(v, req);
 	return vcpu_must_leave(v) || sync_load(&v->pending_events) || mmu_ring_full(&v->cpu->mmu);
 }

@@ -14,6 +14,7 @@
 #include "vm/env.h"
 #include "vm/eventfd.h"
 #include "vm/irq.h"
+#include "vm/look.h"
 #include "vm/msr_filter.h"
 #include "vm/pv.h"
 #include "vm/statpage.h"
@@ -153,6 +154,10 @@ void vm_get(struct vm *vm)
 
 static void vcpu_destroy(struct vcpu *v)
 {
+	struct vcpu_look *asked = sync_xchg(&v->look, NULL);
+
+	if (asked)
+		vcpu_look_put(asked);
 	if (v->lapic)
 		lapic_destroy(v->lapic);
 	pv_fini(v);

@@ -25,11 +25,13 @@ enum vcpu_request {
 	VCPU_REQ_EVENT = 1 << 8,  /* look for interrupts, NMIs, INIT, SIPI */
 	VCPU_REQ_SIGNAL = 1 << 9, /* a signal or immediate_exit: leave with EINTR */
 	VCPU_REQ_CLOCK = 1 << 10, /* paravirtual clock pages are to be written anew */
+	VCPU_REQ_LOOK = 1 << 11,  /* show yourself: vcpu->look */
 };
 
 struct vm_irq;	    /* vm/irq.c: routing glue, irqfds */
 struct vm_iobus;    /* vm/iobus.c: ioeventfds, coalesced zones */
 struct signals_run; /* vm/signals.c */
+struct vcpu_look;   /* vm/look.h */
 
 struct vcpu {
 	struct vm *vm;
@@ -78,6 +80,7 @@ struct vcpu {
 	struct cpu_exit *exit; /* = &cpu->exit */
 	const u8 *immediate_exit; /* in struct kvm_run, which is abi/'s; may be NULL */
 	u32 nmis;	      /* atomic: posted and not yet accepted */
+	struct vcpu_look *look; /* atomic: posted and not yet taken */
 	bool has_run;	      /* the guest was entered at least once: its CPUID is fixed */
 	bool leave_soon;      /* immediate_exit was set when this run began */
 	u8 *coalesced_ring;   /* abi/'s page, shared by the VM's vCPUs */

@@ -25,6 +25,7 @@
 
 #define EVENTS_AT_ONCE 16
 #define RETRY_MS       1  /* out of memory in an invalidation */
+#define ANSWER_MS      5  /* between looks at an answer that is on its way */
 #define LOOK_SHARE     10 /* from one look's beginning to the next's, in times what it used */
 
 bool primary_linux_no_notifier;
@@ -243,10 +244,12 @@ static int until(u64 then)
 	return then > now ? (int)((then - now + 999999) / 1000000) : 0;
 }
 
-/* Milliseconds to wait for events. */
-static int patience(u64 look_at)
+/* Milliseconds to wait for events: somebody may ask meanwhile (trace_serve()), or waits for an answer. */
+static int patience(u64 look_at, bool asked)
 {
-	return until(later_any() ? MIN(look_at, later_due()) : look_at);
+	int ms = until(later_any() ? MIN(look_at, later_due()) : look_at);
+
+	return MIN(ms, asked ? ANSWER_MS : NOTIFIER_TICK_MS);
 }
 
 /* What has happened, for poll() to wake the helper: 0 or less, nothing. */
@@ -262,6 +265,7 @@ static void serve(int polled, const struct pollfd *p)
 
 static void *helper(void *unused)
 {
+	bool asked = false;
 	u64 look_at = 0;
 
 	trace_cause = "a raw call";
@@ -270,7 +274,7 @@ static void *helper(void *unused)
 	for (;;) {
 		struct pollfd p = {sync_load(&notifier.fd), POLLIN, 0};
 
-		serve(poll(&p, 1, patience(look_at)), &p);
+		serve(poll(&p, 1, patience(look_at, asked)), &p);
 		if (later_any() && sync_now_ns() >= later_due())
 			later_unmap_piece();
 		/* Not after each event: whoever waits for the next one would wait for the look, too. */
@@ -281,7 +285,7 @@ static void *helper(void *unused)
 			look_at = next_look(began, used_ns() - used);
 		}
 		changes_report_uffd();
-		trace_serve();
+		asked = trace_serve();
 		thread_tick();
 	}
 	return NULL; /* never: who is registered with us must find us */
