@@ -13,7 +13,7 @@
 #include "explore/text.h"
 
 enum { KEY_RANDOM = 256, KEY_REPLAY, KEY_SELF_TEST, KEY_EXECUTIONS, KEY_FIRST, KEY_LESSON, KEY_TIME, KEY_STATE, KEY_CHANGES,
-       KEY_STEP, KEY_EXPLAIN, KEY_HTML, KEY_SOURCE };
+       KEY_STEP, KEY_NO_SHRINK, KEY_EXPLAIN, KEY_HTML, KEY_SOURCE };
 
 struct options {
 	unsigned defect;
@@ -33,13 +33,14 @@ struct options {
 
 static const struct argp_option argp_options[] = {
 	{"list", 'l', NULL, 0, "List the scenarios and the defects each must find", 0},
-	{"scenario", 's', "NAME", 0, "Explore this one only", 0},
+	{"scenario", 's', "NAME", 0, "Explore this one only; several of them, in this order", 0},
 	{"time", KEY_TIME, "N[s|m|h]", 0, "So long for all scenarios together (default 60 s)", 0},
 	{"jobs", 'j', "N", 0, "So many scenarios at a time (default: a processor each)", 0},
 	{"state", KEY_STATE, "FILE", 0, "Go on where the run that wrote this file has stopped, and write it", 0},
 	{"seconds", 't', "N", 0, "So long for each scenario, in the place of --time", 0},
 	{"executions", KEY_EXECUTIONS, "N", 0, "At most so many schedules of each scenario", 0},
 	{"first", KEY_FIRST, NULL, 0, "Stop at the first finding", 0},
+	{"no-shrink", KEY_NO_SHRINK, NULL, 0, "Do not look for a shorter schedule that shows the same", 0},
 	{"preemptions", 'p', "N", 0, "First all schedules of up to N preemptions (default 2), for half of the time", 0},
 	{"changes", KEY_CHANGES, "N", 0, "Then random priorities with N change points (default 3), seed after seed", 0},
 	{"random", KEY_RANDOM, NULL, 0, "The random ones only", 0},
@@ -84,6 +85,18 @@ static unsigned find_defect(struct argp_state *state, const char *name)
 	return 0;
 }
 
+static void add_scenario(struct argp_state *state, struct campaign *c, const char *name)
+{
+	const struct scenario *s = explore_find(name);
+
+	if (!s)
+		argp_error(state, "no scenario is called `%s'; --list shows them", name);
+	else if (c->nonly == CAMPAIGN_SCENARIOS)
+		argp_error(state, "these are too many scenarios");
+	else
+		c->only[c->nonly++] = s;
+}
+
 static unsigned long number(struct argp_state *state, const char *arg)
 {
 	char *end;
@@ -121,9 +134,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->list = true;
 		return 0;
 	case 's':
-		if (!explore_find(arg))
-			argp_error(state, "no scenario is called `%s'; --list shows them", arg);
-		o->campaign.scenario = arg;
+		add_scenario(state, &o->campaign, arg);
 		return 0;
 	case 't':
 		o->campaign.limits.seconds = seconds(state, arg);
@@ -178,6 +189,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case KEY_RANDOM:
 		o->random = true;
 		return 0;
+	case KEY_NO_SHRINK:
+		o->campaign.limits.unshrunk = true;
+		return 0;
 	case KEY_SELF_TEST:
 		o->self_test = true;
 		return 0;
@@ -188,8 +202,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		argp_error(state, "what is `%s'? scenarios are named by --scenario", arg);
 		return 0;
 	case ARGP_KEY_END:
-		if (o->replay && !o->campaign.scenario)
-			argp_error(state, "--replay needs the --scenario it was found in");
+		if (o->replay && o->campaign.nonly != 1)
+			argp_error(state, "--replay needs the one --scenario it was found in");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -297,17 +311,22 @@ static bool must_find(const struct options *o, const struct scenario *s, enum de
 	return r.verdict != SCHED_OK && r.choices <= MOST_CHOICES;
 }
 
+static bool must_find_all(const struct options *o, const struct scenario *s)
+{
+	bool all = true;
+
+	for (unsigned d = 0; d < ARRAY_SIZE(s->catches) && s->catches[d]; d++)
+		all &= must_find(o, s, s->catches[d]);
+	return all;
+}
+
 static int self_test(const struct options *o)
 {
 	const struct scenario *s;
 	bool all = true;
 
-	for (unsigned i = 0; (s = explore_scenario(i)); i++) {
-		if (o->campaign.scenario && strcmp(o->campaign.scenario, s->name))
-			continue;
-		for (unsigned d = 0; d < ARRAY_SIZE(s->catches) && s->catches[d]; d++)
-			all &= must_find(o, s, s->catches[d]);
-	}
+	for (unsigned i = 0; (s = campaign_scenario(&o->campaign, i)); i++)
+		all &= must_find_all(o, s);
 	return all ? CLI_OK : CLI_PROBLEM;
 }
 
@@ -333,7 +352,7 @@ static int lesson(const struct options *o)
 
 static int replay(const struct options *o)
 {
-	const struct scenario *s = explore_find(o->campaign.scenario);
+	const struct scenario *s = o->campaign.only[0];
 	enum sched_verdict v;
 	struct sched_schedule t;
 

@@ -12,8 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MOST_SCENARIOS 256
-#define PLACE_BYTES    (64 * 1024) /* of a search's place, as text */
+#define PLACE_BYTES (64 * 1024) /* of a search's place, as text */
 
 struct place {
 	u64 seed;	    /* the next random one */
@@ -32,7 +31,7 @@ struct job {
 	bool done;
 };
 
-static struct job jobs[MOST_SCENARIOS];
+static struct job jobs[CAMPAIGN_SCENARIOS];
 static unsigned njobs;
 
 /* -- the state file: a line for the program, then one for each scenario */
@@ -206,15 +205,19 @@ static struct job *wait_for_one(int *status)
 	return NULL;
 }
 
+const struct scenario *campaign_scenario(const struct campaign *c, unsigned n)
+{
+	if (!c->nonly)
+		return explore_scenario(n);
+	return n < c->nonly ? c->only[n] : NULL;
+}
+
 static void find_jobs(const struct campaign *c)
 {
 	const struct scenario *s;
 
-	njobs = 0;
-	for (unsigned i = 0; njobs < MOST_SCENARIOS && (s = explore_scenario(i)); i++) {
-		if (!c->scenario || !strcmp(c->scenario, s->name))
-			jobs[njobs++] = (struct job){.s = s, .place = {.seed = c->limits.seed, .bound = -1}};
-	}
+	for (njobs = 0; njobs < CAMPAIGN_SCENARIOS && (s = campaign_scenario(c, njobs)); njobs++)
+		jobs[njobs] = (struct job){.s = s, .place = {.seed = c->limits.seed, .bound = -1}};
 }
 
 int campaign_run(const struct campaign *c)

@@ -8,11 +8,14 @@
 
 #include "explore/explore.h"
 
+#define CAMPAIGN_SCENARIOS 256 /* at most */
+
 struct campaign {
 	struct explore_limits limits;
 	double seconds;	      /* for all; 0: limits.seconds for each */
 	unsigned jobs;	      /* at a time; 0: as many as there are processors */
-	const char *scenario; /* NULL: all */
+	const struct scenario *only[CAMPAIGN_SCENARIOS]; /* these, in this order; none: all */
+	unsigned nonly;
 	const char *state;    /* a file, or NULL */
 	bool first;	      /* no other is begun once something was found */
 	/* Called in the process of each: prints what was found, or that nothing was. */
@@ -20,6 +23,8 @@ struct campaign {
 	void *arg;
 };
 
+/* The n-th that it explores; NULL past the last. */
+const struct scenario *campaign_scenario(const struct campaign *c, unsigned n);
 /* 0: nothing was found, 1: something was; or -errno of the state file. */
 int campaign_run(const struct campaign *c);
 

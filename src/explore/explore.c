@@ -75,9 +75,16 @@ enum sched_verdict explore_execute(const struct scenario *s)
 	return v == SCHED_OK ? sched_verdict() : v;
 }
 
-static void found(const struct scenario *s, enum sched_verdict v, struct explore_result *r)
+static void found(const struct scenario *s, const struct explore_limits *l, enum sched_verdict v,
+		  struct explore_result *r)
 {
 	shrink_begin(&r->schedule);
+	if (l->unshrunk) {
+		r->verdict = v;
+		r->choices = sched_choices();
+		snprintf(r->why, sizeof(r->why), "%s", sched_why());
+		return;
+	}
 	/* What is found only where all that is freed is inaccessible is shrunk there. */
 	sched_strict(false);
 	if (explore_run(s, &r->schedule) == SCHED_OK)
@@ -99,13 +106,13 @@ static bool spent(const struct explore_limits *l, const struct explore_result *r
 }
 
 /* One execution of a search; true when it has found something. */
-static bool look(const struct scenario *s, struct explore_result *r)
+static bool look(const struct scenario *s, const struct explore_limits *l, struct explore_result *r)
 {
 	enum sched_verdict v = explore_execute(s);
 
 	r->executions++;
 	if (v != SCHED_OK)
-		found(s, v, r);
+		found(s, l, v, r);
 	return v != SCHED_OK;
 }
 
@@ -135,7 +142,7 @@ static bool in_order(const struct scenario *s, const struct explore_limits *l, u
 	if ((int)preemptions == l->from && l->at && sched_return(l->at))
 		r->schedules = l->schedules;
 	for (;;) {
-		if (look(s, r))
+		if (look(s, l, r))
 			return true;
 		r->schedules++;
 		if (sched_grew()) {
@@ -168,7 +175,7 @@ static void at_random(const struct scenario *s, const struct explore_limits *l, 
 		r->executions++;
 	}
 	if (any)
-		found(s, sched_verdict(), r);
+		found(s, l, sched_verdict(), r);
 }
 
 void explore_search(const struct scenario *s, const struct explore_limits *l, struct explore_result *r)

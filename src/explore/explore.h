@@ -18,6 +18,7 @@ struct explore_limits {
 	const char *at;
 	unsigned changes;     /* then random priorities with so many change points; 0: not */
 	u64 seed;	      /* of the first random execution */
+	bool unshrunk;	      /* what is found is not made shorter */
 };
 
 struct explore_result {
