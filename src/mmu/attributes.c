@@ -48,6 +48,7 @@ struct attr_change {
 	struct mmu *mmu;
 	struct private_piece *spare; /* one is enough: see below */
 	struct private_piece *gone;
+	u64 npieces; /* there will be */
 };
 
 static void put(struct attr_change *c, struct private_piece *p, gfn_t start, gfn_t last)
@@ -55,7 +56,7 @@ static void put(struct attr_change *c, struct private_piece *p, gfn_t start, gfn
 	p->node.start = start;
 	p->node.last = last;
 	interval_insert(&c->mmu->private_gfns, &p->node);
-	sync_store(&c->mmu->nr_private, c->mmu->nr_private + 1);
+	c->npieces++;
 }
 
 static struct private_piece *take(struct attr_change *c, gfn_t start, gfn_t last)
@@ -65,7 +66,7 @@ static struct private_piece *take(struct attr_change *c, gfn_t start, gfn_t last
 	if (!n)
 		return NULL;
 	interval_remove(&c->mmu->private_gfns, n);
-	sync_store(&c->mmu->nr_private, c->mmu->nr_private - 1);
+	c->npieces--;
 	return container_of(n, struct private_piece, node);
 }
 
@@ -168,10 +169,13 @@ static int convert(struct attr_change *c, gfn_t start, gfn_t end, bool private_)
 	if (!t)
 		return -ENOMEM;
 	mmu_lock_write(mmu);
+	c->npieces = mmu->nr_private;
 	if (private_)
 		make_private(c, start, end - 1);
 	else
 		make_shared(c, start, end - 1);
+	/* At once: a look without the lock must not find none while the only piece is replaced. */
+	sync_store(&mmu->nr_private, c->npieces);
 	mmu_unlock_write(mmu);
 	mmu_invalidate_end(t);
 	/* Host-side copies that found the range shared. */
