@@ -27,6 +27,13 @@ void setup_code_alias(void);
 void setup_code_two(void);
 void setup_code_vms(void);
 void setup_code_beside(void);
+void setup_code_file(void);
+void setup_code_both(void);
+void setup_code_shared(void);
+void setup_code_copy(void);
+void setup_code_use(void);
+void setup_code_gone(void);
+void setup_code_vm_ends(void);
 
 /* scenarios_vmm.c: a VMM that owns its address space */
 void setup_arena(void);
@@ -47,6 +54,36 @@ void setup_protect(void);
 void setup_fork(void);
 void setup_poison(void);
 
+void setup_age_write(void);
+void check_age_write(void);
+
+/* scenarios_ranges.c: ranges that are not whole */
+void setup_attributes(void);
+void setup_part_middle(void);
+void setup_part_end(void);
+void setup_part_shifted(void);
+void check_part(void);
+void setup_log_part(void);
+void check_log_part(void);
+void setup_many(void);
+
+/* scenarios_uses.c: host-side uses */
+void setup_cache_two(void);
+void setup_cache_told(void);
+void setup_cache_refused(void);
+void setup_cache_readonly(void);
+void check_caches(void);
+void setup_cache_pfnmap(void);
+
+/* scenarios_rings.c */
+void setup_ring_full(void);
+void setup_ring_host(void);
+void check_rings(void);
+void setup_ring_host_full(void);
+void setup_ring_no_room(void);
+void setup_ring_gone(void);
+void check_ring_gone(void);
+
 /* scenarios_tokens.c: a begin and its end */
 void setup_rebind(void);
 void setup_teardown(void);
@@ -54,6 +91,7 @@ void setup_monitor(void);
 
 /* scenarios_oom.c: memory runs out */
 void setup_no_memory(void);
+void setup_no_tokens(void);
 
 /* scenarios_requests.c: one thing is asked of a vCPU while it does another */
 void setup_log_start(void);
@@ -70,6 +108,7 @@ void setup_stop(void);
 void setup_stop_guest(void);
 void setup_stop_both(void);
 void setup_stop_signal(void);
+void setup_stop_slot(void);
 void check_both_stopped(void);
 
 void setup_code_content(void); /* scenarios_code.c */

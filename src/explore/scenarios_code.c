@@ -160,3 +160,178 @@ void setup_code_content(void)
 	sched_spawn("runs", compile_and_run_until_told, NULL);
 	sched_spawn("vmm", change_content, NULL);
 }
+
+/* The same where nobody waits for the vCPU: it hears at its first safe point after the call. */
+static void compile_and_run_until_safe_point(void *arg)
+{
+	bool heard = false;
+
+	mmu_vcpu_enter(v0);
+	compile();
+	for (int i = 0; i < 3 && v0->epoch == epoch; i++) {
+		const u64 *now = tlb_read(&v0->tlb[TLB_USER], 0, sizeof(u64));
+
+		sched_point("code runs", now);
+		SCHED_CHECK(*now == compiled || !heard, "old code runs: %llu, and memory has %llu",
+			    (unsigned long long)compiled, (unsigned long long)*now);
+		heard = SCHED_SEE(told);
+		mmu_vcpu_safe_point(v0);
+	}
+	mmu_vcpu_leave(v0);
+}
+
+/* ------------------------------------------------------------------ a file's page, in two VMs */
+
+/* Known by its place in the file, in each VM by a gfn of its own. */
+void setup_code_file(void)
+{
+	stores = 0;
+	world_create(1, 1, MODEL_FILE_CACHED);
+	world_vm_beside();
+	store_in_own(&world.vcpu[1]);
+	sched_spawn("runs", compile_and_run, NULL);
+	sched_spawn("stores in another VM", store_in_own, &world.vcpu[1]);
+}
+
+/* ------------------------------------------------------------------ two have the same code */
+
+static u64 compiled_by[2];
+
+/* As compile() and run(), of a vCPU (arg) among two. */
+static void compile_and_run_too(void *arg)
+{
+	struct mmu_vcpu *v = arg;
+	u64 *word = &compiled_by[v->index], since;
+	int r;
+
+	mmu_vcpu_enter(v);
+	do {
+		r = mmu_code_track(v, 0, 1);
+		SCHED_CHECK(!r, "code cannot be tracked: %d", r);
+		since = v->epoch;
+		SCHED_CHECK(!guest_read(v, 0, word), "code cannot be read");
+	} while (v->epoch != since);
+	for (int i = 0; i < 2 && v->epoch == since; i++) {
+		const u64 *now = tlb_read(&v->tlb[TLB_USER], 0, sizeof(u64));
+
+		sched_point("code runs", now);
+		SCHED_CHECK(*now == *word, "old code runs: %llu, and memory has %llu", (unsigned long long)*word,
+			    (unsigned long long)*now);
+		mmu_vcpu_safe_point(v);
+	}
+	mmu_vcpu_leave(v);
+}
+
+void setup_code_both(void)
+{
+	stores = 0;
+	world_create(3, 1, -1);
+	store_in_own(&world.vcpu[2]);
+	sched_spawn("runs", compile_and_run_too, &world.vcpu[0]);
+	sched_spawn("runs, too", compile_and_run_too, &world.vcpu[1]);
+	sched_spawn("stores", store_in_own, &world.vcpu[2]);
+}
+
+/* Two VMs have code from one page, and one of them stores. */
+void setup_code_shared(void)
+{
+	stores = 0;
+	world_create(1, 1, -1);
+	world_vm_beside();
+	compile_and_run_too(&world.vcpu[1]);
+	sched_spawn("runs", compile_and_run_too, &world.vcpu[0]);
+	sched_spawn("stores in another VM", store_in_own, &world.vcpu[1]);
+}
+
+/* ------------------------------------------------------------------ the host writes, the memory goes, a VM ends */
+
+static void copy_over_code(void *arg)
+{
+	u64 word = ++stores;
+
+	SCHED_CHECK(!mmu_write_guest(world.mmu, 0, &word, sizeof(word)), "a copy fails");
+	SCHED_SET(told, true);
+}
+
+static struct mmu_cache clock_page;
+
+static int put_clock(struct mmu_cache *c, void *arg)
+{
+	return mmu_cache_write(c, 0, arg, sizeof(u64));
+}
+
+/* Between two runs of its vCPU. */
+static void use_over_code(void *arg)
+{
+	u64 word = ++stores;
+
+	SCHED_CHECK(!mmu_cache_use(&clock_page, MMU_CACHE_WAIT, put_clock, &word), "a use fails");
+	SCHED_SET(told, true);
+}
+
+static void setup_written_by_host(sched_actor_fn *write)
+{
+	stores = 0;
+	told = false;
+	world_create(2, 1, -1);
+	mmu_cache_init(&clock_page, &world.vcpu[1], 0);
+	mmu_cache_set(&clock_page, 0, sizeof(u64));
+	world.cache = &clock_page;
+	sched_spawn("runs", compile_and_run_until_safe_point, NULL);
+	sched_spawn("host", write, NULL);
+}
+
+void setup_code_copy(void)
+{
+	setup_written_by_host(copy_over_code);
+}
+
+void setup_code_use(void)
+{
+	setup_written_by_host(use_over_code);
+}
+
+static bool page_gone;
+
+static void track_until_gone(void *arg)
+{
+	mmu_vcpu_enter(v0);
+	for (int i = 0; i < 2; i++) {
+		bool was_gone = SCHED_SEE(page_gone);
+		int r = mmu_code_track(v0, 0, 1);
+
+		SCHED_CHECK(!r || r == -EFAULT, "tracking code ends with %d", r);
+		SCHED_CHECK(r || !was_gone, "code is tracked after the munmap of its page");
+	}
+	mmu_vcpu_leave(v0);
+}
+
+static void unmap_code(void *arg)
+{
+	model_munmap(world.model, WORLD_HVA, 1);
+	SCHED_SET(page_gone, true);
+}
+
+void setup_code_gone(void)
+{
+	page_gone = false;
+	world_create(1, 1, -1);
+	sched_spawn("tracks", track_until_gone, NULL);
+	sched_spawn("munmap", unmap_code, NULL);
+}
+
+static void end_other_vm(void *arg)
+{
+	world_end_vm(1);
+}
+
+/* Who tells every VM meets one that is about to go. */
+void setup_code_vm_ends(void)
+{
+	stores = 0;
+	world_create(1, 1, -1);
+	world_vm_beside();
+	store_in_own(&world.vcpu[1]);
+	sched_spawn("runs", compile_and_run, NULL);
+	sched_spawn("end of another VM", end_other_vm, NULL);
+}

@@ -363,6 +363,93 @@ static void setup_close_link(void)
 	sched_spawn("link", link_and_close, NULL);
 }
 
+/* ------------------------------------------------------------------ pages are allocated ahead */
+
+static void allocate(u64 off, u64 len, int expected)
+{
+	int r = gmem_allocate(vm_a->gmem, off, len);
+
+	SCHED_CHECK(r == expected, "allocating %llx bytes at %llx ends with %d", (unsigned long long)len,
+		    (unsigned long long)off, r);
+}
+
+/* What is allocated holds nothing, and what was written there stays. */
+static void allocate_all(void *arg)
+{
+	allocate(0, 2 * PAGE_SIZE, 0);
+	allocate(PAGE_SIZE, PAGE_SIZE, 0);
+	allocate(1, PAGE_SIZE, -EINVAL);
+	allocate(0, 3 * PAGE_SIZE, -EINVAL);
+	allocate(0, 0, -EINVAL);
+}
+
+static void setup_allocate(void)
+{
+	world_create_gmem(1, 2, 2);
+	reset_punches(0);
+	sched_spawn("allocate", allocate_all, NULL);
+	sched_spawn("vcpu", write_then_read, vcpu_a);
+	sched_spawn("punch", do_punch, vm_a);
+}
+
+/* ------------------------------------------------------------------ calls that are refused */
+
+static int bind_at(u32 slot, u64 pages, u64 offset, struct gmem_file *f)
+{
+	struct mmu_region r = {.slot = slot,
+			       .flags = MMU_SLOT_GMEM,
+			       .gpa = WORLD_ALIAS + slot * 4 * PAGE_SIZE,
+			       .size = pages * PAGE_SIZE,
+			       .hva = WORLD_HVA,
+			       .gmem = f,
+			       .gmem_offset = offset,
+			       .gmem_error = -EBADF};
+
+	return mmu_set_region(vm_a->mmu, &r);
+}
+
+static void expect(int r, int error)
+{
+	SCHED_CHECK(r == error, "a call ends with %d, and not with %d", r, error);
+}
+
+/* None of them lets anybody reach anything, or takes anything away. */
+static void refused_calls(void *arg)
+{
+	expect(bind_at(1, 1, 0, NULL), -EBADF);
+	expect(bind_at(1, 1, 1, vm_a->gmem), -EINVAL);
+	expect(bind_at(1, 1, 2 * PAGE_SIZE, vm_a->gmem), -EINVAL);	 /* behind its end */
+	expect(bind_at(1, 2, PAGE_SIZE, vm_a->gmem), -EINVAL);
+	expect(bind_at(1, 1, -PAGE_SIZE, vm_a->gmem), -EINVAL);
+	expect(bind_at(1, 1, 0, vm_a->gmem), -EINVAL);		 /* bound already */
+	expect(bind_at(1, 1, 0, vm_b->gmem), -EINVAL);		 /* another VM's */
+	expect(bind_at(0, 2, 0, vm_a->gmem), -EINVAL);		 /* one with private memory stays as it is */
+	expect(gmem_punch(vm_a->gmem, 1, PAGE_SIZE), -EINVAL);
+	expect(gmem_punch(vm_a->gmem, 0, 0), -EINVAL);
+	expect(gmem_punch(vm_a->gmem, 2 * PAGE_SIZE, PAGE_SIZE), 0); /* nothing is there */
+}
+
+static void setup_refused(void)
+{
+	world_create_gmem(1, 2, 2);
+	world_second_vm();
+	put_secret(vcpu_a);
+	sched_spawn("vcpu", read_twice, vcpu_b);
+	sched_spawn("vmm", refused_calls, NULL);
+	sched_spawn("punch", do_punch, vm_a);
+}
+
+/* ------------------------------------------------------------------ a file is closed before its memslot goes */
+
+/* Who looks at the memslot's file while that is closed finds either what was bound, or nothing. */
+static void setup_close_unbind(void)
+{
+	closed = false;
+	world_create_gmem(1, 2, 2);
+	sched_spawn("unbind", do_unbind, NULL);
+	sched_spawn("close", do_close, NULL);
+}
+
 const struct scenario gmem_scenarios[] = {
 	{"gmem-fault", "a vCPU uses private memory while it is punched", setup_fault, check_nothing,
 	 {DEFECT_NO_ZAP, DEFECT_NO_FLUSH, DEFECT_DROP_BY_PFN}},
@@ -374,6 +461,12 @@ const struct scenario gmem_scenarios[] = {
 	 {DEFECT_NO_ZAP, DEFECT_NO_FLUSH, DEFECT_GMEM_NO_STORE_LOCK, DEFECT_DYING_FILE_BOUND}},
 	{"gmem-close-link", "a file of a store is closed while another is made", setup_close_link,
 	 check_nothing, {DEFECT_FILE_UNLISTED_LATE}},
+	{"gmem-close-unbind", "a guest_memfd is closed while its memslot is deleted", setup_close_unbind,
+	 check_nothing, {DEFECT_UNBOUND_TWICE}},
+	{"gmem-allocate", "private memory is allocated ahead while it is written and punched", setup_allocate,
+	 check_nothing, {DEFECT_NO_ZAP, DEFECT_NO_FLUSH}},
+	{"gmem-refused", "a vCPU reads private memory while calls are refused", setup_refused, check_nothing,
+	 {DEFECT_NO_ZAP, DEFECT_NO_FLUSH}},
 	{"gmem-two-vms", "two VMs use a store while one of them punches", setup_two_vms,
 	 check_nothing, {DEFECT_GMEM_FIRST_FILE_ONLY, DEFECT_NO_FLUSH}},
 	{"gmem-vm-ends", "a VM ends while another one punches their store", setup_vm_ends,

@@ -4,6 +4,7 @@
 
 #include "explore/scenarios.h"
 #include "explore/world.h"
+#include "mmu/invalidate.h"
 
 #define OTHER_GPA (2 * PAGE_SIZE) /* a second memslot over page 1 */
 #define MOVED_GPA (16 * PAGE_SIZE)
@@ -81,6 +82,23 @@ static int fault(void)
 	return r;
 }
 
+static int track_code(void)
+{
+	int r;
+
+	mmu_vcpu_enter(v0);
+	r = mmu_code_track(v0, 0, 1);
+	mmu_vcpu_leave(v0);
+	return r;
+}
+
+static int clear_log(void)
+{
+	u64 bits = 0;
+
+	return mmu_dirty_clear(world.mmu, 1, 0, 1, &bits);
+}
+
 static void check_word(void)
 {
 	u64 value = 0;
@@ -92,9 +110,8 @@ static void check_word(void)
 
 static void call_all(void *arg)
 {
-	static int (*const calls[])(void) = {fault,	  create_slot,	start_log,
-					     harvest,	  move_slot,	delete_slot,
-					     make_private, make_a_hole, create_and_link_gmem};
+	static int (*const calls[])(void) = {fault,	  create_slot,	start_log,	      harvest,	   clear_log, move_slot,
+					     delete_slot, make_private, make_a_hole, create_and_link_gmem, track_code};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(calls); i++) {
 		int r = -ENOMEM;
@@ -115,4 +132,82 @@ void setup_no_memory(void)
 	world_create(1, 2, -1);
 	model_write(world.model, WORLD_HVA, WORD);
 	sched_spawn("vmm", call_all, NULL);
+}
+
+/* ------------------------------------------------------------------ more tokens than are kept ready */
+
+#define TOKENS 32 /* that are kept ready (mmu/invalidate.c) */
+
+static struct mmu_token *tokens[TOKENS];
+
+/* Elsewhere: no memslot shows it. */
+static struct mmu_token *begin_elsewhere(void)
+{
+	return mmu_invalidate_begin(world.mmu, WORLD_HUGE_HVA, WORLD_HUGE_HVA + PAGE_SIZE);
+}
+
+static bool hold_one(void)
+{
+	struct mmu_token *t = begin_elsewhere();
+
+	if (t)
+		mmu_invalidate_end(t);
+	return t;
+}
+
+static bool hide(void)
+{
+	struct mmu_token *t = mmu_invalidate_hide(world.mmu);
+
+	if (t)
+		mmu_invalidate_end(t);
+	return t;
+}
+
+static bool punch(void)
+{
+	int r = gmem_punch(world.vm[0].gmem, 0, 2 * PAGE_SIZE);
+
+	SCHED_CHECK(!r || r == -ENOMEM, "a punch ends with %d", r);
+	return !r;
+}
+
+static bool convert(void)
+{
+	int r = mmu_set_attributes(world.mmu, 0, 1, 0);
+
+	SCHED_CHECK(!r || r == -ENOMEM, "a conversion ends with %d", r);
+	return !r;
+}
+
+/* A conversion needs its piece first: the token is its second allocation. */
+static void call_without_tokens(void *arg)
+{
+	static const struct {
+		bool (*call)(void);
+		unsigned n;
+	} calls[] = {{hold_one, 1}, {hide, 1}, {punch, 1}, {convert, 2}};
+
+	for (unsigned i = 0; i < TOKENS; i++)
+		SCHED_CHECK((tokens[i] = begin_elsewhere()), "a token is missing");
+	for (unsigned i = 0; i < ARRAY_SIZE(calls); i++) {
+		sched_fail_allocation(calls[i].n);
+		SCHED_CHECK(!calls[i].call(), "call %u succeeds without memory", i);
+		sched_fail_allocation(0);
+		check_word();
+	}
+	SCHED_CHECK(hold_one(), "a token is missing though there is memory");
+	for (unsigned i = 0; i < TOKENS; i++)
+		mmu_invalidate_end(tokens[i]);
+	check_word();
+}
+
+/* Page 0 is private, and holds the word that must stay. */
+void setup_no_tokens(void)
+{
+	world_create_gmem(1, 2, 2);
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!guest_write(v0, 0, WORD), "a write fails");
+	mmu_vcpu_leave(v0);
+	sched_spawn("vmm", call_without_tokens, NULL);
 }

@@ -249,3 +249,38 @@ void setup_poison(void)
 	sched_spawn("vcpu", touch_until_broken, NULL);
 	sched_spawn("failure", do_poison, NULL);
 }
+
+/* ------------------------------------------------------------------ aging and writes */
+
+static void age_once(void *arg)
+{
+	model_age(world.model, WORLD_HVA);
+}
+
+static void write_last(void *arg)
+{
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!guest_write(v0, 0, OWN_LAST_WRITE), "a write fails");
+	mmu_vcpu_leave(v0);
+}
+
+/* The page came from swap by a read, so that only stage 2 learns of the write; check_swap() lets it go again. */
+void setup_age_write(void)
+{
+	u64 value;
+
+	world_create(1, 1, -1);
+	model_write(world.model, WORLD_HVA, 1);
+	model_swap_out(world.model, WORLD_HVA);
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!guest_read(v0, 0, &value), "a read fails");
+	mmu_vcpu_leave(v0);
+	sched_spawn("vcpu", write_last, NULL);
+	sched_spawn("reclaim", age_once, NULL);
+}
+
+void check_age_write(void)
+{
+	SCHED_CHECK(model_swap_out(world.model, WORLD_HVA), "the page cannot go to swap");
+	check_swap();
+}

@@ -458,3 +458,43 @@ void setup_stop_signal(void)
 	sched_spawn("stopper", stop_until_out, NULL);
 	sched_spawn("vcpu", leave_for_signal, NULL);
 }
+
+/* ------------------------------------------------------------------ a stopper's memslot goes */
+
+/* As an instruction that takes what no memslot shows for a device's, and goes on with its next access. */
+static void read_halves_or_device(void *arg)
+{
+	bool first_held, second_held;
+	u64 value;
+	int r;
+
+	mmu_vcpu_enter(v0);
+	for (int i = 0; i < 2; i++) {
+		while (!mmu_stop_others(v0))
+			mmu_vcpu_safe_point(v0);
+		r = guest_read(v0, 0, &value);
+		SCHED_CHECK(!r || r == -ENOENT || r == -EAGAIN, "a read ends with %d", r);
+		first_held = mmu_stops_others(v0);
+		if (r == -EAGAIN)
+			continue;
+		r = guest_read(v0, 0, &value);
+		second_held = mmu_stops_others(v0);
+		SCHED_CHECK(first_held || r, "half of an access is made without its stop");
+		if (second_held)
+			mmu_start_others(v0);
+	}
+	mmu_vcpu_leave(v0);
+}
+
+static void delete_and_make_anew(void *arg)
+{
+	SCHED_CHECK(!world_set_slot(0, 0), "deleting the slot fails");
+	SCHED_CHECK(!world_set_slot(1, 0), "making it anew fails");
+}
+
+void setup_stop_slot(void)
+{
+	world_create(2, 1, -1);
+	sched_spawn("stopper", read_halves_or_device, NULL);
+	sched_spawn("slots", delete_and_make_anew, NULL);
+}
