@@ -111,6 +111,13 @@ static void meet_tracer(const char *path, int fd)
 	syscall(SYS_close, sock);
 }
 
+static bool meets_nobody; /* atomic */
+
+void trace_meet_nobody(void)
+{
+	sync_store(&meets_nobody, true);
+}
+
 void trace_start(void)
 {
 	int pid = identity_process(), before = sync_load(&trace.pid), fd, e = errno;
@@ -129,7 +136,7 @@ void trace_start(void)
 		trace.fd = fd;
 		sync_store_release(&trace_mask, &trace.page->mask);
 		path = getenv(TRACE_SOCKET_ENV);
-		if (path && *path)
+		if (path && *path && !sync_load(&meets_nobody))
 			meet_tracer(path, fd);
 	}
 	errno = e;

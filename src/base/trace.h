@@ -104,6 +104,8 @@ static inline bool trace_on(enum trace_kind kind)
  * did. Idempotent; cheap when done. Sleeps until the tracer answers, two seconds at most. errno is kept.
  */
 void trace_start(void);
+/* The program is about to forbid itself calls, perhaps sockets: the tracer that started us has to come. */
+void trace_meet_nobody(void);
 
 /* Write a record. Any thread, under any lock, in a handler; never sleeps. */
 COLD void trace_emit(enum trace_kind kind, s64 vcpu, u64 rip, const void *data, u32 len);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include "abi/abi.h"
+#include "base/trace.h"
 #include "preload/memory.h"
 #include "preload/preload.h"
 #include "preload/real.h"
@@ -31,7 +32,7 @@ const short sandbox_ours[] = {
 	SYS_process_vm_readv, SYS_process_vm_writev,
 	/* memory of ours, and the guest's */
 	SYS_mmap, SYS_munmap, SYS_mremap, SYS_mprotect, SYS_madvise, SYS_munlock, SYS_mlock2,
-	SYS_munlockall, SYS_ioctl,
+	SYS_munlockall, SYS_mincore, SYS_ioctl,
 	SYS_userfaultfd, SYS_memfd_create, SYS_memfd_secret, SYS_ftruncate, SYS_fallocate,
 	SYS_getrandom, SYS_prlimit64, SYS_sysinfo, SYS_shmctl,
 	/* descriptors and eventfds */
@@ -158,6 +159,7 @@ long sandbox_install(long nr, const long *a, const struct sandbox_text *text, si
 	if (!p.f)
 		return -ENOMEM;
 	r = fill(&p, text, n, &theirs);
+	trace_meet_nobody();
 	mine = (struct sock_fprog){(u16)p.n, p.f};
 	if (!r)
 		r = install(nr, a, &mine);
