@@ -314,7 +314,7 @@ struct cpu {
 	struct {
 		u64 enter_sp; /* the thread's stack pointer, for C */
 		void *helper;
-		u64 mask_index, mask_page, mask_word; /* for PEXT */
+		u64 mask_index, mask_page; /* for PEXT */
 		u64 resume; /* where to go on behind the helper; an indirect CALL's target */
 		u64 share[8]; /* host addresses that a block's accesses share (translator/share.h) */
 		u64 tmp[3]; /* scratch registers while a fault or a kick is looked at, or the TLB refilled */
@@ -323,6 +323,7 @@ struct cpu {
 		u32 table_key[4]; /* key of the blocks that the jump table of a TLB mode leads to */
 		void *refill;
 		u64 mask_jump;
+		u64 mask_aligned[4]; /* a page's number, and the bits that an aligned address has not, by size */
 	} gen;
 	struct seg seg[NR_SEG];
 

@@ -26,10 +26,10 @@
 #define OFF_AF	   144
 #define OFF_SP	   200
 #define OFF_HELPER 208
-#define OFF_RESUME 240
-#define OFF_TMP0   312
-#define OFF_TMP1   320
-#define OFF_TMP2   328
+#define OFF_RESUME 232
+#define OFF_TMP0   304
+#define OFF_TMP1   312
+#define OFF_TMP2   320
 
 #define GEN_LA	  R15 /* scratch: a linear address, then a host one's base */
 #define GEN_INDEX R14 /* scratch: index into the TLB, then the distance to the host address */

@@ -142,14 +142,20 @@ static void check_first_byte(struct xlate *x, const struct tr_look *l)
 	emit_lea(e, GEN_CHECK, GEN_CHECK, GEN_INDEX, 0, 0, true);
 }
 
+/* The stack's page again, for what is of the size of a register: most often it is aligned, and then lies in one page. */
+static bool likely_aligned(const struct tr_look *l)
+{
+	return l->size == 2 || l->size == 4 || l->size == 8;
+}
+
 /*
- * The stack's page again, for one word: most often it is aligned, and then lies in one page. What is good
- * is the page's number and the address's lowest bits all zero, or one if that is what a check wants.
+ * What is good is the page's number and the address's lowest bits all zero, or one if that is what a
+ * check wants.
  */
 static void check_aligned(struct xlate *x, const struct tr_look *l)
 {
 	emit_lea(&x->e, GEN_CHECK, GEN_CHECK, l->la, 0, emit_good(&x->e), true);
-	emit_pext(&x->e, GEN_CHECK, GEN_CHECK, FIELD(gen.mask_word));
+	emit_pext(&x->e, GEN_CHECK, GEN_CHECK, FIELD(gen.mask_aligned) + 8 * (u32)__builtin_ctz(l->size));
 }
 
 /* GEN_CHECK has what an entry says of the page: a jump where it is not this one, or not all of it. */
@@ -158,7 +164,7 @@ static u8 *jump_unless_inside(struct xlate *x, const struct tr_look *l, u32 delt
 {
 	struct emitter *e = &x->e;
 
-	if (index == NO_INDEX && l->size == 8) {
+	if (index == NO_INDEX && likely_aligned(l)) {
 		check_aligned(x, l);
 	} else if (index == NO_INDEX && l->size > 1) {
 		check_first_byte(x, l);

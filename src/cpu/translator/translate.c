@@ -624,7 +624,8 @@ static void prepare(struct cpu *c)
 	c->vec.low_out = c->vec.high_out = 1;
 	c->gen.mask_index = (u64)(TLB_ENTRIES - 1) << PAGE_SHIFT;
 	c->gen.mask_page = PAGE_MASK;
-	c->gen.mask_word = PAGE_MASK | 7;
+	for (u32 i = 0; i < ARRAY_SIZE(c->gen.mask_aligned); i++)
+		c->gen.mask_aligned[i] = PAGE_MASK | (BIT(i) - 1);
 	c->gen.mask_jump = CODE_JUMPS - 1;
 	c->gen.mask_af = 1ULL << 56 | (FL_STATUS & 0xff);
 	c->gen.mask_status = FL_STATUS;
