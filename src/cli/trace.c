@@ -19,7 +19,8 @@
 static const char doc[] =
 	"Show every KVM call of COMMAND, or of the running process PID, by name and field, and how each "
 	"KVM_RUN ended; with -e what happens in the guest, too.\v"
-	"COMMAND is run as `userkvm run' does, and what it starts is traced as well. No debugger is "
+	"COMMAND is run as `userkvm run' does, and what it starts is traced as well, until all of them have ended "
+	"or an interrupt. No debugger is "
 	"attached and nothing is stopped: userkvm's library writes down what happens, in shared memory.\n"
 	"\n"
 	"WORDS has commas between its words: calls (what is shown without -e), exceptions, interrupts, msrs, "
@@ -181,7 +182,7 @@ static int trace_running(struct request *q, struct tracer *t, int signals)
 	if (r)
 		return trace_complain(q->pid, r);
 	fprintf(stderr, "userkvm: tracing process %d; interrupt to end\n", q->pid);
-	while (traced_alive(&t->of[0]) && poll(&p, 1, POLL_MS) <= 0)
+	while (t->n && poll(&p, 1, POLL_MS) <= 0)
 		drain(q, t, false);
 	return finish(q, t);
 }
@@ -271,27 +272,38 @@ static pid_t start(struct request *q, const struct place *at, const sigset_t *be
 	_exit(cli_run(q->nwords + 2, argv));
 }
 
-/* Signals that are meant for the command reach it by themselves from a terminal, else by us. */
-static void pass_signal(int signals, pid_t child)
+/*
+ * Signals that are meant for the command reach it by themselves from a terminal, else by us. True: the
+ * command has ended, and one is for us to end, too.
+ */
+static bool take_signal(int signals, pid_t child)
 {
 	struct signalfd_siginfo s;
 
-	if (read(signals, &s, sizeof(s)) == sizeof(s) && s.ssi_signo != SIGCHLD && s.ssi_code != SI_KERNEL)
+	if (read(signals, &s, sizeof(s)) != sizeof(s) || s.ssi_signo == SIGCHLD)
+		return false;
+	if (child && s.ssi_code != SI_KERNEL)
 		kill(child, (int)s.ssi_signo);
+	return !child;
 }
 
+/* Until the command has ended, and what it has left behind with a /dev/kvm open. The command's status. */
 static int watch(struct request *q, struct tracer *t, int listener, int signals, pid_t child)
 {
 	struct pollfd p[] = {{.fd = listener, .events = POLLIN}, {.fd = signals, .events = POLLIN}};
-	int status;
+	int status = 0;
 
-	while (waitpid(child, &status, WNOHANG) != child) {
+	while (child || t->n) {
 		poll(p, 2, POLL_MS);
 		if (p[0].revents & POLLIN)
 			meet(t, listener);
-		if (p[1].revents & POLLIN)
-			pass_signal(signals, child);
+		if ((p[1].revents & POLLIN) && take_signal(signals, child))
+			break;
 		drain(q, t, false);
+		if (child && waitpid(child, &status, WNOHANG) == child) {
+			child = 0;
+			t->looked = 0;
+		}
 	}
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

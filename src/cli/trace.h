@@ -23,6 +23,8 @@ struct tracer {
 	struct traced *of;
 	unsigned n;
 	u64 mask; /* what is asked of each */
+	u64 looked; /* CLOCK_MONOTONIC, ns: when it was looked who has ended; 0: look at once */
+	u64 lost; /* records of those that were let go */
 };
 
 /* Read and write the memfd `fd` (taken over) of process `pid`, and switch it on. 0 or -errno; -EBUSY:
@@ -38,7 +40,7 @@ int trace_complain(pid_t pid, int err);
 /* Is it still there? */
 bool traced_alive(const struct traced *p);
 /*
- * Take what there is in all rings and give fn each record, oldest first; those from the last moment stay
+ * Take what there is in all rings, let those go that have ended, and give fn each record, oldest first; those from the last moment stay
  * for the next time, unless `all`: an older one may be on its way in another ring.
  */
 typedef void record_fn(void *arg, pid_t pid, const struct trace_record *r);

@@ -15,6 +15,7 @@
 
 #define LINK_NAME "/memfd:" TRACE_MEMFD " (deleted)"
 #define PATH_SIZE 96
+#define LOOK_NS	  100000000 /* so often it is looked who has ended */
 #define HOLD_NS	  5000000 /* a thread may be so late with a record whose time it has taken */
 
 struct taken {
@@ -249,36 +250,55 @@ static void give(u64 until, record_fn *fn, void *arg)
 	memmove(held.list, held.list + i, held.n * sizeof(held.list[0]));
 }
 
+/* What it has left is read: no more of it than what found no room. */
+static void let_go(struct tracer *t, unsigned i)
+{
+	struct traced *p = &t->of[i];
+
+	__atomic_store_n(&p->page->mask, 0, __ATOMIC_RELEASE);
+	for (unsigned k = 0; k < TRACE_RINGS; k++)
+		t->lost += p->page->ring[k].lost;
+	t->lost += p->page->no_ring - p->lost;
+	munmap(p->map, TRACE_FILE_SIZE);
+	close(p->fd);
+	*p = t->of[--t->n];
+}
+
+static int drain_process(const struct traced *p)
+{
+	int err = 0;
+
+	for (unsigned k = 0; k < TRACE_RINGS && !err; k++)
+		err = drain_ring(p, k);
+	return err;
+}
+
 int tracer_drain(struct tracer *t, bool all, record_fn *fn, void *arg)
 {
 	u64 now = clock_ns(CLOCK_MONOTONIC);
+	bool look = now - t->looked >= LOOK_NS;
 	int err = 0;
 
-	for (unsigned i = 0; i < t->n && !err; i++) {
+	for (unsigned i = t->n; i-- > 0 && !err;) {
+		/* One that ends after this look is read again. */
+		bool ended = look && !traced_alive(&t->of[i]);
+
 		__atomic_store_n(&t->of[i].page->beat, now, __ATOMIC_RELAXED);
-		for (unsigned k = 0; k < TRACE_RINGS && !err; k++)
-			err = drain_ring(&t->of[i], k);
+		err = drain_process(&t->of[i]);
+		if (ended)
+			let_go(t, i);
 	}
+	if (look)
+		t->looked = now;
 	give(all ? ~0ULL : now - HOLD_NS, fn, arg);
 	return err;
 }
 
 u64 tracer_close(struct tracer *t)
 {
-	u64 lost = 0;
-
-	for (unsigned i = 0; i < t->n; i++) {
-		struct traced *p = &t->of[i];
-
-		__atomic_store_n(&p->page->mask, 0, __ATOMIC_RELEASE);
-		for (unsigned k = 0; k < TRACE_RINGS; k++)
-			lost += p->page->ring[k].lost;
-		lost += p->page->no_ring - p->lost;
-		munmap(p->map, TRACE_FILE_SIZE);
-		close(p->fd);
-	}
+	while (t->n)
+		let_go(t, t->n - 1);
 	free(t->of);
 	t->of = NULL;
-	t->n = 0;
-	return lost;
+	return t->lost;
 }
