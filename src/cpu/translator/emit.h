@@ -72,7 +72,7 @@ void emit_jump_to(struct emitter *e, const u8 *target);
  * A processor remembers where some thousands of taken jumps lead, and guesses that the others are not
  * taken. JRCXZ is taken where all is well: a guest with much code then pays for a wrong guess at each
  * check. LOOP is not: it falls through where RCX is one, and goes back otherwise, to a jump that stands in
- * the constant of a MOV. It is as quick as another jump on AMD's processors, and slow on Intel's. There a
+ * a NOP's address. It is as quick as another jump on AMD's processors, and slow on Intel's. There a
  * JRCXZ goes back and is not taken where all is well: it looks at the highest byte of what is one less. For that
  * RCX must be known to be below 2^56 (emit_check_below()), and else JRCXZ stays as it is.
  */
