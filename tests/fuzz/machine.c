@@ -3,9 +3,12 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 #include "../vmm/heard.h"
 #include "abi/internal.h"
@@ -57,6 +60,10 @@ static timer_t timer;
 static u64 cpu_start, wall_start;
 static u64 asked; /* the CPU time when the run was asked to end, or 0 */
 static u64 worst; /* ns */
+static u64 asked_system; /* us that the thread had spent in the kernel by then */
+/* Where the thread was when it was asked again: for who is to find out why it did not hear. */
+static u64 was_at[16];
+static u32 nwas_at;
 
 static u64 now(clockid_t id)
 {
@@ -66,14 +73,35 @@ static u64 now(clockid_t id)
 	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
 }
 
+static u64 system_time(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_THREAD, &u);
+	return (u64)u.ru_stime.tv_sec * 1000000 + (u64)u.ru_stime.tv_usec;
+}
+
 static void on_timer(int sig, siginfo_t *info, void *uc)
 {
 	if (now(CLOCK_THREAD_CPUTIME_ID) - cpu_start > RUN_NS ||
 	    now(CLOCK_MONOTONIC) - wall_start > RUN_WALL_NS) {
-		if (!asked)
+		if (!asked) {
 			asked = now(CLOCK_THREAD_CPUTIME_ID);
+			asked_system = system_time();
+			nwas_at = 0;
+		}
+		was_at[nwas_at++ % ARRAY_SIZE(was_at)] = (u64)((ucontext_t *)uc)->uc_mcontext.gregs[REG_RIP];
 		signals_leave_run(uc);
 	}
+}
+
+/* By addresses, which addr2line has names for in every build. */
+static void print_deaf(void)
+{
+	fprintf(stderr, "asked %u times, %llu us in the kernel; machine_run() is at %p\n", nwas_at,
+		(unsigned long long)(system_time() - asked_system), (void *)machine_run);
+	for (u32 i = 0; i < MIN(nwas_at, (u32)ARRAY_SIZE(was_at)); i++)
+		fprintf(stderr, "  at %#llx\n", (unsigned long long)was_at[i]);
 }
 
 /* A run has ended that was asked to, perhaps. */
@@ -82,6 +110,8 @@ static void check_heard(void)
 	u64 took = asked ? now(CLOCK_THREAD_CPUTIME_ID) - asked : 0;
 
 	worst = MAX(worst, took);
+	if (took > HEARD_NS)
+		print_deaf();
 	MUST(took <= HEARD_NS, "a signal was heard after %llu us", (unsigned long long)took / 1000);
 }
 
