@@ -278,7 +278,7 @@ struct translator;
 
 /* Where generated code goes on at a linear address: looked up by it, and empty where `neg` is the
  * negative of an address that another slot is for. */
-#define CODE_JUMPS 65536u
+#define CODE_JUMPS 262144u
 /* Edges of generated code that go by a cell: host addresses. */
 #define CODE_CELLS 65536u
 struct code_jump {

@@ -424,7 +424,8 @@ bool flow_page_bytes(struct cpu *c, u64 la, struct code_page *page, u32 off, u32
 
 	if (!(need & (~0ULL >> (63 - must))))
 		return true;
-	if (!page_track(c, la, page, need))
+	/* A mark takes long. One of code that nothing has changed is the page's. */
+	if (!page_track(c, la, page, page->drops ? need : ~0ULL))
 		return false;
 	for (u64 left = need; left; left &= left - 1) {
 		unsigned at = (unsigned)__builtin_ctzll(left) * 64;
@@ -455,7 +456,7 @@ static struct block **hash_head(struct code_cache *cc, gpa_t gpa, u64 rip, u32 k
 {
 	u64 h = (gpa ^ rip << 20 ^ (u64)key << 40) * 0x9e3779b97f4a7c15ULL; /* 2^64 / golden ratio */
 
-	return &cc->hash[h >> 48 & (FLOW_HASH - 1)];
+	return &cc->hash[h >> (64 - FLOW_HASH_BITS)];
 }
 
 static bool is_dead(const struct block *b)

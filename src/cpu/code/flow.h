@@ -17,7 +17,8 @@
 #define FLOW_JUMPS     65536u /* jump cache entries */
 #define FLOW_EXEC      4096u /* execute-TLB entries */
 #define FLOW_PAGES_MET 65536u
-#define FLOW_HASH      65536u
+#define FLOW_HASH_BITS 18
+#define FLOW_HASH      (1u << FLOW_HASH_BITS)
 #define FLOW_PAGE_HASH 4096u
 /* Entries that are looked at in a bucket: a guest chooses addresses. What is behind them is forgotten. */
 #define FLOW_LONGEST 512u
