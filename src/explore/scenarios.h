@@ -3,6 +3,8 @@
 #ifndef EXPLORE_SCENARIOS_H
 #define EXPLORE_SCENARIOS_H
 
+#include "base/types.h"
+
 /* An actor: a vCPU (arg) that writes its page, page 0 for the first, and reads what it wrote. */
 #define OWN_LAST_WRITE 2
 void own_writes_stay(void *arg);
@@ -56,6 +58,33 @@ void setup_poison(void);
 
 void setup_age_write(void);
 void check_age_write(void);
+
+/* Fork, and see twice from the child what is at hva (scenarios_pages.c). */
+void fork_and_look_at(u64 hva);
+
+/* scenarios_huge.c: huge pages */
+void setup_thp_collapse(void);
+void setup_thp_move(void);
+void check_thp_whole(void);
+void setup_thp_migrate(void);
+void setup_thp_beside(void);
+void setup_thp_part(void);
+void setup_thp_poison(void);
+void setup_thp_fork(void);
+void setup_pin_fork(void);
+void setup_pin_fork_huge(void);
+void setup_pin_free(void);
+void setup_hugetlb(void);
+void check_hugetlb(void);
+void setup_hugetlb_hole(void);
+
+/* scenarios_advice.c: madvise, soft-dirty, write protection, another process */
+void setup_lazy_free(void);
+void check_lazy_free(void);
+void setup_soft_dirty(void);
+void check_soft_dirty(void);
+void setup_guard(void);
+void setup_other_process(void);
 
 /* scenarios_ranges.c: ranges that are not whole */
 void setup_attributes(void);

@@ -208,17 +208,22 @@ void setup_protect(void)
 /* ------------------------------------------------------------------ fork */
 
 /* What a child sees of private memory stays as it was at the fork. */
-static void fork_and_look(void *arg)
+void fork_and_look_at(u64 hva)
 {
 	struct model_child *c = model_fork(world.model);
 	u64 first, again;
 
-	SCHED_CHECK(!model_child_read(c, WORLD_HVA, &first), "a child has no memory");
+	SCHED_CHECK(!model_child_read(c, hva, &first), "a child has no memory");
 	sched_point("child looks again", c);
-	SCHED_CHECK(!model_child_read(c, WORLD_HVA, &again), "a child has no memory");
+	SCHED_CHECK(!model_child_read(c, hva, &again), "a child has no memory");
 	SCHED_CHECK(first == again, "a child's memory changes from %llu to %llu",
 		    (unsigned long long)first, (unsigned long long)again);
 	model_child_exit(c);
+}
+
+static void fork_and_look(void *arg)
+{
+	fork_and_look_at(WORLD_HVA);
 }
 
 void setup_fork(void)

@@ -10,16 +10,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <setjmp.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "explore/sched.h"
-#include "primary/model/internal.h"
+#include "compare.h"
 
 #define STEPS 120
 #define NFILES 2
@@ -27,60 +22,15 @@
 static struct model *model;
 static struct model_file *file[NFILES];
 static int fd[NFILES];
-static u64 seed, rng;
-static unsigned step;
-
-static void fail(const char *what, u64 page, s64 ours, s64 theirs)
-{
-	fprintf(stderr, "seed %llu, step %u: %s of page %llu: the model says %lld, Linux %lld\n",
-		(unsigned long long)seed, step, what, (unsigned long long)page, (long long)ours,
-		(long long)theirs);
-	exit(1);
-}
-
-static u64 below(u64 n)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng % n;
-}
 
 static hva_t address(u64 page)
 {
 	return MODEL_VA + page * PAGE_SIZE;
 }
 
-/* ------------------------------------------------------------------ accesses of this process */
-
-static sigjmp_buf faulted;
-
-static void on_fault(int sig)
-{
-	siglongjmp(faulted, sig);
-}
-
-/* As model_read() and model_write() say it. */
 static int real_access(u64 page, bool write, u64 *value)
 {
-	volatile u64 *p = (volatile u64 *)address(page);
-	int sig = sigsetjmp(faulted, 1);
-
-	if (sig)
-		return sig == SIGBUS ? -ENXIO : -EFAULT;
-	if (write)
-		*p = *value;
-	else
-		*value = *p;
-	return 0;
-}
-
-static void catch_faults(void)
-{
-	struct sigaction sa = {.sa_handler = on_fault};
-
-	sigaction(SIGSEGV, &sa, NULL);
-	sigaction(SIGBUS, &sa, NULL);
+	return real_access_at(address(page), write, value);
 }
 
 /* ------------------------------------------------------------------ steps */
@@ -318,7 +268,7 @@ static void random_step(bool in_fork)
 
 static void sequence(void)
 {
-	rng = seed * 0x9e3779b97f4a7c15ULL + 1;
+	begin_random();
 	sched_begin();
 	catch_faults();
 	model = model_create();

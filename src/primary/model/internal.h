@@ -11,11 +11,13 @@
 struct page {
 	u32 refs;     /* page cache, page tables and users; 0: free */
 	u32 pins;     /* long-term ones among them */
-	u32 maps;     /* of anonymous memory: page tables that show it, this process's or a child's */
+	u32 maps;     /* of anonymous memory: page tables that show it, this process's or a child's; a
+		       * huge frame counts once for each, in however many entries it is split */
 	bool counted; /* false: VM_PFNMAP, nobody but its driver may look at refs or the marks */
 	bool dirty, accessed, poisoned;
 	bool stranger; /* another process's */
 	bool merged;   /* it was found to hold the same at several addresses: index means nothing */
+	bool lazy;     /* its owner does not need it (MADV_FREE): it may go while it is clean */
 	/* Whose it is: a file's or a store's page, or anonymous memory at an address. */
 	struct model_file *file;
 	struct model_store *store;
@@ -25,8 +27,9 @@ struct page {
 struct model_file {
 	enum model_file_kind kind;
 	u64 npages;
-	struct page *cache[MODEL_FILE_PAGES]; /* NULL: not in memory */
+	struct page *cache[MODEL_FILE_PAGES]; /* of file_step() pages each; NULL: not in memory */
 	u64 disk[MODEL_FILE_PAGES];
+	bool reserved[MODEL_FILE_PAGES]; /* hugetlb: there is a page of the pool for it, or it is there */
 };
 
 struct vma {
@@ -40,6 +43,8 @@ struct vma {
 struct pte {
 	struct page *page; /* NULL: not present */
 	bool writable, dirty;
+	bool soft_dirty; /* written since model_clear_soft_dirty() */
+	bool guarded;    /* a write waits for a monitor (userfaultfd's write protection) */
 	bool swapped; /* swap_word is what the page holds or, while that is clean, a copy of it */
 	u64 swap_word;
 };
@@ -79,6 +84,11 @@ struct model {
 	u8 *memory; /* small frames within the first 2 MiB, then the huge ones */
 	struct vma vma[MODEL_VMAS];
 	struct pte pte[MODEL_VA_PAGES], huge_pte[MODEL_HUGE_VAS];
+	/* A huge page that is mapped in parts: its first pages, and what huge_pte then says is of the rest. */
+	bool split[MODEL_HUGE_VAS];
+	struct pte part[MODEL_HUGE_VAS][MODEL_PARTS];
+	u32 pool; /* huge frames that hugetlb files may have */
+	bool guard_hits; /* a write waits for a monitor */
 	struct model_store store[MODEL_STORES];
 	struct model_file file[2];
 	u32 nfiles;
@@ -131,23 +141,61 @@ static inline struct page *page_at(struct model *m, const void *host)
 	return off >> PAGE_SHIFT < MODEL_PAGES ? &m->page[off >> PAGE_SHIFT] : NULL;
 }
 
-/* 4 KiB pages from one PTE to the next. */
-static inline u64 pte_step(hva_t hva)
+static inline bool is_huge(const struct model *m, const struct page *p)
 {
-	return hva < MODEL_HUGE_VA ? 1 : LEVEL_PAGES(LEVEL_2M);
+	return page_number(m, p) >= MODEL_PAGES;
+}
+
+/* The huge page of address space that hva is of, or -1; and the page in it. */
+static inline int huge_block(hva_t hva)
+{
+	u64 n = (hva - MODEL_HUGE_VA) >> LEVEL_SHIFT(LEVEL_2M);
+
+	return hva >= MODEL_HUGE_VA && n < MODEL_HUGE_VAS ? (int)n : -1;
+}
+
+static inline u64 huge_offset(hva_t hva)
+{
+	return (hva >> PAGE_SHIFT) & (LEVEL_PAGES(LEVEL_2M) - 1);
+}
+
+static inline hva_t huge_start(hva_t hva)
+{
+	return ALIGN_DOWN(hva, LEVEL_SIZE(LEVEL_2M));
 }
 
 static inline struct pte *model_pte(struct model *m, hva_t hva)
 {
 	u64 n = (hva - MODEL_VA) >> PAGE_SHIFT;
+	int block = huge_block(hva);
 
 	if (hva >= MODEL_VA && n < MODEL_VA_PAGES)
 		return &m->pte[n];
-	n = (hva - MODEL_HUGE_VA) >> LEVEL_SHIFT(LEVEL_2M);
-	return hva >= MODEL_HUGE_VA && n < MODEL_HUGE_VAS ? &m->huge_pte[n] : NULL;
+	if (block < 0)
+		return NULL;
+	return m->split[block] && huge_offset(hva) < MODEL_PARTS ? &m->part[block][huge_offset(hva)]
+								 : &m->huge_pte[block];
+}
+
+/* 4 KiB pages from hva on that its PTE is of. */
+static inline u64 pte_step(const struct model *m, hva_t hva)
+{
+	int block = huge_block(hva);
+
+	if (block < 0 || (m->split[block] && huge_offset(hva) < MODEL_PARTS))
+		return 1;
+	return LEVEL_PAGES(LEVEL_2M) - huge_offset(hva);
+}
+
+/* 4 KiB pages of a page of the file. */
+static inline u64 file_step(const struct model_file *f)
+{
+	return f->kind == MODEL_FILE_HUGETLB ? LEVEL_PAGES(LEVEL_2M) : 1;
 }
 
 struct vma *model_vma(struct model *m, hva_t hva);
+/* The page of a file, brought in; NULL: beyond its end, or hugetlb's pool is empty. pt_lock held. */
+struct page *model_file_page(struct model *m, struct model_file *f, u64 index);
 /* The address at which a mapping shows this page of the file, or 0. */
 hva_t model_mapped_at(const struct vma *v, const struct model_file *f, u64 index);
 /* With pt_lock held. A frame of 4 KiB, or a huge one. */
@@ -157,6 +205,15 @@ void model_page_get(struct page *p);
 void model_page_put(struct model *m, struct page *p);
 /* A frame goes to another process, if it is free. */
 void model_page_to_stranger(struct model *m, struct page *p);
+/* Entries of their own for the first pages of the huge page at hva, whose invalidation has begun; pt_lock held. */
+void model_split_block(struct model *m, hva_t hva);
+/* The same with its invalidation, where the huge page is mapped as one; mmap_lock held. */
+void model_split_at(struct model *m, hva_t hva);
+/* hugetlb: pages of [index, index + n) that there are no pages of the pool for are reserved. False: there are too few. */
+bool model_huge_reserve(struct model *m, struct model_file *f, u64 index, u64 n);
+/* A page of the file for a fault, or NULL: there is none in the pool. pt_lock held. */
+struct page *model_huge_file_page(struct model *m, struct model_file *f, u64 index);
+
 /* Clear the PTE of hva; the reference it held is the caller's now. NULL: there was none. */
 struct page *model_pte_clear(struct model *m, hva_t hva);
 

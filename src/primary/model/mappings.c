@@ -67,32 +67,59 @@ struct page *model_pte_clear(struct model *m, hva_t hva)
 {
 	struct pte *pte = model_pte(m, hva);
 	struct page *p = pte->page;
+	bool part = p && is_huge(m, p) && pte_step(m, hva) == 1;
 
 	if (p && pte->dirty)
 		p->dirty = true;
-	if (p && !p->file)
+	if (p && !p->file && !part)
 		p->maps--;
 	*pte = (struct pte){.page = NULL};
 	return p;
 }
 
+/* Is a huge page cut at this address? */
+static bool cuts(hva_t hva)
+{
+	return huge_block(hva) >= 0 && huge_offset(hva);
+}
+
+/* pt_lock held: the PTEs of [hva, hva + n pages), of which huge ones are whole. How many pages go is counted in *ngone. */
+static void clear_ptes(struct model *m, hva_t hva, u64 n, struct page **gone, u64 *ngone)
+{
+	for (u64 i = 0, step; i < n; i += step) {
+		hva_t at = hva + i * PAGE_SIZE;
+		struct page *p;
+
+		step = pte_step(m, at);
+		if (step > n - i)
+			abort(); /* scenarios are made to fit */
+		p = model_pte_clear(m, at);
+		if (p)
+			gone[(*ngone)++] = p;
+		if (step > 1) /* the rest of a huge page goes last */
+			m->split[huge_block(at)] = false;
+	}
+}
+
 static void unmap(struct model *m, hva_t hva, u64 n)
 {
-	struct page *gone[MODEL_VA_PAGES] = {NULL};
-	struct mmu_token *t = model_begin(m, hva, n);
-	u64 step = pte_step(hva), nptes = n / step;
+	struct page *gone[MODEL_VA_PAGES];
+	struct mmu_token *t;
+	u64 ngone = 0;
 
+	if (cuts(hva))
+		model_split_at(m, hva);
+	if (cuts(hva + n * PAGE_SIZE))
+		model_split_at(m, hva + n * PAGE_SIZE);
+	t = model_begin(m, hva, n);
 	mutex_lock(&m->pt_lock);
-	for (u64 i = 0; i < nptes; i++)
-		gone[i] = model_pte_clear(m, hva + i * step * PAGE_SIZE);
+	clear_ptes(m, hva, n, gone, &ngone);
 	mutex_unlock(&m->pt_lock);
 	vmas_cut(m, hva, hva + n * PAGE_SIZE);
 	model_end(m, t);
 	mutex_lock(&m->pt_lock);
-	for (u64 i = 0; i < nptes; i++) {
-		if (gone[i])
-			model_page_put(m, gone[i]);
-	}
+	for (u64 i = 0; i < ngone; i++)
+		model_page_put(m, gone[i]);
 	mutex_unlock(&m->pt_lock);
 }
 
@@ -111,7 +138,7 @@ void model_take_out(struct model *m, hva_t hva, u64 n)
 
 static bool any_mapping(struct model *m, hva_t hva, u64 n)
 {
-	for (u64 i = 0; i < n; i += pte_step(hva)) {
+	for (u64 i = 0; i < n; i += pte_step(m, hva + i * PAGE_SIZE)) {
 		if (model_vma(m, hva + i * PAGE_SIZE))
 			return true;
 	}
@@ -138,13 +165,32 @@ static void move_ptes(struct model *m, hva_t from, u64 n, hva_t to)
 
 /* -- the calls */
 
-void model_mmap(struct model *m, hva_t hva, u64 n, bool writable, struct model_file *f, u64 index)
+/* hugetlb's pages are reserved before what was there goes. */
+static bool reserve(struct model *m, struct model_file *f, u64 index, u64 n)
 {
+	bool there;
+
+	if (!f || f->kind != MODEL_FILE_HUGETLB)
+		return true;
+	mutex_lock(&m->pt_lock);
+	there = model_huge_reserve(m, f, index, n);
+	mutex_unlock(&m->pt_lock);
+	return there;
+}
+
+int model_mmap(struct model *m, hva_t hva, u64 n, bool writable, struct model_file *f, u64 index)
+{
+	int r = -ENOMEM;
+
 	rwlock_write_lock(&m->mmap_lock);
-	if (any_mapping(m, hva, n))
-		unmap(m, hva, n);
-	vma_add(m, (struct vma){true, writable, hva, n, f, index});
+	if (reserve(m, f, index, n)) {
+		if (any_mapping(m, hva, n))
+			unmap(m, hva, n);
+		vma_add(m, (struct vma){true, writable, hva, n, f, index});
+		r = 0;
+	}
 	rwlock_write_unlock(&m->mmap_lock);
+	return r;
 }
 
 void model_munmap(struct model *m, hva_t hva, u64 n)
@@ -211,6 +257,7 @@ int model_mprotect(struct model *m, hva_t hva, u64 n, bool writable)
 	rwlock_write_lock(&m->mmap_lock);
 	mapped = mapped_pages(m, hva, n);
 	if (mapped) {
+		model_split_at(m, hva); /* only its parts are protected by themselves */
 		t = model_begin(m, hva, mapped);
 		for (u64 i = 0; i < mapped; i++)
 			protect_page(m, hva + i * PAGE_SIZE, writable);

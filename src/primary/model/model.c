@@ -25,6 +25,7 @@ struct model *model_create(void)
 			abort();
 	}
 	m->memory = memory;
+	m->pool = MODEL_POOL;
 	rwlock_init(&m->mmap_lock);
 	mutex_init(&m->pt_lock);
 	return m;
@@ -153,28 +154,43 @@ void model_strangers_exit(struct model *m)
 
 /* -- faults */
 
-static struct page *file_page(struct model *m, struct model_file *f, u64 index)
+struct page *model_file_page(struct model *m, struct model_file *f, u64 index)
 {
 	if (index >= f->npages)
-		return NULL; /* beyond the end */
+		return NULL;
+	if (f->kind == MODEL_FILE_HUGETLB)
+		return model_huge_file_page(m, f, index);
 	if (!f->cache[index])
 		f->cache[index] = model_page_alloc(m, f, index);
 	return f->cache[index];
 }
 
-/* Make the PTE present, as for a read. pt_lock held. */
-static int pte_fill(struct model *m, const struct vma *v, hva_t hva, struct pte *pte)
+/* Only where all of it is one mapping there is a huge page; elsewhere its parts are pages by themselves. */
+static void split_unless_whole(struct model *m, const struct vma *v, hva_t hva)
 {
+	hva_t start = huge_start(hva);
+
+	if (huge_block(hva) >= 0 && (start < v->start || start + LEVEL_SIZE(LEVEL_2M) > v->start + v->npages * PAGE_SIZE))
+		model_split_block(m, hva);
+}
+
+/* Make the PTE present, as for a read. pt_lock held. */
+static int pte_fill(struct model *m, const struct vma *v, hva_t hva)
+{
+	struct pte *pte;
 	struct page *p;
 
+	if (!v->file)
+		split_unless_whole(m, v, hva);
+	pte = model_pte(m, hva);
 	if (v->file) {
-		p = file_page(m, v->file, v->index + ((hva - v->start) >> PAGE_SHIFT));
+		p = model_file_page(m, v->file, v->index + ((hva - v->start) >> PAGE_SHIFT));
 		if (!p)
 			return -ENXIO;
 		model_page_get(p);
 	} else {
-		if (pte_step(hva) > 1)
-			p = model_huge_alloc(m, ALIGN_DOWN(hva >> PAGE_SHIFT, pte_step(hva)));
+		if (pte_step(m, hva) > 1)
+			p = model_huge_alloc(m, huge_start(hva) >> PAGE_SHIFT);
 		else
 			p = model_page_alloc(m, NULL, hva >> PAGE_SHIFT);
 		p->maps = 1;
@@ -188,7 +204,7 @@ static int pte_fill(struct model *m, const struct vma *v, hva_t hva, struct pte 
 	return 0;
 }
 
-/* pt_lock held. -EAGAIN: the page is somebody else's too and must be copied first. */
+/* pt_lock held. -EAGAIN: the page is somebody else's too and must be copied first; -EBUSY: a monitor is asked. */
 static int pte_fault(struct model *m, const struct vma *v, hva_t hva, bool write)
 {
 	struct pte *pte = model_pte(m, hva);
@@ -197,17 +213,20 @@ static int pte_fault(struct model *m, const struct vma *v, hva_t hva, bool write
 	if (write && !v->writable)
 		return -EFAULT;
 	if (!pte->page)
-		r = pte_fill(m, v, hva, pte);
+		r = pte_fill(m, v, hva);
 	if (r)
 		return r;
+	pte = model_pte(m, hva); /* it may be split now */
 	if (pte->page->poisoned)
 		return -EHWPOISON;
+	if (write && pte->guarded)
+		return -EBUSY;
 	if (write && pte->page->maps > 1)
 		return -EAGAIN;
 	pte->page->accessed = true;
 	if (write) {
 		/* A shared file's page becomes dirty when it is made writable. */
-		pte->writable = pte->dirty = true;
+		pte->writable = pte->dirty = pte->soft_dirty = true;
 		pte->page->dirty = true;
 	}
 	return 0;
@@ -216,23 +235,33 @@ static int pte_fault(struct model *m, const struct vma *v, hva_t hva, bool write
 /* Copy on write: the notifier is told, because stage 2 may show the old page for reading. */
 static void copy_page(struct model *m, hva_t hva)
 {
-	struct mmu_token *t = model_begin(m, hva, 1);
-	struct pte *pte = model_pte(m, hva);
+	struct mmu_token *t;
 	struct page *old, *new_;
+	struct pte *pte;
 
+	model_split_at(m, hva); /* of a huge page only this part is copied */
+	if (pte_step(m, hva) > 1)
+		abort(); /* scenarios are made to fit */
+	t = model_begin(m, hva, 1);
+	pte = model_pte(m, hva);
 	mutex_lock(&m->pt_lock);
 	old = pte->page;
 	if (old && old->maps > 1) {
 		new_ = model_page_alloc(m, NULL, hva >> PAGE_SHIFT);
-		*page_word(m, new_) = *page_word(m, old);
+		*page_word(m, new_) = *page_word_of(m, old, hva >> PAGE_SHIFT);
 		new_->maps = 1;
-		old->maps--;
+		old->maps -= !is_huge(m, old);
 		pte->page = new_;
 		pte->writable = pte->dirty = pte->swapped = false;
 		model_page_put(m, old);
 	}
 	mutex_unlock(&m->pt_lock);
 	model_end(m, t);
+}
+
+static bool not_guarded(void *arg)
+{
+	return !((const struct pte *)arg)->guarded;
 }
 
 int model_fault(struct model *m, hva_t hva, bool write)
@@ -247,10 +276,14 @@ int model_fault(struct model *m, hva_t hva, bool write)
 		r = pte_fault(m, v, hva, write);
 		if (!r)
 			return 0;
+		m->guard_hits |= r == -EBUSY;
 		mutex_unlock(&m->pt_lock);
-		if (r != -EAGAIN)
+		if (r == -EBUSY)
+			sched_wait("a monitor's answer", not_guarded, model_pte(m, hva));
+		else if (r == -EAGAIN)
+			copy_page(m, hva);
+		else
 			return r;
-		copy_page(m, hva);
 	}
 }
 

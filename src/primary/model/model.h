@@ -22,11 +22,13 @@
 #define MODEL_VMAS	 16
 #define MODEL_VA_PAGES	 16 /* the address space: from MODEL_VA on */
 #define MODEL_VA	 0x10000000ULL
-/* Private memory mapped from here on is in huge pages, which nothing but a munmap takes away; start
- * and size are multiples of theirs. */
+/* Private memory mapped from here on is in huge pages, and so are hugetlb files. Of each, MODEL_PARTS pages may be
+ * mapped, changed and taken away by themselves, when it is split; the rest goes as one. */
 #define MODEL_HUGE_VA	 0x20000000ULL
 #define MODEL_HUGE_VAS	 2 /* huge pages of address space */
+#define MODEL_PARTS	 4
 #define MODEL_HUGE_PAGES 6 /* frames of 2 MiB */
+#define MODEL_POOL	 3 /* of these for hugetlb */
 /* Where windows lie: no memory, but what model_place() makes of it. */
 #define MODEL_ARENA  0x30000000ULL
 #define MODEL_PLACES 4 /* pages */
@@ -39,6 +41,7 @@ enum model_file_kind {
 	MODEL_FILE_DAX,	   /* the pages are the medium: a truncate waits for references */
 	MODEL_FILE_PFNMAP, /* a driver's, mapped VM_PFNMAP: no reference counts that are anybody
 			    * else's, be it a device's memory or pages of a non-compound allocation */
+	MODEL_FILE_HUGETLB, /* huge pages of a pool, reserved when they are mapped; sizes are multiples of theirs */
 };
 
 struct model_file; /* owned by the model */
@@ -52,8 +55,9 @@ struct model_file *model_file_create(struct model *m, enum model_file_kind kind,
 u64 model_file_disk(const struct model_file *f, u64 index);
 u64 model_file_pages(const struct model_file *f);
 
-/* Map n pages at hva, private zero memory (f NULL) or a file's from index on, over what is there. */
-void model_mmap(struct model *m, hva_t hva, u64 n, bool writable, struct model_file *f, u64 index);
+/* Map n pages at hva, private zero memory (f NULL) or a file's from index on, over what is there. -ENOMEM: a
+ * hugetlb file's, and its pool has too few. */
+int model_mmap(struct model *m, hva_t hva, u64 n, bool writable, struct model_file *f, u64 index);
 void model_munmap(struct model *m, hva_t hva, u64 n);
 /* Move n pages elsewhere, over what is there. -EFAULT: they are not one mapping. */
 int model_mremap(struct model *m, hva_t from, u64 n, hva_t to);
@@ -84,6 +88,35 @@ void model_poison(struct model *m, hva_t hva);
 void model_driver_move(struct model *m, struct model_file *f);
 /* A DAX device goes away: its pages' struct pages too, as soon as nobody holds a reference. */
 void model_unbind(struct model *m, struct model_file *f);
+
+/* -- huge pages (huge.c) */
+
+/* The huge page at hva is mapped in parts from now on, or as one again, in another frame that holds what they held
+ * (khugepaged, MADV_COLLAPSE). False: it is so already, or not possible. */
+bool model_split(struct model *m, hva_t hva);
+bool model_collapse(struct model *m, hva_t hva);
+bool model_is_split(const struct model *m, hva_t hva);
+/* Huge frames of the pool that nothing has or has reserved. */
+u32 model_pool_free(const struct model *m);
+
+/* -- advice and tracking (advise.c) */
+
+/* MADV_DONTNEED of one page; MADV_FREE, and reclaim that takes such a page if it was not written since: has it? */
+void model_dontneed(struct model *m, hva_t hva);
+void model_madv_free(struct model *m, hva_t hva);
+bool model_reclaim_lazy(struct model *m, hva_t hva);
+/* /proc/PID/clear_refs and pagemap: was the page written since? */
+void model_clear_soft_dirty(struct model *m);
+bool model_soft_dirty(struct model *m, hva_t hva);
+/* userfaultfd's write protection of one page: who writes there waits until it is taken off. */
+void model_guard(struct model *m, hva_t hva, bool on);
+bool model_guarded(struct model *m, hva_t hva);
+/* A write waits there: a condition for sched_wait(). */
+bool model_guard_hit(void *m);
+
+/* Another process has the file mapped as well: its store, its load. As model_read(). */
+int model_other_write(struct model *m, struct model_file *f, u64 index, u64 value);
+int model_other_read(struct model *m, struct model_file *f, u64 index, u64 *value);
 
 /* fork(): private memory is shared with a child, which only looks, until either writes. */
 struct model_child;
@@ -126,6 +159,8 @@ int model_write(struct model *m, hva_t hva, u64 value);
  */
 void model_check_access(struct model *m, const void *host, hva_t hva, bool write);
 
+/* Is what the page table shows at hva a frame with a long-term pin? */
+bool model_pinned(struct model *m, hva_t hva);
 /* References that this actor got by fault_in() and still holds: none in guest mode. */
 u32 model_held(const struct model *m);
 

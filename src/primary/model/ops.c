@@ -19,7 +19,7 @@ static int fault_in(void *primary, hva_t hva, bool write, bool (*interrupted)(vo
 		out->pfn = (u64)out->host >> PAGE_SHIFT;
 		out->writable = pte->writable;
 		out->dirties = p->counted;
-		out->max_level = page_pages(m, p) > 1 ? LEVEL_2M : LEVEL_4K;
+		out->max_level = is_huge(m, p) && !model_is_split(m, hva) ? LEVEL_2M : LEVEL_4K;
 		out->page = p->counted ? p : NULL;
 		out->object = (u64)p->file;
 		out->index = p->file ? p->index : 0;
@@ -97,14 +97,23 @@ static void unpin(void *primary, void *cookie)
 	sched_free(pin);
 }
 
-/* The reference of a fault becomes the pin's. */
-static void pin_page(struct model *m, struct pin *pin, struct frame *f)
+/* The reference of a fault becomes the pin's, unless a fork has shared the page meanwhile: then -EAGAIN. */
+static int pin_page(struct model *m, hva_t hva, struct pin *pin, struct frame *f)
 {
+	const struct pte *pte = model_pte(m, hva);
+	bool shared;
+
 	mutex_lock(&m->pt_lock);
+	shared = pte->page != f->page || !pte->writable;
 	m->held[sched_self() + 1]--;
-	f->page->pins++;
-	pin->page[pin->n++] = f->page;
+	if (shared) {
+		model_page_put(m, f->page);
+	} else {
+		f->page->pins++;
+		pin->page[pin->n++] = f->page;
+	}
 	mutex_unlock(&m->pt_lock);
+	return shared ? -EAGAIN : 0;
 }
 
 static int pin(void *primary, hva_t hva, u64 len, void **cookie)
@@ -114,16 +123,25 @@ static int pin(void *primary, hva_t hva, u64 len, void **cookie)
 	int r = 0;
 
 	for (u64 off = 0; off < len && !r; off += PAGE_SIZE) {
-		r = fault_in(primary, hva + off, true, NULL, NULL, &f);
-		if (!r && !f.page)
-			r = -EFAULT; /* what has no reference count cannot be pinned */
-		if (!r)
-			pin_page(primary, pin, &f);
+		do {
+			r = fault_in(primary, hva + off, true, NULL, NULL, &f);
+			if (!r && !f.page)
+				r = -EFAULT; /* what has no reference count cannot be pinned */
+			if (!r)
+				r = pin_page(primary, hva + off, pin, &f);
+		} while (r == -EAGAIN);
 	}
 	*cookie = pin;
 	if (r)
 		unpin(primary, pin);
 	return r;
+}
+
+bool model_pinned(struct model *m, hva_t hva)
+{
+	const struct page *p = model_pte(m, hva)->page;
+
+	return p && p->pins;
 }
 
 static int range_add(void *primary, hva_t start, u64 len)

@@ -65,7 +65,7 @@ static void unmap_file_page(struct model *m, struct model_file *f, u64 index)
 
 		if (!hva)
 			continue;
-		t = model_begin(m, hva, 1);
+		t = model_begin(m, hva, file_step(f));
 		mutex_lock(&m->pt_lock);
 		p = model_pte_clear(m, hva);
 		if (p)
@@ -92,13 +92,15 @@ static bool file_page_mapped(struct model *m, const struct model_file *f, u64 in
 	return false;
 }
 
+/* index: the page of 4 KiB that it begins with. */
 static void drop_file_page(struct model *m, struct model_file *f, u64 index)
 {
+	u64 i = index / file_step(f);
 	struct page *p;
 
 	for (;;) {
 		unmap_file_page(m, f, index);
-		p = f->cache[index];
+		p = f->cache[i];
 		if (p && f->kind == MODEL_FILE_DAX)
 			sched_wait("references to a DAX page", only_cache_holds, p);
 		mutex_lock(&m->pt_lock);
@@ -107,9 +109,10 @@ static void drop_file_page(struct model *m, struct model_file *f, u64 index)
 		/* A fault was faster. */
 		mutex_unlock(&m->pt_lock);
 	}
-	p = f->cache[index];
-	f->cache[index] = NULL;
-	f->disk[index] = 0;
+	p = f->cache[i];
+	f->cache[i] = NULL;
+	f->disk[i] = 0;
+	f->reserved[i] = false;
 	/* Its place in the file is gone; whoever still holds it writes into the void. */
 	if (p) {
 		p->dirty = false;
@@ -132,7 +135,7 @@ void model_truncate(struct model *m, struct model_file *f, u64 npages)
 	mutex_lock(&m->pt_lock);
 	f->npages = npages;
 	mutex_unlock(&m->pt_lock);
-	for (u64 i = npages; i < old; i++)
+	for (u64 i = npages; i < old; i += file_step(f))
 		drop_file_page(m, f, i);
 }
 
@@ -167,6 +170,8 @@ void model_writeback(struct model *m, struct model_file *f, u64 index)
 {
 	struct page *p;
 
+	if (f->kind == MODEL_FILE_HUGETLB)
+		return; /* it has no medium */
 	mutex_lock(&m->pt_lock);
 	p = f->cache[index];
 	if (!p || !p->dirty) {
@@ -184,18 +189,38 @@ void model_writeback(struct model *m, struct model_file *f, u64 index)
 	mutex_unlock(&m->pt_lock);
 }
 
-/* With pt_lock held and the invalidation begun. */
-static bool replace_frame(struct model *m, struct pte *pte)
+/* References that the page table itself has: of a huge frame, one for each of its entries. */
+static u32 own_references(struct model *m, hva_t hva, const struct page *p)
 {
+	int block = huge_block(hva);
+	u32 n = 1;
+
+	if (block < 0 || !m->split[block] || !is_huge(m, p))
+		return n;
+	for (u32 i = 0; i < MODEL_PARTS; i++)
+		n += m->part[block][i].page == p;
+	return n;
+}
+
+/* With pt_lock held and the invalidation begun. A part of a huge page goes to a frame of its own. */
+static bool replace_frame(struct model *m, hva_t hva)
+{
+	bool part = pte_step(m, hva) == 1;
+	struct pte *pte = model_pte(m, hva);
 	struct page *old = pte->page, *new_;
+	bool of_huge = old && is_huge(m, old);
 
 	/* Only the page table may hold it; any other user keeps it where it is. */
-	if (!old || !old->counted || old->file || old->refs != 1)
+	if (!old || !old->counted || old->file || old->pins || old->refs != own_references(m, hva, old) ||
+	    (of_huge && model_is_split(m, hva) && (!part || old->maps != 1)))
 		return false;
-	new_ = model_page_alloc(m, NULL, old->index);
-	*page_word(m, new_) = *page_word(m, old);
+	new_ = part ? model_page_alloc(m, NULL, old->merged ? old->index : hva >> PAGE_SHIFT)
+		    : model_huge_alloc(m, old->index);
+	for (u64 i = 0; i < page_pages(m, new_); i++)
+		*page_word_of(m, new_, i) = *page_word_of(m, old, (hva >> PAGE_SHIFT) + i);
 	new_->dirty = old->dirty;
-	new_->maps = old->maps;
+	new_->lazy = old->lazy;
+	new_->maps = 1;
 	new_->merged = old->merged;
 	pte->page = new_;
 	model_page_put(m, old);
@@ -209,9 +234,11 @@ bool model_migrate(struct model *m, hva_t hva)
 
 	rwlock_read_lock(&m->mmap_lock);
 	if (model_vma(m, hva)) {
-		t = model_begin(m, hva, 1);
+		if (huge_block(hva) >= 0 && !model_is_split(m, hva))
+			hva = huge_start(hva);
+		t = model_begin(m, hva, pte_step(m, hva));
 		mutex_lock(&m->pt_lock);
-		moved = replace_frame(m, model_pte(m, hva));
+		moved = replace_frame(m, hva);
 		mutex_unlock(&m->pt_lock);
 		model_end(m, t);
 	}

@@ -35,12 +35,22 @@ static void show_pte(FILE *f, const struct model *m, hva_t hva, const struct pte
 			pte->swap_word);
 }
 
+static void show_huge(FILE *f, const struct model *m, u32 i)
+{
+	hva_t hva = MODEL_HUGE_VA + i * LEVEL_SIZE(LEVEL_2M);
+	u64 parts = m->split[i] ? MODEL_PARTS : 0;
+
+	for (u64 n = 0; n < parts; n++)
+		show_pte(f, m, hva + n * PAGE_SIZE, &m->part[i][n]);
+	show_pte(f, m, hva + parts * PAGE_SIZE, &m->huge_pte[i]);
+}
+
 void model_show(FILE *f, struct model *m)
 {
 	for (u32 i = 0; i < MODEL_VA_PAGES; i++)
 		show_pte(f, m, MODEL_VA + i * PAGE_SIZE, &m->pte[i]);
 	for (u32 i = 0; i < MODEL_HUGE_VAS; i++)
-		show_pte(f, m, MODEL_HUGE_VA + i * LEVEL_SIZE(LEVEL_2M), &m->huge_pte[i]);
+		show_huge(f, m, i);
 	for (u32 i = 0; i < ARRAY_SIZE(m->page); i++) {
 		if (m->page[i].refs || m->page[i].poisoned)
 			show_page(f, m, &m->page[i]);

@@ -1,0 +1,729 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * As conformance.c, of the kinds of memory and the calls that have it by themselves: huge pages that are split and
+ * collapse, hugetlb files and their reservations, MADV_FREE, what is soft-dirty, userfaultfd's write protection, and
+ * a file that another process has mapped. What this kernel has not, or gives nobody, is said and left out.
+ *
+ * usage: kinds_conformance [SEED [SEQUENCES]]
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "compare.h"
+
+#define STEPS 60
+#define HUGE  LEVEL_PAGES(LEVEL_2M)
+
+/* Of headers that are older than what they name. */
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#ifndef UFFD_USER_MODE_ONLY
+#define UFFD_USER_MODE_ONLY 1
+#endif
+
+static struct model *model;
+
+static void begin(void)
+{
+	begin_random();
+	sched_begin();
+	catch_faults();
+	model = model_create();
+}
+
+static void end(void)
+{
+	model_destroy(model);
+	sched_end();
+	if (sched_verdict() != SCHED_OK) {
+		fprintf(stderr, "seed %llu: %s\n", (unsigned long long)seed, sched_why());
+		exit(1);
+	}
+}
+
+static void compare_word(hva_t hva, u64 page)
+{
+	u64 ours = 0, theirs = 0;
+	int r = model_read(model, hva, &ours), real = real_access_at(hva, false, &theirs);
+
+	if (r != real)
+		fail("a read", page, r, real);
+	if (ours != theirs)
+		fail("the word", page, (s64)ours, (s64)theirs);
+}
+
+static void write_word(hva_t hva, u64 page)
+{
+	u64 value = below(1000000) + 1, copy = value;
+	int r = model_write(model, hva, value), real = real_access_at(hva, true, &copy);
+
+	if (r != real)
+		fail("a write", page, r, real);
+}
+
+/* ------------------------------------------------------------------ huge pages */
+
+/* Pages that are looked at: those that may be mapped by themselves, and one of the rest. */
+#define LOOKED (MODEL_PARTS + 1)
+#define REST   100
+
+static hva_t huge_address(u64 n)
+{
+	return MODEL_HUGE_VA + (n < MODEL_PARTS ? n : REST) * PAGE_SIZE;
+}
+
+static void map_huge(void)
+{
+	void *p = mmap((void *)MODEL_HUGE_VA, HUGE * PAGE_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	if (p == MAP_FAILED)
+		fail("mmap", 0, 0, errno);
+	madvise(p, HUGE * PAGE_SIZE, MADV_HUGEPAGE); /* there may be none: the bytes are the same */
+	model_mmap(model, MODEL_HUGE_VA, HUGE, true, NULL, 0);
+}
+
+static void compare_huge(void)
+{
+	for (u64 n = 0; n < LOOKED; n++)
+		compare_word(huge_address(n), n);
+}
+
+static void protect_part(u64 n)
+{
+	bool writable = below(2);
+	int real = mprotect((void *)huge_address(n), PAGE_SIZE, PROT_READ | (writable ? PROT_WRITE : 0)) ? -errno : 0;
+	int r = model_mprotect(model, huge_address(n), 1, writable);
+
+	if (r != real)
+		fail("mprotect", n, r, real);
+}
+
+static void drop_part(u64 n)
+{
+	madvise((void *)huge_address(n), PAGE_SIZE, MADV_DONTNEED);
+	model_dontneed(model, huge_address(n));
+}
+
+static void unmap_part(u64 n)
+{
+	munmap((void *)huge_address(n), PAGE_SIZE);
+	model_munmap(model, huge_address(n), 1);
+}
+
+/* What the kernel does by itself, when it likes; it is asked to where it can be. */
+static void rearrange(u64 n)
+{
+	switch (below(5)) {
+	case 0:
+		model_split(model, MODEL_HUGE_VA);
+		break;
+	case 1:
+		madvise((void *)MODEL_HUGE_VA, HUGE * PAGE_SIZE, MADV_COLLAPSE);
+		model_collapse(model, MODEL_HUGE_VA);
+		break;
+	case 2:
+		model_migrate(model, huge_address(n));
+		break;
+	case 3:
+		madvise((void *)huge_address(n), PAGE_SIZE, MADV_PAGEOUT);
+		model_swap_out(model, huge_address(n));
+		break;
+	default:
+		model_merge(model, huge_address(n), huge_address(below(MODEL_PARTS)));
+	}
+}
+
+struct seen {
+	s64 result[LOOKED];
+	u64 word[LOOKED];
+};
+
+static void child_looks(int go, int out)
+{
+	struct seen seen = {{0}, {0}};
+	char c;
+
+	if (read(go, &c, 1) != 1)
+		_exit(1);
+	for (u64 n = 0; n < LOOKED; n++)
+		seen.result[n] = real_access_at(huge_address(n), false, &seen.word[n]);
+	_exit(write(out, &seen, sizeof(seen)) != sizeof(seen));
+}
+
+static void compare_child(struct model_child *c, const struct seen *seen)
+{
+	for (u64 n = 0; n < LOOKED; n++) {
+		u64 word = 0;
+		int r = model_child_read(c, huge_address(n), &word);
+
+		if (r != seen->result[n])
+			fail("a child's read", n, r, seen->result[n]);
+		if (word != seen->word[n])
+			fail("a child's word", n, (s64)word, (s64)seen->word[n]);
+	}
+}
+
+/* A child, and what the parent does meanwhile: of the rest of the huge page nothing, which is copied as one here. */
+static void fork_huge(void)
+{
+	int go[2], out[2];
+	struct model_child *c;
+	struct seen seen;
+	pid_t pid;
+
+	if (pipe(go) || pipe(out) || (pid = fork()) < 0)
+		fail("fork", 0, 0, errno);
+	if (!pid)
+		child_looks(go[0], out[1]);
+	c = model_fork(model);
+	for (u64 i = below(6); i--;) {
+		u64 n = below(MODEL_PARTS);
+
+		if (below(3))
+			write_word(huge_address(n), n);
+		else
+			drop_part(n);
+	}
+	if (write(go[1], "", 1) != 1 || read(out[0], &seen, sizeof(seen)) != sizeof(seen))
+		fail("a child", 0, 0, errno);
+	compare_child(c, &seen);
+	model_child_exit(c);
+	waitpid(pid, NULL, 0);
+	for (int i = 0; i < 2; i++) {
+		close(go[i]);
+		close(out[i]);
+	}
+}
+
+static void huge_step(void)
+{
+	u64 n = below(MODEL_PARTS);
+
+	switch (below(20)) {
+	case 0 ... 8:
+		n = below(LOOKED);
+		write_word(huge_address(n), n);
+		break;
+	case 9 ... 10:
+		drop_part(n);
+		break;
+	case 11:
+		protect_part(n);
+		break;
+	case 12:
+		if (!below(3))
+			unmap_part(n);
+		break;
+	case 13:
+		if (!below(3))
+			map_huge();
+		break;
+	case 14:
+		fork_huge();
+		break;
+	default:
+		rearrange(n);
+	}
+	compare_huge();
+}
+
+static void huge_sequence(void)
+{
+	begin();
+	map_huge();
+	for (step = 0; step < STEPS; step++)
+		huge_step();
+	munmap((void *)MODEL_HUGE_VA, HUGE * PAGE_SIZE);
+	end();
+}
+
+/* ------------------------------------------------------------------ hugetlb */
+
+static struct model_file *files[2];
+static int fds[2];
+
+/* Pages of the pool that nobody has or has reserved; of memory that others use as well: asked before each sequence. */
+static u64 real_pool(void)
+{
+	unsigned long long free = 0, reserved = 0;
+	char line[128];
+	FILE *f = fopen("/proc/meminfo", "r");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		sscanf(line, "HugePages_Free: %llu", &free);
+		sscanf(line, "HugePages_Rsvd: %llu", &reserved);
+	}
+	if (f)
+		fclose(f);
+	return free - reserved;
+}
+
+static hva_t block_address(u64 n)
+{
+	return MODEL_HUGE_VA + n * LEVEL_SIZE(LEVEL_2M);
+}
+
+static void unmap_hugetlb(u64 block)
+{
+	munmap((void *)block_address(block), HUGE * PAGE_SIZE);
+	model_munmap(model, block_address(block), HUGE);
+}
+
+/* Over nothing: what a call that fails has done to what was there is not the same in all kernels. */
+static void map_hugetlb(void)
+{
+	u64 block = below(MODEL_HUGE_VAS), f = below(2), index = below(2);
+	int real, r;
+	void *p;
+
+	unmap_hugetlb(block);
+	p = mmap((void *)block_address(block), HUGE * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		 fds[f], (off_t)(index * HUGE * PAGE_SIZE));
+	real = p == MAP_FAILED ? -errno : 0;
+	r = model_mmap(model, block_address(block), HUGE, true, files[f], index * HUGE);
+
+	if (r != real)
+		fail("a hugetlb mmap", block, r, real);
+}
+
+static void truncate_hugetlb(void)
+{
+	u64 f = below(2), n = below(3);
+
+	if (ftruncate(fds[f], (off_t)(n * HUGE * PAGE_SIZE)))
+		fail("ftruncate", n, 0, errno);
+	if (n * HUGE < model_file_pages(files[f]))
+		model_truncate(model, files[f], n * HUGE);
+	else
+		model_extend(model, files[f], n * HUGE);
+}
+
+static void punch_hugetlb(void)
+{
+	u64 f = below(2), index = below(2);
+
+	if (fallocate(fds[f], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(index * HUGE * PAGE_SIZE),
+		      HUGE * PAGE_SIZE))
+		fail("punch", index, 0, errno);
+	model_punch(model, files[f], index * HUGE);
+}
+
+static void hugetlb_step(void)
+{
+	u64 block = below(MODEL_HUGE_VAS);
+
+	switch (below(12)) {
+	case 0 ... 4:
+		write_word(block_address(block) + below(HUGE) * PAGE_SIZE, block);
+		break;
+	case 5 ... 7:
+		map_hugetlb();
+		break;
+	case 8:
+		unmap_hugetlb(block);
+		break;
+	case 9:
+		truncate_hugetlb();
+		break;
+	default:
+		punch_hugetlb();
+	}
+	for (block = 0; block < MODEL_HUGE_VAS; block++)
+		compare_word(block_address(block), block);
+}
+
+static bool hugetlb_sequence(void)
+{
+	u64 pool = real_pool();
+
+	if (!pool || pool > MODEL_POOL)
+		return false;
+	begin();
+	model->pool = (u32)pool;
+	for (u64 f = 0; f < 2; f++) {
+		files[f] = model_file_create(model, MODEL_FILE_HUGETLB, 2 * HUGE);
+		fds[f] = memfd_create("conformance", MFD_CLOEXEC | MFD_HUGETLB);
+		if (fds[f] < 0 || ftruncate(fds[f], 2 * HUGE * PAGE_SIZE))
+			fail("a hugetlb memfd", f, 0, errno);
+	}
+	for (step = 0; step < STEPS; step++)
+		hugetlb_step();
+	munmap((void *)MODEL_HUGE_VA, MODEL_HUGE_VAS * HUGE * PAGE_SIZE);
+	for (u64 f = 0; f < 2; f++)
+		close(fds[f]);
+	end();
+	return true;
+}
+
+/* ------------------------------------------------------------------ private memory of small pages */
+
+#define PAGES 4
+
+static hva_t address(u64 page)
+{
+	return MODEL_VA + page * PAGE_SIZE;
+}
+
+static void map_small(void)
+{
+	if (mmap((void *)MODEL_VA, PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+		 0) == MAP_FAILED)
+		fail("mmap", 0, 0, errno);
+	model_mmap(model, MODEL_VA, PAGES, true, NULL, 0);
+}
+
+/* What is given up by MADV_FREE and not written since is there or gone, as the kernel likes: the model follows. */
+static void follow_lazy(u64 page)
+{
+	u64 ours = 0, theirs = 0;
+
+	if (model_read(model, address(page), &ours) || real_access_at(address(page), false, &theirs))
+		fail("a read", page, 0, 0);
+	if (ours && !theirs)
+		model_reclaim_lazy(model, address(page));
+	compare_word(address(page), page);
+}
+
+static void lazy_sequence(void)
+{
+	begin();
+	map_small();
+	for (step = 0; step < STEPS; step++) {
+		u64 page = below(PAGES);
+
+		switch (below(4)) {
+		case 0:
+			madvise((void *)address(page), PAGE_SIZE, MADV_FREE);
+			model_madv_free(model, address(page));
+			break;
+		case 1:
+			madvise((void *)address(page), PAGE_SIZE, MADV_PAGEOUT);
+			break;
+		default:
+			write_word(address(page), page);
+		}
+		for (page = 0; page < PAGES; page++)
+			follow_lazy(page);
+	}
+	munmap((void *)MODEL_VA, PAGES * PAGE_SIZE);
+	end();
+}
+
+/* ------------------------------------------------------------------ soft-dirty */
+
+#define PM_SOFT_DIRTY BIT(55)
+
+static bool clear_refs(void)
+{
+	int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, "4", 1) == 1;
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static bool real_soft_dirty(hva_t hva)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	u64 entry = 0;
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), (off_t)(hva / PAGE_SIZE * sizeof(entry))) != sizeof(entry))
+		fail("pagemap", 0, 0, errno);
+	close(fd);
+	return entry & PM_SOFT_DIRTY;
+}
+
+/* Does this kernel count? A page that was written just now says so. */
+static bool counts_soft_dirty(void)
+{
+	u64 value = 1;
+
+	return clear_refs() && !real_access_at(address(0), true, &value) && real_soft_dirty(address(0));
+}
+
+static bool soft_dirty_sequence(void)
+{
+	bool there;
+
+	begin();
+	map_small();
+	there = counts_soft_dirty();
+	model_write(model, address(0), 1);
+	for (step = 0; there && step < STEPS; step++) {
+		u64 page = below(PAGES);
+
+		if (below(4)) {
+			write_word(address(page), page);
+		} else {
+			clear_refs();
+			model_clear_soft_dirty(model);
+		}
+		for (page = 0; page < PAGES; page++) {
+			if (model_soft_dirty(model, address(page)) != real_soft_dirty(address(page)))
+				fail("soft-dirty", page, model_soft_dirty(model, address(page)),
+				     real_soft_dirty(address(page)));
+			compare_word(address(page), page);
+		}
+	}
+	munmap((void *)MODEL_VA, PAGES * PAGE_SIZE);
+	end();
+	return there;
+}
+
+/* ------------------------------------------------------------------ write protection */
+
+static int uffd;
+
+static bool open_uffd(void)
+{
+	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP};
+	struct uffdio_register reg = {.range = {MODEL_VA, PAGES * PAGE_SIZE}, .mode = UFFDIO_REGISTER_MODE_WP};
+
+	uffd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+	if (uffd < 0)
+		return false;
+	if (!ioctl(uffd, UFFDIO_API, &api) && !ioctl(uffd, UFFDIO_REGISTER, &reg))
+		return true;
+	close(uffd);
+	return false;
+}
+
+static void guard(u64 page, bool on)
+{
+	struct uffdio_writeprotect wp = {.range = {address(page), PAGE_SIZE},
+					 .mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0};
+
+	if (ioctl(uffd, UFFDIO_WRITEPROTECT, &wp))
+		fail("write protection", page, 0, errno);
+	model_guard(model, address(page), on);
+}
+
+struct write {
+	u64 page, value;
+	int done; /* a pipe's end */
+};
+
+static void *write_there(void *arg)
+{
+	struct write *w = arg;
+
+	*(volatile u64 *)address(w->page) = w->value;
+	return write(w->done, "", 1) == 1 ? NULL : arg;
+}
+
+/* By a thread: it has written, or somebody is asked, whichever comes. True: it waits. */
+static bool starts_to_wait(struct write *w, pthread_t *thread)
+{
+	int done[2];
+	struct pollfd p[2];
+	bool waits;
+
+	if (pipe(done))
+		fail("a pipe", 0, 0, errno);
+	w->done = done[1];
+	if (pthread_create(thread, NULL, write_there, w))
+		fail("a thread", 0, 0, errno);
+	p[0] = (struct pollfd){.fd = uffd, .events = POLLIN};
+	p[1] = (struct pollfd){.fd = done[0], .events = POLLIN};
+	while (poll(p, 2, -1) < 0)
+		;
+	waits = p[0].revents & POLLIN;
+	close(done[0]);
+	return waits;
+}
+
+static void write_guarded(u64 page)
+{
+	struct write w = {page, below(1000000) + 1, -1};
+	bool guarded = model_guarded(model, address(page));
+	struct uffd_msg msg;
+	pthread_t thread;
+
+	if (starts_to_wait(&w, &thread) != guarded)
+		fail("a write that waits", page, guarded, !guarded);
+	if (guarded) {
+		compare_word(address(page), page); /* it has not been made */
+		if (read(uffd, &msg, sizeof(msg)) != sizeof(msg))
+			fail("an event", page, 0, errno);
+		guard(page, false);
+	}
+	pthread_join(thread, NULL);
+	close(w.done);
+	model_write(model, address(page), w.value);
+}
+
+static bool guard_sequence(void)
+{
+	bool there;
+
+	begin();
+	signal(SIGPIPE, SIG_IGN); /* who reads may have heard enough */
+	map_small();
+	there = open_uffd();
+	for (step = 0; there && step < STEPS; step++) {
+		u64 page = below(PAGES);
+
+		switch (below(4)) {
+		case 0:
+			guard(page, below(2));
+			break;
+		case 1:
+			madvise((void *)address(page), PAGE_SIZE, MADV_DONTNEED);
+			model_dontneed(model, address(page));
+			break;
+		default:
+			write_guarded(page);
+		}
+		for (page = 0; page < PAGES; page++)
+			compare_word(address(page), page);
+	}
+	if (there)
+		close(uffd);
+	munmap((void *)MODEL_VA, PAGES * PAGE_SIZE);
+	end();
+	return there;
+}
+
+/* ------------------------------------------------------------------ another process */
+
+#define THEIRS 0x40000000ULL
+
+struct question {
+	u64 index, value;
+	int write;
+};
+
+struct answer {
+	u64 value;
+	int result;
+};
+
+static void answer_all(int in, int out, int fd)
+{
+	struct question q;
+	struct answer a;
+
+	if (mmap((void *)THEIRS, MODEL_FILE_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+	    MAP_FAILED)
+		_exit(1);
+	while (read(in, &q, sizeof(q)) == sizeof(q)) {
+		a.value = q.write ? q.value : 0;
+		a.result = real_access_at(THEIRS + q.index * PAGE_SIZE, q.write, &a.value);
+		if (write(out, &a, sizeof(a)) != sizeof(a))
+			_exit(1);
+	}
+	_exit(0);
+}
+
+static void ask_other(int to, int from)
+{
+	struct question q = {below(MODEL_FILE_PAGES), below(1000000) + 1, (int)below(2)};
+	struct answer a;
+	u64 value = 0;
+	int r;
+
+	if (write(to, &q, sizeof(q)) != sizeof(q) || read(from, &a, sizeof(a)) != sizeof(a))
+		fail("another process", q.index, 0, errno);
+	r = q.write ? model_other_write(model, files[0], q.index, q.value)
+		    : model_other_read(model, files[0], q.index, &value);
+	if (r != a.result)
+		fail("another process's access", q.index, r, a.result);
+	if (!r && !q.write && value != a.value)
+		fail("another process's word", q.index, (s64)value, (s64)a.value);
+}
+
+static void change_file(void)
+{
+	u64 n = below(MODEL_FILE_PAGES + 1);
+
+	if (below(2)) {
+		n = MIN(n, MODEL_FILE_PAGES - 1ULL);
+		if (fallocate(fds[0], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(n * PAGE_SIZE), PAGE_SIZE))
+			fail("punch", n, 0, errno);
+		model_punch(model, files[0], n);
+		return;
+	}
+	if (ftruncate(fds[0], (off_t)(n * PAGE_SIZE)))
+		fail("ftruncate", n, 0, errno);
+	if (n < model_file_pages(files[0]))
+		model_truncate(model, files[0], n);
+	else
+		model_extend(model, files[0], n);
+}
+
+static void other_sequence(void)
+{
+	int to[2], from[2];
+	pid_t pid;
+
+	begin();
+	files[0] = model_file_create(model, MODEL_FILE_CACHED, MODEL_FILE_PAGES);
+	fds[0] = memfd_create("conformance", MFD_CLOEXEC);
+	if (fds[0] < 0 || ftruncate(fds[0], MODEL_FILE_PAGES * PAGE_SIZE) || pipe(to) || pipe(from) || (pid = fork()) < 0)
+		fail("another process", 0, 0, errno);
+	if (!pid) {
+		close(to[1]);
+		answer_all(to[0], from[1], fds[0]);
+	}
+	if (mmap((void *)MODEL_VA, MODEL_FILE_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fds[0],
+		 0) == MAP_FAILED)
+		fail("mmap", 0, 0, errno);
+	model_mmap(model, MODEL_VA, MODEL_FILE_PAGES, true, files[0], 0);
+	for (step = 0; step < STEPS; step++) {
+		u64 page = below(MODEL_FILE_PAGES);
+
+		if (below(3))
+			ask_other(to[1], from[0]);
+		else if (below(2))
+			write_word(address(page), page);
+		else
+			change_file();
+		for (page = 0; page < MODEL_FILE_PAGES; page++)
+			compare_word(address(page), page);
+	}
+	munmap((void *)MODEL_VA, MODEL_FILE_PAGES * PAGE_SIZE);
+	for (int i = 0; i < 2; i++) {
+		close(to[i]);
+		close(from[i]);
+	}
+	close(fds[0]);
+	waitpid(pid, NULL, 0);
+	end();
+}
+
+int main(int argc, char **argv)
+{
+	u64 first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
+	u64 n = argc > 2 ? strtoull(argv[2], NULL, 0) : 60;
+	u64 hugetlb = 0, soft_dirty = 0, guarded = 0;
+
+	for (seed = first; seed < first + n; seed++) {
+		huge_sequence();
+		lazy_sequence();
+		other_sequence();
+		hugetlb += hugetlb_sequence();
+		soft_dirty += soft_dirty_sequence();
+		guarded += guard_sequence();
+	}
+	printf("%llu sequences of %d steps from seed %llu: huge pages, MADV_FREE, two processes: model and Linux agree\n",
+	       (unsigned long long)n, STEPS, (unsigned long long)first);
+	printf("hugetlb: %llu of them%s; soft-dirty: %llu%s; userfaultfd: %llu%s\n", (unsigned long long)hugetlb,
+	       hugetlb ? "" : " (1 to 3 free huge pages are needed)", (unsigned long long)soft_dirty,
+	       soft_dirty ? "" : " (this kernel does not count)", (unsigned long long)guarded,
+	       guarded ? "" : " (not allowed here)");
+	return 0;
+}
