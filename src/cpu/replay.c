@@ -16,7 +16,8 @@ static u64 current_rip(const struct cpu *c)
  * The VMM's answer, if it answered this very access in an earlier run of the instruction, else
  * NULL. `string`: repeated input, which is answered in c->io_data.
  */
-static const void *replayed(struct cpu *c, u64 addr, u32 size, bool write, bool port, bool string)
+static inline __attribute__((always_inline)) const void *replayed(struct cpu *c, u64 addr, u32 size, bool write,
+								  bool port, bool string)
 {
 	struct replay *r = &c->replay;
 	typeof(&r->done[0]) d = &r->done[r->next];
