@@ -18,6 +18,19 @@ void *pagemem_alloc(size_t size)
 	return p;
 }
 
+void pagemem_zero(void *p, size_t size)
+{
+	u64 end = (u64)p + size, first = ALIGN_UP((u64)p, PAGE_SIZE), last = ALIGN_DOWN(end, PAGE_SIZE);
+
+	/* Refused where the program has locked its memory. */
+	if (first >= last || syscall(SYS_madvise, first, last - first, MADV_DONTNEED)) {
+		memset(p, 0, size);
+		return;
+	}
+	memset(p, 0, first - (u64)p);
+	memset((void *)last, 0, end - last);
+}
+
 struct file_pages {
 	u64 len;
 	int prot, flags, fd;

@@ -15,6 +15,11 @@
 /* At least `size` bytes on a page boundary, or NULL. */
 void *pagemem_alloc(size_t size);
 void pagemem_free(void *p, size_t size);
+/*
+ * Bytes of such memory are zero again, and pages that lie in them whole take no memory: what is large and little
+ * used is emptied at the price of what is used.
+ */
+void pagemem_zero(void *p, size_t size);
 /* The same from the start of a file. Not inherited by a child, as mmap() says of `flags`. No pointers to
  * what LeakSanitizer should find are kept there. */
 void *pagemem_map(size_t size, int prot, int flags, int fd);

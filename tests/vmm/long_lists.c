@@ -17,13 +17,16 @@
 
 #define PAGES_2M 0x6000u /* a table whose entries all show the first 2 MiB */
 #define LISTS	 0x7000u /* and one whose entries all are that table */
-#define FUNCTION 0x9000u /* mov $imm8, %al; ret */
+#define FUNCTION 0x9000u /* mov $imm8, %al; ret; and again every 64 bytes of the page */
+#define STEP	 64u
 #define TABLE	 0x40000u /* of addresses, 8 bytes each, for "chain" */
-#define IN_CHAIN 30000u
+#define IN_CHAIN 4096u
+#define ENOUGH	 1024u /* more than cpu/code/ looks at (FLOW_LONGEST) */
+#define BUCKET_BITS 18
 #define SWEEPS	 0x3f000u /* how often all have been executed */
 #define WORST_NS (HEARD_NS / 2) /* a walk of all blocks took twice that on an EPYC at 4 GHz */
 #define LINES	 600000u /* of memory, in a ring as random as blocks are */
-#define WALKED	 IN_CHAIN /* of them: no list is that long */
+#define WALKED	 30000u /* of them: no list is that long */
 
 /* RBX, R12: from, to; RBP: the step. */
 GUEST(aliases, 64,
@@ -117,9 +120,9 @@ static void map_aliases(void)
 }
 
 /* A block's bucket, as cpu/code/blocks.c has it; the key is long mode's, and may say AMD. */
-static unsigned bucket(uint64_t rip, uint64_t key)
+static unsigned bucket(uint64_t gpa, uint64_t rip, uint64_t key)
 {
-	return (unsigned)((FUNCTION ^ rip << 20 ^ key << 40) * 0x9e3779b97f4a7c15ULL >> 48);
+	return (unsigned)((gpa ^ rip << 20 ^ key << 40) * 0x9e3779b97f4a7c15ULL >> (64 - BUCKET_BITS));
 }
 
 static unsigned find_chain(uint64_t key)
@@ -128,9 +131,12 @@ static unsigned find_chain(uint64_t key)
 	unsigned n = 0;
 
 	for (uint64_t at = 1ULL << 39; n < IN_CHAIN && at < 1ULL << 47; at += 1 << 21) {
-		if (bucket(at + FUNCTION, key) == 7)
-			to[n++] = at + FUNCTION;
+		for (unsigned gpa = FUNCTION; gpa < FUNCTION + 4096 && n < IN_CHAIN; gpa += STEP) {
+			if (bucket(gpa, at + gpa, key) == 7)
+				to[n++] = at + gpa;
+		}
 	}
+	EXPECT(n > ENOUGH, "only %u addresses share a bucket", n);
 	return n;
 }
 
@@ -141,7 +147,8 @@ static void go(const char *what, struct guest_code code, const struct kvm_regs *
 
 	minivmm_load(&v, MINIVMM_LONG, code);
 	map_aliases();
-	memcpy(v.mem + FUNCTION, "\xb0\x00\xc3", 3);
+	for (unsigned gpa = FUNCTION; gpa < FUNCTION + 4096; gpa += STEP)
+		memcpy(v.mem + gpa, "\xb0\x00\xc3", 3);
 	minivmm_get_regs(&v, &r);
 	r.rbx = regs->rbx;
 	r.r12 = regs->r12;

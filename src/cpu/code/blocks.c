@@ -256,7 +256,7 @@ void code_cache_clear(struct cpu *c)
 {
 	struct code_cache *cc = c->code;
 
-	memset(cc->hash, 0, sizeof(cc->hash));
+	pagemem_zero(cc->hash, sizeof(cc->hash));
 	memset(cc->pages, 0, sizeof(cc->pages));
 	memset(cc->exec, 0, sizeof(cc->exec));
 	cc->ntrusted = 0;

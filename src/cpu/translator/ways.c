@@ -386,7 +386,7 @@ void tr_ways_cleared(struct cpu *c)
 {
 	struct translator *t = c->translator;
 
-	memset(c->jump, 0, sizeof(c->jump));
+	pagemem_zero(c->jump, sizeof(c->jump));
 	tr_ways_prepare(c);
 	for (unsigned i = 0; i < NR_WAYS; i++)
 		empty_list(&t->ways[i]);
