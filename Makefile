@@ -5,7 +5,7 @@ BUILD := build
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all program setup ready demo shell check check-quick soak soak-cpu visible torture torture-ubsan torture-asan torture-tsan fuzz bench install uninstall dist deb clean help bench-page recording deb-twice
+.PHONY: all program setup ready demo shell check check-quick soak soak-cpu visible torture torture-ubsan torture-asan torture-tsan fuzz bench profile install uninstall dist deb clean help bench-page recording deb-twice
 
 # What a user needs, and nothing of the tests.
 PROGRAM := src/cli/userkvm src/libuserkvm.so src/loader/userkvm-loader src/loader/userkvm-world
@@ -131,6 +131,11 @@ BENCH ?=
 bench: all
 	@bench/run --rounds $(ROUNDS) $(BUILD) $(BENCH)
 
+# Where a guest's time goes: a table, and a flame graph. ROW: a row of the guests' bench, or boot.
+ROW ?= boot
+profile: all
+	@bench/guests/profile $(BUILD)/bench/guests/rows $(BUILD)/userkvm $(ROW) $(BUILD)/profile.svg
+
 # docs/bench.md and docs/bench.svg: what was measured, as bars.
 bench-page: all
 	@bench/run --json --rounds $(ROUNDS) $(BUILD) $(BENCH) >$(BUILD)/bench.json
@@ -187,6 +192,7 @@ help:
 	@echo 'make torture       hostile guests with several vCPUs: TIME=, SEED='
 	@echo 'make torture-ubsan the same, of a library that traps at undefined behaviour'
 	@echo 'make torture-asan, torture-tsan  the same, with the address or the thread sanitizer'
+	@echo 'make profile       draw where the time of a guest goes: ROW=boot, or a row of the guests'"'"' bench'
 	@echo 'make bench         measure, in ROUNDS (3): each figure beside the host'"'"'s own'
 	@echo 'make bench-page    the same, as docs/bench.md and docs/bench.svg'
 	@echo 'make recording     the demo as a moving picture, docs/demo.svg'
