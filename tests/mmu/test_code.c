@@ -382,6 +382,47 @@ static void test_code_is_never_stale_beside_other_vms(void **state)
 	teardown(&f);
 }
 
+/* ------------------------------------------------------------------ more pages than are kept */
+
+#define KEPT	 (1u << 18) /* of the process (mmu/code.c) */
+#define TOO_MANY 64u
+#define MANY_GPA 0x100000000ULL
+
+/* For each one that is too many another one is unmarked, as by a store: whoever has code from there looks again. */
+static void test_code_from_more_pages_than_are_kept_is_told(void **state)
+{
+	size_t size = (size_t)(KEPT + TOO_MANY) << PAGE_SHIFT;
+	struct fixture f;
+	struct mmu_vcpu *v;
+	u64 code_epoch, again = 0;
+	char *mem;
+
+	setup(&f);
+	v = &f.h->v;
+	mem = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	assert_ptr_not_equal(mem, MAP_FAILED);
+	madvise(mem, size, MADV_NOHUGEPAGE); /* reading them takes no memory */
+	assert_int_equal(hvm_slot(&f.vm, 1, 0, MANY_GPA, size, mem), 0);
+	mmu_vcpu_enter(v);
+	code_epoch = v->code_epoch;
+	for (u64 i = 0; i < KEPT + TOO_MANY; i++)
+		assert_int_equal(mmu_code_track(v, MANY_GPA + (i << PAGE_SHIFT), 1), 0);
+	assert_int_equal(v->code_epoch - code_epoch, TOO_MANY);
+	/* Those that were unmarked are marked anew, at the cost of others. */
+	for (u64 i = 0; i < KEPT + TOO_MANY && again < TOO_MANY; i++) {
+		u64 epoch = v->epoch;
+
+		assert_int_equal(mmu_code_track(v, MANY_GPA + (i << PAGE_SHIFT), 1), 0);
+		again += v->epoch != epoch;
+	}
+	assert_int_equal(again, TOO_MANY);
+	assert_int_equal(v->code_epoch - code_epoch, 2 * TOO_MANY);
+	mmu_vcpu_leave(v);
+	assert_int_equal(hvm_slot(&f.vm, 1, 0, 0, 0, 0), 0);
+	munmap(mem, size);
+	teardown(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -395,6 +436,7 @@ int main(void)
 		cmocka_unit_test(test_changed_mappings_and_host_writes_change_the_epoch),
 		cmocka_unit_test(test_compiled_code_is_never_stale_after_a_safe_point),
 		cmocka_unit_test(test_code_is_never_stale_beside_other_vms),
+		cmocka_unit_test(test_code_from_more_pages_than_are_kept_is_told),
 	};
 
 	return cmocka_run_group_tests_name("mmu code", tests, NULL, NULL);

@@ -88,6 +88,8 @@ static void test_rules_and_errno_are_kvms(void **state)
 /* Every gfn near every slot's edge is found in it or in none. */
 static void check_lookup(struct hvm *vm, u32 n, const bool *present, char *mem)
 {
+	u64 there = 0;
+
 	for (u32 i = 0; i < n; i++) {
 		gfn_t gfn = 0x1000 + 3 * (u64)i;
 
@@ -96,7 +98,10 @@ static void check_lookup(struct hvm *vm, u32 n, const bool *present, char *mem)
 		assert_int_equal(mmu_gfn_to_hva(vm->mmu, gfn + 1, NULL),
 				 present[i] ? (u64)mem + i % 64 * 8192 + 4096 : 0);
 		assert_int_equal(mmu_gfn_to_hva(vm->mmu, gfn + 2, NULL), 0);
+		there += present[i];
 	}
+	assert_int_equal(mmu_stat_page(vm->mmu)->memslots, there);
+	assert_int_equal(mmu_stat_page(vm->mmu)->memslot_bytes, there * 8192);
 }
 
 static void test_lookup_with_random_updates(void **state)

@@ -154,7 +154,7 @@ static void test_the_copy_of_the_stacks_entry_is_dropped_by_every_change(void **
 	struct fixture f;
 
 	setup(&f);
-	for (unsigned change = 0; change < 5; change++) {
+	for (unsigned change = 0; change < 6; change++) {
 		fill(&f, TLB_USER, stack, 0x3000, MMU_READ | MMU_WRITE, false);
 		fill(&f, TLB_USER, other, 0x4000, MMU_READ | MMU_WRITE, false);
 		copy_near(&f, stack);
@@ -172,7 +172,10 @@ static void test_the_copy_of_the_stacks_entry_is_dropped_by_every_change(void **
 		case 3: /* another translation, without a flush between */
 			fill(&f, TLB_USER, stack, 0x5000, MMU_READ, false);
 			break;
-		case 4: /* dirty logging begins */
+		case 4: /* code is read from that very page */
+			assert_int_equal(mmu_code_track(&f.h->v, 0x3000, 1), 0);
+			break;
+		case 5: /* dirty logging begins */
 			mmu_vcpu_leave(&f.h->v);
 			assert_int_equal(hvm_slot(&f.vm, 0, MMU_SLOT_LOG_DIRTY, 0, 16 * MB, f.mem), 0);
 			mmu_vcpu_enter(&f.h->v);
@@ -199,6 +202,16 @@ static void test_invlpg_of_a_large_page_drops_all_of_it(void **state)
 	mmu_tlb_flush_page(&f.h->v, 0x401ff000); /* the large one, elsewhere in it */
 	for (u64 i = 0; i < 3; i++)
 		assert_false(reads(&f, TLB_USER, 0x40000000 + i * 4096));
+	/* One beyond another, and one below it. */
+	for (u64 i = 0; i < 2; i++) {
+		u64 la = i ? 0x3fe00000 : 0x40200000;
+
+		mmu_tlb_note_large(&f.h->v, 0x40000000, 2 * MB);
+		mmu_tlb_note_large(&f.h->v, la, 2 * MB);
+		fill(&f, TLB_USER, la, i * 4096, MMU_READ, false);
+		mmu_tlb_flush_page(&f.h->v, la + 2 * MB - 1);
+		assert_false(reads(&f, TLB_USER, la));
+	}
 	teardown(&f);
 }
 
