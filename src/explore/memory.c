@@ -146,16 +146,20 @@ void explore_memory_reset(void)
 	fails_in = 0;
 }
 
-/* -- base/guard.h's copies: a scenario's own memory is always there */
+/* -- base/guard.h's copies: a scenario's own memory is always there, but for NULL */
 
 int guard_copy_from(void *dst, const void *unsafe_src, size_t n)
 {
+	if (!unsafe_src)
+		return -EFAULT;
 	memcpy(dst, unsafe_src, n);
 	return 0;
 }
 
 int guard_copy_to(void *unsafe_dst, const void *src, size_t n)
 {
+	if (!unsafe_dst)
+		return -EFAULT;
 	memcpy(unsafe_dst, src, n);
 	return 0;
 }

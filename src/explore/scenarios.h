@@ -36,6 +36,9 @@ void setup_code_copy(void);
 void setup_code_use(void);
 void setup_code_gone(void);
 void setup_code_vm_ends(void);
+void setup_code_vms_two(void);
+void setup_code_names(void);
+void setup_code_copy_beside(void);
 
 /* scenarios_vmm.c: a VMM that owns its address space */
 void setup_arena(void);
@@ -69,6 +72,7 @@ void check_thp_whole(void);
 void setup_thp_migrate(void);
 void setup_thp_beside(void);
 void setup_thp_part(void);
+void setup_hugetlb_beside(void);
 void setup_thp_poison(void);
 void setup_thp_fork(void);
 void setup_pin_fork(void);
@@ -91,8 +95,12 @@ void setup_attributes(void);
 void setup_part_middle(void);
 void setup_part_end(void);
 void setup_part_shifted(void);
+void setup_part_begin(void);
+void setup_part_two(void);
+void setup_part_boundary(void);
 void check_part(void);
 void setup_log_part(void);
+void setup_log_part_all(void);
 void check_log_part(void);
 void setup_many(void);
 
@@ -111,7 +119,10 @@ void check_rings(void);
 void setup_ring_host_full(void);
 void setup_ring_no_room(void);
 void setup_ring_gone(void);
+void setup_ring_smaller(void);
 void check_ring_gone(void);
+void setup_ring_forged(void);
+void setup_ring_large(void);
 
 /* scenarios_tokens.c: a begin and its end */
 void setup_rebind(void);
@@ -138,6 +149,9 @@ void setup_stop_guest(void);
 void setup_stop_both(void);
 void setup_stop_signal(void);
 void setup_stop_slot(void);
+void setup_stop_device(void);
+void setup_log_leave(void);
+void check_log_leave(void);
 void check_both_stopped(void);
 
 void setup_code_content(void); /* scenarios_code.c */

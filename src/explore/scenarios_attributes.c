@@ -123,6 +123,22 @@ static void setup_huge_two(void)
 	sched_spawn("convert", to_shared_and_back, NULL);
 }
 
+/* Pieces of a block, one after the other. */
+static void pieces_to_private_and_back(void *arg)
+{
+	world_convert(vm, 0, 1, true);
+	world_convert(vm, 2, 1, true);
+	world_convert(vm, 2, 1, false);
+	world_convert(vm, 0, 1, false);
+}
+
+static void setup_huge_pieces(void)
+{
+	prepare(1, WORLD_HUGE_PAGES, false);
+	sched_spawn("vcpu", read_both, v0);
+	sched_spawn("convert", pieces_to_private_and_back, NULL);
+}
+
 /* Of one attribute again, the block is mapped by one leaf again (invariant 10). */
 static void check_huge(void)
 {
@@ -336,6 +352,15 @@ static void setup_convert_copy(void)
 	sched_spawn("convert", to_private_and_reuse, NULL);
 }
 
+static void setup_convert_copy_two(void)
+{
+	is_private = false;
+	prepare(1, 2, false);
+	sched_spawn("copy", copy_in, NULL);
+	sched_spawn("copy, too", copy_in, NULL);
+	sched_spawn("convert", to_private_and_reuse, NULL);
+}
+
 static void check_copy(void)
 {
 	u64 value;
@@ -359,6 +384,8 @@ const struct scenario attribute_scenarios[] = {
 	 setup_huge_back, check_huge, {DEFECT_ATTRIBUTE_NOT_RECHECKED, DEFECT_NO_FLUSH}},
 	{"convert-huge-two", "two vCPUs in a huge leaf of which a page is converted", setup_huge_two,
 	 check_huge, {DEFECT_ATTRIBUTE_NOT_RECHECKED, DEFECT_NO_FLUSH}},
+	{"convert-huge-pieces", "pages of a huge leaf become private and shared again, one by one", setup_huge_pieces,
+	 check_huge, {DEFECT_NO_FLUSH}},
 	{"convert-log", "pages side by side are written and logged while one becomes private", setup_convert_log,
 	 check_convert_log, {DEFECT_AROUND_UNCHECKED, DEFECT_NO_FLUSH}},
 	{"convert-punch", "a huge leaf is converted and punched", setup_convert_punch, check_nothing,
@@ -368,6 +395,8 @@ const struct scenario attribute_scenarios[] = {
 	 {DEFECT_ATTRIBUTE_NOT_RECHECKED, DEFECT_NO_FLUSH, DEFECT_NO_GRACE_PERIOD}},
 	{"convert-cache", "a host-side cache of a gfn that becomes private", setup_convert_cache,
 	 check_nothing, {DEFECT_CACHE_KEPT}},
+	{"convert-copy-two", "two threads of the host copy into a gfn that becomes private", setup_convert_copy_two,
+	 check_copy, {DEFECT_COPY_NOT_AWAITED}},
 	{"convert-copy", "the host copies into a gfn that becomes private", setup_convert_copy,
 	 check_copy, {DEFECT_COPY_NOT_AWAITED}},
 	{NULL},

@@ -8,6 +8,7 @@
 #include "explore/world.h"
 #include "mmu/age.h"
 #include "mmu/look.h"
+#include "mmu/tree.h"
 
 static struct mmu_vcpu *const v0 = &world.vcpu[0], *const v1 = &world.vcpu[1];
 
@@ -41,6 +42,10 @@ static void setup_cleared(u64 how)
 {
 	final_word = copied = 0;
 	world_create(1, 1, -1);
+	/* The page is there, and dirty, before the log is. */
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!guest_write(v0, 0, 0), "a write fails");
+	mmu_vcpu_leave(v0);
 	SCHED_CHECK(!mmu_set_manual_protect(world.mmu, how), "a log cannot be cleared by hand");
 	world_set_slot(1, MMU_SLOT_LOG_DIRTY);
 	sched_spawn("vcpu", write_twice, NULL);
@@ -97,6 +102,7 @@ static void look(void *arg)
 		mmu_look(world.mmu, 0, &seen);
 		SCHED_CHECK(seen.slot && seen.hva == WORLD_HVA, "a report misses the memslot");
 		SCHED_CHECK(!seen.mapped || !was_unmapped, "a report shows a leaf after the munmap");
+		SCHED_CHECK(mmu_look_slots(world.mmu, &slot, 0) == 1, "a report misses the memslot");
 		SCHED_CHECK(mmu_look_slots(world.mmu, &slot, 1) == 1, "a report misses the memslot");
 		SCHED_CHECK(!slot.mapped[0] || !was_unmapped, "a report counts leaves after the munmap");
 		SCHED_CHECK(!mmu_test_young(world.mmu, WORLD_HVA, WORLD_HVA + PAGE_SIZE) || !was_unmapped,
@@ -233,6 +239,8 @@ static void refused_regions(void)
 	expect(region(1, 0, WORLD_ALIAS + 1, PAGE_SIZE, WORLD_HVA), -EINVAL);
 	expect(region(1, 0, WORLD_ALIAS, PAGE_SIZE, -PAGE_SIZE), -EINVAL);
 	expect(region(1, 0, -PAGE_SIZE, 2 * PAGE_SIZE, WORLD_HVA), -EINVAL);
+	expect(region(1, 0, TREE_MAX_GFN << PAGE_SHIFT, PAGE_SIZE, WORLD_HVA), -EINVAL);
+	expect(region(0, 0, 0, PAGE_SIZE, WORLD_HVA), -EINVAL); /* it has another size */
 	expect(region(1, 0, 0, 0, 0), -EINVAL); /* there is none to be deleted */
 	expect(region(1, 0, 0, PAGE_SIZE, WORLD_HVA), -EEXIST);
 	expect(region(0, 0, 0, 2 * PAGE_SIZE, WORLD_HVA + PAGE_SIZE), -EINVAL); /* it shows other memory */

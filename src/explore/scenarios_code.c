@@ -335,3 +335,91 @@ void setup_code_vm_ends(void)
 	sched_spawn("runs", compile_and_run, NULL);
 	sched_spawn("end of another VM", end_other_vm, NULL);
 }
+
+/* ------------------------------------------------------------------ two stores from two VMs */
+
+/* The other VM has no code from there, and nobody waits for it: the page may be unmarked before its store is. */
+void setup_code_vms_two(void)
+{
+	stores = 0;
+	world_create(2, 1, -1);
+	world_vm_beside();
+	store_in_own(&world.vcpu[1]);
+	store_in_own(&world.vcpu[2]);
+	mmu_vcpu_enter(v0);
+	compile();
+	mmu_vcpu_leave(v0);
+	sched_spawn("runs", run_code, NULL);
+	sched_spawn("stores", store_in_own, &world.vcpu[1]);
+	sched_spawn("stores in another VM", store_in_own, &world.vcpu[2]);
+}
+
+/* ------------------------------------------------------------------ names */
+
+/* Pages of a file beside each other, in any order, one that does not go on, and memory that has no name. */
+static void touch_names(void *arg)
+{
+	struct mmu_vcpu *v = arg;
+	u64 value;
+
+	mmu_vcpu_enter(v);
+	SCHED_CHECK(!guest_write(v, 3 * PAGE_SIZE, 1) && !guest_write(v, 2 * PAGE_SIZE, 2) &&
+			    !guest_write(v, PAGE_SIZE, 3),
+		    "a write fails");
+	SCHED_CHECK(!guest_write(v, 0, ++stores), "a store fails");
+	mmu_tlb_flush(v);
+	SCHED_CHECK(!guest_write(v, PAGE_SIZE, 4) && !guest_write(v, 3 * PAGE_SIZE, 5), "a write fails");
+	mmu_vcpu_leave(v);
+	model_mmap(world.model, WORLD_HVA + PAGE_SIZE, 1, true, NULL, 0);
+	mmu_vcpu_enter(v);
+	SCHED_CHECK(!guest_read(v, PAGE_SIZE, &value) && !value, "a page that was mapped anew reads %llu",
+		    (unsigned long long)value);
+	mmu_vcpu_leave(v);
+}
+
+void setup_code_names(void)
+{
+	stores = 0;
+	world_create(2, 4, MODEL_FILE_CACHED);
+	model_mmap(world.model, WORLD_HVA, 1, true, NULL, 0);
+	model_mmap(world.model, WORLD_HVA + 3 * PAGE_SIZE, 1, true,
+		   model_file_create(world.model, MODEL_FILE_CACHED, 4), 3);
+	sched_spawn("runs", compile_and_run, NULL);
+	sched_spawn("stores", touch_names, &world.vcpu[1]);
+}
+
+/* ------------------------------------------------------------------ the host copies beside code */
+
+static void copy_beside(void *arg)
+{
+	u64 word = 1;
+	int r = mmu_write_guest(world.mmu, PAGE_SIZE, &word, sizeof(word));
+
+	SCHED_CHECK(!r || r == -EFAULT, "a copy ends with %d", r);
+}
+
+static void unmap_beside(void *arg)
+{
+	model_munmap(world.model, WORLD_HVA + PAGE_SIZE, 1);
+}
+
+/* Where no code is, and it may be gone before anybody asks whose it was: the code stays trusted. */
+static void run_untouched(void *arg)
+{
+	mmu_vcpu_enter(v0);
+	run();
+	mmu_vcpu_safe_point(v0);
+	mmu_vcpu_leave(v0);
+}
+
+void setup_code_copy_beside(void)
+{
+	stores = 0;
+	world_create(1, 2, -1);
+	mmu_vcpu_enter(v0);
+	compile();
+	mmu_vcpu_leave(v0);
+	sched_spawn("runs", run_untouched, NULL);
+	sched_spawn("copy", copy_beside, NULL);
+	sched_spawn("munmap", unmap_beside, NULL);
+}

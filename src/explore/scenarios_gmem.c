@@ -392,6 +392,16 @@ static void setup_allocate(void)
 	sched_spawn("punch", do_punch, vm_a);
 }
 
+/* ------------------------------------------------------------------ a file that serves shared faults as well */
+
+static void setup_shared(void)
+{
+	world_create_gmem_flags(1, 2, 0, GMEM_MAPPABLE | GMEM_INIT_SHARED);
+	reset_punches(0);
+	sched_spawn("vcpu", write_then_read, vcpu_a);
+	sched_spawn("punch", do_punch, vm_a);
+}
+
 /* ------------------------------------------------------------------ calls that are refused */
 
 static int bind_at(u32 slot, u64 pages, u64 offset, struct gmem_file *f)
@@ -465,6 +475,8 @@ const struct scenario gmem_scenarios[] = {
 	 check_nothing, {DEFECT_UNBOUND_TWICE}},
 	{"gmem-allocate", "private memory is allocated ahead while it is written and punched", setup_allocate,
 	 check_nothing, {DEFECT_NO_ZAP, DEFECT_NO_FLUSH}},
+	{"gmem-shared", "a vCPU uses shared memory of a guest_memfd while it is punched", setup_shared, check_nothing,
+	 {DEFECT_NO_ZAP, DEFECT_NO_FLUSH}},
 	{"gmem-refused", "a vCPU reads private memory while calls are refused", setup_refused, check_nothing,
 	 {DEFECT_NO_ZAP, DEFECT_NO_FLUSH}},
 	{"gmem-two-vms", "two VMs use a store while one of them punches", setup_two_vms,

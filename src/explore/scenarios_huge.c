@@ -94,6 +94,15 @@ void setup_thp_beside(void)
 	sched_spawn("change", change_beside, NULL);
 }
 
+/* The same of a file, whose pages have names. */
+void setup_hugetlb_beside(void)
+{
+	world_create(2, WORLD_HUGE_PAGES, MODEL_FILE_HUGETLB);
+	sched_spawn("vcpu1", own_writes_stay, v1);
+	sched_spawn("vcpu0", own_writes_stay, v0);
+	sched_spawn("change", change_beside, NULL);
+}
+
 /* ------------------------------------------------------------------ a part goes */
 
 static bool gone, going;

@@ -6,7 +6,7 @@
 #include "explore/world.h"
 #include "mmu/invalidate.h"
 
-#define OTHER_GPA (2 * PAGE_SIZE) /* a second memslot over page 1 */
+#define OTHER_GPA (4 * PAGE_SIZE) /* a second memslot over page 1 */
 #define MOVED_GPA (16 * PAGE_SIZE)
 #define WORD	  0x5a
 
@@ -71,15 +71,31 @@ static int harvest(void)
 	return mmu_dirty_get(world.mmu, 1, &bits);
 }
 
-static int fault(void)
+static int read_page(u64 page)
 {
 	u64 value;
 	int r;
 
 	mmu_vcpu_enter(v0);
-	r = guest_read(v0, 0, &value);
+	r = guest_read(v0, page * PAGE_SIZE, &value);
 	mmu_vcpu_leave(v0);
 	return r;
+}
+
+static int fault(void)
+{
+	return read_page(0);
+}
+
+/* Not beside the first: a name of its own, for which there is memory, and then the next one's has to be found. */
+static int fault_elsewhere(void)
+{
+	return read_page(2);
+}
+
+static int fault_beside(void)
+{
+	return read_page(3);
 }
 
 static int track_code(void)
@@ -110,8 +126,9 @@ static void check_word(void)
 
 static void call_all(void *arg)
 {
-	static int (*const calls[])(void) = {fault,	  create_slot,	start_log,	      harvest,	   clear_log, move_slot,
-					     delete_slot, make_private, make_a_hole, create_and_link_gmem, track_code};
+	static int (*const calls[])(void) = {fault,	fault_elsewhere, fault_beside, create_slot, start_log,
+					     harvest,	clear_log,	 move_slot,    delete_slot, make_private,
+					     make_a_hole, create_and_link_gmem, track_code};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(calls); i++) {
 		int r = -ENOMEM;
@@ -129,7 +146,7 @@ static void call_all(void *arg)
 
 void setup_no_memory(void)
 {
-	world_create(1, 2, -1);
+	world_create(1, 4, MODEL_FILE_CACHED);
 	model_write(world.model, WORLD_HVA, WORD);
 	sched_spawn("vmm", call_all, NULL);
 }
@@ -138,17 +155,17 @@ void setup_no_memory(void)
 
 #define TOKENS 32 /* that are kept ready (mmu/invalidate.c) */
 
-static struct mmu_token *tokens[TOKENS];
+static struct mmu_token *tokens[WORLD_VMS][TOKENS];
 
 /* Elsewhere: no memslot shows it. */
-static struct mmu_token *begin_elsewhere(void)
+static struct mmu_token *begin_elsewhere(u32 vm)
 {
-	return mmu_invalidate_begin(world.mmu, WORLD_HUGE_HVA, WORLD_HUGE_HVA + PAGE_SIZE);
+	return mmu_invalidate_begin(world.vm[vm].mmu, WORLD_HUGE_HVA, WORLD_HUGE_HVA + PAGE_SIZE);
 }
 
 static bool hold_one(void)
 {
-	struct mmu_token *t = begin_elsewhere();
+	struct mmu_token *t = begin_elsewhere(0);
 
 	if (t)
 		mmu_invalidate_end(t);
@@ -188,8 +205,8 @@ static void call_without_tokens(void *arg)
 		unsigned n;
 	} calls[] = {{hold_one, 1}, {hide, 1}, {punch, 1}, {convert, 2}};
 
-	for (unsigned i = 0; i < TOKENS; i++)
-		SCHED_CHECK((tokens[i] = begin_elsewhere()), "a token is missing");
+	for (unsigned i = 0; i < WORLD_VMS * TOKENS; i++)
+		SCHED_CHECK((tokens[i % WORLD_VMS][i / WORLD_VMS] = begin_elsewhere(i % WORLD_VMS)), "a token is missing");
 	for (unsigned i = 0; i < ARRAY_SIZE(calls); i++) {
 		sched_fail_allocation(calls[i].n);
 		SCHED_CHECK(!calls[i].call(), "call %u succeeds without memory", i);
@@ -197,8 +214,8 @@ static void call_without_tokens(void *arg)
 		check_word();
 	}
 	SCHED_CHECK(hold_one(), "a token is missing though there is memory");
-	for (unsigned i = 0; i < TOKENS; i++)
-		mmu_invalidate_end(tokens[i]);
+	for (unsigned i = 0; i < WORLD_VMS * TOKENS; i++)
+		mmu_invalidate_end(tokens[i % WORLD_VMS][i / WORLD_VMS]);
 	check_word();
 }
 
@@ -209,5 +226,6 @@ void setup_no_tokens(void)
 	mmu_vcpu_enter(v0);
 	SCHED_CHECK(!guest_write(v0, 0, WORD), "a write fails");
 	mmu_vcpu_leave(v0);
+	world_second_vm();
 	sched_spawn("vmm", call_without_tokens, NULL);
 }

@@ -8,6 +8,7 @@
 #include "explore/world.h"
 #include "mmu/attributes.h"
 #include "mmu/invalidate.h"
+#include "mmu/tree.h"
 
 static struct mmu_vcpu *const v0 = &world.vcpu[0];
 
@@ -15,6 +16,7 @@ static struct mmu_vcpu *const v0 = &world.vcpu[0];
 
 #define FIRST_GFN 16 /* no memslot is there: an attribute needs none */
 #define GFNS	  12
+#define OTHER_GFN 64 /* a memslot is there */
 
 static bool is_private[GFNS], changes[GFNS];
 static unsigned nchanges;
@@ -58,6 +60,12 @@ static void change_ranges(void *arg)
 		change(calls[i].first, calls[i].n, calls[i].private_);
 		compare_attributes();
 	}
+	/* In a memslot that begins in its block, and where stage 2 ends. */
+	SCHED_CHECK(!mmu_set_attributes(world.mmu, OTHER_GFN + 1, 1, MMU_ATTR_PRIVATE), "a conversion fails");
+	SCHED_CHECK(!mmu_set_attributes(world.mmu, TREE_MAX_GFN + 1, 1, MMU_ATTR_PRIVATE), "a conversion fails");
+	SCHED_CHECK(mmu_is_private(world.mmu, TREE_MAX_GFN + 1) && mmu_is_private(world.mmu, OTHER_GFN + 1) &&
+			    !mmu_is_private(world.mmu, OTHER_GFN),
+		    "gfns should be private");
 }
 
 static void ask_attributes(void *arg)
@@ -70,10 +78,14 @@ static void ask_attributes(void *arg)
 
 void setup_attributes(void)
 {
+	struct mmu_region other = {
+		.slot = 1, .gpa = OTHER_GFN * PAGE_SIZE, .size = 2 * PAGE_SIZE, .hva = WORLD_HVA};
+
 	memset(is_private, 0, sizeof(is_private));
 	memset(changes, 0, sizeof(changes));
 	nchanges = 0;
 	world_create(1, 2, -1);
+	SCHED_CHECK(!mmu_set_region(world.mmu, &other), "a memslot cannot be made");
 	sched_spawn("convert", change_ranges, NULL);
 	sched_spawn("asks", ask_attributes, NULL);
 }
@@ -157,6 +169,80 @@ void setup_part_end(void)
 	setup_part(2 * HUGE_GFN - 3, WORLD_HUGE_PAGES - 3, touch_end);
 }
 
+/* It begins where the block does. */
+static void touch_begin(void *arg)
+{
+	touch_part(HUGE_GFN);
+}
+
+void setup_part_begin(void)
+{
+	setup_part(HUGE_GFN, 0, touch_begin);
+}
+
+/* All of a block of gfns, and parts of two huge pages. */
+static void touch_two(void *arg)
+{
+	u64 value;
+
+	mmu_vcpu_enter(v0);
+	for (u64 i = 0; i < 2; i++) {
+		bool was_unmapped = SCHED_SEE(unmapped);
+		gpa_t gpa = (2 * HUGE_GFN - 1 - i * (HUGE_GFN - 1)) * PAGE_SIZE;
+		int r = guest_write(v0, gpa, i + 1);
+
+		SCHED_CHECK(!r || r == -EFAULT, "a write ends with %d", r);
+		SCHED_CHECK(r || i || !was_unmapped, "memory is reached after its munmap returned");
+		if (!r && !guest_read(v0, gpa, &value))
+			SCHED_CHECK(value == i + 1, "a page reads %llu", (unsigned long long)value);
+	}
+	mmu_vcpu_leave(v0);
+}
+
+static void unmap_second(void *arg)
+{
+	model_munmap(world.model, WORLD_HUGE_HVA + LEVEL_SIZE(LEVEL_2M), WORLD_HUGE_PAGES);
+	SCHED_SET(unmapped, true);
+}
+
+void setup_part_two(void)
+{
+	struct mmu_region r = {.gpa = HUGE_GFN * PAGE_SIZE,
+			       .size = WORLD_HUGE_PAGES * PAGE_SIZE,
+			       .hva = WORLD_HUGE_HVA + 8 * PAGE_SIZE};
+
+	unmapped = false;
+	world_create(1, 2 * WORLD_HUGE_PAGES, -1);
+	world.vm[0].hva = r.hva - r.gpa;
+	SCHED_CHECK(!world_set_slot(0, 0) && !mmu_set_region(world.mmu, &r), "a memslot cannot be made");
+	sched_spawn("vcpu", touch_two, NULL);
+	sched_spawn("munmap", unmap_second, NULL);
+}
+
+/* Small pages on either side of a boundary of tables. */
+static void touch_boundary(void *arg)
+{
+	touch_part(HUGE_GFN - 1);
+}
+
+static void unmap_small(void *arg)
+{
+	model_munmap(world.model, WORLD_HVA, 3);
+	SCHED_SET(unmapped, true);
+}
+
+void setup_part_boundary(void)
+{
+	struct mmu_region r = {.gpa = (HUGE_GFN - 1) * PAGE_SIZE, .size = 3 * PAGE_SIZE, .hva = WORLD_HVA};
+
+	unmapped = false;
+	world_create(1, 3, -1);
+	world.vm[0].hva = r.hva - r.gpa;
+	SCHED_CHECK(!world_set_slot(0, 0) && !mmu_set_region(world.mmu, &r), "a memslot cannot be made");
+	sched_spawn("vcpu", touch_boundary, NULL);
+	sched_spawn("munmap", unmap_small, NULL);
+}
+
 /* Guest and host addresses lie at different places of their blocks. */
 void setup_part_shifted(void)
 {
@@ -176,7 +262,7 @@ void check_part(void)
 
 #define LOG_WORDS (WORLD_HUGE_PAGES / 64)
 
-static const u64 logged[] = {1, 3, 65}; /* pages that are written */
+static const u64 logged[] = {1, 3, 5, 65}; /* pages that are written */
 
 static u64 final_word[ARRAY_SIZE(logged)], copied[ARRAY_SIZE(logged)];
 
@@ -216,6 +302,7 @@ static void refuse_to_clear(void)
 	SCHED_CHECK(mmu_dirty_clear(world.mmu, 0, 64, WORLD_HUGE_PAGES, bits) == -EINVAL,
 		    "more pages are cleared than there are");
 	SCHED_CHECK(mmu_dirty_clear(world.mmu, 0, 64, 63, bits) == -EINVAL, "a part of a word is cleared");
+	SCHED_CHECK(mmu_dirty_clear(world.mmu, 0, 0, 64, NULL) == -EFAULT, "what is not there is cleared");
 }
 
 static void clear_parts(void *arg)
@@ -226,15 +313,26 @@ static void clear_parts(void *arg)
 	clear_some(0, WORLD_HUGE_PAGES, 8);
 }
 
-void setup_log_part(void)
+static void setup_partly_cleared(u64 how)
 {
 	memset(final_word, 0, sizeof(final_word));
 	memset(copied, 0, sizeof(copied));
 	world_create(1, WORLD_HUGE_PAGES, -1);
-	SCHED_CHECK(!mmu_set_manual_protect(world.mmu, 1), "a log cannot be cleared by hand");
+	SCHED_CHECK(!mmu_set_manual_protect(world.mmu, how), "a log cannot be cleared by hand");
 	SCHED_CHECK(!world_set_slot(WORLD_HUGE_PAGES, MMU_SLOT_LOG_DIRTY), "no log");
 	sched_spawn("vcpu", write_logged, NULL);
 	sched_spawn("clear", clear_parts, NULL);
+}
+
+void setup_log_part(void)
+{
+	setup_partly_cleared(1);
+}
+
+/* Every page is in it from the start. */
+void setup_log_part_all(void)
+{
+	setup_partly_cleared(3);
 }
 
 void check_log_part(void)

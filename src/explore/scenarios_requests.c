@@ -145,6 +145,48 @@ void check_log_move(void)
 	SCHED_CHECK(bits || !last_word, "a write made before the slot moved is not in its log");
 }
 
+/* ------------------------------------------------------------------ one memslot of two goes */
+
+static struct mmu_vcpu *const other_vcpu = &world.vcpu[1];
+
+/* Its page is in the other memslot, which has a log of its own. */
+static void write_beside_leaving(void *arg)
+{
+	mmu_vcpu_enter(other_vcpu);
+	for (u64 i = 1; i <= 2; i++)
+		SCHED_CHECK(!guest_write(other_vcpu, WORLD_ALIAS, i), "a write fails");
+	mmu_vcpu_leave(other_vcpu);
+}
+
+static void delete_first(void *arg)
+{
+	SCHED_CHECK(!world_set_slot(0, 0), "deleting the slot fails");
+}
+
+void setup_log_leave(void)
+{
+	struct mmu_region r = {.slot = 1, .flags = MMU_SLOT_LOG_DIRTY, .gpa = WORLD_ALIAS, .size = PAGE_SIZE};
+	u64 value;
+
+	world_create(2, 2, -1);
+	world_set_slot(2, MMU_SLOT_LOG_DIRTY);
+	model_write(world.model, WORLD_HVA + PAGE_SIZE, 0);
+	world.alias = r.hva = WORLD_HVA + PAGE_SIZE;
+	SCHED_CHECK(!mmu_set_region(world.mmu, &r), "a memslot cannot be made");
+	mmu_vcpu_enter(other_vcpu);
+	SCHED_CHECK(!guest_read(other_vcpu, WORLD_ALIAS, &value), "a read fails");
+	mmu_vcpu_leave(other_vcpu);
+	sched_spawn("vcpu", write_beside_leaving, NULL);
+	sched_spawn("delete", delete_first, NULL);
+}
+
+void check_log_leave(void)
+{
+	u64 bits = 0;
+
+	SCHED_CHECK(!mmu_dirty_get(world.mmu, 1, &bits) && bits == 1, "a write is not in its memslot's log");
+}
+
 /* ------------------------------------------------------------------ logging and huge leaves */
 
 static void check_leaves(u64 huge, const char *when)
@@ -496,5 +538,27 @@ void setup_stop_slot(void)
 {
 	world_create(2, 1, -1);
 	sched_spawn("stopper", read_halves_or_device, NULL);
+	sched_spawn("slots", delete_and_make_anew, NULL);
+}
+
+/* What no memslot shows is a device's, also where some gfn is private: an access ends as one without a stop does. */
+static void read_device(void *arg)
+{
+	u64 value;
+
+	mmu_vcpu_enter(v0);
+	while (!mmu_stop_others(v0))
+		mmu_vcpu_safe_point(v0);
+	SCHED_CHECK(guest_read(v0, 4 * PAGE_SIZE, &value) == -ENOENT, "a device's memory is reached");
+	if (mmu_stops_others(v0))
+		mmu_start_others(v0);
+	mmu_vcpu_leave(v0);
+}
+
+void setup_stop_device(void)
+{
+	world_create(2, 1, -1);
+	SCHED_CHECK(!mmu_set_attributes(world.mmu, 32, 1, MMU_ATTR_PRIVATE), "a conversion fails");
+	sched_spawn("stopper", read_device, NULL);
 	sched_spawn("slots", delete_and_make_anew, NULL);
 }

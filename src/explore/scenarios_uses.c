@@ -114,6 +114,7 @@ void setup_cache_told(void)
 static unsigned calls;	/* of the function that uses it */
 static bool refuse;	/* the host refuses the next access */
 static int say;		/* what it returns by itself */
+static int say_once;	/* the same, of the next call alone */
 
 static int refused_or_not(struct mmu_cache *c, void *arg)
 {
@@ -122,6 +123,10 @@ static int refused_or_not(struct mmu_cache *c, void *arg)
 	if (refuse) {
 		refuse = false;
 		return -EFAULT;
+	}
+	if (say_once) {
+		say_once = 0;
+		return -EAGAIN;
 	}
 	return say ? say : mmu_cache_write(c, 0, &value, sizeof(value));
 }
@@ -139,15 +144,21 @@ static void use_refused(void *arg)
 	r = mmu_cache_use(&caches[1], MMU_CACHE_WAIT, refused_or_not, NULL);
 	SCHED_CHECK(r == -EFAULT && calls == 2, "a use that is refused ends with %d after %u", r, calls);
 	r = mmu_cache_use(&caches[1], MMU_CACHE_NOWAIT, refused_or_not, NULL);
-	SCHED_CHECK(r == -EAGAIN || r == -EFAULT, "a use of what is not at hand ends with %d", r);
+	SCHED_CHECK(r == -EAGAIN || r == -EFAULT, "a use that is refused ends with %d", r);
 	say = 0;
+	r = mmu_cache_use(&caches[1], MMU_CACHE_NOWAIT, refused_or_not, NULL);
+	SCHED_CHECK(r == -EAGAIN, "a use of what is not at hand ends with %d", r);
 }
 
 /* One that comes to nothing again and again ends when a signal comes. */
 static void use_in_vain(void *arg)
 {
-	int r;
+	int r = use(&caches[1], MMU_CACHE_WAIT, 1);
 
+	SCHED_CHECK(!r, "a use ends with %d", r);
+	say_once = -EAGAIN;
+	r = mmu_cache_use(&caches[1], MMU_CACHE_WAIT, refused_or_not, NULL);
+	SCHED_CHECK(!r, "a use that is to begin anew ends with %d", r);
 	say = -EAGAIN;
 	world_interrupt(v0, true);
 	r = mmu_cache_use(&caches[1], MMU_CACHE_WAIT, refused_or_not, NULL);
@@ -169,7 +180,7 @@ static void use_badly(void *arg)
 void setup_cache_refused(void)
 {
 	calls = 0;
-	say = 0;
+	say = say_once = 0;
 	refuse = false;
 	make_caches();
 	SCHED_CHECK(!use(&caches[0], MMU_CACHE_WAIT, 1) && !use(&caches[1], MMU_CACHE_WAIT, 1), "a use fails");

@@ -76,6 +76,7 @@ static void create(u32 nvcpus, u64 pages, int kind)
 	memset(world.interrupted, 0, sizeof(world.interrupted));
 	world.file = NULL;
 	world.store = NULL;
+	world.store_shares = false;
 	world.cache = NULL;
 	mmu_imbalances = 0;
 	mmu_forked_child(); /* what an execution that failed has left is gone */
@@ -106,11 +107,17 @@ static void make_private(struct world_vm *vm, u64 pages)
 
 void world_create_gmem(u32 nvcpus, u64 pages, u64 private_pages)
 {
+	world_create_gmem_flags(nvcpus, pages, private_pages, 0);
+}
+
+void world_create_gmem_flags(u32 nvcpus, u64 pages, u64 private_pages, u64 flags)
+{
 	struct world_vm *vm = &world.vm[0];
 
 	create(nvcpus, pages, -1);
-	if (gmem_create(vm->mmu, pages * PAGE_SIZE, 0, &vm->gmem))
+	if (gmem_create(vm->mmu, pages * PAGE_SIZE, flags, &vm->gmem))
 		abort();
+	world.store_shares = flags & GMEM_MAPPABLE;
 	world.store = gmem_primary_store(vm->gmem);
 	make_private(vm, private_pages);
 }
@@ -229,8 +236,12 @@ void world_punch(struct world_vm *vm, u64 page, u64 npages)
  * Invariant 11: private memory is reached where the attribute is private and nowhere else. While it
  * changes, what was may still be in use, until the first access that finds what will be.
  */
-static void check_attribute(enum world_attribute *a, bool private_)
+static void check_attribute(struct world_vm *vm, gfn_t gfn, bool private_)
 {
+	enum world_attribute *a = &vm->attribute[gfn];
+
+	if (gfn >= WORLD_ATTRIBUTES)
+		return;
 	if (*a == WORLD_TO_SHARED && !private_)
 		*a = WORLD_SHARED;
 	if (*a == WORLD_TO_PRIVATE && private_)
@@ -246,14 +257,15 @@ static void check_reached(const struct mmu_vcpu *v, const void *host, gpa_t gpa,
 
 	if (model_is_private(world.model, host)) {
 		model_store_check_access(world.model, host, world.store, gfn);
-		check_attribute(&vm->attribute[gfn], true);
-	} else if (gpa >= WORLD_ALIAS && vm->pages < WORLD_HUGE_PAGES) {
+		if (!world.store_shares)
+			check_attribute(vm, gfn, true);
+	} else if (gfn == WORLD_ALIAS >> PAGE_SHIFT && vm->pages < WORLD_HUGE_PAGES) {
 		model_check_access(world.model, host, world.alias + (gpa - WORLD_ALIAS), write);
 	} else if (model_in_window(world.model, host)) {
 		model_window_check_access(world.model, host, vm->hva + gpa);
 	} else {
 		model_check_access(world.model, host, vm->hva + gpa, write);
-		check_attribute(&vm->attribute[gfn], false);
+		check_attribute(vm, gfn, false);
 	}
 }
 

@@ -38,6 +38,7 @@ struct world {
 	bool interrupted[WORLD_VCPUS]; /* a signal waits for the vCPU */
 	struct model_file *file; /* what slot 0 maps, or NULL for anonymous memory */
 	struct model_store *store; /* of every vm[].gmem */
+	bool store_shares; /* what is shared is the store's, too */
 	hva_t alias; /* what slot 1 shows */
 	struct mmu_cache *cache; /* to be taken down with the rest, or NULL */
 };
@@ -51,6 +52,8 @@ void world_create(u32 nvcpus, u64 pages, int kind);
  * gfn 0 on are `private_pages`. WORLD_HUGE_PAGES of them are of huge pages, on either side.
  */
 void world_create_gmem(u32 nvcpus, u64 pages, u64 private_pages);
+/* The same with flags of the file's (GMEM_*): one that is mappable has shared memory, too. */
+void world_create_gmem_flags(u32 nvcpus, u64 pages, u64 private_pages, u64 flags);
 /* A second VM like it with one vCPU, vcpu[1], and a file of its own on the same store. */
 void world_second_vm(void);
 /* Slot 1 at WORLD_ALIAS: a page of slot 0 once more, through another mapping of its file. Again to show
