@@ -462,5 +462,9 @@ const struct scenario memory_scenarios[] = {
 	 {DEFECT_RESET_UNCHECKED}},
 	{"ring-large", "a reset takes more entries than it takes at a time", setup_ring_large, check_rings,
 	 {DEFECT_NO_FLUSH}},
+	{"open-above", "a vCPU faults between a range of addresses and one of gfns that stay open", setup_open_above,
+	 check_nothing, {DEFECT_MEETS_BESIDE}},
+	{"open-below", "the same with either in the other's place", setup_open_below, check_nothing,
+	 {DEFECT_MEETS_BESIDE}},
 	{NULL},
 };

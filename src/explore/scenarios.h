@@ -128,6 +128,8 @@ void setup_ring_large(void);
 void setup_rebind(void);
 void setup_teardown(void);
 void setup_monitor(void);
+void setup_open_above(void);
+void setup_open_below(void);
 
 /* scenarios_oom.c: memory runs out */
 void setup_no_memory(void);

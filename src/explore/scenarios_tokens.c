@@ -4,6 +4,7 @@
 
 #include "explore/scenarios.h"
 #include "explore/world.h"
+#include "mmu/invalidate.h"
 
 static struct mmu_vcpu *const v0 = &world.vcpu[0];
 
@@ -73,6 +74,56 @@ void setup_teardown(void)
 	world_create(1, 2, -1);
 	sched_spawn("vcpu", read_then_close, NULL);
 	sched_spawn("munmap", do_munmap, NULL);
+}
+
+/* ------------------------------------------------------------------ beside what is open */
+
+static bool read_beside; /* the vCPU has read what is not being taken away */
+
+static bool is_read(void *arg)
+{
+	return read_beside;
+}
+
+static void read_middle(void *arg)
+{
+	u64 value;
+
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!guest_read(v0, PAGE_SIZE, &value), "a read fails");
+	mmu_vcpu_leave(v0);
+	read_beside = true;
+}
+
+/* Host addresses above, gfns below, or the other way round, until the page between them has been read. */
+static void open_beside(void *arg)
+{
+	u64 first = arg ? 0 : 2, second = 2 - first;
+	hva_t hva = WORLD_HVA + first * PAGE_SIZE;
+	struct mmu_token *t = mmu_invalidate_begin(world.mmu, hva, hva + PAGE_SIZE);
+	struct mmu_token *u = mmu_invalidate_gfns_begin(world.mmu, second, second + 1);
+
+	sched_wait("the page between", is_read, NULL);
+	mmu_invalidate_end(u);
+	mmu_invalidate_end(t);
+}
+
+static void setup_open(bool below)
+{
+	read_beside = false;
+	world_create(1, 3, -1);
+	sched_spawn("vcpu", read_middle, NULL);
+	sched_spawn("opens", open_beside, below ? &read_beside : NULL);
+}
+
+void setup_open_above(void)
+{
+	setup_open(false);
+}
+
+void setup_open_below(void)
+{
+	setup_open(true);
 }
 
 /* ------------------------------------------------------------------ a monitor */
