@@ -11,6 +11,7 @@
 struct space_block {
 	struct interval node;
 	u64 live; /* bytes not given back */
+	u64 gap;  /* bytes before them that nobody asked for: commit_gap() */
 	enum own_kind kind;
 };
 
@@ -74,6 +75,7 @@ u64 space_take(enum own_kind kind, u64 len, u64 align, u64 off)
 		b->node.start = at;
 		b->node.last = at + len - 1;
 		b->live = len;
+		b->gap = 0;
 		b->kind = kind;
 		interval_insert(&space.blocks, &b->node);
 	}
@@ -83,13 +85,58 @@ u64 space_take(enum own_kind kind, u64 len, u64 align, u64 off)
 	return at;
 }
 
+/* Where the free space before `at` begins, in its area and no further than `most` away. */
+static u64 free_before(enum own_kind kind, u64 at, u64 most)
+{
+	u64 from = at;
+	struct own_range r;
+
+	for (u32 i = 0; own_next(kind, &i, &r);) {
+		if (at < r.start || at >= r.end)
+			continue;
+		while (from > r.start && at - from < most &&
+		       !interval_find(&space.blocks, from - PAGE_SIZE, from - 1))
+			from -= PAGE_SIZE;
+	}
+	return from;
+}
+
+/*
+ * At vm.max_map_count memory becomes accessible only where that is part of a mapping that is there, as of the
+ * block below: so what alignment left free between the two becomes it as well, and is this block's.
+ */
+static int commit_gap(u64 at, u64 len, u64 align)
+{
+	struct space_block *b;
+	int r = -ENOMEM;
+	u64 from;
+
+	mutex_lock(&space.lock);
+	b = container_of(interval_find(&space.blocks, at, at), struct space_block, node);
+	from = free_before(b->kind, at, align);
+	if (from < at)
+		r = own_commit((void *)from, at + len - from, PROT_READ | PROT_WRITE);
+	if (!r) {
+		interval_remove(&space.blocks, &b->node);
+		b->node.start = from;
+		b->gap = at - from;
+		interval_insert(&space.blocks, &b->node);
+	}
+	mutex_unlock(&space.lock);
+	return r;
+}
+
 void *space_alloc(u64 len, u64 align)
 {
 	u64 at = space_take(OWN_FIXED, len, align, 0);
+	int r;
 
 	if (!at)
 		return NULL;
-	if (!own_commit((void *)at, len, PROT_READ | PROT_WRITE))
+	r = own_commit((void *)at, len, PROT_READ | PROT_WRITE);
+	if (r == -ENOMEM)
+		r = commit_gap(at, len, align);
+	if (!r)
 		return (void *)at;
 	space_give(at, at + len);
 	return NULL;
@@ -135,6 +182,8 @@ static struct space_block *give(u64 start, u64 end)
 	b->live -= end - start;
 	if (b->live)
 		return NULL;
+	if (b->gap)
+		clear_ours(b->kind, b->node.start, b->node.start + b->gap);
 	interval_remove(&space.blocks, &b->node);
 	return b;
 }

@@ -275,8 +275,8 @@ static void many_mappings(void)
 	show(q, SIZE);
 	expect_same(q, 0, "memory without a mapping left");
 	for (unsigned i = 0; i < 300; i++)
-		probe_slot(&v, 100 + i, KVM_MEM_LOG_DIRTY_PAGES, (1ull << 36) + i * (1ull << 26),
-			   1ull << 26, (void *)(1ul << 40));
+		probe_slot(&v, 100 + i, KVM_MEM_LOG_DIRTY_PAGES, (1ull << 36) + i * (1ull << 30),
+			   i % 2 ? 1ull << 30 : 1ull << 26, (void *)(1ul << 40));
 	EXPECT(!probe_write(&v, PROBE_GPA, 1) && q[0] == 1, "a write");
 	for (unsigned i = 0; i < 300; i++)
 		probe_slot(&v, 100 + i, 0, 0, 0, NULL);
