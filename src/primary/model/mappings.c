@@ -83,7 +83,7 @@ static bool cuts(hva_t hva)
 	return huge_block(hva) >= 0 && huge_offset(hva);
 }
 
-/* pt_lock held: the PTEs of [hva, hva + n pages), of which huge ones are whole. How many pages go is counted in *ngone. */
+/* pt_lock held: the PTEs of [hva, hva + n pages), of which huge ones are whole, and how many pages that were. */
 static void clear_ptes(struct model *m, hva_t hva, u64 n, struct page **gone, u64 *ngone)
 {
 	for (u64 i = 0, step; i < n; i += step) {
