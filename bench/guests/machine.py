@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The guest that the programs here boot: Debian's kernel, with the bench's own rows and programs as Debian ships
 them (bench/guests/root), in QEMU under userkvm or under QEMU's own TCG."""
+import atexit
 import os
 import subprocess
 import sys
@@ -50,6 +51,7 @@ class Guest:
         self.start = time.monotonic()
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         errors='replace')
+        atexit.register(self.process.terminate) # when another one has failed
 
     def seconds_to(self, wanted):
         """From its start until it says so. The firmware's escape sequences may stand before that."""
