@@ -34,8 +34,13 @@ def names_of_programs():
     return names_of(os.path.join(HERE, 'work'))
 
 
+def under(userkvm, *options):
+    """What stands before a command that runs under userkvm."""
+    return [userkvm, 'run', *options, '--']
+
+
 def qemu(run, initramfs, machine, append=''):
-    """QEMU's command. `run` is `userkvm run` with what belongs to it; without it, TCG gets the processor model that
+    """QEMU's command. `run` is what under() gives; without it, TCG gets the processor model that
     gives it most."""
     accel = ['-accel', 'kvm', '-cpu', 'host'] if run else ['-accel', 'tcg', '-cpu', 'max']
     return [*run, 'qemu-system-x86_64', *accel, *machine, '-nodefaults', '-nographic', '-no-reboot', '-serial', 'stdio',
