@@ -136,10 +136,11 @@ ROW ?= boot
 profile: all
 	@bench/guests/profile $(BUILD)/bench/guests/rows $(BUILD)/userkvm $(ROW) $(BUILD)/profile.svg
 
-# docs/bench.md and docs/bench.svg: what was measured, as bars.
-bench-page: all
-	@bench/run --json --rounds $(ROUNDS) $(BUILD) $(BENCH) >$(BUILD)/bench.json
-	@bench/page docs/bench.md docs/bench.svg <$(BUILD)/bench.json
+# docs/bench.md and docs/bench.svg, as bars: what is measured now, or what `bench/run --json` has printed into JSON.
+JSON ?=
+bench-page: $(if $(JSON),,all)
+	@test -n '$(JSON)' || bench/run --json --rounds $(ROUNDS) $(BUILD) $(BENCH) >$(BUILD)/bench.json
+	@bench/page '$(or $(JSON),$(BUILD)/bench.json)' docs/bench.md docs/bench.svg
 
 # The demo as a moving picture, docs/demo.svg.
 recording: ready
@@ -194,7 +195,7 @@ help:
 	@echo 'make torture-asan, torture-tsan  the same, with the address or the thread sanitizer'
 	@echo 'make profile       draw where the time of a guest goes: ROW=boot, or a row of the guests'"'"' bench'
 	@echo 'make bench         measure, in ROUNDS (3): each figure beside the host'"'"'s own'
-	@echo 'make bench-page    the same, as docs/bench.md and docs/bench.svg'
+	@echo 'make bench-page    the same, as docs/bench.md and docs/bench.svg; JSON=FILE: of what was measured before'
 	@echo 'make recording     the demo as a moving picture, docs/demo.svg'
 	@echo 'make install       into PREFIX (/usr/local), below DESTDIR'
 	@echo 'make uninstall     what it installed there'

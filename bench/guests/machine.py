@@ -21,9 +21,9 @@ LIMIT = 1200  # seconds for one guest; nothing takes nearly as long
 
 
 def make_ready(rows):
-    """`rows` is the program of rows.c."""
-    subprocess.run([os.path.join(TOP, 'tools', 'guest')], check=True)
-    subprocess.run([os.path.join(HERE, 'root'), rows], check=True)
+    """`rows` is the program of rows.c. What is said meanwhile goes to stderr: stdout is for figures."""
+    for command in ([os.path.join(TOP, 'tools', 'guest')], [os.path.join(HERE, 'root'), rows]):
+        subprocess.run(command, stdout=sys.stderr, check=True)
 
 
 def names_of(program, which='-l'):
