@@ -270,6 +270,8 @@ void pic_reset_all(struct irqchip *ic);
 int pic_set_irq(struct irqchip *ic, u32 pin, bool level);
 int pic_peek(struct irqchip *ic); /* vector INTA would give, or -1 */
 int pic_inta(struct irqchip *ic); /* may drop the lock */
+/* Is the port one of theirs? Needs no lock. */
+bool pic_has_port(u16 port);
 bool pic_pio(struct irqchip *ic, u16 port, u32 size, bool write, void *data);
 void pic_get(struct irqchip *ic, u32 n, struct kvm_pic_state *s);
 void pic_set(struct irqchip *ic, u32 n, const struct kvm_pic_state *s);
@@ -293,6 +295,7 @@ void pit_start_timer(struct irqchip *ic);
 void pit_expired(void *ctx, u64 now);
 void pit_acked(struct irqchip *ic);
 void pit_reset_reinject(struct irqchip *ic);
+bool pit_has_port(u16 port); /* if it is present, and the speaker: needs no lock */
 bool pit_pio(struct irqchip *ic, u16 port, u32 size, bool write, void *data);
 
 /* routing.c */

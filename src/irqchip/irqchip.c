@@ -106,7 +106,8 @@ bool irqchip_pio(struct irqchip *ic, u16 port, u32 size, bool write, void *data)
 {
 	bool taken;
 
-	if (ic->mode != IRQCHIP_KERNEL)
+	/* Most ports are the VMM's, and those of a million exits a second need no lock. */
+	if (ic->mode != IRQCHIP_KERNEL || !(pic_has_port(port) || pit_has_port(port)))
 		return false;
 	mutex_lock(&ic->lock);
 	taken = pic_pio(ic, port, size, write, data) || pit_pio(ic, port, size, write, data);

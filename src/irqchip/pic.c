@@ -305,6 +305,12 @@ static bool not_a_byte(u32 size, bool write, void *data)
 	return true;
 }
 
+bool pic_has_port(u16 port)
+{
+	/* 0x20, 0x21, 0xa0, 0xa1; 0x4d0, 0x4d1 */
+	return (port & ~0x81) == 0x20 || (port & ~1) == 0x4d0;
+}
+
 bool pic_pio(struct irqchip *ic, u16 port, u32 size, bool write, void *data)
 {
 	struct pic *p;

@@ -148,12 +148,16 @@ static void write_speaker(struct irqchip *ic, u8 v)
 	pit_set_gate(ic, SPEAKER_CHANNEL, v & 1);
 }
 
+bool pit_has_port(u16 port)
+{
+	return (port >= PORT_CHANNEL0 && port <= PORT_CONTROL) || port == PORT_SPEAKER;
+}
+
 bool pit_pio(struct irqchip *ic, u16 port, u32 size, bool write, void *data)
 {
 	u8 v = *(u8 *)data, out = 0;
 
-	if (!ic->pit.present || !((port >= PORT_CHANNEL0 && port <= PORT_CONTROL) ||
-				  (port == PORT_SPEAKER && ic->pit.speaker)))
+	if (!ic->pit.present || !pit_has_port(port) || (port == PORT_SPEAKER && !ic->pit.speaker))
 		return false;
 	if (write && port == PORT_SPEAKER)
 		write_speaker(ic, v);
