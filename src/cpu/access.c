@@ -573,19 +573,19 @@ void access_died(struct cpu *c, u64 la, bool write)
 
 /* -- ports */
 
-u32 access_port_in(struct cpu *c, u16 port, u32 size)
+u32 access_port_in(struct cpu *c, u16 port, u32 size, u8 whole)
 {
 	u32 v = 0;
 
 	if (unlikely(c->check_watch))
 		watch_port(c, port, size);
-	replay_port(c, port, size, false, &v);
+	replay_port(c, port, size, false, &v, whole);
 	return v;
 }
 
-void access_port_out(struct cpu *c, u16 port, u32 size, u32 value)
+void access_port_out(struct cpu *c, u16 port, u32 size, u32 value, u8 whole)
 {
 	if (unlikely(c->check_watch))
 		watch_port(c, port, size);
-	replay_port(c, port, size, true, &value);
+	replay_port(c, port, size, true, &value, whole);
 }

@@ -110,8 +110,11 @@ u8 *access_phys_known(struct cpu *c, gpa_t page);
 /* Set bits in a guest page-table entry atomically if it still is `old`; false: changed. */
 int access_phys_cmpxchg(struct cpu *c, gpa_t gpa, u32 size, u64 old, u64 new_, bool *done);
 
-/* Port access: a device in the VM answers, or unwinds to the VMM and is replayed. */
-u32 access_port_in(struct cpu *c, u16 port, u32 size);
-void access_port_out(struct cpu *c, u16 port, u32 size, u32 value);
+/*
+ * Port access: a device in the VM answers, or unwinds to the VMM and is replayed. `whole`: there is no more
+ * to the instruction, which has so many bytes, than this and the move from or to rAX; else 0.
+ */
+u32 access_port_in(struct cpu *c, u16 port, u32 size, u8 whole);
+void access_port_out(struct cpu *c, u16 port, u32 size, u32 value, u8 whole);
 
 #endif

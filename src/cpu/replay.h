@@ -13,7 +13,8 @@
 #include "cpu/state.h"
 
 void replay_mmio(struct cpu *c, gpa_t gpa, u32 size, bool write, void *data);
-void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data);
+/* `whole`: as access_port_in()'s. */
+void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data, u8 whole);
 /*
  * What a port gave to an instruction that has yet to store it: if that is broken off and run again,
  * a device of the VM's is not read a second time. Until replay_forget().

@@ -318,11 +318,16 @@ static void step(struct cpu *c)
 	trap_after_step(c, tf);
 }
 
-static bool must_step(const struct cpu *c)
+bool cpu_must_step(const struct cpu *c)
 {
-	return replay_pending(c) || c->shadow || (c->flags & (FL_TF | FL_RF)) ||
+	return c->shadow || (c->flags & (FL_TF | FL_RF)) ||
 	       (c->guest_debug & (KVM_GUESTDBG_SINGLESTEP | KVM_GUESTDBG_USE_HW_BP)) ||
 	       (c->dr7 & 0xff);
+}
+
+static bool must_step(const struct cpu *c)
+{
+	return replay_pending(c) || cpu_must_step(c);
 }
 
 /* A gather or scatter faults after some of its elements: their traps go before the fault, which comes

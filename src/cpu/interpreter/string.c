@@ -92,7 +92,7 @@ static void port_in(struct cpu *c, const struct op *o, u32 size)
 	io_check(c, port, size);
 	la = dst_la(c, o, true);
 	access_probe(c, la, size, true);
-	v = access_port_in(c, port, size);
+	v = access_port_in(c, port, size, 0);
 	replay_keep_port(c, port, size, v);
 	ea_store(c, la, size, v);
 }
@@ -102,7 +102,7 @@ static void port_out(struct cpu *c, const struct op *o, u32 size)
 	u16 port = R16(c, REG_OFF(RDX));
 
 	io_check(c, port, size);
-	access_port_out(c, port, size, (u32)ea_load(c, src_la(c, o), size));
+	access_port_out(c, port, size, (u32)ea_load(c, src_la(c, o), size), 0);
 }
 
 /* One element: accesses, then registers but rCX. */

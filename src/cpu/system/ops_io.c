@@ -48,7 +48,7 @@ static const struct op *run_in(struct cpu *c, const struct op *o)
 
 	op_begin(c, o);
 	io_check(c, port, size);
-	v = access_port_in(c, port, size);
+	v = access_port_in(c, port, size, o->len);
 	if (size == 1)
 		R8(c, 0) = (u8)v;
 	else
@@ -63,7 +63,7 @@ static const struct op *run_out(struct cpu *c, const struct op *o)
 
 	op_begin(c, o);
 	io_check(c, port, size);
-	access_port_out(c, port, size, R32(c, 0) & (u32)((1ULL << (8 * size)) - 1));
+	access_port_out(c, port, size, R32(c, 0) & (u32)((1ULL << (8 * size)) - 1), o->len);
 	return op_done(c, o);
 }
 

@@ -107,6 +107,8 @@ void cr_write(struct cpu *c, unsigned n, u64 value);
 
 /* run.c: between instructions, with c->op NULL: has the run loop nothing to do before the next? */
 bool cpu_may_go_on(const struct cpu *c);
+/* run.c: is there more to do before or after the next instruction than executing it? */
+bool cpu_must_step(const struct cpu *c);
 /* run.c: the entry of the block at c->rip, c->op being NULL; or NULL: the run loop is wanted first. */
 const struct op *cpu_go_on(struct cpu *c);
 

@@ -241,7 +241,7 @@ bool access_fetch(struct cpu *c, u64 la, gpa_t *gpa, u8 **host)
 	return false;
 }
 
-u32 access_port_in(struct cpu *c, u16 port, u32 size)
+u32 access_port_in(struct cpu *c, u16 port, u32 size, u8 whole)
 {
 	return port;
 }
@@ -257,7 +257,7 @@ u32 replay_port_string(struct cpu *c, u16 port, u32 size, u32 max, const u8 **da
 	return 1;
 }
 
-void access_port_out(struct cpu *c, u16 port, u32 size, u32 value)
+void access_port_out(struct cpu *c, u16 port, u32 size, u32 value, u8 whole)
 {
 }
 
