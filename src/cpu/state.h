@@ -325,6 +325,8 @@ struct cpu {
 		void *refill;
 		u64 mask_jump;
 		u64 mask_aligned[4]; /* a page's number, and the bits that an aligned address has not, by size */
+		void *helper_saved;
+		u16 af; /* the host's flags while a fault or a kick is looked at, as `af` above has the guest's */
 	} gen;
 	struct seg seg[NR_SEG];
 

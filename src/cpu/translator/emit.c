@@ -77,6 +77,12 @@ void emit_store(struct emitter *e, u32 field, int reg)
 	field_op(e, true, 0x89, reg, NO_INDEX, field);
 }
 
+void emit_store16(struct emitter *e, u32 field, int reg)
+{
+	emit8(e, 0x66);
+	field_op(e, false, 0x89, reg, NO_INDEX, field);
+}
+
 void emit_store_imm(struct emitter *e, u32 field, s32 imm)
 {
 	field_op(e, true, 0xc7, 0, NO_INDEX, field);
@@ -101,6 +107,26 @@ void emit_load_indexed(struct emitter *e, int reg, int index, u32 field)
 void emit_jump_indexed(struct emitter *e, int index, u32 field)
 {
 	field_op(e, false, 0xff, 4, index, field);
+}
+
+void emit_add(struct emitter *e, int reg, int index, u32 field)
+{
+	field_op(e, true, 0x03, reg, index, field);
+}
+
+void emit_or(struct emitter *e, int dst, int src)
+{
+	const u8 b[] = {rex(true, src, 0, dst), 0x09, (u8)(0xc0 | (src & 7) << 3 | (dst & 7))};
+
+	emit_bytes(e, b, sizeof(b));
+}
+
+void emit_test(struct emitter *e, int reg, s32 mask)
+{
+	emit8(e, rex(true, 0, 0, reg));
+	emit8(e, 0xf7);
+	emit8(e, (u8)(0xc0 | (reg & 7)));
+	emit32(e, (u32)mask);
 }
 
 /* MOVZX of a byte */

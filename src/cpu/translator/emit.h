@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * translator/emit.h: host instructions, one function each, into a buffer. Registers are numbered as
- * enum gpr, which is the encoding's order. None of these changes status flags but emit_bytes().
+ * enum gpr, which is the encoding's order. None of these changes status flags but emit_bytes() and those
+ * that say so.
  *
  * An emitter that runs out of room stops writing and says so at the end (`full`).
  */
@@ -31,6 +32,7 @@ void emit_load(struct emitter *e, int reg, u32 field);		/* 64 bits */
 void emit_load32(struct emitter *e, int reg, u32 field);
 void emit_store(struct emitter *e, u32 field, int reg);
 void emit_store_imm(struct emitter *e, u32 field, s32 imm);
+void emit_store16(struct emitter *e, u32 field, int reg);
 void emit_jump_field(struct emitter *e, u32 field);
 void emit_call_field(struct emitter *e, u32 field);
 /* The same, `index` * 8 bytes further on. */
@@ -51,6 +53,12 @@ void emit_lea(struct emitter *e, int dst, int base, int index, u8 scale, s32 dis
 /* ModRM, SIB and displacement of reg and [base + index + disp]. `disp32`: never in 8 bits, which EVEX
  * instructions scale. */
 void emit_modrm_memory(struct emitter *e, int reg, int base, int index, s32 disp, bool disp32);
+
+/* These change the flags: to add a field, `index` * 8 bytes further on or NO_INDEX; OR; TEST. */
+#define CC_NOT_ZERO 5
+void emit_or(struct emitter *e, int dst, int src);
+void emit_add(struct emitter *e, int reg, int index, u32 field);
+void emit_test(struct emitter *e, int reg, s32 mask);
 
 /* Jumps with a displacement to be filled in: where it stands. */
 u8 *emit_jump(struct emitter *e);

@@ -25,6 +25,7 @@ _Static_assert(offsetof(struct cpu, gen.enter_sp) == OFF_SP, "");
 _Static_assert(offsetof(struct cpu, gen.helper) == OFF_HELPER, "");
 _Static_assert(offsetof(struct cpu, gen.resume) == OFF_RESUME, "");
 _Static_assert(offsetof(struct cpu, gen.tmp) == OFF_TMP0, "");
+_Static_assert(offsetof(struct cpu, gen.af) == OFF_GEN_AF, "");
 _Static_assert(offsetof(struct guard_fault, rip) == 16, "");
 
 /*
@@ -36,10 +37,10 @@ _Static_assert(offsetof(struct guard_fault, rip) == 16, "");
 	"mov %rax, 0(" base ")\n mov %r13, 8(" base ")\n mov %rdx, 16(" base ")\n"                 \
 	"mov %rbx, 24(" base ")\n mov %r12, 32(" base ")\n mov %rbp, 40(" base ")\n"               \
 	"mov %rsi, 48(" base ")\n mov %rdi, 56(" base ")\n mov %r8, 64(" base ")\n"                \
-	"mov %r9, 72(" base ")\n mov %r10, 96(" base ")\n mov %r11, 104(" base ")\n"               \
-	"lahf\n seto %al\n mov %ax, " STR(OFF_AF) "(" base ")\n"
-#define REGISTERS_IN(base)                                                                         \
-	"movzwl " STR(OFF_AF) "(" base "), %eax\n and $0xff01, %eax\n add $127, %al\n sahf\n"     \
+	"mov %r9, 72(" base ")\n mov %r10, 96(" base ")\n mov %r11, 104(" base ")\n"
+#define FLAGS_OUT(base, off) "lahf\n seto %al\n mov %ax, " STR(off) "(" base ")\n"
+#define REGISTERS_IN(base, flags)                                                                  \
+	"movzwl " STR(flags) "(" base "), %eax\n and $0xff01, %eax\n add $127, %al\n sahf\n"     \
 	"mov 0(" base "), %rax\n mov 8(" base "), %r13\n mov 16(" base "), %rdx\n"                 \
 	"mov 24(" base "), %rbx\n mov 32(" base "), %r12\n mov 40(" base "), %rbp\n"               \
 	"mov 48(" base "), %rsi\n mov 56(" base "), %rdi\n mov 64(" base "), %r8\n"                \
@@ -54,7 +55,7 @@ asm(".pushsection .text\n"
     "	mov %rdi, %r14\n"
     "	mov %rsi, " STR(OFF_RIP) "(%r14)\n"
     "3:\n"
-    REGISTERS_IN("%r14")
+    REGISTERS_IN("%r14", OFF_AF)
     "	lea " STR(OFF_RIP) "(%r14), %rsp\n"
     "	ret\n"
     ".size tr_enter, . - tr_enter\n"
@@ -65,7 +66,8 @@ asm(".pushsection .text\n"
     "	lea -" STR(GEN_SP) "(%rsp), %rcx\n"
     "	mov " STR(OFF_SP) "(%rcx), %rsp\n"
     REGISTERS_OUT("%rcx")
-    "	mov %rcx, %rbx\n"
+    FLAGS_OUT("%rcx", OFF_AF)
+    "4:	mov %rcx, %rbx\n"
     "	mov %r14, " STR(OFF_RESUME) "(%rbx)\n"
     "	mov %rbx, %rdi\n mov %r15d, %esi\n"
     "	call tr_helper\n"
@@ -79,6 +81,15 @@ asm(".pushsection .text\n"
     "	add $8, %rsp\n pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbp\n pop %rbx\n"
     "	ret\n"
     ".size tr_helper_entry, . - tr_helper_entry\n"
+
+    ".hidden tr_helper_saved_entry\n .globl tr_helper_saved_entry\n .type tr_helper_saved_entry, @function\n"
+    "tr_helper_saved_entry:\n"
+    "	pop %r14\n"
+    "	lea -" STR(GEN_SP) "(%rsp), %rcx\n"
+    "	mov " STR(OFF_SP) "(%rcx), %rsp\n"
+    REGISTERS_OUT("%rcx")
+    "	jmp 4b\n"
+    ".size tr_helper_saved_entry, . - tr_helper_saved_entry\n"
 
     /*
      * A look's address in RCX, and in R14 what it is; RCX comes back zero where the TLB still has no
@@ -114,6 +125,7 @@ asm(".pushsection .text\n"
     "	mov %r14, " STR(OFF_TMP1) "(%rcx)\n"
     "	mov %r15, " STR(OFF_TMP2) "(%rcx)\n"
     REGISTERS_OUT("%rcx")
+    FLAGS_OUT("%rcx", OFF_GEN_AF)
     "	mov %rcx, %rbx\n"
     "	mov %rbx, %rdi\n"
     "	call tr_died\n"
@@ -121,7 +133,7 @@ asm(".pushsection .text\n"
     "	jz 2b\n"
     "	mov %rbx, %r14\n"
     "	mov %rax, " STR(OFF_RIP) "(%r14)\n"
-    REGISTERS_IN("%r14")
+    REGISTERS_IN("%r14", OFF_GEN_AF)
     "	mov " STR(OFF_TMP0) "(%r14), %rcx\n"
     "	mov " STR(OFF_TMP2) "(%r14), %r15\n"
     "	lea " STR(OFF_RIP) "(%r14), %rsp\n"
@@ -358,6 +370,7 @@ static __attribute__((noinline)) u8 *died(struct cpu *c)
 	u32 at = (u32)((u8 *)guard_fault.rip - t->area.run);
 	const struct tr_code *code;
 	const struct tr_site *site;
+	u8 *host;
 
 	if (t->checking) {
 		t->stopped_at = TR_CHECK_DIED;
@@ -370,12 +383,16 @@ static __attribute__((noinline)) u8 *died(struct cpu *c)
 			return (u8 *)guard_fault.rip;
 		__builtin_trap(); /* generated code is wrong */
 	}
+	if (!site->saved)
+		c->af = c->gen.af;
 	c->block = code->b;
 	c->op = &code->b->op[site->op];
 	if (guard_fault.sig == GUARD_BROKEN_OFF)
 		cpu_restart(c);
 	c->gen.resume = (u64)(t->area.run + site->resume);
-	return run(c, code->b, site->op, true);
+	host = run(c, code->b, site->op, true);
+	c->gen.af = c->af;
+	return host;
 }
 
 NO_VECTORS u8 *tr_died(struct cpu *c)

@@ -64,6 +64,7 @@ struct translator {
 	u64 turns;
 	bool patched; /* code was written since generated code was last entered */
 	bool loops, borrows; /* struct emitter */
+	bool tests;	     /* struct xlate */
 	u32 heat; /* struct translator_options */
 	u32 count_len; /* bytes before a block's code that count its instructions, or 0: nobody counts */
 	u32 check_every, check_in; /* check.c: one entry in so many; in so many more */
@@ -107,6 +108,7 @@ void tr_learn_edge(struct cpu *c, u32 edge, const struct block *to);
 const struct op *tr_enter(struct cpu *c, u8 *host);
 void tr_fixup(void);
 void tr_helper_entry(void);
+void tr_helper_saved_entry(void); /* the flags are in cpu->af already */
 void tr_refill_entry(void);
 void tr_serialize(void);
 /* Before generated code is entered. */

@@ -2,10 +2,10 @@
 /*
  * translator/memory.c: memory operands: the address, and the lookup in the vCPU's TLB.
  *
- * The lookup leaves the flags alone: bits are taken out with PEXT, added with LEA, and looked at by
- * a check (emit.h). `la + neg + size - 1` has no bits from 12 up exactly if `la + neg <= 4096 - size`, which is
- * the check of mmu/tlb.h; it cannot wrap around, since an address below the entry's page is looked
- * up in another entry.
+ * The lookup leaves the flags alone, unless nobody wants them (flags.h): bits are taken out with PEXT, added
+ * with LEA, and looked at by a check (emit.h). `la + neg + size - 1` has no bits from 12 up exactly if
+ * `la + neg <= 4096 - size`, which is the check of mmu/tlb.h; it cannot wrap around, since an address below
+ * the entry's page is looked up in another entry.
  */
 #include "cpu/translator/translate.h"
 
@@ -158,12 +158,38 @@ static void check_aligned(struct xlate *x, const struct tr_look *l)
 	emit_pext(&x->e, GEN_CHECK, GEN_CHECK, FIELD(gen.mask_aligned) + 8 * (u32)__builtin_ctz(l->size));
 }
 
-/* GEN_CHECK has what an entry says of the page: a jump where it is not this one, or not all of it. */
-static u8 *jump_unless_inside(struct xlate *x, const struct tr_look *l, u32 delta_field, int index,
-			      struct emit_check *k)
+/* The same question where the flags are free. */
+static u8 *test_inside(struct xlate *x, const struct tr_look *l, u32 neg_field, int index)
+{
+	struct emitter *e = &x->e;
+	s32 outside = (s32)PAGE_MASK;
+
+	if (index == NO_INDEX && likely_aligned(l)) {
+		emit_move(e, GEN_CHECK, l->la);
+		emit_add(e, GEN_CHECK, index, neg_field);
+		outside |= l->size - 1;
+	} else if (index == NO_INDEX && l->size > 1) {
+		emit_move(e, GEN_INDEX, l->la);
+		emit_add(e, GEN_INDEX, index, neg_field);
+		emit_lea(e, GEN_CHECK, GEN_INDEX, NO_INDEX, 0, (s32)l->size - 1, true);
+		emit_or(e, GEN_CHECK, GEN_INDEX);
+	} else {
+		emit_lea(e, GEN_CHECK, l->la, NO_INDEX, 0, (s32)l->size - 1, true);
+		emit_add(e, GEN_CHECK, index, neg_field);
+	}
+	emit_test(e, GEN_CHECK, outside);
+	return emit_jcc(e, CC_NOT_ZERO);
+}
+
+/* An entry says where its page is: a jump where the access is not in it, or not all of it. */
+static u8 *check_inside(struct xlate *x, const struct tr_look *l, u32 neg_field, int index, struct emit_check *k)
 {
 	struct emitter *e = &x->e;
 
+	if (index == NO_INDEX)
+		emit_load(e, GEN_CHECK, neg_field);
+	else
+		emit_load_indexed(e, GEN_CHECK, index, neg_field);
 	if (index == NO_INDEX && likely_aligned(l)) {
 		check_aligned(x, l);
 	} else if (index == NO_INDEX && l->size > 1) {
@@ -172,11 +198,15 @@ static u8 *jump_unless_inside(struct xlate *x, const struct tr_look *l, u32 delt
 		emit_lea(e, GEN_CHECK, GEN_CHECK, l->la, 0, (s32)l->size - 1 + good_page(x), true);
 		emit_pext(e, GEN_CHECK, GEN_CHECK, PAGE_MASK_FIELD);
 	}
-	if (index == NO_INDEX)
-		emit_load(e, GEN_INDEX, delta_field);
-	else
-		emit_load_indexed(e, GEN_INDEX, index, delta_field);
 	return emit_check_end(e, k);
+}
+
+static void load_delta(struct xlate *x, u32 delta_field, int index)
+{
+	if (index == NO_INDEX)
+		emit_load(&x->e, GEN_INDEX, delta_field);
+	else
+		emit_load_indexed(&x->e, GEN_INDEX, index, delta_field);
 }
 
 /* The number of the entry for an address. */
@@ -188,12 +218,16 @@ static void entry_number(struct xlate *x, int la)
 /* In the TLB; what it cannot answer goes where the look says. */
 static void look_in_tlb(struct xlate *x, const struct tr_look *l)
 {
-	u8 *look_at = x->e.p;
-	struct emit_check k = emit_check_below(&x->e);
+	u8 *look_at = x->e.p, *miss;
+	struct emit_check k;
 
+	if (!x->saved)
+		k = emit_check_below(&x->e);
 	entry_number(x, l->la);
-	emit_load_indexed(&x->e, GEN_CHECK, GEN_INDEX, in_tlb(x, neg_of(l)));
-	tr_miss_stub(x, jump_unless_inside(x, l, in_tlb(x, DELTA), GEN_INDEX, &k), look_at, l);
+	miss = x->saved ? test_inside(x, l, in_tlb(x, neg_of(l)), GEN_INDEX)
+			: check_inside(x, l, in_tlb(x, neg_of(l)), GEN_INDEX, &k);
+	tr_miss_stub(x, miss, look_at, l);
+	load_delta(x, in_tlb(x, DELTA), GEN_INDEX);
 }
 
 u32 tr_refill_what(const struct xlate *x, const struct tr_look *l)
@@ -208,14 +242,18 @@ u32 tr_refill_what(const struct xlate *x, const struct tr_look *l)
 static void look_up(struct xlate *x, const struct tr_look *l)
 {
 	struct emit_check k;
+	u8 *far;
 
 	if (!l->near) {
 		look_in_tlb(x, l);
 		return;
 	}
-	k = emit_check_below(&x->e);
-	emit_load(&x->e, GEN_CHECK, in_near(x, neg_of(l)));
-	tr_far_stub(x, jump_unless_inside(x, l, in_near(x, DELTA), NO_INDEX, &k), l);
+	if (!x->saved)
+		k = emit_check_below(&x->e);
+	far = x->saved ? test_inside(x, l, in_near(x, neg_of(l)), NO_INDEX)
+		       : check_inside(x, l, in_near(x, neg_of(l)), NO_INDEX, &k);
+	load_delta(x, in_near(x, DELTA), NO_INDEX);
+	tr_far_stub(x, far, l);
 }
 
 /* The stack pointer is in another page now: the TLB knows, or not. */
@@ -309,16 +347,25 @@ struct tr_mem tr_stack_operand(struct xlate *x, int g, s32 disp, bool write)
 	return tried(x, member(x, k, SHARE_STACK), size, write);
 }
 
+static u8 *jump_unless_aligned(struct xlate *x, int la, u32 size)
+{
+	struct emit_check k;
+
+	if (x->saved) {
+		emit_test(&x->e, la, (s32)size - 1);
+		return emit_jcc(&x->e, CC_NOT_ZERO);
+	}
+	k = emit_check_below(&x->e);
+	emit_pext(&x->e, GEN_CHECK, la, FIELD(align_mask) + 8 * (u32)__builtin_ctz(size));
+	return tr_check_zero(x, &k);
+}
+
 struct tr_mem tr_locked_operand(struct xlate *x, const struct insn *in, u32 size)
 {
 	int la = address(x, in, 0);
 
 	if (size > 1) {
-		struct emit_check k = emit_check_below(&x->e);
-
-		emit_pext(&x->e, GEN_CHECK, la, FIELD(align_mask) + 8 * (u32)__builtin_ctz(size));
-		tr_check_zero(x, &k);
-		tr_stub(x, k.jump, tr_what(x, TR_ONE, x->nop), THEN_BEHIND);
+		tr_stub(x, jump_unless_aligned(x, la, size), tr_what(x, TR_ONE, x->nop), THEN_BEHIND);
 	}
 	return tried(x, single(x, la, size, true, false), size, true);
 }

@@ -55,6 +55,7 @@ void tr_stub_aside(struct xlate *x, u8 *jump, u32 what, enum tr_then then)
 		return;
 	}
 	x->stub[x->nstubs++] = (struct stub){.jump = jump, .what = what, .then = (u8)then, .careful = x->careful,
+					      .saved = x->saved,
 					      .op = (u8)x->nop};
 }
 
@@ -119,7 +120,7 @@ void tr_access(struct xlate *x)
 		x->e.full = true;
 		return;
 	}
-	x->site[x->nsites++] = (struct tr_site){.at = emit_offset(&x->e), .op = x->nop};
+	x->site[x->nsites++] = (struct tr_site){.at = emit_offset(&x->e), .op = (u16)x->nop, .saved = x->saved};
 }
 
 static bool has_bit(u64 ops, u32 op)
@@ -133,15 +134,15 @@ static u8 *after_c(const struct xlate *x, u32 op)
 	return x->op_at[has_bit(x->share.inside, op) ? CAREFUL : PLAIN][op];
 }
 
-static void call_helper(struct xlate *x, u32 what)
+static void call_helper(struct xlate *x, u32 what, bool saved)
 {
 	emit_constant(&x->e, R15, what);
-	emit_call_field(&x->e, FIELD(gen.helper));
+	emit_call_field(&x->e, saved ? FIELD(gen.helper_saved) : FIELD(gen.helper));
 }
 
 void tr_stop(struct xlate *x, u32 op)
 {
-	call_helper(x, tr_what(x, TR_CHECK, op));
+	call_helper(x, tr_what(x, TR_CHECK, op), has_bit(x->flags.saved & ~x->flags.save, op));
 }
 
 /*
@@ -191,15 +192,29 @@ static void take_apart(struct xlate *x)
 
 enum how { BY_HANDLER, INLINE, INLINE_END };
 
+static void begin_op(struct xlate *x)
+{
+	if (has_bit(x->flags.save, x->nop))
+		emit_flags_save(x);
+	if (x->careful)
+		x->begun_at[x->nop] = x->e.p;
+	x->saved = has_bit(x->flags.saved, x->nop);
+}
+
 static enum how emit_op(struct xlate *x)
 {
 	const struct op *o = &x->b->op[x->nop];
 	const struct insn *in = &x->insn[x->nop];
+	enum how how = BY_HANDLER;
 
+	begin_op(x);
 	if (tr_integer(x, in, op_bytes(x, x->nop), o->len) || tr_bmi(x, in) || tr_stack(x, in) || tr_vector(x, in) ||
 	    tr_system(x, in))
-		return INLINE;
-	return tr_branch(x, in) ? INLINE_END : BY_HANDLER;
+		how = INLINE;
+	else if (tr_branch(x, in))
+		how = INLINE_END;
+	x->saved = false;
+	return how;
 }
 
 static struct emitter emitter_at(const struct translator *t, u32 at, u32 room, bool borrows)
@@ -232,7 +247,8 @@ static void begin(struct cpu *c, struct block *b)
 	x->b = b;
 	x->nstubs = x->nsites = x->nshadows = 0;
 	x->ncells = t->ncells;
-	x->check = x->careful = false;
+	x->check = x->careful = x->saved = false;
+	x->tests = t->tests;
 	x->vectors = 0;
 	x->e = emitter_at(t, t->used, ROOM, borrows);
 	x->cold = emitter_at(t, t->cold_used, COLD_ROOM - sizeof(x->site) - 64, borrows);
@@ -297,6 +313,7 @@ static void emit_stubs(struct xlate *x)
 			emit_land(&x->e, s->jump);
 			x->nop = s->op;
 			x->careful = s->careful;
+			x->saved = s->saved;
 			tr_look_further(x, &s->look);
 			emit_jump_to(&x->e, s->back);
 			continue;
@@ -305,10 +322,10 @@ static void emit_stubs(struct xlate *x)
 		if (s->look_at)
 			emit_refill(x, s);
 		if (s->then == THEN_CAREFUL) {
-			emit_jump_to(&x->e, x->op_at[CAREFUL][s->op]);
+			emit_jump_to(&x->e, x->begun_at[s->op]);
 			continue;
 		}
-		call_helper(x, s->what);
+		call_helper(x, s->what, s->saved);
 		if (s->edge)
 			emit_edge_place(x, s);
 		if (s->then == THEN_AGAIN)
@@ -355,7 +372,7 @@ static void emit_ops(struct xlate *x)
 		if (how != BY_HANDLER)
 			b->inlined |= 1ULL << x->nop;
 		else if (!by_handler)
-			call_helper(x, tr_what(x, TR_RUN, x->nop));
+			call_helper(x, tr_what(x, TR_RUN, x->nop), has_bit(x->flags.saved, x->nop));
 		by_handler = how == BY_HANDLER;
 		if (by_handler && has_bit(x->share.inside, x->nop + 1))
 			x->e.full = true; /* the plan took it for one that has code */
@@ -372,7 +389,7 @@ static void emit_ops(struct xlate *x)
 	if (b->falls_through)
 		tr_fall_through(x);
 	else if (!by_handler)
-		call_helper(x, tr_what(x, TR_RUN, b->nops));
+		call_helper(x, tr_what(x, TR_RUN, b->nops), false);
 }
 
 /* Those that share an access once more, each by itself; none of them is a handler's. */
@@ -434,6 +451,7 @@ u8 *tr_translate_to_check(struct cpu *c, struct block *b)
 	x->check = true;
 	take_apart(x);
 	share_plan(x);
+	flags_plan(x);
 	emit_ops_to_check(x);
 	turn(x);
 	emit_stubs(x);
@@ -504,6 +522,7 @@ bool tr_translate(struct cpu *c, struct block *b)
 	b->falls_through = false;
 	take_apart(x);
 	share_plan(x);
+	flags_plan(x);
 	if (t->count_len)
 		count(x);
 	assert(emit_offset(&x->e) == t->used + t->count_len);
@@ -618,6 +637,7 @@ static int make_area(struct translator *t, u32 size)
 static void prepare(struct cpu *c)
 {
 	c->gen.helper = (void *)tr_helper_entry;
+	c->gen.helper_saved = (void *)tr_helper_saved_entry;
 	c->gen.refill = (void *)tr_refill_entry;
 	for (u32 i = 0; i < ARRAY_SIZE(c->align_mask); i++)
 		c->align_mask[i] = BIT(i) - 1;
@@ -646,7 +666,7 @@ int translator_create(struct cpu *c, const struct translator_options *o)
 	t->heat = o->heat;
 	t->count_len = o->count ? TR_COUNT_LEN : 0;
 	t->loops = host_has_fast_loop();
-	t->borrows = !t->loops;
+	t->borrows = t->tests = !t->loops;
 	perfmap_open();
 	r = make_area(t, o->cache);
 	if (r) {

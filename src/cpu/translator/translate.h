@@ -14,6 +14,7 @@
 #include "cpu/code/flow.h"
 #include "cpu/native/stub.h"
 #include "cpu/translator/emit.h"
+#include "cpu/translator/flags.h"
 #include "cpu/translator/insn.h"
 #include "cpu/translator/share.h"
 
@@ -44,7 +45,8 @@ enum tr_reason {
  * follows it goes on. */
 struct tr_site {
 	u32 at, resume; /* offsets from the start of the code area */
-	u32 op;
+	u16 op;
+	bool saved; /* the flags are in cpu->af, not in the host's */
 };
 
 /* Where a stub ends: nowhere; at this op's code again, in the copy it was left from; behind the op. Or
@@ -76,6 +78,7 @@ struct stub {
 	u32 what;     /* for the helper */
 	u8 then;      /* enum tr_then */
 	bool careful; /* left from the careful copy */
+	bool saved;   /* left with the flags in cpu->af */
 	u8 op;
 	u8 edge;      /* enum tr_edge */
 	u8 *back;     /* not NULL: it looks further (memory.c) and comes back to here */
@@ -101,10 +104,14 @@ struct xlate {
 	u8 shadows_before[BLOCK_MAX_OPS + 1]; /* each op */
 	bool careful; /* the copy at hand */
 	struct share share;
+	bool tests; /* looks may use the flags where they are dead */
+	struct flags_plan flags;
+	bool saved; /* of the op at hand, from its start to its end: cpu->af has them */
 	struct insn insn[BLOCK_MAX_OPS];	  /* the ops, taken apart */
 	struct native_insn native[BLOCK_MAX_OPS]; /* of INSN_VECTOR */
 	u32 vectors_before[BLOCK_MAX_OPS];
 	u8 *op_at[NR_COPIES][BLOCK_MAX_OPS + 2];
+	u8 *begun_at[BLOCK_MAX_OPS]; /* in the careful copy, behind what saves the flags */
 	u32 ncells; /* that are given away, with this block's */
 	struct stub stub[MAX_STUBS];
 	struct tr_site site[MAX_SITES];

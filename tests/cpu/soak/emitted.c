@@ -102,8 +102,9 @@ static const char *branch_fault(const struct place *p)
 		return "leads to what is not in the vCPU";
 	if (call && (o->mem.index != ZYDIS_REGISTER_NONE ||
 		     (o->mem.disp.value + GEN_SP != offsetof(struct cpu, gen.helper) &&
+		      o->mem.disp.value + GEN_SP != offsetof(struct cpu, gen.helper_saved) &&
 		      o->mem.disp.value + GEN_SP != offsetof(struct cpu, gen.refill))))
-		return "calls another function than the two in C";
+		return "calls another function than the three in C";
 	return NULL;
 }
 

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#include "cpu/translator/flags.h"
+
+#include "cpu/translator/translate.h"
+
+/* What an instruction does with the status flags: nothing; it sets all of them, whatever they were; or it may ask. */
+enum use { KEEPS, SETS, ASKS };
+
+/* ADD, OR, AND, SUB, XOR and CMP, by their number in the opcode or in ModRM; not ADC and SBB. */
+static enum use alu(u8 number)
+{
+	return number == 2 || number == 3 ? ASKS : SETS;
+}
+
+static enum use one_byte(const struct insn *in)
+{
+	switch (in->opcode) {
+	case 0x00 ... 0x3f:
+		return alu(in->opcode >> 3);
+	case 0x80: case 0x81: case 0x83:
+		return alu(in->reg);
+	case 0x84: case 0x85: case 0xa8: case 0xa9: /* TEST */
+		return SETS;
+	case 0xf6: case 0xf7: /* TEST, TEST, NOT, NEG; MUL and DIV leave some undefined */
+		return in->reg == 2 ? KEEPS : in->reg <= 3 ? SETS : ASKS;
+	case 0x63: case 0x86 ... 0x8b: case 0x98: case 0x99: case 0xc6: case 0xc7: /* moves */
+	case 0xb0 ... 0xbf:
+		return KEEPS;
+	default:
+		return ASKS;
+	}
+}
+
+static enum use two_byte(const struct insn *in)
+{
+	switch (in->opcode) {
+	case 0xb6: case 0xb7: case 0xbe: case 0xbf: case 0xc3: case 0xc8 ... 0xcf: /* MOVZX, MOVSX, MOVNTI, BSWAP */
+		return KEEPS;
+	default:
+		return ASKS;
+	}
+}
+
+static enum use use_of(const struct xlate *x, u32 op)
+{
+	const struct insn *in = &x->insn[op];
+
+	switch (in->kind) {
+	case INSN_RM: case INSN_REG: case INSN_COPY:
+		return in->map == 0 ? one_byte(in) : in->map == 1 ? two_byte(in) : ASKS;
+	case INSN_VECTOR:
+		return x->native[op].flags_in || x->native[op].flags_out ? ASKS : KEEPS;
+	case INSN_NOP: case INSN_LEA: case INSN_VZEROUPPER:
+	case INSN_PUSH: case INSN_PUSH_IMM: case INSN_PUSH_MEM: case INSN_POP: case INSN_LEAVE:
+		return KEEPS;
+	default:
+		return ASKS;
+	}
+}
+
+/* Does the op look for this access of its own? */
+static bool looks_for(struct xlate *x, u32 op, enum share_which which)
+{
+	const struct share_class *k = share_class_of(&x->share, op, which);
+
+	return !k || k->leader == op;
+}
+
+static u32 looks(struct xlate *x, u32 op)
+{
+	const struct insn *in = &x->insn[op];
+	bool stack = in->kind == INSN_PUSH || in->kind == INSN_PUSH_IMM || in->kind == INSN_PUSH_MEM ||
+		     in->kind == INSN_POP || in->kind == INSN_LEAVE;
+	u32 n = 0;
+
+	if (in->mem && in->kind != INSN_LEA && looks_for(x, op, SHARE_OPERAND))
+		n++;
+	if (stack && looks_for(x, op, SHARE_STACK))
+		n++;
+	return n;
+}
+
+/* The run ends behind `last`, which sets them. Its first look is the first that has something of it. */
+static void plan_run(struct xlate *x, u32 first, u32 last)
+{
+	u32 n = 0, begin = last;
+
+	for (u32 op = first; op <= last; op++) {
+		u32 has = looks(x, op);
+
+		if (!n && has)
+			begin = op;
+		n += has;
+	}
+	if (!n)
+		return;
+	x->flags.save |= 1ULL << begin;
+	x->flags.saved |= ~0ULL << begin & ~0ULL >> (63 - last);
+}
+
+void flags_plan(struct xlate *x)
+{
+	u32 first = 0;
+
+	x->flags = (struct flags_plan){0};
+	if (!x->tests)
+		return;
+	for (u32 op = 0; op < x->b->nops; op++) {
+		enum use use = use_of(x, op);
+
+		if (use == SETS)
+			plan_run(x, first, op);
+		if (use != KEEPS)
+			first = op + 1;
+	}
+}
+
+/* As REGISTERS_OUT in enter.c leaves them. RAX is the guest's, whatever becomes of AX meanwhile. */
+void emit_flags_save(struct xlate *x)
+{
+	struct emitter *e = &x->e;
+
+	emit_move(e, R14, RAX);
+	emit_bytes(e, "\x9f\x0f\x90\xc0", 4);	  /* LAHF, SETO AL */
+	emit_store16(e, FIELD(af), RAX);
+	emit_move(e, RAX, R14);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * translator/flags.h: where in a block nobody wants the status flags but for a fault.
+ *
+ * Behind an instruction's start they are dead if the next one that has to do with them sets all of them, and
+ * asks for none. A look at the TLB may then use them, which makes it shorter (memory.c); but a fault, and C, want
+ * to know what they were. So the first look of such a run of instructions is preceded by code that puts them where
+ * C has them, in cpu->af: there they are true until the run's end, whatever the host's flags are.
+ */
+#ifndef CPU_TRANSLATOR_FLAGS_H
+#define CPU_TRANSLATOR_FLAGS_H
+
+#include "base/types.h"
+
+struct xlate;
+
+struct flags_plan {
+	u64 saved; /* ops, a bit each: from their start on cpu->af has the flags, and the host's are free */
+	u64 save;  /* before these ops they are put there */
+};
+
+/* Of a block whose ops are taken apart, and whose accesses share looks as they will. */
+void flags_plan(struct xlate *x);
+void emit_flags_save(struct xlate *x);
+
+#endif
