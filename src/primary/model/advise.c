@@ -7,58 +7,42 @@
 
 /* ------------------------------------------------------------------ MADV_DONTNEED, MADV_FREE */
 
-void model_dontneed(struct model *m, hva_t hva)
+/* For model_change_entry(). */
+static bool drop_page(struct model *m, hva_t hva, void *unused)
 {
-	struct mmu_token *t;
-	struct page *p;
+	struct page *p = model_pte_clear(m, hva);
 
-	rwlock_read_lock(&m->mmap_lock);
-	if (model_vma(m, hva)) {
-		model_split_at(m, hva);
-		t = model_begin(m, hva, 1);
-		mutex_lock(&m->pt_lock);
-		p = model_pte_clear(m, hva);
-		if (p)
-			model_page_put(m, p);
-		mutex_unlock(&m->pt_lock);
-		model_end(m, t);
-	}
-	rwlock_read_unlock(&m->mmap_lock);
+	if (p)
+		model_page_put(m, p);
+	return p;
 }
 
-/* pt_lock held and the invalidation begun: what stage 2 knew has come back. */
-static void free_lazily(struct model *m, hva_t hva)
+void model_dontneed(struct model *m, hva_t hva)
+{
+	model_change_entry(m, hva, MODEL_ENTRY_SMALL, drop_page, NULL);
+}
+
+/* For model_change_entry(). A file's pages are never in swap and never lazy. */
+static bool free_lazily(struct model *m, hva_t hva, void *unused)
 {
 	struct pte *pte = model_pte(m, hva);
 	struct page *p = pte->page;
 
 	pte->swapped = false; /* a copy in swap is not needed either */
 	if (!p || p->file || p->maps != 1 || is_huge(m, p))
-		return;
+		return false;
 	p->dirty = pte->dirty = false;
 	p->lazy = true;
+	return true;
 }
 
 void model_madv_free(struct model *m, hva_t hva)
 {
-	const struct vma *v;
-	struct mmu_token *t;
-
-	rwlock_read_lock(&m->mmap_lock);
-	v = model_vma(m, hva);
-	if (v && !v->file) {
-		model_split_at(m, hva);
-		t = model_begin(m, hva, 1);
-		mutex_lock(&m->pt_lock);
-		free_lazily(m, hva);
-		mutex_unlock(&m->pt_lock);
-		model_end(m, t);
-	}
-	rwlock_read_unlock(&m->mmap_lock);
+	model_change_entry(m, hva, MODEL_ENTRY_SMALL, free_lazily, NULL);
 }
 
-/* pt_lock held and the invalidation begun. */
-static bool take_lazy(struct model *m, hva_t hva)
+/* For model_change_entry(). */
+static bool take_lazy(struct model *m, hva_t hva, void *unused)
 {
 	struct pte *pte = model_pte(m, hva);
 	struct page *p = pte->page;
@@ -77,19 +61,7 @@ static bool take_lazy(struct model *m, hva_t hva)
 
 bool model_reclaim_lazy(struct model *m, hva_t hva)
 {
-	struct mmu_token *t;
-	bool taken = false;
-
-	rwlock_read_lock(&m->mmap_lock);
-	if (model_vma(m, hva)) {
-		t = model_begin(m, hva, 1);
-		mutex_lock(&m->pt_lock);
-		taken = take_lazy(m, hva);
-		mutex_unlock(&m->pt_lock);
-		model_end(m, t);
-	}
-	rwlock_read_unlock(&m->mmap_lock);
-	return taken;
+	return model_change_entry(m, hva, MODEL_ENTRY_THERE, take_lazy, NULL);
 }
 
 /* ------------------------------------------------------------------ soft-dirty */
@@ -137,30 +109,22 @@ bool model_soft_dirty(struct model *m, hva_t hva)
 
 /* ------------------------------------------------------------------ write protection by userfaultfd */
 
-/* pt_lock held and the invalidation begun. What is not there cannot be protected. */
-static void guard(struct model *m, struct pte *pte, bool on)
+/* For model_change_entry(). What is not there cannot be protected. */
+static bool guard(struct model *m, hva_t hva, void *on)
 {
-	pte->guarded = on && (pte->page || pte->swapped);
+	struct pte *pte = model_pte(m, hva);
+
+	pte->guarded = *(const bool *)on && (pte->page || pte->swapped);
 	if (pte->guarded)
 		pte->writable = false;
-	if (!on)
+	if (!*(const bool *)on)
 		m->guard_hits = false;
+	return pte->guarded;
 }
 
 void model_guard(struct model *m, hva_t hva, bool on)
 {
-	struct mmu_token *t;
-
-	rwlock_read_lock(&m->mmap_lock);
-	if (model_vma(m, hva)) {
-		model_split_at(m, hva);
-		t = model_begin(m, hva, 1);
-		mutex_lock(&m->pt_lock);
-		guard(m, model_pte(m, hva), on);
-		mutex_unlock(&m->pt_lock);
-		model_end(m, t);
-	}
-	rwlock_read_unlock(&m->mmap_lock);
+	model_change_entry(m, hva, MODEL_ENTRY_SMALL, guard, &on);
 }
 
 bool model_guarded(struct model *m, hva_t hva)

@@ -157,8 +157,8 @@ void model_child_exit(struct model_child *c)
 
 /* -- swap */
 
-/* pt_lock held and the invalidation begun: what stage 2 knew has come back. */
-static bool swap_page(struct model *m, hva_t hva)
+/* For model_change_entry(). */
+static bool swap_page(struct model *m, hva_t hva, void *unused)
 {
 	struct pte *pte = model_pte(m, hva);
 	struct page *p = pte->page;
@@ -179,19 +179,7 @@ static bool swap_page(struct model *m, hva_t hva)
 
 bool model_swap_out(struct model *m, hva_t hva)
 {
-	struct mmu_token *t;
-	bool out = false;
-
-	rwlock_read_lock(&m->mmap_lock);
-	if (model_vma(m, hva)) {
-		t = model_begin(m, hva, 1);
-		mutex_lock(&m->pt_lock);
-		out = swap_page(m, hva);
-		mutex_unlock(&m->pt_lock);
-		model_end(m, t);
-	}
-	rwlock_read_unlock(&m->mmap_lock);
-	return out;
+	return model_change_entry(m, hva, MODEL_ENTRY_THERE, swap_page, NULL);
 }
 
 /* -- merging */
@@ -257,29 +245,19 @@ static void take_apart(struct model *m, hva_t hva)
 	model_page_put(m, old);
 }
 
-void model_poison(struct model *m, hva_t hva)
+/* For model_change_entry(). The PTE stays, as the kernel's hwpoison entry does, and is no longer a way in. */
+static bool poison_page(struct model *m, hva_t hva, void *unused)
 {
-	const struct vma *v;
-	struct mmu_token *t;
 	struct page *p;
 
-	rwlock_read_lock(&m->mmap_lock);
-	v = model_vma(m, hva);
-	if (v) {
-		if (!v->file)
-			model_split_at(m, hva);
-		else if (v->file->kind == MODEL_FILE_HUGETLB)
-			hva = huge_start(hva);
-		t = model_begin(m, hva, pte_step(m, hva));
-		mutex_lock(&m->pt_lock);
-		if (!v->file)
-			take_apart(m, hva);
-		p = model_pte(m, hva)->page;
-		/* The PTE stays, as the kernel's hwpoison entry does, and is no longer a way in. */
-		if (p)
-			p->poisoned = true;
-		mutex_unlock(&m->pt_lock);
-		model_end(m, t);
-	}
-	rwlock_read_unlock(&m->mmap_lock);
+	take_apart(m, hva);
+	p = model_pte(m, hva)->page;
+	if (p)
+		p->poisoned = true;
+	return p;
+}
+
+void model_poison(struct model *m, hva_t hva)
+{
+	model_change_entry(m, hva, MODEL_ENTRY_SMALL, poison_page, NULL);
 }

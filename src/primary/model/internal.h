@@ -234,6 +234,17 @@ struct mmu_token *model_begin(struct model *m, hva_t start, u64 npages);
 struct mmu_token *model_hide(struct model *m);
 void model_end(struct model *m, struct mmu_token *t);
 
+/* A private huge page is changed as one, or the page of 4 KiB at the address gets an entry of its own first. */
+enum model_entry { MODEL_ENTRY_THERE, MODEL_ENTRY_SMALL };
+
+/*
+ * The kernel changes one entry of the page table: with mmap_lock held for read and the invalidation of what the entry
+ * maps begun, fn with pt_lock held, and what stage 2 knew has come back. hva is where the entry begins. What fn says; false
+ * where nothing is mapped.
+ */
+bool model_change_entry(struct model *m, hva_t hva, enum model_entry which,
+			bool (*fn)(struct model *m, hva_t hva, void *arg), void *arg);
+
 extern const struct primary_store_ops model_store_ops;
 
 #endif

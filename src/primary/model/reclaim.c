@@ -55,6 +55,30 @@ void model_end(struct model *m, struct mmu_token *t)
 		n->end(t);
 }
 
+bool model_change_entry(struct model *m, hva_t hva, enum model_entry which,
+			bool (*fn)(struct model *m, hva_t hva, void *arg), void *arg)
+{
+	const struct vma *v;
+	struct mmu_token *t;
+	bool done = false;
+
+	rwlock_read_lock(&m->mmap_lock);
+	v = model_vma(m, hva);
+	if (v) {
+		if (which == MODEL_ENTRY_SMALL && !v->file)
+			model_split_at(m, hva);
+		else if (huge_block(hva) >= 0 && !model_is_split(m, hva))
+			hva = huge_start(hva);
+		t = model_begin(m, hva, pte_step(m, hva));
+		mutex_lock(&m->pt_lock);
+		done = fn(m, hva, arg);
+		mutex_unlock(&m->pt_lock);
+		model_end(m, t);
+	}
+	rwlock_read_unlock(&m->mmap_lock);
+	return done;
+}
+
 /* Unmap a file's page everywhere. */
 static void unmap_file_page(struct model *m, struct model_file *f, u64 index)
 {
@@ -202,8 +226,8 @@ static u32 own_references(struct model *m, hva_t hva, const struct page *p)
 	return n;
 }
 
-/* With pt_lock held and the invalidation begun. A part of a huge page goes to a frame of its own. */
-static bool replace_frame(struct model *m, hva_t hva)
+/* For model_change_entry(). A part of a huge page goes to a frame of its own. */
+static bool replace_frame(struct model *m, hva_t hva, void *unused)
 {
 	bool part = pte_step(m, hva) == 1;
 	struct pte *pte = model_pte(m, hva);
@@ -229,21 +253,7 @@ static bool replace_frame(struct model *m, hva_t hva)
 
 bool model_migrate(struct model *m, hva_t hva)
 {
-	struct mmu_token *t;
-	bool moved = false;
-
-	rwlock_read_lock(&m->mmap_lock);
-	if (model_vma(m, hva)) {
-		if (huge_block(hva) >= 0 && !model_is_split(m, hva))
-			hva = huge_start(hva);
-		t = model_begin(m, hva, pte_step(m, hva));
-		mutex_lock(&m->pt_lock);
-		moved = replace_frame(m, hva);
-		mutex_unlock(&m->pt_lock);
-		model_end(m, t);
-	}
-	rwlock_read_unlock(&m->mmap_lock);
-	return moved;
+	return model_change_entry(m, hva, MODEL_ENTRY_THERE, replace_frame, NULL);
 }
 
 bool model_age(struct model *m, hva_t hva)
