@@ -8,11 +8,8 @@
  *
  * usage: conformance [SEED [SEQUENCES]]
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "compare.h"
 
@@ -173,64 +170,12 @@ static void do_housekeeping(void)
 
 /* ------------------------------------------------------------------ fork */
 
-struct seen {
-	s64 result;
-	u64 word;
-};
-
-static void child_looks(int go, int out)
-{
-	struct seen seen[MODEL_VA_PAGES];
-	char c;
-
-	if (read(go, &c, 1) != 1)
-		_exit(1);
-	for (u64 page = 0; page < MODEL_VA_PAGES; page++) {
-		seen[page].word = 0;
-		seen[page].result = real_access(page, false, &seen[page].word);
-	}
-	_exit(write(out, seen, sizeof(seen)) != sizeof(seen));
-}
-
-static void compare_child(struct model_child *c, const struct seen *seen)
-{
-	for (u64 page = 0; page < MODEL_VA_PAGES; page++) {
-		u64 word = 0;
-		int r = model_child_read(c, address(page), &word);
-
-		if (r != seen[page].result)
-			fail("a child's read", page, r, seen[page].result);
-		if (word != seen[page].word)
-			fail("a child's word", page, (s64)word, (s64)seen[page].word);
-	}
-}
-
 static void random_step(bool in_fork);
 
-static void do_fork(void)
+static void go_on_in_parent(void)
 {
-	int go[2], out[2];
-	struct seen seen[MODEL_VA_PAGES];
-	struct model_child *c;
-	pid_t pid;
-
-	if (pipe(go) || pipe(out) || (pid = fork()) < 0)
-		fail("fork", 0, 0, errno);
-	if (!pid)
-		child_looks(go[0], out[1]);
-	c = model_fork(model);
-	/* What the parent does now, private memory of the child's must not show. */
 	for (u64 n = below(8); n--;)
 		random_step(true);
-	if (write(go[1], "", 1) != 1 || read(out[0], seen, sizeof(seen)) != sizeof(seen))
-		fail("a child", 0, 0, errno);
-	compare_child(c, seen);
-	model_child_exit(c);
-	waitpid(pid, NULL, 0);
-	for (int i = 0; i < 2; i++) {
-		close(go[i]);
-		close(out[i]);
-	}
 }
 
 static void random_step(bool in_fork)
@@ -261,7 +206,7 @@ static void random_step(bool in_fork)
 		do_mprotect();
 		break;
 	default:
-		do_fork();
+		compare_fork(model, MODEL_VA_PAGES, address, go_on_in_parent);
 	}
 	compare_all();
 }

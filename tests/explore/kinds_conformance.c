@@ -6,7 +6,6 @@
  *
  * usage: kinds_conformance [SEED [SEQUENCES]]
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
@@ -146,49 +145,9 @@ static void rearrange(u64 n)
 	}
 }
 
-struct seen {
-	s64 result[LOOKED];
-	u64 word[LOOKED];
-};
-
-static void child_looks(int go, int out)
+/* Of the rest of the huge page nothing, which is copied as one here. */
+static void go_on_in_parent(void)
 {
-	struct seen seen = {{0}, {0}};
-	char c;
-
-	if (read(go, &c, 1) != 1)
-		_exit(1);
-	for (u64 n = 0; n < LOOKED; n++)
-		seen.result[n] = real_access_at(huge_address(n), false, &seen.word[n]);
-	_exit(write(out, &seen, sizeof(seen)) != sizeof(seen));
-}
-
-static void compare_child(struct model_child *c, const struct seen *seen)
-{
-	for (u64 n = 0; n < LOOKED; n++) {
-		u64 word = 0;
-		int r = model_child_read(c, huge_address(n), &word);
-
-		if (r != seen->result[n])
-			fail("a child's read", n, r, seen->result[n]);
-		if (word != seen->word[n])
-			fail("a child's word", n, (s64)word, (s64)seen->word[n]);
-	}
-}
-
-/* A child, and what the parent does meanwhile: of the rest of the huge page nothing, which is copied as one here. */
-static void fork_huge(void)
-{
-	int go[2], out[2];
-	struct model_child *c;
-	struct seen seen;
-	pid_t pid;
-
-	if (pipe(go) || pipe(out) || (pid = fork()) < 0)
-		fail("fork", 0, 0, errno);
-	if (!pid)
-		child_looks(go[0], out[1]);
-	c = model_fork(model);
 	for (u64 i = below(6); i--;) {
 		u64 n = below(MODEL_PARTS);
 
@@ -196,15 +155,6 @@ static void fork_huge(void)
 			write_word(huge_address(n), n);
 		else
 			drop_part(n);
-	}
-	if (write(go[1], "", 1) != 1 || read(out[0], &seen, sizeof(seen)) != sizeof(seen))
-		fail("a child", 0, 0, errno);
-	compare_child(c, &seen);
-	model_child_exit(c);
-	waitpid(pid, NULL, 0);
-	for (int i = 0; i < 2; i++) {
-		close(go[i]);
-		close(out[i]);
 	}
 }
 
@@ -232,7 +182,7 @@ static void huge_step(void)
 			map_huge();
 		break;
 	case 14:
-		fork_huge();
+		compare_fork(model, LOOKED, huge_address, go_on_in_parent);
 		break;
 	default:
 		rearrange(n);
