@@ -30,6 +30,7 @@ struct options {
 #define TIME		     60	   /* seconds of a run */
 #define SELF_TEST_EXECUTIONS 50000 /* for a defect; the slowest takes thousands */
 #define MOST_CHOICES	     40	   /* of the schedule that shows a defect: as many as a reader follows */
+#define MOST_SECONDS	     60	   /* of a processor, until a defect is found and its schedule is shrunk */
 
 static const struct argp_option argp_options[] = {
 	{"list", 'l', NULL, 0, "List the scenarios and the defects each must find", 0},
@@ -296,19 +297,23 @@ static int explore_all(struct options *o)
 static bool must_find(const struct options *o, const struct scenario *s, enum defect d)
 {
 	struct explore_result r;
+	bool late, lengthy;
 
 	defect_on = d;
 	explore_search(s, &o->campaign.limits, &r);
 	defect_on = DEFECT_NONE;
-	if (r.verdict == SCHED_OK)
-		printf("%-17s %-23s NOT FOUND in %llu schedules\n", s->name, explore_defect_name(d),
-		       (unsigned long long)r.executions);
-	else
-		printf("%-17s %-23s found after %llu, in %u choices%s: %s\n", s->name, explore_defect_name(d),
-		       (unsigned long long)r.executions, r.choices,
-		       r.choices > MOST_CHOICES ? ", which are TOO MANY" : "", r.why);
+	printf("%-17s %-23s ", s->name, explore_defect_name(d));
+	if (r.verdict == SCHED_OK) {
+		printf("NOT FOUND in %llu schedules, %.2f s\n", (unsigned long long)r.executions, r.cpu_seconds);
+		fflush(stdout);
+		return false;
+	}
+	late = r.cpu_seconds > MOST_SECONDS;
+	lengthy = r.choices > MOST_CHOICES;
+	printf("found after %llu, %.2f s%s, in %u choices%s: %s\n", (unsigned long long)r.executions, r.cpu_seconds,
+	       late ? ", which is TOO LATE" : "", r.choices, lengthy ? ", which are TOO MANY" : "", r.why);
 	fflush(stdout);
-	return r.verdict != SCHED_OK && r.choices <= MOST_CHOICES;
+	return !late && !lengthy;
 }
 
 static bool must_find_all(const struct options *o, const struct scenario *s)
