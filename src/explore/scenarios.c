@@ -471,5 +471,9 @@ const struct scenario memory_scenarios[] = {
 	 check_nothing, {DEFECT_MEETS_BESIDE}},
 	{"open-below", "the same with either in the other's place", setup_open_below, check_nothing,
 	 {DEFECT_MEETS_BESIDE}},
+	{"code-room", "code runs while its page makes room for another's, and is stored into", setup_code_room,
+	 check_nothing, {DEFECT_EVICTED_UNTOLD, DEFECT_MARKS_TAKEN_FIRST}},
+	{"thp-ahead", "a page is faulted in ahead in a huge one of which another page is invalidated", setup_thp_ahead,
+	 check_nothing, {DEFECT_CLEARED_IS_DONE}},
 	{NULL},
 };

@@ -39,6 +39,7 @@ void setup_code_vm_ends(void);
 void setup_code_vms_two(void);
 void setup_code_names(void);
 void setup_code_copy_beside(void);
+void setup_code_room(void);
 
 /* scenarios_vmm.c: a VMM that owns its address space */
 void setup_arena(void);
@@ -71,6 +72,7 @@ void setup_thp_move(void);
 void check_thp_whole(void);
 void setup_thp_migrate(void);
 void setup_thp_beside(void);
+void setup_thp_ahead(void);
 void setup_thp_part(void);
 void setup_hugetlb_beside(void);
 void setup_thp_poison(void);

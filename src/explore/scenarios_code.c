@@ -6,6 +6,7 @@
 #include "explore/scenario.h"
 #include "explore/scenarios.h"
 #include "explore/world.h"
+#include "mmu/code.h"
 #include "mmu/invalidate.h"
 
 #define v0 (&world.vcpu[0])
@@ -352,6 +353,35 @@ void setup_code_vms_two(void)
 	sched_spawn("runs", run_code, NULL);
 	sched_spawn("stores", store_in_own, &world.vcpu[1]);
 	sched_spawn("stores in another VM", store_in_own, &world.vcpu[2]);
+}
+
+/* ------------------------------------------------------------------ a page makes room for another's code */
+
+/* Its code is in the list's only place, until this one's is. */
+static void take_the_place(void *arg)
+{
+	struct mmu_vcpu *v = arg;
+	int r;
+
+	mmu_vcpu_enter(v);
+	r = mmu_code_track(v, PAGE_SIZE, 1);
+	SCHED_CHECK(!r, "code cannot be tracked: %d", r);
+	mmu_vcpu_leave(v);
+	store_in_own(v);
+}
+
+void setup_code_room(void)
+{
+	stores = 0;
+	world_create(3, 2, -1);
+	code_most_pages = 1;
+	store_in_own(&world.vcpu[2]);
+	mmu_vcpu_enter(v0);
+	compile();
+	mmu_vcpu_leave(v0);
+	sched_spawn("runs", run_code, NULL);
+	sched_spawn("takes its place, stores", take_the_place, &world.vcpu[1]);
+	sched_spawn("stores", store_in_own, &world.vcpu[2]);
 }
 
 /* ------------------------------------------------------------------ names */

@@ -6,7 +6,9 @@
 #include "explore/scenario.h"
 #include "explore/scenarios.h"
 #include "explore/world.h"
+#include "mmu/fault.h"
 #include "mmu/invalidate.h"
+#include "mmu/look.h"
 
 static struct mmu_vcpu *const v0 = &world.vcpu[0], *const v1 = &world.vcpu[1];
 
@@ -100,6 +102,29 @@ void setup_hugetlb_beside(void)
 	world_create(2, WORLD_HUGE_PAGES, MODEL_FILE_HUGETLB);
 	sched_spawn("vcpu1", own_writes_stay, v1);
 	sched_spawn("vcpu0", own_writes_stay, v0);
+	sched_spawn("change", change_beside, NULL);
+}
+
+/* What was faulted in as a page of its own stays so: nobody takes that page away. */
+static void fault_in_ahead(void *arg)
+{
+	gfn_t gfn = v1->index;
+
+	for (int i = 0; i < 2; i++) {
+		int level = 0, r = mmu_fault(v1, gfn, MMU_READ, &level);
+		struct mmu_seen seen;
+
+		SCHED_CHECK(!r, "a fault ends with %d", r);
+		mmu_look(world.mmu, gfn, &seen);
+		SCHED_CHECK(level > LEVEL_4K || seen.mapped, "a fault says that it is done, and its page is not mapped");
+	}
+}
+
+void setup_thp_ahead(void)
+{
+	huge_world(2);
+	sched_spawn("vcpu0", own_writes_stay, v0);
+	sched_spawn("vcpu1", fault_in_ahead, NULL);
 	sched_spawn("change", change_beside, NULL);
 }
 

@@ -2,6 +2,7 @@
 #include "explore/world.h"
 
 #include <stdlib.h>
+#include "mmu/code.h"
 
 struct world world;
 
@@ -79,6 +80,7 @@ static void create(u32 nvcpus, u64 pages, int kind)
 	world.store_shares = false;
 	world.cache = NULL;
 	mmu_imbalances = 0;
+	code_most_pages = CODE_PAGES;
 	mmu_forked_child(); /* what an execution that failed has left is gone */
 	world.model = model_create();
 	if (kind >= 0)

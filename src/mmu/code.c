@@ -9,7 +9,7 @@
  * from there, wait, then take the marks away: until all have been told, nobody else's store goes past
  * the marks. Both under the page's lock, which a vCPU takes and waits for outside guest mode.
  *
- * A page is listed while a VM has code from it. There are MAX_PAGES at most; beyond, one is unmarked,
+ * A page is listed while a VM has code from it. There are code_most_pages at most; beyond, one is unmarked,
  * as by a store, for each that is marked.
  */
 #include <assert.h>
@@ -25,9 +25,10 @@
 #include "mmu/vcpu.h"
 #include "mmu/vm.h"
 
-#define BUCKETS	  8192u
-#define MAX_PAGES (1u << 18) /* 1 GiB of code; 32 MiB of these */
-#define VM_BITS	  64
+#define BUCKETS 8192u
+#define VM_BITS 64
+
+u32 code_most_pages = CODE_PAGES;
 
 struct marked_page {
 	struct marked_page *next; /* in its bucket */
@@ -301,7 +302,7 @@ static void evict(struct mmu_vcpu *v)
 	struct marked_page *p = NULL;
 
 	mutex_lock(&book.lock);
-	if (book.npages >= MAX_PAGES) {
+	if (book.npages >= code_most_pages) {
 		while (!(p = book.bucket[book.hand++ % BUCKETS]))
 			;
 		while (p->next) /* the oldest there */

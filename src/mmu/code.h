@@ -7,6 +7,11 @@
 
 #include "mmu/names.h"
 
+#define CODE_PAGES (1u << 18) /* 1 GiB of code; the list takes 32 MiB */
+
+/* Pages that the process lists at most: CODE_PAGES, unless a test sets fewer. */
+extern u32 code_most_pages;
+
 /* A VM comes and goes. */
 void code_join(struct mmu *mmu);
 void code_leave(struct mmu *mmu);
