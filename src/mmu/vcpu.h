@@ -9,7 +9,7 @@
 #include "base/statpage.h"
 #include "base/types.h"
 #include "mmu/remembered.h"
-#include "mmu/tlb.h"
+#include "mmu/tlb_books.h"
 #include "sync/atomic.h"
 
 struct mmu;
