@@ -92,6 +92,7 @@ struct block {
 	/* The translator's. */
 	u32 heat;	    /* times it was entered and interpreted */
 	u32 host;	    /* where in the area its code is; 0: nowhere */
+	u32 host_saved;	    /* the same, for who comes with the flags in cpu->af, and not in the host's */
 	u64 inlined;	    /* bit per op: has code of its own */
 	bool falls_through; /* the end has */
 	u32 checks, differs; /* comparisons with the interpreter, and those that failed */

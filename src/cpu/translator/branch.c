@@ -22,24 +22,53 @@ static u32 table_field(u32 key)
 	return (u32)(FIELD(jump) + mode * sizeof(((struct cpu *)0)->jump[0]));
 }
 
-/* Requests, behind a check that was begun. */
-static u8 *poll(struct xlate *x, struct emit_check *k)
+/* A jump where there are requests. */
+static u8 *poll(struct xlate *x)
 {
+	struct emit_check k;
+
+	if (x->saved) {
+		emit_compare_zero32(&x->e, FIELD(mmu.requests));
+		return emit_jcc(&x->e, CC_NOT_ZERO);
+	}
+	k = emit_check_below(&x->e);
 	emit_load32(&x->e, RCX, FIELD(mmu.requests));
-	return tr_check_zero(x, k);
+	return tr_check_zero(x, &k);
 }
 
-/* By a mode's table to a fixed target. */
+/* A jump where a slot of a table, `index` * 8 bytes behind the first, is not that of the target in R15. */
+static u8 *jump_unless_slot_of_target(struct xlate *x, int index, u32 slot)
+{
+	struct emitter *e = &x->e;
+	u32 neg = slot + (u32)offsetof(struct code_jump, neg);
+	struct emit_check k;
+
+	if (x->saved) {
+		emit_move(e, RCX, R15);
+		emit_add(e, RCX, index, neg);
+		return emit_jcc(e, CC_NOT_ZERO);
+	}
+	k = emit_check(e);
+	if (index == NO_INDEX)
+		emit_load(e, RCX, neg);
+	else
+		emit_load_indexed(e, RCX, index, neg);
+	emit_lea(e, RCX, RCX, R15, 0, emit_good(e), true);
+	return emit_check_end(e, &k);
+}
+
+/* By a mode's table, which leads to where flags are in cpu->af, to a fixed target. */
 static void edge_by_table(struct xlate *x, u32 table, u64 target, u32 what)
 {
 	struct emitter *e = &x->e;
 	u32 slot = table + tr_jump_slot(target) * (u32)sizeof(struct code_jump);
-	struct emit_check k = emit_check(e);
 
+	if (x->tests) {
+		emit_flags_save(x);
+		x->saved = true;
+	}
 	emit_constant(e, R15, target);
-	emit_load(e, RCX, slot + (u32)offsetof(struct code_jump, neg));
-	emit_lea(e, RCX, RCX, R15, 0, emit_good(e), true);
-	tr_stub(x, emit_check_end(e, &k), what, THEN_NOTHING);
+	tr_stub(x, jump_unless_slot_of_target(x, NO_INDEX, slot), what, THEN_NOTHING);
 	emit_jump_field(e, slot + (u32)offsetof(struct code_jump, host));
 }
 
@@ -92,11 +121,8 @@ static void edge(struct xlate *x, unsigned which, u64 target)
 		tr_stop(x, which ? TR_CHECK_TAKEN : TR_CHECK_FALLS);
 		return;
 	}
-	if (goes_back(b, target)) {
-		struct emit_check k = emit_check_below(&x->e);
-
-		tr_edge_stub(x, poll(x, &k), what, NOT_PATCHED);
-	}
+	if (goes_back(b, target))
+		tr_edge_stub(x, poll(x), what, NOT_PATCHED);
 	if (far && in_kernel(b, target) && tr_edge_by_cell(x, what))
 		return;
 	tr_edge_stub(x, emit_edge(&x->e), what, far ? PATCHED_FAR : PATCHED);
@@ -170,17 +196,13 @@ static void find_target(struct xlate *x)
 {
 	struct emitter *e = &x->e;
 	u32 what = tr_what(x, TR_ONE, x->nop);
-	struct emit_check k = emit_check_below(e);
 
-	tr_stub(x, poll(x, &k), what, THEN_NOTHING);
-	k = emit_check(e);
+	tr_stub(x, poll(x), what, THEN_NOTHING);
 	emit_rotate(e, R14, R15, 12);
 	emit_lea(e, R14, R14, R15, 0, 0, true);
 	emit_pext(e, R14, R14, FIELD(gen.mask_jump));
 	emit_lea(e, R14, R14, R14, 0, 0, true);
-	emit_load_indexed(e, RCX, R14, table_field(x->b->key) + (u32)offsetof(struct code_jump, neg));
-	emit_lea(e, RCX, RCX, R15, 0, emit_good(e), true);
-	tr_stub(x, emit_check_end(e, &k), what, THEN_NOTHING);
+	tr_stub(x, jump_unless_slot_of_target(x, R14, table_field(x->b->key)), what, THEN_NOTHING);
 }
 
 /* `pop` is added to RSP on the way: nothing can fail behind it. */

@@ -129,14 +129,29 @@ void emit_test(struct emitter *e, int reg, s32 mask)
 	emit32(e, (u32)mask);
 }
 
-/* MOVZX of a byte */
-void emit_load8(struct emitter *e, int reg, u32 field)
+void emit_compare_zero32(struct emitter *e, u32 field)
+{
+	field_op(e, false, 0x83, 7, NO_INDEX, field);
+	emit8(e, 0);
+}
+
+static void load_zero_extended(struct emitter *e, u8 opcode, int reg, u32 field)
 {
 	if (reg & 8)
 		emit8(e, REX | 4);
 	emit8(e, 0x0f);
-	emit8(e, 0xb6);
+	emit8(e, opcode);
 	field_operand(e, reg, NO_INDEX, field);
+}
+
+void emit_load8(struct emitter *e, int reg, u32 field)
+{
+	load_zero_extended(e, 0xb6, reg, field);
+}
+
+void emit_load16(struct emitter *e, int reg, u32 field)
+{
+	load_zero_extended(e, 0xb7, reg, field);
 }
 
 void emit_store32_imm(struct emitter *e, u32 field, u32 imm)

@@ -38,6 +38,7 @@ void emit_call_field(struct emitter *e, u32 field);
 /* The same, `index` * 8 bytes further on. */
 void emit_load_indexed(struct emitter *e, int reg, int index, u32 field);
 void emit_jump_indexed(struct emitter *e, int index, u32 field);
+void emit_load16(struct emitter *e, int reg, u32 field);
 void emit_load8(struct emitter *e, int reg, u32 field);
 void emit_store32_imm(struct emitter *e, u32 field, u32 imm);
 void emit_store8_imm(struct emitter *e, u32 field, u8 imm);
@@ -54,11 +55,13 @@ void emit_lea(struct emitter *e, int dst, int base, int index, u8 scale, s32 dis
  * instructions scale. */
 void emit_modrm_memory(struct emitter *e, int reg, int base, int index, s32 disp, bool disp32);
 
-/* These change the flags: to add a field, `index` * 8 bytes further on or NO_INDEX; OR; TEST. */
+/* These change the flags: to add a field, `index` * 8 bytes further on or NO_INDEX; OR; TEST; CMP of
+ * a field and zero. */
 #define CC_NOT_ZERO 5
 void emit_or(struct emitter *e, int dst, int src);
 void emit_add(struct emitter *e, int reg, int index, u32 field);
 void emit_test(struct emitter *e, int reg, s32 mask);
+void emit_compare_zero32(struct emitter *e, u32 field);
 
 /* Jumps with a displacement to be filled in: where it stands. */
 u8 *emit_jump(struct emitter *e);

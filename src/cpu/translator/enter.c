@@ -189,7 +189,7 @@ static u8 *follow(struct cpu *c, struct block *b, unsigned which)
 	const struct op *last = &b->op[b->nops - 1];
 	u64 target = which ? (u64)last->disp : tr_rip(b, b->rip + b->bytes);
 	u64 gen = c->code->gen;
-	u32 edge = tr_edge_place(c);
+	u64 edge = tr_edge_place(c);
 	u8 *host;
 
 	host = go_on(c, flow_link(c, which, target));

@@ -3,8 +3,11 @@
 
 #include "cpu/translator/translate.h"
 
-/* What an instruction does with the status flags: nothing; it sets all of them, whatever they were; or it may ask. */
-enum use { KEEPS, SETS, ASKS };
+/*
+ * What an instruction does with the status flags: nothing; it sets all of them, whatever they were; it ends the
+ * block, and may leave them in cpu->af; or it may ask.
+ */
+enum use { KEEPS, SETS, ENDS, ASKS };
 
 /* ADD, OR, AND, SUB, XOR and CMP, by their number in the opcode or in ModRM; not ADC and SBB. */
 static enum use alu(u8 number)
@@ -53,6 +56,8 @@ static enum use use_of(const struct xlate *x, u32 op)
 	case INSN_NOP: case INSN_LEA: case INSN_VZEROUPPER:
 	case INSN_PUSH: case INSN_PUSH_IMM: case INSN_PUSH_MEM: case INSN_POP: case INSN_LEAVE:
 		return KEEPS;
+	case INSN_JMP: case INSN_CALL: case INSN_RET: case INSN_JMP_INDIRECT: case INSN_CALL_INDIRECT:
+		return ENDS;
 	default:
 		return ASKS;
 	}
@@ -66,36 +71,47 @@ static bool looks_for(struct xlate *x, u32 op, enum share_which which)
 	return !k || k->leader == op;
 }
 
-static u32 looks(struct xlate *x, u32 op)
+/* Is there a check in it: of an address, a target, requests, or where vector state is? */
+static bool checks(struct xlate *x, u32 op)
 {
 	const struct insn *in = &x->insn[op];
-	bool stack = in->kind == INSN_PUSH || in->kind == INSN_PUSH_IMM || in->kind == INSN_PUSH_MEM ||
-		     in->kind == INSN_POP || in->kind == INSN_LEAVE;
-	u32 n = 0;
 
-	if (in->mem && in->kind != INSN_LEA && looks_for(x, op, SHARE_OPERAND))
-		n++;
-	if (stack && looks_for(x, op, SHARE_STACK))
-		n++;
-	return n;
+	switch (in->kind) {
+	case INSN_PUSH: case INSN_PUSH_IMM: case INSN_POP: case INSN_LEAVE:
+		return looks_for(x, op, SHARE_STACK);
+	case INSN_PUSH_MEM:
+		return looks_for(x, op, SHARE_STACK) || looks_for(x, op, SHARE_OPERAND);
+	case INSN_CALL: case INSN_RET: case INSN_JMP_INDIRECT: case INSN_CALL_INDIRECT:
+	case INSN_VECTOR: case INSN_VZEROUPPER:
+		return true;
+	case INSN_LEA:
+		return false;
+	default:
+		return in->mem && looks_for(x, op, SHARE_OPERAND);
+	}
 }
 
-/* The run ends behind `last`, which sets them. Its first look is the first that has something of it. */
+static u64 ops_between(u32 first, u32 last)
+{
+	return ~0ULL << first & ~0ULL >> (63 - last);
+}
+
+/* The run ends with `last`. What saves them stands before the first check; or at the block's start, to be passed by. */
 static void plan_run(struct xlate *x, u32 first, u32 last)
 {
-	u32 n = 0, begin = last;
+	u32 begin = first;
 
-	for (u32 op = first; op <= last; op++) {
-		u32 has = looks(x, op);
-
-		if (!n && has)
-			begin = op;
-		n += has;
-	}
-	if (!n)
+	while (begin <= last && !checks(x, begin))
+		begin++;
+	if (begin > last) {
+		if (!first && x->insn[last].kind != INSN_JMP)
+			x->flags.unread = ops_between(first, last);
 		return;
+	}
+	if (!first)
+		begin = 0;
 	x->flags.save |= 1ULL << begin;
-	x->flags.saved |= ~0ULL << begin & ~0ULL >> (63 - last);
+	x->flags.saved |= ops_between(begin, last);
 }
 
 void flags_plan(struct xlate *x)
@@ -108,7 +124,7 @@ void flags_plan(struct xlate *x)
 	for (u32 op = 0; op < x->b->nops; op++) {
 		enum use use = use_of(x, op);
 
-		if (use == SETS)
+		if (use == SETS || use == ENDS)
 			plan_run(x, first, op);
 		if (use != KEEPS)
 			first = op + 1;
@@ -123,5 +139,16 @@ void emit_flags_save(struct xlate *x)
 	emit_move(e, R14, RAX);
 	emit_bytes(e, "\x9f\x0f\x90\xc0", 4);	  /* LAHF, SETO AL */
 	emit_store16(e, FIELD(af), RAX);
+	emit_move(e, RAX, R14);
+}
+
+/* As REGISTERS_IN does. */
+void emit_flags_load(struct xlate *x)
+{
+	struct emitter *e = &x->e;
+
+	emit_move(e, R14, RAX);
+	emit_load16(e, RAX, FIELD(af));
+	emit_bytes(e, "\x25\x01\xff\x00\x00\x04\x7f\x9e", 8); /* AND EAX, 0xff01; ADD AL, 127; SAHF */
 	emit_move(e, RAX, R14);
 }

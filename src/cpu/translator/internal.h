@@ -101,8 +101,8 @@ void tr_ways_cleared(struct cpu *c); /* there is no code any more */
 void tr_use_table(struct cpu *c, const struct block *b);
 /* `to`, which has code, is entered by the table; or from an edge, as its stub says (enum tr_edge). */
 void tr_learn_jump(struct cpu *c, const struct block *to);
-u32 tr_edge_place(const struct cpu *c);
-void tr_learn_edge(struct cpu *c, u32 edge, const struct block *to);
+u64 tr_edge_place(const struct cpu *c);
+void tr_learn_edge(struct cpu *c, u64 edge, const struct block *to);
 
 /* enter.c: from the interpreter's loop, with c->block set. */
 const struct op *tr_enter(struct cpu *c, u8 *host);

@@ -142,7 +142,7 @@ static void call_helper(struct xlate *x, u32 what, bool saved)
 
 void tr_stop(struct xlate *x, u32 op)
 {
-	call_helper(x, tr_what(x, TR_CHECK, op), has_bit(x->flags.saved & ~x->flags.save, op));
+	call_helper(x, tr_what(x, TR_CHECK, op), x->saved || has_bit(x->flags.saved & ~x->flags.save, op));
 }
 
 /*
@@ -194,8 +194,11 @@ enum how { BY_HANDLER, INLINE, INLINE_END };
 
 static void begin_op(struct xlate *x)
 {
-	if (has_bit(x->flags.save, x->nop))
+	if (has_bit(x->flags.save, x->nop)) {
 		emit_flags_save(x);
+		if (!x->nop && !x->careful)
+			x->host_saved = emit_offset(&x->e);
+	}
 	if (x->careful)
 		x->begun_at[x->nop] = x->e.p;
 	x->saved = has_bit(x->flags.saved, x->nop);
@@ -248,7 +251,7 @@ static void begin(struct cpu *c, struct block *b)
 	x->nstubs = x->nsites = x->nshadows = 0;
 	x->ncells = t->ncells;
 	x->check = x->careful = x->saved = false;
-	x->tests = t->tests;
+	x->tests = t->tests && !t->count_len;
 	x->vectors = 0;
 	x->e = emitter_at(t, t->used, ROOM, borrows);
 	x->cold = emitter_at(t, t->cold_used, COLD_ROOM - sizeof(x->site) - 64, borrows);
@@ -277,12 +280,18 @@ static void emit_refill(struct xlate *x, const struct stub *s)
 	emit_land8(&x->e, no);
 }
 
-/* In a TEST that is never executed, so that all of the area is instructions: for tr_edge_place(). */
+/*
+ * In a TEST that is never executed, so that all of the area is instructions, or a CMP where the edge leaves with the
+ * flags in cpu->af: for tr_edge_place().
+ */
+#define TEST_EAX 0xa9
+#define CMP_EAX	 0x3d
+
 static void emit_edge_place(struct xlate *x, const struct stub *s)
 {
 	u32 at = s->edge == BY_CELL ? s->cell | TR_EDGE_CELL : (u32)(s->jump - x->e.start);
 
-	emit8(&x->e, 0xa9);
+	emit8(&x->e, s->saved ? CMP_EAX : TEST_EAX);
 	emit32(&x->e, s->edge == NOT_PATCHED ? 0 : s->edge == PATCHED ? at : at | TR_EDGE_FAR);
 }
 
@@ -296,12 +305,13 @@ static void land(struct xlate *x, const struct stub *s)
 }
 
 /* Of the edge whose stub has called the helper. */
-u32 tr_edge_place(const struct cpu *c)
+u64 tr_edge_place(const struct cpu *c)
 {
+	const u8 *told = (const u8 *)c->gen.resume;
 	u32 place;
 
-	memcpy(&place, (const u8 *)c->gen.resume + 1, sizeof(place));
-	return place;
+	memcpy(&place, told + 1, sizeof(place));
+	return place | (*told == CMP_EAX ? TR_EDGE_SAVED : 0);
 }
 
 static void emit_stubs(struct xlate *x)
@@ -374,7 +384,7 @@ static void emit_ops(struct xlate *x)
 		else if (!by_handler)
 			call_helper(x, tr_what(x, TR_RUN, x->nop), has_bit(x->flags.saved, x->nop));
 		by_handler = how == BY_HANDLER;
-		if (by_handler && has_bit(x->share.inside, x->nop + 1))
+		if (by_handler && (has_bit(x->share.inside, x->nop + 1) || has_bit(x->flags.unread, x->nop)))
 			x->e.full = true; /* the plan took it for one that has code */
 	}
 	x->op_at[PLAIN][b->nops] = x->e.p;
@@ -440,6 +450,18 @@ static void emit_ops_to_check(struct xlate *x)
 		tr_stop(x, x->nop);
 }
 
+/* Where the block is entered, and where with the flags in cpu->af, unless the first op saves them. */
+static void emit_entries(struct xlate *x)
+{
+	u32 start = emit_offset(&x->e);
+
+	if (x->tests && !has_bit(x->flags.save | x->flags.unread, 0))
+		emit_flags_load(x);
+	x->host = x->host_saved = emit_offset(&x->e);
+	if (x->host != start)
+		x->host_saved = start;
+}
+
 u8 *tr_translate_to_check(struct cpu *c, struct block *b)
 {
 	struct translator *t = c->translator;
@@ -484,7 +506,8 @@ static void keep(struct xlate *x, u32 start)
 				 .nsites = n,
 				 .b = x->b,
 				 .site = list};
-	x->b->host = start + t->count_len;
+	x->b->host = x->host;
+	x->b->host_saved = x->host_saved;
 	t->ncells = x->ncells;
 	t->ways[t->space_list].blocks += (s64)x->b->rip >= 0;
 	t->used = (u32)ALIGN_UP((u64)(x->cold.p - t->area.write), CODE_ALIGN);
@@ -526,6 +549,7 @@ bool tr_translate(struct cpu *c, struct block *b)
 	if (t->count_len)
 		count(x);
 	assert(emit_offset(&x->e) == t->used + t->count_len);
+	emit_entries(x);
 	emit_ops(x);
 	turn(x);
 	emit_careful(x);

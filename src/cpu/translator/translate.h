@@ -62,6 +62,7 @@ enum tr_edge { NOT_AN_EDGE, NOT_PATCHED, PATCHED, PATCHED_FAR, BY_CELL };
 /* Beside where in the area the jump's displacement stands, or the number of its cell; 0: not patched. */
 #define TR_EDGE_FAR  BIT(31)
 #define TR_EDGE_CELL BIT(30)
+#define TR_EDGE_SAVED (1ULL << 32) /* the edge leaves with the flags in cpu->af */
 
 /* What memory.c wants to know of the TLB, and where the op goes on when it has no answer. */
 struct tr_look {
@@ -107,6 +108,7 @@ struct xlate {
 	bool tests; /* looks may use the flags where they are dead */
 	struct flags_plan flags;
 	bool saved; /* of the op at hand, from its start to its end: cpu->af has them */
+	u32 host, host_saved; /* struct block */
 	struct insn insn[BLOCK_MAX_OPS];	  /* the ops, taken apart */
 	struct native_insn native[BLOCK_MAX_OPS]; /* of INSN_VECTOR */
 	u32 vectors_before[BLOCK_MAX_OPS];

@@ -115,12 +115,19 @@ void tr_vectors_want(struct cpu *c, unsigned parts)
 static void bring_in(struct xlate *x, unsigned part, u32 field, enum tr_reason reason)
 {
 	struct emit_check k;
+	u8 *elsewhere;
 
 	if (x->vectors & part)
 		return;
-	k = emit_check(&x->e);
-	emit_load(&x->e, RCX, field);
-	tr_stub_aside(x, tr_check_zero(x, &k), tr_what(x, reason, x->nop), THEN_AGAIN);
+	if (x->saved) {
+		emit_compare_zero32(&x->e, field);
+		elsewhere = emit_jcc(&x->e, CC_NOT_ZERO);
+	} else {
+		k = emit_check(&x->e);
+		emit_load(&x->e, RCX, field);
+		elsewhere = tr_check_zero(x, &k);
+	}
+	tr_stub_aside(x, elsewhere, tr_what(x, reason, x->nop), THEN_AGAIN);
 	x->vectors |= part;
 }
 

@@ -258,10 +258,16 @@ static void add(struct cpu *c, unsigned which, const struct block *to, struct tr
 
 /* -- what becomes known */
 
-void tr_learn_edge(struct cpu *c, u32 edge, const struct block *to)
+/* Where generated code enters the block: with the flags in cpu->af, or in the host's. */
+static u32 entry_of(const struct cpu *c, const struct block *to, bool saved)
+{
+	return (saved ? to->host_saved : to->host) - c->translator->count_len;
+}
+
+void tr_learn_edge(struct cpu *c, u64 edge, const struct block *to)
 {
 	struct translator *t = c->translator;
-	u32 at = edge & ~TR_EDGE_FAR, code = to->host - t->count_len, now;
+	u32 at = (u32)edge & ~TR_EDGE_FAR, code = entry_of(c, to, edge & TR_EDGE_SAVED), now;
 
 	if (!at || t->check_every) /* then blocks are left one by one */
 		return;
@@ -301,7 +307,7 @@ void tr_learn_jump(struct cpu *c, const struct block *to)
 	u32 mode = (to->key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
 	struct tr_way w = {.la = to->rip,
 			   .at = TR_WAY_SLOT | (mode * CODE_JUMPS + tr_jump_slot(to->rip)),
-			   .code = to->host - c->translator->count_len};
+			   .code = entry_of(c, to, true)};
 	struct tr_way *known;
 	unsigned list;
 
