@@ -13,7 +13,7 @@ void cpu_unwind(struct cpu *c)
 		op_uncount(c, c->op);
 	}
 	c->op = NULL;
-	longjmp(*c->unwind, 1);
+	UNWIND_GO(c->unwind);
 }
 
 void cpu_queue_exception(struct cpu *c, u8 vector, bool has_error, u32 error)

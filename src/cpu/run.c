@@ -410,10 +410,10 @@ static bool run_pass(struct cpu *c)
 
 void cpu_run(struct cpu *c)
 {
-	jmp_buf env;
+	struct unwind_point here;
 
 	c->exit.reason = CPU_EXIT_NONE;
-	c->unwind = &env;
+	c->unwind = &here;
 	c->op = NULL;
 	native_run_begin(c);
 	native_enter(c);
@@ -422,7 +422,7 @@ void cpu_run(struct cpu *c)
 	if (!c->code_trusted)
 		code_cache_distrust(c);
 	c->code_trusted = false;
-	if (_setjmp(env)) {
+	if (UNWIND_SET(&here)) {
 		c->stat.code.place = STATPAGE_LOOP;
 		after_unwind(c);
 	}

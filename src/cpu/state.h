@@ -10,8 +10,8 @@
 #ifndef CPU_STATE_H
 #define CPU_STATE_H
 
-#include <setjmp.h>
 #include "base/types.h"
+#include "cpu/unwind.h"
 #include "mmu/mmu.h"
 
 enum gpr {
@@ -423,7 +423,9 @@ struct cpu {
 	bool native_temporary;		 /* an instruction is decoded to be run once */
 	u32 native_uncached;		 /* instructions run so */
 	s32 native_slot;		 /* where their stub is made */
-	jmp_buf *unwind;		 /* where cpu_raise() and friends go */
+	struct unwind_point *unwind;	 /* where cpu_raise() and friends go */
+
+	u64 device_page[8]; /* linear pages, plus one, where devices were met: a hint; 0: none */
 
 	/* Guest page-table pages the walker read lately; good while mmu.epoch stays. */
 	struct {

@@ -8,7 +8,6 @@
  * of a table, or an access. Tables are pages 8 to 23 of the RAM; the rest holds bytes that tell
  * where they are from.
  */
-#include <setjmp.h>
 #include "cpu/access.h"
 #include "cpu/replay.h"
 #include "cpu/system/system.h"
@@ -187,13 +186,13 @@ static enum outcome attempt(u64 la, u32 size, unsigned access, struct result *r)
 {
 	struct cpu *c = m.v->cpu;
 	volatile bool done = false;
-	jmp_buf env;
+	struct unwind_point here;
 
 	c->exception.pending = false;
 	c->exit.reason = CPU_EXIT_NONE;
-	c->unwind = &env;
+	c->unwind = &here;
 	c->op = NULL;
-	if (!_setjmp(env)) {
+	if (!UNWIND_SET(&here)) {
 		carry_out(c, la, size, access, r);
 		done = true;
 	}

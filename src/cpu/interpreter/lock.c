@@ -27,7 +27,7 @@ static void let_go(struct cpu *c)
 const struct op *lock_stopped(struct cpu *c, const struct op *o, op_fn *unlocked)
 {
 	struct op *scratch = c->code->scratch;
-	jmp_buf *outer = c->unwind, here;
+	struct unwind_point *outer = c->unwind, here;
 	u64 epoch = c->mmu.epoch;
 	const struct op *r;
 
@@ -35,10 +35,10 @@ const struct op *lock_stopped(struct cpu *c, const struct op *o, op_fn *unlocked
 		sched_yield();
 		cpu_restart(c);
 	}
-	if (_setjmp(here)) {
+	if (UNWIND_SET(&here)) {
 		let_go(c);
 		c->unwind = outer;
-		longjmp(*outer, 1);
+		cpu_unwind(c);
 	}
 	c->unwind = &here;
 	scratch[0] = *o;

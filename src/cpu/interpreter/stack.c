@@ -269,11 +269,11 @@ static void frame_make(struct cpu *c, const struct op *o, struct enter_frame *f)
 /* A guest's fault finds the pushes before it done, as a processor leaves them. */
 static void frame_make_or_fault(struct cpu *c, const struct op *o, struct enter_frame *f)
 {
-	jmp_buf *outer = c->unwind, here;
+	struct unwind_point *outer = c->unwind, here;
 	u64 counted = c->stat.instructions;
 
 	c->unwind = &here;
-	if (!_setjmp(here)) {
+	if (!UNWIND_SET(&here)) {
 		frame_make(c, o, f);
 		c->unwind = outer;
 		return;

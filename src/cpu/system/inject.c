@@ -74,12 +74,12 @@ static void combine(struct cpu *c, u8 first)
 static enum outcome deliver(struct cpu *c, u8 vector, enum event_kind kind, bool has_error,
 			    u32 error)
 {
-	jmp_buf here, *outer = c->unwind;
+	struct unwind_point here, *outer = c->unwind;
 	bool unwound;
 
 	c->op = NULL;
 	c->unwind = &here;
-	unwound = _setjmp(here);
+	unwound = UNWIND_SET(&here);
 	if (!unwound)
 		event_deliver(c, vector, kind, has_error, error, c->rip);
 	c->unwind = outer;
@@ -88,7 +88,7 @@ static enum outcome deliver(struct cpu *c, u8 vector, enum event_kind kind, bool
 		return DELIVERED;
 	if (c->exception.pending)
 		return RAISED;
-	longjmp(*outer, 1);
+	cpu_unwind(c);
 }
 
 /* #BP and #OF come from instructions: their gate's DPL counts. A #DB without payload is the fault of

@@ -270,13 +270,13 @@ static void take_back(struct cpu *c, const struct before *b)
 /* All of it, an exception of the new task's included, or nothing. No exception is pending before. */
 static void enter_task_or_take_back(struct cpu *c, const struct entering *e)
 {
-	jmp_buf *outer = c->unwind, here;
+	struct unwind_point *outer = c->unwind, here;
 	volatile bool entered = false, raised = false;
 	struct before b;
 
 	remember(c, &b);
 	c->unwind = &here;
-	if (_setjmp(here)) {
+	if (UNWIND_SET(&here)) {
 		if (entered || !c->exception.pending) {
 			take_back(c, &b);
 			c->unwind = outer;

@@ -59,11 +59,11 @@ void fake_set_mode(struct cpu *c, enum cpu_mode mode)
 
 int fake_run(struct cpu *c)
 {
-	jmp_buf env;
+	struct unwind_point here;
 
 	raised = -1;
-	c->unwind = &env;
-	if (!_setjmp(env)) {
+	c->unwind = &here;
+	if (!UNWIND_SET(&here)) {
 		for (;;)
 			interpreter_run(c);
 	}
@@ -80,7 +80,7 @@ static void NORETURN unwind(struct cpu *c, int vector)
 	c->rip = c->op ? op_rip(c, c->op) : c->rip;
 	c->op = NULL;
 	raised = vector;
-	_longjmp(*c->unwind, 1);
+	UNWIND_GO(c->unwind);
 }
 
 void cpu_raise(struct cpu *c, u8 vector)

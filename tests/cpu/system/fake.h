@@ -49,13 +49,13 @@ static inline u64 get(u64 a, u32 size)
 /* Run `call` under an unwind point: true if it came back, false if it raised c->exception. */
 #define RETURNS(call)                                                                         \
 	({                                                                                    \
-		jmp_buf env_;                                                                 \
+		struct unwind_point env_;                                                     \
 		volatile bool back_ = false;                                                  \
 		fake.c->exception.pending = false;                                            \
 		fake.nreads = 0;                                                              \
 		fake.counting = true;                                                         \
 		fake.c->unwind = &env_;                                                       \
-		if (!_setjmp(env_)) {                                                         \
+		if (!UNWIND_SET(&env_)) {                                                     \
 			call;                                                                 \
 			back_ = true;                                                         \
 		}                                                                             \
