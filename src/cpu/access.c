@@ -89,11 +89,33 @@ static void fill(struct cpu *c, enum tlb_mode mode, u64 la, const struct walk *w
 	mmu_tlb_fill(&c->mmu, mode, la & PAGE_MASK, w->gpa & PAGE_MASK, x, w->perm, w->global);
 }
 
+/*
+ * Was a device met at this page last, rather than memory? A driver comes there again, and what is known of
+ * memory need not be asked first. No more than a hint: mmu_translate() says what is there now.
+ */
+static u64 *device_slot(struct cpu *c, u64 la)
+{
+	return &c->device_page[(la >> PAGE_SHIFT) % ARRAY_SIZE(c->device_page)];
+}
+
+static bool met_device(struct cpu *c, u64 la)
+{
+	return *device_slot(c, la) == (la & PAGE_MASK) + 1;
+}
+
+static void note_device(struct cpu *c, u64 la, bool device)
+{
+	if (device)
+		*device_slot(c, la) = (la & PAGE_MASK) + 1;
+	else if (met_device(c, la))
+		*device_slot(c, la) = 0;
+}
+
 /* What needs no more than a look at memory that both MMUs have known to be there. */
 static bool resolve_quickly(struct cpu *c, u64 la, unsigned access, enum tlb_mode mode, unsigned wflags,
 			    struct walk *w, struct mmu_xlat *x)
 {
-	if (replay_pending(c) || !walk_known(c, la, access, wflags, w) ||
+	if (met_device(c, la) || replay_pending(c) || !walk_known(c, la, access, wflags, w) ||
 	    !mmu_translate_present(&c->mmu, w->gpa, access, w->perm & MMU_WRITE, x))
 		return false;
 	fill(c, mode, la, w, x);
@@ -111,17 +133,33 @@ bool access_refill(struct cpu *c, u64 la, u32 size, bool write, enum tlb_mode mo
 	return (write ? tlb_write(&c->mmu.tlb[mode], la, size) : tlb_read(&c->mmu.tlb[mode], la, size)) != NULL;
 }
 
-/* Resolve [la, la + len), which lies in one page. Fills the TLB. Raises what the walk raises. */
+/* Through the guest's own tables. Raises what the walk raises. */
+static void walk_or_leave(struct cpu *c, u64 la, unsigned access, unsigned wflags, struct walk *w)
+{
+	u32 error = 0;
+	int r;
+
+	if (walk_known(c, la, access, wflags, w))
+		return;
+	r = walk_linear(c, la, access, wflags, w, &error);
+	if (r > 0)
+		cpu_raise_pf(c, la, error);
+	if (r == -ENOENT)
+		cpu_cannot(c); /* page tables in a hole: KVM cannot emulate that either */
+	if (r < 0)
+		leave_unserved(c, w->gpa, MMU_READ, r);
+}
+
+/* Resolve [la, la + len), which lies in one page. Fills the TLB. */
 static void resolve_page(struct cpu *c, u64 la, u32 len, unsigned access, enum tlb_mode mode,
 			 unsigned wflags, struct part *out)
 {
 	u64 place = c->stat.code.place;
 	struct mmu_xlat x;
 	struct walk w;
-	u32 error = 0;
 	int r;
 
-	if (resolve_known(c, la, len, access & MMU_WRITE, mode, out))
+	if (!met_device(c, la) && resolve_known(c, la, len, access & MMU_WRITE, mode, out))
 		return;
 	c->stat.tlb_misses++;
 	if (resolve_quickly(c, la, access, mode, wflags, &w, &x)) {
@@ -129,14 +167,7 @@ static void resolve_page(struct cpu *c, u64 la, u32 len, unsigned access, enum t
 		return;
 	}
 	c->stat.code.place = STATPAGE_WALK;
-	r = walk_linear(c, la, access, wflags, &w, &error);
-	if (r > 0)
-		cpu_raise_pf(c, la, error);
-	if (r == -ENOENT)
-		cpu_cannot(c); /* page tables in a hole: KVM cannot emulate that either */
-	if (r < 0)
-		leave_unserved(c, w.gpa, MMU_READ, r);
-
+	walk_or_leave(c, la, access, wflags, &w);
 	out->gpa = w.gpa;
 	out->len = len;
 	/* What the VMM answered is answered, though it has put memory there meanwhile. */
@@ -144,6 +175,7 @@ static void resolve_page(struct cpu *c, u64 la, u32 len, unsigned access, enum t
 		    ? -ENOENT
 		    : mmu_translate(&c->mmu, w.gpa, access, &x);
 	c->stat.code.place = place;
+	note_device(c, la, r == -ENOENT);
 	if (r == -ENOENT) {
 		out->host = NULL;
 		out->code = false;
