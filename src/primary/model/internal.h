@@ -169,12 +169,10 @@ static inline struct pte *model_pte(struct model *m, hva_t hva)
 	u64 n = (hva - MODEL_VA) >> PAGE_SHIFT;
 	int block = huge_block(hva);
 
-	if (hva >= MODEL_VA && n < MODEL_VA_PAGES)
-		return &m->pte[n];
-	if (block < 0)
-		return NULL;
-	return m->split[block] && huge_offset(hva) < MODEL_PARTS ? &m->part[block][huge_offset(hva)]
-								 : &m->huge_pte[block];
+	if (block >= 0)
+		return m->split[block] && huge_offset(hva) < MODEL_PARTS ? &m->part[block][huge_offset(hva)]
+									 : &m->huge_pte[block];
+	return hva >= MODEL_VA && n < MODEL_VA_PAGES ? &m->pte[n] : NULL;
 }
 
 /* 4 KiB pages from hva on that its PTE is of. */
