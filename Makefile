@@ -11,7 +11,7 @@ DESTDIR ?=
 PROGRAM := src/cli/userkvm src/libuserkvm.so src/loader/userkvm-loader src/loader/userkvm-world
 
 all: $(BUILD)/build.ninja
-	@test -d $(BUILD)/tests || { tools/setup build && meson configure $(BUILD) -Dtests=true; }
+	@test -d $(BUILD)/tests || { tools/setup build && meson configure $(BUILD) -Dtests=true -Dwerror=true; }
 	@ninja -C $(BUILD)
 	@ln -sfn src/cli/userkvm $(BUILD)/userkvm
 
@@ -19,9 +19,10 @@ $(BUILD)/build.ninja:
 	@tools/setup build
 	meson setup $(BUILD)
 
-# The library and the command alone; a build directory made for them is told of the tests by `all'.
+# The library and the command alone; a build directory made for them is told of the tests by `all'. A warning of a
+# compiler that is newer than this source is nothing to a user; to a developer it is an error.
 program:
-	@test -e $(BUILD)/build.ninja || meson setup $(BUILD) -Dtests=false
+	@test -e $(BUILD)/build.ninja || meson setup $(BUILD) -Dtests=false -Dwerror=false
 	@ninja -C $(BUILD) $(PROGRAM)
 	@ln -sfn src/cli/userkvm $(BUILD)/userkvm
 
