@@ -189,7 +189,7 @@ static void store_return(struct xlate *x)
 }
 
 /*
- * Look the target in R15 up in the table; where it is there, its slot's index is in R14. Else the op is
+ * Look the target in R15 up in the table; where it is there, R14 has twice its slot's number. Else the op is
  * the handler's, from its start: nothing was stored yet.
  */
 static void find_target(struct xlate *x)
@@ -200,8 +200,12 @@ static void find_target(struct xlate *x)
 	tr_stub(x, poll(x), what, THEN_NOTHING);
 	emit_rotate(e, R14, R15, 12);
 	emit_lea(e, R14, R14, R15, 0, 0, true);
-	emit_pext(e, R14, R14, FIELD(gen.mask_jump));
-	emit_lea(e, R14, R14, R14, 0, 0, true);
+	if (x->saved) {
+		emit_and32(e, R14, (CODE_JUMPS - 1) << 1);
+	} else {
+		emit_pext(e, R14, R14, FIELD(gen.mask_jump));
+		emit_lea(e, R14, R14, R14, 0, 0, true);
+	}
 	tr_stub(x, jump_unless_slot_of_target(x, R14, table_field(x->b->key)), what, THEN_NOTHING);
 }
 

@@ -121,6 +121,15 @@ void emit_or(struct emitter *e, int dst, int src)
 	emit_bytes(e, b, sizeof(b));
 }
 
+void emit_and32(struct emitter *e, int dst, u32 mask)
+{
+	if (dst & 8)
+		emit8(e, REX | 1);
+	emit8(e, 0x81);
+	emit8(e, (u8)(0xc0 | 4 << 3 | (dst & 7)));
+	emit32(e, mask);
+}
+
 void emit_test(struct emitter *e, int reg, s32 mask)
 {
 	emit8(e, rex(true, 0, 0, reg));

@@ -55,10 +55,11 @@ void emit_lea(struct emitter *e, int dst, int base, int index, u8 scale, s32 dis
  * instructions scale. */
 void emit_modrm_memory(struct emitter *e, int reg, int base, int index, s32 disp, bool disp32);
 
-/* These change the flags: to add a field, `index` * 8 bytes further on or NO_INDEX; OR; TEST; CMP of
+/* These change the flags: to add a field, `index` * 8 bytes further on or NO_INDEX; OR; AND, TEST; CMP of
  * a field and zero. */
 #define CC_NOT_ZERO 5
 void emit_or(struct emitter *e, int dst, int src);
+void emit_and32(struct emitter *e, int dst, u32 mask);
 void emit_add(struct emitter *e, int reg, int index, u32 field);
 void emit_test(struct emitter *e, int reg, s32 mask);
 void emit_compare_zero32(struct emitter *e, u32 field);

@@ -137,7 +137,7 @@ void emit_flags_save(struct xlate *x)
 	struct emitter *e = &x->e;
 
 	emit_move(e, R14, RAX);
-	emit_bytes(e, "\x9f\x0f\x90\xc0", 4);	  /* LAHF, SETO AL */
+	emit_bytes(e, "\x0f\x90\xc0\x9f", 4);	  /* SETO AL, LAHF */
 	emit_store16(e, FIELD(af), RAX);
 	emit_move(e, RAX, R14);
 }

@@ -670,7 +670,7 @@ static void prepare(struct cpu *c)
 	c->gen.mask_page = PAGE_MASK;
 	for (u32 i = 0; i < ARRAY_SIZE(c->gen.mask_aligned); i++)
 		c->gen.mask_aligned[i] = PAGE_MASK | (BIT(i) - 1);
-	c->gen.mask_jump = CODE_JUMPS - 1;
+	c->gen.mask_jump = (CODE_JUMPS - 1) << 1;
 	c->gen.mask_af = 1ULL << 56 | (FL_STATUS & 0xff);
 	c->gen.mask_status = FL_STATUS;
 	tr_ways_prepare(c);

@@ -48,7 +48,7 @@ void translator_destroy(struct cpu *c);
 /* Slot of the jump table for a linear address. */
 static inline u32 tr_jump_slot(u64 la)
 {
-	return (u32)((la + (la >> 12)) & (CODE_JUMPS - 1));
+	return (u32)((la + (la >> 12)) >> 1 & (CODE_JUMPS - 1));
 }
 
 #endif

@@ -88,8 +88,8 @@ static u32 edge_target(const struct cpu *c, u32 at)
 
 static void jump_clear(struct code_jump *j, u32 slot)
 {
-	/* Zero would match address 0, whose slot is 0. */
-	j->neg = slot ? 0 : ~0ULL;
+	/* Address 0 has slot 0, and 2 has slot 1. */
+	j->neg = slot ? 0 : -2ULL;
 }
 
 static struct code_jump *slot_of(struct cpu *c, const struct tr_way *w)
