@@ -53,6 +53,19 @@ static u32 cache_size(void)
 	return (u32)MAX(MIN(bytes, (u64)TRANSLATOR_CACHE_MOST), (u64)TRANSLATOR_CACHE_LEAST);
 }
 
+/* As another processor's generated code is: for tests. */
+static enum translator_checks checks(void)
+{
+	static const char *const names[] = {
+		[CHECKS_BY_LOOP] = "loop", [CHECKS_BY_BORROW] = "borrow", [CHECKS_BY_FLAGS] = "flags"};
+	const char *how = secure_getenv("USERKVM_CHECKS");
+	u32 n = ARRAY_SIZE(names);
+
+	while (how && --n > CHECKS_FOR_HOST && strcmp(how, names[n]))
+		;
+	return how ? (enum translator_checks)n : CHECKS_FOR_HOST;
+}
+
 static const char *reason(int r)
 {
 	switch (r) {
@@ -86,6 +99,7 @@ void engine_attach(struct cpu *c)
 	if (!choose(&o))
 		return;
 	o.cache = cache_size();
+	o.checks = (u8)checks();
 	o.count = secure_getenv("USERKVM_COUNT") != NULL;
 	r = translator_create(c, &o);
 	if (r)

@@ -2,7 +2,8 @@
 /*
  * cpu/engine.h: which engine executes a vCPU's code. `userkvm run` leaves what it was told in the
  * environment: USERKVM_ENGINE (auto, which is the translator; interpreter; translator or translator:N;
- * check or check:N) and USERKVM_CODE_CACHE (bytes, with K, M or G).
+ * check or check:N) and USERKVM_CODE_CACHE (bytes, with K, M or G). For tests, USERKVM_CHECKS (loop, borrow or flags) has checks made as
+ * another processor wants them.
  */
 #ifndef CPU_ENGINE_H
 #define CPU_ENGINE_H

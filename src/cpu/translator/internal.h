@@ -63,7 +63,8 @@ struct translator {
 	u32 space_list;	 /* the one of those that is in use */
 	u64 turns;
 	bool patched; /* code was written since generated code was last entered */
-	bool loops, borrows; /* struct emitter */
+	bool loops, borrows; /* struct emitter; the latter of large programs */
+	bool borrows_always;
 	bool tests;	     /* struct xlate */
 	u32 heat; /* struct translator_options */
 	u32 count_len; /* bytes before a block's code that count its instructions, or 0: nobody counts */

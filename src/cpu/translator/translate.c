@@ -244,7 +244,7 @@ static void begin(struct cpu *c, struct block *b)
 {
 	struct translator *t = c->translator;
 	struct xlate *x = &t->x;
-	bool borrows = t->borrows && is_large(t, b);
+	bool borrows = t->borrows_always || (t->borrows && is_large(t, b));
 
 	x->c = c;
 	x->b = b;
@@ -676,6 +676,14 @@ static void prepare(struct cpu *c)
 	tr_ways_prepare(c);
 }
 
+static void choose_checks(struct translator *t, enum translator_checks checks)
+{
+	t->loops = checks == CHECKS_FOR_HOST ? host_has_fast_loop() : checks == CHECKS_BY_LOOP;
+	t->tests = checks == CHECKS_BY_FLAGS || (checks == CHECKS_FOR_HOST && !t->loops);
+	t->borrows = !t->loops;
+	t->borrows_always = checks == CHECKS_BY_BORROW;
+}
+
 int translator_create(struct cpu *c, const struct translator_options *o)
 {
 	struct translator *t;
@@ -689,8 +697,7 @@ int translator_create(struct cpu *c, const struct translator_options *o)
 	t->check_every = o->check_every;
 	t->heat = o->heat;
 	t->count_len = o->count ? TR_COUNT_LEN : 0;
-	t->loops = host_has_fast_loop();
-	t->borrows = t->tests = !t->loops;
+	choose_checks(t, o->checks);
 	perfmap_open();
 	r = make_area(t, o->cache);
 	if (r) {

@@ -33,10 +33,14 @@
 /* Executions after which a block is translated. */
 #define TRANSLATOR_HEAT 12
 
+/* How generated code checks addresses and requests (emit.h, flags.h): as is best on this host, or on another. */
+enum translator_checks { CHECKS_FOR_HOST, CHECKS_BY_LOOP, CHECKS_BY_BORROW, CHECKS_BY_FLAGS };
+
 struct translator_options {
 	u32 cache;	 /* bytes; where address space is short it becomes less */
 	u32 check_every; /* not 0: one in so many entries of blocks is compared with the interpreter */
 	u32 heat;	 /* 1: every block at its first entry, whether or not it pays */
+	u8 checks;	 /* enum translator_checks */
 	bool count;	 /* the guest's instructions, as the interpreter does: a twentieth of the time */
 };
 
