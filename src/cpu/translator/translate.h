@@ -142,6 +142,8 @@ int tr_get(struct xlate *x, int g, int scratch);
 void tr_put(struct xlate *x, int g, int host);
 
 u32 tr_what(const struct xlate *x, enum tr_reason reason, u32 op);
+/* stubs.c. Call the helper; `saved`: the flags are in cpu->af already. */
+void tr_call_helper(struct xlate *x, u32 what, bool saved);
 /* A jump to code that leaves to the helper, and what then. In code that is only tried it ends the trial. */
 void tr_stub(struct xlate *x, u8 *jump, u32 what, enum tr_then then);
 /* The same, of what changes no guest state: in code that is only tried, too. */
@@ -161,7 +163,9 @@ void tr_miss_stub(struct xlate *x, u8 *jump, u8 *look_at, const struct tr_look *
 #define TR_REFILL_WRITE	     4u /* above enum tlb_mode */
 #define TR_REFILL_SIZE_SHIFT 3
 u32 tr_refill_what(const struct xlate *x, const struct tr_look *look);
-/* The instruction that follows accesses guest memory, or may fault otherwise. */
+/* All of the block's, where the code at hand stands. */
+void tr_emit_stubs(struct xlate *x);
+/* translate.c. The instruction that follows accesses guest memory, or may fault otherwise. */
 void tr_access(struct xlate *x);
 
 /* memory.c */
@@ -202,6 +206,17 @@ void tr_stop(struct xlate *x, u32 op);
 /* The block falls through to the next; to one of another key, which is the vCPU's now. */
 void tr_fall_through(struct xlate *x);
 void tr_edge_to_key(struct xlate *x, u32 key);
+
+static inline bool tr_has_bit(u64 ops, u32 op)
+{
+	return op < BLOCK_MAX_OPS && ops >> op & 1;
+}
+
+/* The code of `op` for one that comes from C, where slots are not to be relied on any more. */
+static inline u8 *tr_after_c(const struct xlate *x, u32 op)
+{
+	return x->op_at[tr_has_bit(x->share.inside, op) ? CAREFUL : PLAIN][op];
+}
 
 #define FIELD(f)   ((u32)offsetof(struct cpu, f))
 #define GPR_FIELD(g) ((u32)(g) * 8)
