@@ -5,6 +5,7 @@
 #include "cpu/code/op.h"
 #include "cpu/cpu.h"
 #include "cpu/fault.h"
+#include "cpu/interpreter/interpreter.h"
 #include "sync/trace.h"
 
 static u64 current_rip(const struct cpu *c)
@@ -60,6 +61,19 @@ static u8 *ask_vmm(struct cpu *c, u64 addr, u32 size, bool write, bool port, u32
 	return elements ? c->io_data : (u8 *)&d->data;
 }
 
+/* The access asked for is one of a size that the instruction's operand has: then it is the operand. */
+static void note_whole_mov(struct cpu *c, u32 size, bool write)
+{
+	const struct op *o = c->op;
+
+	/* Where rip is narrower than an address, its end is found by executing it. */
+	if (!o || (c->mode != MODE_LONG && c->mode != MODE_PROT32) || !size || (size & (size - 1)) || size > 8 ||
+	    !interpreter_is_mov(o, size, write))
+		return;
+	c->replay.whole = o->len;
+	c->replay.reg = o->r0;
+}
+
 void replay_mmio(struct cpu *c, gpa_t gpa, u32 size, bool write, void *data)
 {
 	const void *answer = replayed(c, gpa, size, write, false, false);
@@ -76,6 +90,7 @@ void replay_mmio(struct cpu *c, gpa_t gpa, u32 size, bool write, void *data)
 	}
 	c->stat.mmio_exits++;
 	c->exit.mmio.data = ask_vmm(c, gpa, size, write, false, 0, data);
+	note_whole_mov(c, size, write);
 	c->exit.mmio.gpa = gpa;
 	c->exit.mmio.len = size;
 	c->exit.mmio.write = write;
@@ -99,6 +114,7 @@ void replay_port(struct cpu *c, u16 port, u32 size, bool write, void *data, u8 w
 	}
 	c->exit.io.data = ask_vmm(c, port, size, write, true, 0, data);
 	c->replay.whole = whole;
+	c->replay.reg = REG_OFF(RAX);
 	c->exit.io.port = port;
 	c->exit.io.size = (u8)size;
 	c->exit.io.in = !write;
@@ -145,11 +161,29 @@ u32 replay_port_string(struct cpu *c, u16 port, u32 size, u32 max, const u8 **da
 	cpu_leave(c, CPU_EXIT_IO);
 }
 
+static void put_answer(struct cpu *c, u8 reg, u64 v, u32 size)
+{
+	switch (size) {
+	case 1:
+		set_r8(c, reg, (u8)v);
+		break;
+	case 2:
+		set_r16(c, reg, (u16)v);
+		break;
+	case 4:
+		set_r32(c, reg, (u32)v);
+		break;
+	default:
+		set_r64(c, reg, v);
+		break;
+	}
+}
+
 /*
- * Finish an IN or OUT that the VMM has just answered, without executing it again: nothing is left to be
- * done but the move to rAX, as in KVM. Not where more belongs to an instruction's end than that.
+ * Finish an IN, OUT or MOV that the VMM has just answered, without executing it again: nothing is left to be
+ * done but the move to the register. Not where more belongs to an instruction's end than that.
  */
-static bool finish_port(struct cpu *c)
+static bool finish_whole(struct cpu *c)
 {
 	const struct replay *r = &c->replay;
 	const typeof(r->done[0]) *d = &r->done[0];
@@ -157,10 +191,8 @@ static bool finish_port(struct cpu *c)
 	if (!r->whole || r->ndone || r->rip != c->rip || c->check_watch || c->watch_hits || c->repeating ||
 	    cpu_must_step(c))
 		return false;
-	if (!d->write && d->size == 4)
-		c->reg[RAX] = (u32)d->data;
-	else if (!d->write)
-		memcpy(&c->reg[RAX], &d->data, d->size);
+	if (!d->write)
+		put_answer(c, r->reg, d->data, d->size);
 	c->rip = (c->rip + r->whole) & c->ea_mask;
 	c->stat.instructions++;
 	replay_forget(c);
@@ -182,7 +214,7 @@ void cpu_complete_exit(struct cpu *c)
 	}
 	if (!c->replay.waiting)
 		return;
-	if (finish_port(c))
+	if (finish_whole(c))
 		return;
 	c->replay.waiting = false;
 	c->replay.tries = 0;

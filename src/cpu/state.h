@@ -153,7 +153,8 @@ struct replay {
 	u32 next;  /* next to be replayed in this run of the instruction */
 	u64 rip;   /* linear rip the fragments belong to; another one discards them */
 	bool waiting; /* done[ndone] is with the VMM */
-	u8 whole;     /* and is all that an IN or OUT does: bytes of that instruction; else 0 */
+	u8 whole;     /* and is all that an IN, OUT or MOV does: bytes of that instruction; else 0 */
+	u8 reg;	      /* and where what was read goes: an operand's byte offset in struct cpu */
 	u32 tries; /* since the last answer: the instruction began again and was not completed */
 	/* A string instruction that commits an element sets ndone and next to 0. */
 };

@@ -29,8 +29,8 @@ static const struct {
 } cases[] = {
 	{"OUT", &port_out, KVM_EXIT_IO, 2800},
 	{"IN", &port_in, KVM_EXIT_IO, 2700},
-	{"a device's register read", &device_read, KVM_EXIT_MMIO, 4400},
-	{"a device's register written", &device_write, KVM_EXIT_MMIO, 4650},
+	{"a device's register read", &device_read, KVM_EXIT_MMIO, 3550},
+	{"a device's register written", &device_write, KVM_EXIT_MMIO, 3700},
 };
 
 #define MARK() asm volatile("int3" ::: "memory")

@@ -29,4 +29,10 @@ void interpreter_run(struct cpu *c);
  */
 const struct op *interpreter_one(struct cpu *c, const struct op *o, struct op *scratch);
 
+/*
+ * mov.c: is this a MOV of `size` bytes between memory and a general register (o->r0, when it loads), or of a
+ * constant to memory? Then it does no more than that access and a move.
+ */
+bool interpreter_is_mov(const struct op *o, u32 size, bool store);
+
 #endif

@@ -6,6 +6,7 @@
 
 #include "cpu/interpreter/cond.h"
 #include "cpu/interpreter/families.h"
+#include "cpu/interpreter/interpreter.h"
 #include "cpu/system/decode.h"
 
 #define MOV(bits, s, m)                                                                            \
@@ -23,6 +24,17 @@
 	STORE_HANDLER(mov_mr##bits, bits, R##bits(c, o->r1))                                       \
 	STORE_HANDLER(mov_mi##bits, bits, (u##bits)o->imm)
 EACH_SIZE(MOV)
+
+bool interpreter_is_mov(const struct op *o, u32 size, bool store)
+{
+	static op_fn *const load[] = SIZES(mov_rm), *const from_reg[] = SIZES(mov_mr),
+			   *const from_imm[] = SIZES(mov_mi);
+	unsigned i = (unsigned)__builtin_ctz(size);
+
+	if (!store)
+		return o->fn == load[i];
+	return o->fn == from_reg[i] || o->fn == from_imm[i];
+}
 
 static bool is_gpr(const ZydisDecodedOperand *o)
 {
