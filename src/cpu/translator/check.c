@@ -7,7 +7,9 @@
  * tried. Then the interpreter executes the same ops for good, and registers, flags, the successor and
  * what was stored are compared. What the ops load is loaded twice, so another vCPU or a device may
  * have changed it meanwhile. Where nothing was stored the code is tried once more from the first state, and a
- * difference counts only if it says the same again; and a block is at fault when it differs again and again.
+ * difference counts only if it says the same again; and a block is at fault when it differs again and again. Who
+ * waits for a lock may find it free in the second look alone, and what gives it back is soon overwritten: there
+ * a block is at fault when it has never said the same, unless the process has one vCPU.
  */
 #include "cpu/translator/internal.h"
 
@@ -21,6 +23,10 @@
 /* A block that differs so often, and in more than one of so many comparisons, is at fault. */
 #define TIMES	3
 #define ONE_IN	64
+/* Where another vCPU may have come between, when it has never said the same. */
+#define TIMES_SHARED 16
+
+#define MEMORY "memory" /* what differs */
 
 static u64 checked, stores, differed; /* by all vCPUs; atomic */
 
@@ -154,7 +160,7 @@ static const char *difference(struct cpu *c, const struct result *r, u32 nstores
 		return "x87 state";
 	for (u32 i = 0; i < nstores; i++) {
 		if (!same_memory(c->translator, r, i))
-			return "memory";
+			return MEMORY;
 	}
 	return NULL;
 }
@@ -203,6 +209,22 @@ static NORETURN void report(const struct cpu *c, const struct block *b, const st
 	abort();
 }
 
+static bool has_locked(const struct xlate *x)
+{
+	for (u32 n = 0; n < x->b->nops; n++) {
+		if (x->insn[n].locked)
+			return true;
+	}
+	return false;
+}
+
+static bool at_fault(const struct block *b, bool shared)
+{
+	if (shared)
+		return b->differs >= TIMES_SHARED && b->differs == b->checks;
+	return b->differs >= TIMES && b->differs * ONE_IN > b->checks;
+}
+
 static void note(struct cpu *c, struct block *b, const struct result *r, const char *what)
 {
 	sync_add(&checked, 1);
@@ -212,7 +234,8 @@ static void note(struct cpu *c, struct block *b, const struct result *r, const c
 		return;
 	sync_add(&differed, 1);
 	c->stat.code.differed++;
-	if (++b->differs >= TIMES && b->differs * ONE_IN > b->checks)
+	b->differs++;
+	if (at_fault(b, !tr_is_alone() && (has_locked(&c->translator->x) || !strcmp(what, MEMORY))))
 		report(c, b, r, what);
 }
 

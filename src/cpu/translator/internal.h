@@ -83,6 +83,8 @@ void tr_emit_tsc(struct emitter *e);
 bool tr_translate(struct cpu *c, struct block *b);
 /* Only for a comparison: code that leaves by TR_CHECK. NULL: no room. */
 u8 *tr_translate_to_check(struct cpu *c, struct block *b);
+/* vcpu.c. Has the process no other vCPU that is translated? */
+bool tr_is_alone(void);
 /* check.c. In the place of running a block's code: what to run next, as an op does. */
 bool tr_check_due(struct cpu *c);
 const struct op *tr_check(struct cpu *c, struct block *b);

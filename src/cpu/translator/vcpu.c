@@ -9,10 +9,18 @@
 #include "base/own.h"
 #include "base/pagemem.h"
 #include "base/pext.h"
+#include "sync/atomic.h"
 
 /* Of the area so many eighths are for what is not cold: about the proportion of boots and compilers. */
 #define HOT_EIGHTHS 3
 #define BYTES_A_BLOCK 128 /* and more: what is kept of a block beside its code is room for so many */
+
+static u32 ntranslators; /* in the process; atomic */
+
+bool tr_is_alone(void)
+{
+	return sync_load(&ntranslators) == 1;
+}
 
 static bool wanted(const struct block *b)
 {
@@ -167,6 +175,7 @@ int translator_create(struct cpu *c, const struct translator_options *o)
 	}
 	prepare(c);
 	c->translator = t;
+	sync_add(&ntranslators, 1);
 	c->code->engine = &engine;
 	return 0;
 }
@@ -180,4 +189,5 @@ void translator_destroy(struct cpu *c)
 	free_memory(t);
 	free(t);
 	c->translator = NULL;
+	sync_sub(&ntranslators, 1);
 }
