@@ -345,6 +345,31 @@ void *access_direct(struct cpu *c, u64 la, u32 size, bool write)
 	return likely(p) ? p : resolve_direct(c, la, size, write, part, &n);
 }
 
+/*
+ * What is read to be written. An instruction that is run again with the VMM's answer gets what it got at first:
+ * its store may have been let into the memory behind a read-only memslot.
+ */
+static void read_old(struct cpu *c, u64 la, u32 size)
+{
+	typeof(c->replay.old) *old = &c->replay.old;
+	u8 *buf = c->bounce.buf;
+	struct part part[2];
+	unsigned n = resolve_current(c, la, size, MMU_READ, part);
+
+	parts_read(c, la, part, n, buf);
+	if (size > sizeof(old->data))
+		return; /* no instruction computes with so much */
+	if (!replay_pending(c) || old->la != la || old->size != size) {
+		old->la = la;
+		old->size = size;
+		memcpy(old->data, buf, size);
+	}
+	for (unsigned i = 0, at = 0; i < n; at += part[i++].len) {
+		if (part[i].host)
+			memcpy(buf + at, old->data + at, part[i].len);
+	}
+}
+
 void *access_ptr(struct cpu *c, u64 la, u32 size, bool write, bool *direct)
 {
 	void *p = write ? tlb_write(c->tlb, la, size) : tlb_read(c->tlb, la, size);
@@ -362,8 +387,9 @@ void *access_ptr(struct cpu *c, u64 la, u32 size, bool write, bool *direct)
 	c->bounce.size = write ? size : 0;
 	/* A read-only memslot has bytes to be read, if no memory to be written. */
 	if (write)
-		n = resolve_current(c, la, size, MMU_READ, part);
-	parts_read(c, la, part, n, c->bounce.buf);
+		read_old(c, la, size);
+	else
+		parts_read(c, la, part, n, c->bounce.buf);
 	return c->bounce.buf;
 }
 

@@ -57,6 +57,7 @@ static inline void replay_forget(struct cpu *c)
 {
 	c->replay.ndone = c->replay.next = c->replay.tries = 0;
 	c->replay.waiting = false;
+	c->replay.old.size = 0;
 }
 
 #endif

@@ -156,6 +156,13 @@ struct replay {
 	u8 whole;     /* and is all that an IN, OUT or MOV does: bytes of that instruction; else 0 */
 	u8 reg;	      /* and where what was read goes: an operand's byte offset in struct cpu */
 	u32 tries; /* since the last answer: the instruction began again and was not completed */
+	/* What it read where it is to write next, in memory that takes no writes: the VMM's answer to the write may
+	 * be to change that. */
+	struct {
+		u64 la;
+		u32 size; /* 0: nothing */
+		u8 data[16];
+	} old;
 	/* A string instruction that commits an element sets ndone and next to 0. */
 };
 
