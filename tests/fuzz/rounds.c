@@ -2,6 +2,7 @@
 #include "rounds.h"
 
 #include <dirent.h>
+#include <malloc.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
@@ -68,6 +69,8 @@ int rounds_main(int argc, char **argv, const struct rounds *r)
 	time_t end = time(NULL) + (argc > 1 ? atoi(argv[1]) : 2);
 	u64 seed = argc > 2 ? strtoull(argv[2], NULL, 0) : (u64)time(NULL), round = 0;
 
+	/* A second arena, made when two threads want memory at once, keeps address space of its own. */
+	mallopt(M_ARENA_MAX, 1);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("seed %llu\n", (unsigned long long)seed);
 	signal(SIGALRM, on_alarm);
