@@ -363,6 +363,7 @@ static void read_old(struct cpu *c, u64 la, u32 size)
 		old->la = la;
 		old->size = size;
 		memcpy(old->data, buf, size);
+		return;
 	}
 	for (unsigned i = 0, at = 0; i < n; at += part[i++].len) {
 		if (part[i].host)

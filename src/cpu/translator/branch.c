@@ -49,10 +49,7 @@ static u8 *jump_unless_slot_of_target(struct xlate *x, int index, u32 slot)
 		return emit_jcc(e, CC_NOT_ZERO);
 	}
 	k = emit_check(e);
-	if (index == NO_INDEX)
-		emit_load(e, RCX, neg);
-	else
-		emit_load_indexed(e, RCX, index, neg);
+	emit_load_indexed(e, RCX, index, neg);
 	emit_lea(e, RCX, RCX, R15, 0, emit_good(e), true);
 	return emit_check_end(e, &k);
 }

@@ -35,7 +35,7 @@ void emit_store_imm(struct emitter *e, u32 field, s32 imm);
 void emit_store16(struct emitter *e, u32 field, int reg);
 void emit_jump_field(struct emitter *e, u32 field);
 void emit_call_field(struct emitter *e, u32 field);
-/* The same, `index` * 8 bytes further on. */
+/* The same, `index` * 8 bytes further on; or NO_INDEX. */
 void emit_load_indexed(struct emitter *e, int reg, int index, u32 field);
 void emit_jump_indexed(struct emitter *e, int index, u32 field);
 void emit_load16(struct emitter *e, int reg, u32 field);

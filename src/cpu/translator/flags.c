@@ -91,11 +91,6 @@ static bool checks(struct xlate *x, u32 op)
 	}
 }
 
-static u64 ops_between(u32 first, u32 last)
-{
-	return ~0ULL << first & ~0ULL >> (63 - last);
-}
-
 /* The run ends with `last`. What saves them stands before the first check; or at the block's start, to be passed by. */
 static void plan_run(struct xlate *x, u32 first, u32 last)
 {
@@ -105,13 +100,13 @@ static void plan_run(struct xlate *x, u32 first, u32 last)
 		begin++;
 	if (begin > last) {
 		if (!first && x->insn[last].kind != INSN_JMP)
-			x->flags.unread = ops_between(first, last);
+			x->flags.unread = tr_ops_between(first, last);
 		return;
 	}
 	if (!first)
 		begin = 0;
 	x->flags.save |= 1ULL << begin;
-	x->flags.saved |= ops_between(begin, last);
+	x->flags.saved |= tr_ops_between(begin, last);
 }
 
 void flags_plan(struct xlate *x)
@@ -131,7 +126,7 @@ void flags_plan(struct xlate *x)
 	}
 }
 
-/* As REGISTERS_OUT in enter.c leaves them. RAX is the guest's, whatever becomes of AX meanwhile. */
+/* As FLAGS_OUT in enter.c leaves them. RAX is the guest's, whatever becomes of AX meanwhile. */
 void emit_flags_save(struct xlate *x)
 {
 	struct emitter *e = &x->e;

@@ -182,14 +182,15 @@ static u8 *test_inside(struct xlate *x, const struct tr_look *l, u32 neg_field, 
 }
 
 /* An entry says where its page is: a jump where the access is not in it, or not all of it. */
-static u8 *check_inside(struct xlate *x, const struct tr_look *l, u32 neg_field, int index, struct emit_check *k)
+static u8 *jump_unless_inside(struct xlate *x, const struct tr_look *l, u32 neg_field, int index)
 {
 	struct emitter *e = &x->e;
+	struct emit_check k;
 
-	if (index == NO_INDEX)
-		emit_load(e, GEN_CHECK, neg_field);
-	else
-		emit_load_indexed(e, GEN_CHECK, index, neg_field);
+	if (x->saved)
+		return test_inside(x, l, neg_field, index);
+	k = emit_check_below(e);
+	emit_load_indexed(e, GEN_CHECK, index, neg_field);
 	if (index == NO_INDEX && likely_aligned(l)) {
 		check_aligned(x, l);
 	} else if (index == NO_INDEX && l->size > 1) {
@@ -198,15 +199,7 @@ static u8 *check_inside(struct xlate *x, const struct tr_look *l, u32 neg_field,
 		emit_lea(e, GEN_CHECK, GEN_CHECK, l->la, 0, (s32)l->size - 1 + good_page(x), true);
 		emit_pext(e, GEN_CHECK, GEN_CHECK, PAGE_MASK_FIELD);
 	}
-	return emit_check_end(e, k);
-}
-
-static void load_delta(struct xlate *x, u32 delta_field, int index)
-{
-	if (index == NO_INDEX)
-		emit_load(&x->e, GEN_INDEX, delta_field);
-	else
-		emit_load_indexed(&x->e, GEN_INDEX, index, delta_field);
+	return emit_check_end(e, &k);
 }
 
 /* The number of the entry for an address. */
@@ -218,16 +211,11 @@ static void entry_number(struct xlate *x, int la)
 /* In the TLB; what it cannot answer goes where the look says. */
 static void look_in_tlb(struct xlate *x, const struct tr_look *l)
 {
-	u8 *look_at = x->e.p, *miss;
-	struct emit_check k;
+	u8 *look_at = x->e.p;
 
-	if (!x->saved)
-		k = emit_check_below(&x->e);
 	entry_number(x, l->la);
-	miss = x->saved ? test_inside(x, l, in_tlb(x, neg_of(l)), GEN_INDEX)
-			: check_inside(x, l, in_tlb(x, neg_of(l)), GEN_INDEX, &k);
-	tr_miss_stub(x, miss, look_at, l);
-	load_delta(x, in_tlb(x, DELTA), GEN_INDEX);
+	tr_miss_stub(x, jump_unless_inside(x, l, in_tlb(x, neg_of(l)), GEN_INDEX), look_at, l);
+	emit_load_indexed(&x->e, GEN_INDEX, GEN_INDEX, in_tlb(x, DELTA));
 }
 
 u32 tr_refill_what(const struct xlate *x, const struct tr_look *l)
@@ -241,18 +229,14 @@ u32 tr_refill_what(const struct xlate *x, const struct tr_look *l)
  */
 static void look_up(struct xlate *x, const struct tr_look *l)
 {
-	struct emit_check k;
 	u8 *far;
 
 	if (!l->near) {
 		look_in_tlb(x, l);
 		return;
 	}
-	if (!x->saved)
-		k = emit_check_below(&x->e);
-	far = x->saved ? test_inside(x, l, in_near(x, neg_of(l)), NO_INDEX)
-		       : check_inside(x, l, in_near(x, neg_of(l)), NO_INDEX, &k);
-	load_delta(x, in_near(x, DELTA), NO_INDEX);
+	far = jump_unless_inside(x, l, in_near(x, neg_of(l)), NO_INDEX);
+	emit_load(&x->e, GEN_INDEX, in_near(x, DELTA));
 	tr_far_stub(x, far, l);
 }
 

@@ -210,11 +210,6 @@ static void give_slots(struct share *s)
 	}
 }
 
-static u64 ops_between(u32 first, u32 last)
-{
-	return first > last ? 0 : ~0ULL << first & ~0ULL >> (63 - last);
-}
-
 void share_plan(struct xlate *x)
 {
 	struct share *s = &x->share;
@@ -248,7 +243,7 @@ void share_plan(struct xlate *x)
 
 		if (k->slot < 0)
 			continue;
-		s->careful |= ops_between(k->leader, k->end);
-		s->inside |= ops_between(k->leader + 1u, k->end);
+		s->careful |= tr_ops_between(k->leader, k->end);
+		s->inside |= tr_ops_between(k->leader + 1u, k->end);
 	}
 }

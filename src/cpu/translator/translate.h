@@ -212,6 +212,11 @@ static inline bool tr_has_bit(u64 ops, u32 op)
 	return op < BLOCK_MAX_OPS && ops >> op & 1;
 }
 
+static inline u64 tr_ops_between(u32 first, u32 last)
+{
+	return first > last ? 0 : ~0ULL << first & ~0ULL >> (63 - last);
+}
+
 /* The code of `op` for one that comes from C, where slots are not to be relied on any more. */
 static inline u8 *tr_after_c(const struct xlate *x, u32 op)
 {
