@@ -198,7 +198,7 @@ void world_end_vm(u32 n)
 	vm->mmu = NULL;
 	if (!n)
 		world.mmu = NULL;
-	mmu_put(mmu);
+	mmu_close(mmu);
 	if (vm->gmem)
 		world_close_gmem(vm);
 }

@@ -268,7 +268,19 @@ int memslots_init(struct mmu *mmu)
 	return -ENOMEM;
 }
 
-/* Nobody else is left; stage 2 was zapped. */
+void memslots_let_go(struct mmu *mmu)
+{
+	mutex_lock(&mmu->slots_lock);
+	for (u32 i = 0; i < MMU_USER_SLOTS; i++) {
+		const struct memslot *s = mmu->by_id[i];
+
+		if (s)
+			mmu->ops->range_remove(mmu->primary, s->hva, s->npages << PAGE_SHIFT);
+	}
+	mutex_unlock(&mmu->slots_lock);
+}
+
+/* Nobody else is left; stage 2 was zapped, and the primary's books closed. */
 void memslots_fini(struct mmu *mmu)
 {
 	for (u32 i = 0; i < MMU_USER_SLOTS; i++) {
@@ -276,7 +288,6 @@ void memslots_fini(struct mmu *mmu)
 
 		if (!s)
 			continue;
-		mmu->ops->range_remove(mmu->primary, s->hva, s->npages << PAGE_SHIFT);
 		assert(!s->bound.file); /* a file holds a reference on the VM */
 		slot_free(s);
 	}

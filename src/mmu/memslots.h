@@ -61,6 +61,8 @@ static inline hva_t memslot_gfn_to_hva(const struct memslot *s, gfn_t gfn)
 /* By id; slots_lock held. */
 struct memslot *memslot_by_id(struct mmu *mmu, u32 id);
 int memslots_init(struct mmu *mmu);
+/* The host's memory is no longer watched for any of them; nothing is installed any more. No lock held. */
+void memslots_let_go(struct mmu *mmu);
 void memslots_fini(struct mmu *mmu);
 
 #endif

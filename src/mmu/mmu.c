@@ -171,22 +171,24 @@ void mmu_token_put(struct mmu *mmu)
 
 void mmu_put(struct mmu *mmu)
 {
-	u64 refs = sync_load(&mmu->refs);
+	/* A token's reference in the place of this one keeps the books open for a look at them. */
+	u64 refs = sync_add(&mmu->refs, REF_TOKEN - REF_OWNER);
 
+	if ((u32)refs == REF_OWNER)
+		mmu_tokens_torn_down(mmu);
+	mmu_token_put(mmu);
+}
+
+void mmu_close(struct mmu *mmu)
+{
 	/*
 	 * With the last owner goes the ear for invalidations, so SPTEs go before it: without that a
 	 * page could be given away with a zap still to come that marks it. No vCPU is left to
 	 * install new ones; a begin that takes a reference meanwhile zaps once more.
-	 *
-	 * A token's reference in the place of this one keeps the books open for a look at them.
 	 */
-	do {
-		if ((u32)refs == REF_OWNER)
-			zap_all(mmu);
-	} while (!sync_cmpxchg(&mmu->refs, &refs, refs + REF_TOKEN - REF_OWNER));
-	if ((u32)refs == REF_OWNER)
-		mmu_tokens_torn_down(mmu);
-	mmu_token_put(mmu);
+	zap_all(mmu);
+	memslots_let_go(mmu);
+	mmu_put(mmu);
 }
 
 void mmu_get_stats(struct mmu *mmu, struct mmu_stats *out)

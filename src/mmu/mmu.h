@@ -30,12 +30,18 @@ void mmu_get(struct mmu *mmu);
 /* In a forked child, before it makes a VM: those of its parent are not its own. */
 void mmu_forked_child(void);
 /*
- * Last reference: zaps everything and frees. All vCPUs are gone, and no gmem_file is left. An
+ * Last reference: frees; the VM was closed before. All vCPUs are gone, and no gmem_file is left. An
  * invalidation by host address that has begun may outlive the VM: its token keeps the memory until
  * the end. One by gfn (a punch, a conversion) cannot, since whoever carries it out has a reference:
  * one that is still in progress now lost its end. That is counted, and told to mmu_report.
  */
 void mmu_put(struct mmu *mmu);
+/*
+ * The VM's own reference, when none of its vCPUs is left: zaps everything. What its memslots showed is the VMM's
+ * alone when this returns, though somebody else's reference may keep the books (a look at all VMs' windows, a
+ * file of private memory). No lock held.
+ */
+void mmu_close(struct mmu *mmu);
 extern u64 mmu_imbalances; /* atomic */
 extern void (*mmu_report)(const char *what); /* any thread, no lock held; NULL: nobody listens */
 

@@ -139,7 +139,7 @@ out_irq:
 	vm_irq_destroy(vm);
 out_mmu:
 	statpage_destroy(vm);
-	mmu_put(vm->mmu);
+	mmu_close(vm->mmu);
 out_free:
 	mutex_destroy(&vm->clock.lock);
 	mutex_destroy(&vm->lock);
@@ -178,7 +178,7 @@ void vm_put(struct vm *vm)
 	if (vm->irqchip)
 		irqchip_destroy(vm->irqchip);
 	statpage_destroy(vm);
-	mmu_put(vm->mmu);
+	mmu_close(vm->mmu);
 	msr_filter_free(vm->msr_filter);
 	mutex_destroy(&vm->clock.lock);
 	mutex_destroy(&vm->lock);

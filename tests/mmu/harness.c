@@ -49,7 +49,7 @@ void hvm_init_over(struct hvm *vm, const struct primary_ops *ops)
 
 void hvm_fini(struct hvm *vm)
 {
-	mmu_put(vm->mmu);
+	mmu_close(vm->mmu);
 }
 
 int hvm_slot(struct hvm *vm, u32 slot, u32 flags, gpa_t gpa, u64 size, void *hva)
