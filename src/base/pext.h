@@ -2,7 +2,7 @@
 /*
  * base/pext.h: does this processor carry PEXT out in hardware? Generated code looks memory up with it,
  * without touching a flag; where it is microcode (AMD before family 19h) or missing, guests are
- * interpreted. And is LOOP quick, by which it checks? Any thread.
+ * interpreted. And is LOOP quick, by which it checks; and what do logical instructions leave in AF? Any thread.
  */
 #ifndef BASE_PEXT_H
 #define BASE_PEXT_H
@@ -32,6 +32,21 @@ static inline bool host_has_fast_pext(void)
 static inline bool host_has_fast_loop(void)
 {
 	return host_amd_family() >= 0x17;
+}
+
+/* The manuals leave AF undefined after AND, OR, XOR and TEST. Processors are known to clear it, whatever it was. */
+static inline bool host_clears_af(void)
+{
+	unsigned ax;
+
+	__asm__("movl $0x0f, %0\n\t"
+		"addb $1, %b0\n\t" /* AF is set */
+		"testb %b0, %b0\n\t"
+		"lahf"
+		: "=a"(ax)
+		:
+		: "cc");
+	return !(ax >> 8 & 0x10);
 }
 
 #endif

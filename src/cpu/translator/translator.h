@@ -33,7 +33,10 @@
 /* Executions after which a block is translated. */
 #define TRANSLATOR_HEAT 12
 
-/* How generated code checks addresses and requests (emit.h, flags.h): as is best on this host, or on another. */
+/*
+ * How generated code checks addresses and requests (emit.h, flags.h): as is best on this host; as on one where LOOP is
+ * quick; by a borrow wherever that can be, and never by flags; or as where nothing is but flags.
+ */
 enum translator_checks { CHECKS_FOR_HOST, CHECKS_BY_LOOP, CHECKS_BY_BORROW, CHECKS_BY_FLAGS };
 
 struct translator_options {

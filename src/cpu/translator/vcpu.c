@@ -148,7 +148,7 @@ static void prepare(struct cpu *c)
 static void choose_checks(struct translator *t, enum translator_checks checks)
 {
 	t->loops = checks == CHECKS_FOR_HOST ? host_has_fast_loop() : checks == CHECKS_BY_LOOP;
-	t->tests = checks == CHECKS_BY_FLAGS || (checks == CHECKS_FOR_HOST && !t->loops);
+	t->tests = checks != CHECKS_BY_BORROW && host_clears_af();
 	t->borrows = !t->loops;
 	t->borrows_always = checks == CHECKS_BY_BORROW;
 }
