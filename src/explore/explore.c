@@ -123,7 +123,7 @@ unsigned explore_survey(const struct scenario *s)
 
 	sched_forget();
 	sched_survey(true);
-	for (u64 seed = 1; seed <= SURVEY && !any; seed++) {
+	for (u64 seed = 1; seed <= SURVEY && !any && !(n && sched_alone()); seed++) {
 		sched_configure(SCHED_RANDOM, seed, SURVEY_CHANGES, NULL);
 		any = explore_execute(s) != SCHED_OK;
 		n++;
@@ -173,6 +173,8 @@ static void at_random(const struct scenario *s, const struct explore_limits *l, 
 		any = explore_execute(s) != SCHED_OK;
 		sched_survey(false);
 		r->executions++;
+		if (sched_alone())
+			break;
 	}
 	if (any)
 		found(s, l, sched_verdict(), r);

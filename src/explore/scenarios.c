@@ -475,5 +475,8 @@ const struct scenario memory_scenarios[] = {
 	 check_nothing, {DEFECT_EVICTED_UNTOLD, DEFECT_MARKS_TAKEN_FIRST}},
 	{"thp-ahead", "a page is faulted in ahead in a huge one of which another page is invalidated", setup_thp_ahead,
 	 check_nothing, {DEFECT_CLEARED_IS_DONE}},
+	{"tlb", "a vCPU fills and flushes its TLB in every way", setup_tlb, check_nothing,
+	 {DEFECT_GLOBAL_COMES_BACK}},
+	{"slots", "memslots by the hundred are made, moved and deleted", setup_slots, check_nothing, {DEFECT_ARRAY_KEPT}},
 	{NULL},
 };

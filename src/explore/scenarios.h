@@ -133,6 +133,10 @@ void setup_monitor(void);
 void setup_open_above(void);
 void setup_open_below(void);
 
+/* scenarios_alone.c: one thread */
+void setup_tlb(void);
+void setup_slots(void);
+
 /* scenarios_oom.c: memory runs out */
 void setup_no_memory(void);
 void setup_no_tokens(void);

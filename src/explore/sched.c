@@ -392,6 +392,11 @@ void sched_begin(void)
 	explore_memory_reset();
 }
 
+bool sched_alone(void)
+{
+	return S.nactors < 2;
+}
+
 void sched_spawn(const char *name, sched_actor_fn *fn, void *arg)
 {
 	struct actor *a = &S.actor[S.nactors];

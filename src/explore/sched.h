@@ -78,6 +78,8 @@ u64 sched_steps(void);
 u64 sched_states(void);
 /* Has the last execution shown that an object is shared which was not known to be (share.c)? Asked once. */
 bool sched_grew(void);
+/* Had the last execution one actor only, and so the only schedule there is? */
+bool sched_alone(void);
 /* While on, every step is a choice. */
 void sched_survey(bool on);
 /* Another scenario: nothing is known of who touches what. */
