@@ -5,7 +5,7 @@ BUILD := build
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: all program setup ready demo shell check check-quick soak soak-cpu visible torture torture-ubsan torture-asan torture-tsan fuzz bench profile install uninstall dist deb clean help bench-page recording deb-twice
+.PHONY: all program setup ready demo shell check check-quick soak soak-cpu visible mappings torture torture-ubsan torture-asan torture-tsan fuzz bench profile install uninstall dist deb clean help bench-page recording deb-twice
 
 # What a user needs, and nothing of the tests.
 PROGRAM := src/cli/userkvm src/libuserkvm.so src/loader/userkvm-loader src/loader/userkvm-world
@@ -79,7 +79,11 @@ fuzz:
 torture: all
 	@$(BUILD)/userkvm run -- $(BUILD)/tests/torture/torture -t $(TIME) -s $(SEED)
 
-# The same with a library that traps at undefined behaviour: no runtime has to be preloaded for it.
+# Page tables that change under translated code, beside a model: TIME seconds from SEED.
+mappings: all
+	@$(BUILD)/userkvm run -- $(BUILD)/tests/mappings/mappings -t $(TIME) -s $(SEED)
+
+# Torture with a library that traps at undefined behaviour: no runtime has to be preloaded for it.
 torture-ubsan:
 	@tools/setup
 	@test -f $(BUILD)-ubsan/build.ninja || meson setup -Db_sanitize=undefined -Db_lundef=false \
@@ -192,6 +196,7 @@ help:
 	@echo 'make mutate        change guest memory in MUTANTS (300) small ways: who notices?'
 	@echo 'make explore-coverage  what of guest memory the explorer does not reach'
 	@echo 'make torture       hostile guests with several vCPUs: TIME=, SEED='
+	@echo 'make mappings      page tables that change under translated code: TIME=, SEED='
 	@echo 'make torture-ubsan the same, of a library that traps at undefined behaviour'
 	@echo 'make torture-asan, torture-tsan  the same, with the address or the thread sanitizer'
 	@echo 'make profile       draw where the time of a guest goes: ROW=boot, or a row of the guests'"'"' bench'
