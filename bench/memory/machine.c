@@ -27,12 +27,23 @@ static const u8 guest_chase[] = {
 	0x75, 0xf7,		/* jnz */
 	0xf4,			/* hlt */
 };
+static const u8 guest_store[] = {
+	0x48, 0x89, 0xf9,	/* mov %rdi, %rcx */
+	0x48, 0x89, 0x01,	/* mov %rax, (%rcx) */
+	0x48, 0x81, 0xc1, 0x00, 0x01, 0x00, 0x00, /* add $256, %rcx */
+	0x48, 0x39, 0xf1,	/* cmp %rsi, %rcx */
+	0x72, 0xf1,		/* jb, to the store */
+	0x48, 0xff, 0xcb,	/* dec %rbx */
+	0x75, 0xe9,		/* jnz, to the begin */
+	0xf4,			/* hlt */
+};
 static const struct {
 	const u8 *code;
 	u64 size, at;
 } programs[] = {
 	[PROGRAM_TOUCH] = {guest_touch, sizeof(guest_touch), GPA_CODE},
 	[PROGRAM_CHASE] = {guest_chase, sizeof(guest_chase), GPA_CODE + 64},
+	[PROGRAM_STORE] = {guest_store, sizeof(guest_store), GPA_CODE + 128},
 };
 
 static int must(int r, const char *what)
@@ -75,15 +86,15 @@ static void write_page_tables(struct machine *m)
 		table(m, first_small)[i] = (DATA_GPA + i * PAGE) | PTE_TABLE;
 }
 
-void machine_create(struct machine *m)
-{
-	machine_create_type(m, 0);
-}
-
-void machine_create_type(struct machine *m, unsigned long type)
+static void create_vm(struct machine *m, unsigned long type)
 {
 	m->kvm = must(open("/dev/kvm", O_RDWR | O_CLOEXEC), "/dev/kvm");
 	m->vm = must(ioctl(m->kvm, KVM_CREATE_VM, type), "KVM_CREATE_VM");
+}
+
+/* Its memory and vCPUs. */
+static void furnish(struct machine *m)
+{
 	m->low = memory_map(BACKING_ANON, LOW_SIZE);
 	for (u32 i = 0; i < COUNT(programs); i++)
 		memcpy(m->low + programs[i].at, programs[i].code, programs[i].size);
@@ -97,6 +108,26 @@ void machine_create_type(struct machine *m, unsigned long type)
 		MUST(m->run[i] != MAP_FAILED, "kvm_run");
 		must(vcpu_set_long_mode(m->vcpu[i], GPA_PML4), "long mode");
 	}
+}
+
+void machine_create(struct machine *m)
+{
+	machine_create_type(m, 0);
+}
+
+void machine_create_type(struct machine *m, unsigned long type)
+{
+	create_vm(m, type);
+	furnish(m);
+}
+
+void machine_create_with_ring(struct machine *m, u32 bytes)
+{
+	struct kvm_enable_cap rings = {.cap = KVM_CAP_DIRTY_LOG_RING, .args = {bytes}};
+
+	create_vm(m, 0);
+	must(ioctl(m->vm, KVM_ENABLE_CAP, &rings), "KVM_CAP_DIRTY_LOG_RING");
+	furnish(m);
 }
 
 void machine_destroy(struct machine *m)

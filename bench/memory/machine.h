@@ -26,10 +26,12 @@ struct machine {
 enum program {
 	PROGRAM_TOUCH, /* rdi, rsi: as host_touch() */
 	PROGRAM_CHASE, /* rbx, rdi, rsi: as host_chase() */
+	PROGRAM_STORE, /* rbx times, a word in each 256 bytes of [rdi, rsi) */
 };
 
 void machine_create(struct machine *m);
 void machine_create_type(struct machine *m, unsigned long type); /* KVM_CREATE_VM's argument */
+void machine_create_with_ring(struct machine *m, u32 bytes); /* dirty rings, of every vCPU */
 void machine_destroy(struct machine *m);
 /* KVM_SET_USER_MEMORY_REGION; size 0 deletes. */
 void machine_slot(struct machine *m, u32 slot, u32 flags, u64 gpa, u64 size, void *hva);
