@@ -207,6 +207,22 @@ static bool shows(const struct source *of, hva_t start, hva_t end)
 }
 
 /*
+ * May the VMM write to what this duplicate shows, if it likes? Before Linux 6.7 files cannot be registered with a
+ * userfaultfd, and so it does not say.
+ */
+static bool may_write(hva_t start, hva_t end, const struct source *of)
+{
+	int is = of->readable ? PROT_READ : PROT_NONE;
+
+	if (of->writable)
+		return true;
+	if (syscall(SYS_mprotect, start, end - start, PROT_READ | PROT_WRITE))
+		return errno != EACCES;
+	syscall(SYS_mprotect, start, end - start, is);
+	return true;
+}
+
+/*
  * Keep of a duplicate of [from, to) what is p's to see, unless the mappings changed meanwhile: first
  * the kernel is asked to tell of changes that nobody else tells of, then whether one came before. 0;
  * -EAGAIN; -EBUSY: it is under somebody's userfaultfd; -EPERM: the VMM may not write there, and so no
@@ -223,6 +239,8 @@ static int adopt(struct primary_linux *p, hva_t hva, hva_t from, hva_t to, u64 d
 	rwlock_write_lock(&p->windows_lock);
 	if (regions_unchanged(epoch))
 		err = notifier_watch(start, end);
+	if (err == -EINVAL && !may_write(start + delta, end + delta, of))
+		err = -EPERM;
 	if (err != -EBUSY && err != -EPERM && err != -EAGAIN)
 		err = 0; /* nobody tells: it is looked at again */
 	if (!err && !shows(of, start, end))
