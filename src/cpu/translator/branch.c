@@ -69,17 +69,27 @@ static void edge_by_table(struct xlate *x, u32 table, u64 target, u32 what)
 	emit_jump_field(e, slot + (u32)offsetof(struct code_jump, host));
 }
 
+static const struct op *last(const struct xlate *x)
+{
+	return tr_op(x, x->nop);
+}
+
+static u64 next_rip(const struct xlate *x)
+{
+	return tr_rip(x->b, tr_block(x, x->nop)->rip + last(x)->off + last(x)->len);
+}
+
 /* Behind the block, whose last instruction has made the key `key`. A table leads to blocks of one key. */
 void tr_edge_to_key(struct xlate *x, u32 key)
 {
 	u32 mode = (key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
-	u32 what = tr_what(x, TR_RUN, x->b->nops);
+	u32 what = tr_what(x, TR_RUN, x->trace.nops);
 	struct emit_check k = emit_check(&x->e);
 
 	emit_load32(&x->e, RCX, FIELD(gen.table_key) + mode * 4);
 	emit_lea(&x->e, RCX, RCX, NO_INDEX, 0, emit_good(&x->e) - (s32)key, false);
 	tr_stub(x, emit_check_end(&x->e, &k), what, THEN_NOTHING);
-	edge_by_table(x, table_field(key), tr_rip(x->b, x->b->rip + x->b->bytes), what);
+	edge_by_table(x, table_field(key), next_rip(x), what);
 }
 
 /*
@@ -105,12 +115,12 @@ static bool is_far(const struct block *b, u64 target)
 
 static u32 edge_what(const struct xlate *x, unsigned which)
 {
-	return tr_what(x, which ? TR_TAKEN : TR_LINK, x->b->nops - 1u);
+	return tr_what(x, which ? TR_TAKEN : TR_LINK, x->nop);
 }
 
 static void edge(struct xlate *x, unsigned which, u64 target)
 {
-	const struct block *b = x->b;
+	const struct block *b = tr_block(x, x->nop);
 	u32 what = edge_what(x, which);
 	bool far = is_far(b, target);
 
@@ -125,36 +135,39 @@ static void edge(struct xlate *x, unsigned which, u64 target)
 	tr_edge_stub(x, emit_edge(&x->e), what, far ? PATCHED_FAR : PATCHED);
 }
 
-static const struct op *last(const struct xlate *x)
-{
-	return &x->b->op[x->nop];
-}
-
-static u64 next_rip(const struct xlate *x)
-{
-	return tr_rip(x->b, x->b->rip + last(x)->off + last(x)->len);
-}
-
 void tr_fall_through(struct xlate *x)
 {
-	edge(x, 0, tr_rip(x->b, x->b->rip + x->b->bytes));
+	edge(x, 0, next_rip(x));
 }
 
-/* The jump itself is the edge, where nothing is to be looked at before it and it needs no cell. */
+/* A conditional jump to a successor. It is the edge itself, where nothing is to be looked at before it and it needs no cell. */
+static void edge_if(struct xlate *x, u8 cc, unsigned which, u64 target)
+{
+	const struct block *b = tr_block(x, x->nop);
+	bool far = is_far(b, target);
+	u8 *not;
+
+	if (!x->check && !goes_back(b, target) && !(far && in_kernel(b, target))) {
+		tr_edge_stub(x, emit_edge_jcc(&x->e, cc), edge_what(x, which), far ? PATCHED_FAR : PATCHED);
+	} else {
+		not = emit_jcc(&x->e, cc ^ 1);
+		edge(x, which, target);
+		emit_land(&x->e, not);
+	}
+}
+
+/* Where the trace goes on, what it does not follow is jumped to. */
 static void jcc(struct xlate *x, u8 cc)
 {
 	u64 target = (u64)last(x)->disp;
-	bool far = is_far(x->b, target);
-	u8 *not_taken;
 
-	if (!x->check && !goes_back(x->b, target) && !(far && in_kernel(x->b, target))) {
-		tr_edge_stub(x, emit_edge_jcc(&x->e, cc), edge_what(x, 1), far ? PATCHED_FAR : PATCHED);
-	} else {
-		not_taken = emit_jcc(&x->e, cc ^ 1);
-		edge(x, 1, target);
-		emit_land(&x->e, not_taken);
+	if (tr_goes_on(x) && x->trace.part[x->trace.of[x->nop]].taken) {
+		edge_if(x, cc ^ 1, 0, next_rip(x));
+		return;
 	}
-	edge(x, 0, next_rip(x));
+	edge_if(x, cc, 1, target);
+	if (!tr_goes_on(x))
+		edge(x, 0, next_rip(x));
 }
 
 static void move_sp(struct xlate *x, s32 by)
@@ -282,12 +295,14 @@ bool tr_branch(struct xlate *x, const struct insn *in)
 		jcc(x, in->opcode & 15);
 		return true;
 	case INSN_JMP:
-		edge(x, 1, (u64)last(x)->disp);
+		if (!tr_goes_on(x))
+			edge(x, 1, (u64)last(x)->disp);
 		return true;
 	case INSN_CALL:
 		store_return(x);
 		move_sp(x, -tr_word(x));
-		edge(x, 1, (u64)last(x)->disp);
+		if (!tr_goes_on(x))
+			edge(x, 1, (u64)last(x)->disp);
 		return true;
 	case INSN_RET:
 		ret(x, in);

@@ -370,6 +370,7 @@ static __attribute__((noinline)) u8 *died(struct cpu *c)
 	u32 at = (u32)((u8 *)guard_fault.rip - t->area.run);
 	const struct tr_code *code;
 	const struct tr_site *site;
+	struct block *b;
 	u8 *host;
 
 	if (t->checking) {
@@ -385,12 +386,13 @@ static __attribute__((noinline)) u8 *died(struct cpu *c)
 	}
 	if (!site->saved)
 		c->af = c->gen.af;
-	c->block = code->b;
-	c->op = &code->b->op[site->op];
+	b = (struct block *)(c->code->arena + (u64)site->block * 64);
+	c->block = b;
+	c->op = &b->op[site->op];
 	if (guard_fault.sig == GUARD_BROKEN_OFF)
 		cpu_restart(c);
 	c->gen.resume = (u64)(t->area.run + site->resume);
-	host = run(c, code->b, site->op, true);
+	host = run(c, b, site->op, true);
 	c->gen.af = c->af;
 	return host;
 }

@@ -56,7 +56,9 @@ static enum use use_of(const struct xlate *x, u32 op)
 	case INSN_NOP: case INSN_LEA: case INSN_VZEROUPPER:
 	case INSN_PUSH: case INSN_PUSH_IMM: case INSN_PUSH_MEM: case INSN_POP: case INSN_LEAVE:
 		return KEEPS;
-	case INSN_JMP: case INSN_CALL: case INSN_RET: case INSN_JMP_INDIRECT: case INSN_CALL_INDIRECT:
+	case INSN_JMP: case INSN_CALL:
+		return op + 1 < x->trace.nops ? KEEPS : ENDS; /* the trace goes on where it leads */
+	case INSN_RET: case INSN_JMP_INDIRECT: case INSN_CALL_INDIRECT:
 		return ENDS;
 	default:
 		return ASKS;
@@ -81,7 +83,9 @@ static bool checks(struct xlate *x, u32 op)
 		return looks_for(x, op, SHARE_STACK);
 	case INSN_PUSH_MEM:
 		return looks_for(x, op, SHARE_STACK) || looks_for(x, op, SHARE_OPERAND);
-	case INSN_CALL: case INSN_RET: case INSN_JMP_INDIRECT: case INSN_CALL_INDIRECT:
+	case INSN_CALL:
+		return op + 1 == x->trace.nops || looks_for(x, op, SHARE_STACK);
+	case INSN_RET: case INSN_JMP_INDIRECT: case INSN_CALL_INDIRECT:
 	case INSN_VECTOR: case INSN_VZEROUPPER:
 		return true;
 	case INSN_LEA:
@@ -116,7 +120,7 @@ void flags_plan(struct xlate *x)
 	x->flags = (struct flags_plan){0};
 	if (!x->tests)
 		return;
-	for (u32 op = 0; op < x->b->nops; op++) {
+	for (u32 op = 0; op < x->trace.nops; op++) {
 		enum use use = use_of(x, op);
 
 		if (use == SETS || use == ENDS)

@@ -175,6 +175,9 @@ static void follow(struct plan *p, const struct insn *in)
 	case INSN_PUSH: case INSN_PUSHF: case INSN_PUSH_IMM: case INSN_PUSH_MEM:
 		move_by(p, RSP, -tr_word(p->x));
 		return;
+	case INSN_CALL: /* to where the trace goes on */
+		move_by(p, RSP, -tr_word(p->x));
+		return;
 	case INSN_POP:
 		move_by(p, RSP, tr_word(p->x));
 		written &= ~BIT(RSP) | BIT(in->rm);
@@ -217,9 +220,9 @@ void share_plan(struct xlate *x)
 
 	s->nclasses = 0;
 	s->careful = s->inside = 0;
-	memset(s->place, 0xff, x->b->nops * sizeof(s->place[0]));
+	memset(s->place, 0xff, x->trace.nops * sizeof(s->place[0]));
 	forget(&p);
-	for (u32 op = 0; op < x->b->nops; op++) {
+	for (u32 op = 0; op < x->trace.nops; op++) {
 		const struct insn *in = &x->insn[op];
 
 		if (!insn_in_line(in)) {
@@ -230,7 +233,7 @@ void share_plan(struct xlate *x)
 		follow(&p, in);
 	}
 	give_slots(s);
-	for (u32 op = 0; op < x->b->nops; op++) {
+	for (u32 op = 0; op < x->trace.nops; op++) {
 		for (unsigned w = 0; w < SHARE_PLACES; w++) {
 			struct share_class *k = share_class_of(s, op, w);
 

@@ -34,11 +34,16 @@ void tr_put(struct xlate *x, int g, int host)
 		emit_store(&x->e, GPR_FIELD(g), host);
 }
 
+static u32 place_of(const struct xlate *x, const struct block *b)
+{
+	return (u32)(((u8 *)b - x->c->code->arena) / 64);
+}
+
 u32 tr_what(const struct xlate *x, enum tr_reason reason, u32 op)
 {
-	u64 at = (u64)((u8 *)x->b - x->c->code->arena) / 64;
+	const struct trace_part *p = &x->trace.part[x->trace.of[MIN(op, x->trace.nops)]];
 
-	return (u32)reason << TR_REASON_SHIFT | (u32)at << TR_OP_BITS | op;
+	return (u32)reason << TR_REASON_SHIFT | place_of(x, p->b) << TR_OP_BITS | (op - p->first);
 }
 
 void tr_access(struct xlate *x)
@@ -72,32 +77,16 @@ static void count(struct xlate *x)
 	emit_store(&x->e, field, R14);
 }
 
-static const u8 *op_bytes(struct xlate *x, u32 op)
+const u8 *tr_op_bytes(struct xlate *x, u32 op)
 {
-	const struct block *b = x->b;
+	const struct block *b = tr_block(x, op);
+	const struct op *o = tr_op(x, op);
 
 	if (b->page2) { /* a block of one op */
-		code_block_bytes(b, &b->op[op], x->straddler);
+		code_block_bytes(b, o, x->straddler);
 		return x->straddler;
 	}
-	return b->page->copy + (b->gpa & ~PAGE_MASK) + b->op[op].off;
-}
-
-/* The block's ops, from their bytes. */
-static void take_apart(struct xlate *x)
-{
-	const struct block *b = x->b;
-
-	for (u32 i = 0; i < b->nops; i++) {
-		const struct op *o = &b->op[i];
-		struct insn *in = &x->insn[i];
-
-		insn_parse(op_bytes(x, i), o->len, b->rip + o->off + o->len, tr_code32(b), in);
-		if (o->fn == op_raise || !tr_has_target(o, in))
-			in->kind = INSN_OTHER;
-		else if (in->kind == INSN_OTHER)
-			tr_vector_look(x, i, op_bytes(x, i));
-	}
+	return b->page->copy + (b->gpa & ~PAGE_MASK) + o->off;
 }
 
 enum how { BY_HANDLER, INLINE, INLINE_END };
@@ -116,16 +105,15 @@ static void begin_op(struct xlate *x)
 
 static enum how emit_op(struct xlate *x)
 {
-	const struct op *o = &x->b->op[x->nop];
 	const struct insn *in = &x->insn[x->nop];
 	enum how how = BY_HANDLER;
 
 	begin_op(x);
-	if (tr_integer(x, in, op_bytes(x, x->nop), o->len) || tr_bmi(x, in) || tr_stack(x, in) || tr_vector(x, in) ||
+	if (tr_integer(x, in, tr_op_bytes(x, x->nop), tr_op(x, x->nop)->len) || tr_bmi(x, in) || tr_stack(x, in) || tr_vector(x, in) ||
 	    tr_system(x, in))
 		how = INLINE;
 	else if (tr_branch(x, in))
-		how = INLINE_END;
+		how = tr_goes_on(x) ? INLINE : INLINE_END;
 	x->saved = false;
 	return how;
 }
@@ -160,7 +148,7 @@ static void begin(struct cpu *c, struct block *b)
 	x->b = b;
 	x->nstubs = x->nsites = x->nshadows = 0;
 	x->ncells = t->ncells;
-	x->check = x->careful = x->saved = false;
+	x->check = x->careful = x->saved = x->falls_through = false;
 	x->tests = t->tests && !t->count_len;
 	x->vectors = 0;
 	x->e = emitter_at(t, t->used, ROOM, borrows);
@@ -183,10 +171,10 @@ static void turn(struct xlate *x)
  */
 static bool falls_through(const struct xlate *x, bool in_line)
 {
-	const struct block *b = x->b;
+	u32 end = x->trace.nops;
 
-	return b->op[b->nops].fn == op_end ||
-	       (in_line && (b->page2 || tr_system_falls(x, &x->insn[b->nops - 1])));
+	return tr_op(x, end)->fn == op_end ||
+	       (in_line && (x->b->page2 || tr_system_falls(x, &x->insn[end - 1])));
 }
 
 /* Behind the instruction that may be in STI's shadow. */
@@ -203,45 +191,46 @@ static void end_shadow(struct xlate *x)
 /* The ops, in order; what has no code is run up to what has, from the first of them on. */
 static void emit_ops(struct xlate *x)
 {
-	struct block *b = x->b;
+	struct trace *t = &x->trace;
 	bool by_handler = false;
 	enum how how = INLINE;
 
-	for (x->nop = 0; x->nop < b->nops; x->nop++) {
+	for (x->nop = 0; x->nop < t->nops; x->nop++) {
+		struct trace_part *p = &t->part[t->of[x->nop]];
+
 		x->op_at[PLAIN][x->nop] = x->e.p;
 		x->vectors_before[x->nop] = x->vectors;
 		how = emit_op(x);
 		if (how != BY_HANDLER)
-			b->inlined |= 1ULL << x->nop;
+			p->inlined |= 1ULL << (x->nop - p->first);
 		else if (!by_handler)
 			tr_call_helper(x, tr_what(x, TR_RUN, x->nop), tr_has_bit(x->flags.saved, x->nop));
 		by_handler = how == BY_HANDLER;
 		if (by_handler && (tr_has_bit(x->share.inside, x->nop + 1) || tr_has_bit(x->flags.unread, x->nop)))
 			x->e.full = true; /* the plan took it for one that has code */
 	}
-	x->op_at[PLAIN][b->nops] = x->e.p;
+	x->op_at[PLAIN][t->nops] = x->e.p;
 	if (how == INLINE_END)
 		return;
-	x->nop = b->nops - 1u;
-	b->falls_through = falls_through(x, how == INLINE);
-	if (b->op[b->nops].fn == op_end_shadow) {
-		b->falls_through = true;
+	x->nop = t->nops - 1;
+	x->falls_through = falls_through(x, how == INLINE);
+	if (tr_op(x, t->nops)->fn == op_end_shadow) {
+		x->falls_through = true;
 		end_shadow(x);
 	}
-	if (b->falls_through)
+	if (x->falls_through)
 		tr_fall_through(x);
 	else if (!by_handler)
-		tr_call_helper(x, tr_what(x, TR_RUN, b->nops), false);
+		tr_call_helper(x, tr_what(x, TR_RUN, t->nops), false);
 }
 
 /* Those that share an access once more, each by itself; none of them is a handler's. */
 static void emit_careful(struct xlate *x)
 {
-	const struct block *b = x->b;
 	enum how how = INLINE;
 
 	x->careful = true;
-	for (x->nop = 0; x->nop < b->nops; x->nop++) {
+	for (x->nop = 0; x->nop < x->trace.nops; x->nop++) {
 		if (!tr_has_bit(x->share.careful, x->nop))
 			continue;
 		x->op_at[CAREFUL][x->nop] = x->e.p;
@@ -303,7 +292,7 @@ u8 *tr_translate_to_check(struct cpu *c, struct block *b)
 		return NULL;
 	begin(c, b);
 	x->check = true;
-	take_apart(x);
+	trace_begin(x);
 	share_plan(x);
 	flags_plan(x);
 	emit_ops_to_check(x);
@@ -322,15 +311,20 @@ static void keep(struct xlate *x, u32 start)
 	struct tr_code *code = &t->codes[t->ncodes++];
 
 	for (u32 i = 0; i < n; i++) {
-		x->site[i].resume = (u32)(tr_after_c(x, x->site[i].op + 1) - t->area.write);
-		list[i] = x->site[i];
+		struct tr_site *s = &x->site[i];
+		const struct trace_part *p = &x->trace.part[x->trace.of[s->op]];
+
+		s->resume = (u32)(tr_after_c(x, s->op + 1u) - t->area.write);
+		s->block = place_of(x, p->b);
+		s->op -= (u16)p->first;
+		list[i] = *s;
 	}
 	perfmap_add(t->area.run + start, emit_offset(&x->cold) - start, x->b->rip, x->b->key & BLOCK_KEY_CPL3);
 	perfmap_add(t->area.run + t->cold_used, emit_offset(&x->e) - t->cold_used, x->b->rip,
 		    x->b->key & BLOCK_KEY_CPL3);
 	x->c->stat.code.translated++;
 	x->c->stat.code.blocks = t->ncodes;
-	x->c->stat.code.instructions += x->b->nops;
+	x->c->stat.code.instructions += x->trace.nops;
 	*code = (struct tr_code){.at = start,
 				 .len = emit_offset(&x->cold) - start,
 				 .cold_at = t->cold_used,
@@ -338,6 +332,9 @@ static void keep(struct xlate *x, u32 start)
 				 .nsites = n,
 				 .b = x->b,
 				 .site = list};
+	for (u32 i = 0; i < x->trace.nparts; i++)
+		x->trace.part[i].b->inlined = x->trace.part[i].inlined;
+	tr_block(x, x->trace.nops)->falls_through = x->falls_through;
 	x->b->host = x->host;
 	x->b->host_saved = x->host_saved;
 	t->ncells = x->ncells;
@@ -348,9 +345,13 @@ static void keep(struct xlate *x, u32 start)
 }
 
 /* Is most of it in line? Going in and out costs more than handlers do. */
-static bool pays(const struct translator *t, const struct block *b)
+static bool pays(const struct translator *t, const struct trace *trace)
 {
-	return t->heat == 1 || 2 * (u32)__builtin_popcountll(b->inlined) >= b->nops;
+	u32 n = 0;
+
+	for (u32 i = 0; i < trace->nparts; i++)
+		n += (u32)__builtin_popcountll(trace->part[i].inlined);
+	return t->heat == 1 || 2 * n >= trace->nops;
 }
 
 bool tr_translate(struct cpu *c, struct block *b)
@@ -363,9 +364,9 @@ bool tr_translate(struct cpu *c, struct block *b)
 		return false;
 	}
 	begin(c, b);
-	b->inlined = 0;
-	b->falls_through = false;
-	take_apart(x);
+	trace_begin(x);
+	if (!t->check_every && !t->count_len)
+		trace_grow(x, t->heat);
 	share_plan(x);
 	flags_plan(x);
 	if (t->count_len)
@@ -376,7 +377,7 @@ bool tr_translate(struct cpu *c, struct block *b)
 	turn(x);
 	emit_careful(x);
 	tr_emit_stubs(x);
-	if (x->e.full || !pays(t, b))
+	if (x->e.full || !pays(t, &x->trace))
 		return false;
 	keep(x, t->used);
 	t->patched = true;

@@ -17,6 +17,7 @@
 #include "cpu/translator/flags.h"
 #include "cpu/translator/insn.h"
 #include "cpu/translator/share.h"
+#include "cpu/translator/trace.h"
 
 /* What generated code tells tr_helper() (enter.c): a kind, a block by its place in the arena in
  * lines of 64 bytes, and an op of it by its number (the one added by the decoder included). */
@@ -45,7 +46,8 @@ enum tr_reason {
  * follows it goes on. */
 struct tr_site {
 	u32 at, resume; /* offsets from the start of the code area */
-	u16 op;
+	u32 block;	/* by its place in the arena, in lines of 64 bytes */
+	u16 op;		/* of the block; of the trace while it is translated */
 	bool saved; /* the flags are in cpu->af, not in the host's */
 };
 
@@ -92,12 +94,14 @@ enum { PLAIN, CAREFUL, NR_COPIES };
 
 struct xlate {
 	struct cpu *c;
-	struct block *b;
+	struct block *b; /* the trace's first */
+	struct trace trace;
 	struct emitter e, cold; /* the one at hand, and the other */
-	u32 nop; /* the op at hand */
+	u32 nop; /* the op at hand, of the trace's */
+	bool falls_through; /* struct block, of the last */
 	u8 straddler[INSN_MAX]; /* bytes of an instruction on two pages */
 	u32 nstubs, nsites;
-	u32 vectors; /* enum vector_part: what is in registers from here to the block's end */
+	u32 vectors; /* enum vector_part: what is in registers from here to the trace's end */
 	/* For a comparison with the interpreter: leave behind the block; stores go to c->tried. */
 	bool check;
 	u32 nshadows;
@@ -206,6 +210,25 @@ void tr_stop(struct xlate *x, u32 op);
 /* The block falls through to the next; to one of another key, which is the vCPU's now. */
 void tr_fall_through(struct xlate *x);
 void tr_edge_to_key(struct xlate *x, u32 key);
+
+/* Op `op` of the trace: its block; and itself. The one behind the last, which the decoder has added, is one, too. */
+static inline struct block *tr_block(const struct xlate *x, u32 op)
+{
+	return x->trace.part[x->trace.of[op]].b;
+}
+static inline const struct op *tr_op(const struct xlate *x, u32 op)
+{
+	const struct trace_part *p = &x->trace.part[x->trace.of[op]];
+
+	return &p->b->op[op - p->first];
+}
+/* Its bytes; good until the next call. */
+const u8 *tr_op_bytes(struct xlate *x, u32 op);
+/* Does the trace go on behind the op at hand? */
+static inline bool tr_goes_on(const struct xlate *x)
+{
+	return x->nop + 1 < x->trace.nops;
+}
 
 static inline bool tr_has_bit(u64 ops, u32 op)
 {

@@ -10,7 +10,9 @@
  * files:	layout.h	which register holds what
  *		emit.[ch]	host instructions
  *		insn.[ch]	which of the guest's are carried out in line
- *		translate.[ch]	a block
+ *		trace.[ch]	which blocks become one piece of code
+ *		translate.[ch]	that piece
+ *		share.[ch], flags.[ch]	which looks are needed, and where flags are dead
  *		integer.c, bmi.c, stack.c, system.c, branch.c, memory.c	its parts
  *		vector.[ch]	vector instructions, and where vector state is
  *		check.c		comparing both engines as a guest runs

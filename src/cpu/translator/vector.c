@@ -322,9 +322,9 @@ static bool has_stub(const struct op *o)
 	return o->fn == native_run_reg || o->fn == native_run_reg_fp || reads_memory(o) || writes_memory(o);
 }
 
-static bool recode(struct xlate *x, const struct op *o, const u8 *bytes, struct native_insn *n)
+static bool recode(struct xlate *x, const struct block *b, const struct op *o, const u8 *bytes, struct native_insn *n)
 {
-	struct decoder d = {.c = x->c, .key = x->b->key, .rip = x->b->rip + o->off};
+	struct decoder d = {.c = x->c, .key = b->key, .rip = b->rip + o->off};
 	struct op again = {0};
 
 	memcpy(d.bytes, bytes, o->len);
@@ -361,18 +361,19 @@ static u16 registers_written(const struct native_insn *n)
 
 void tr_vector_look(struct xlate *x, u32 op, const u8 *bytes)
 {
-	const struct op *o = &x->b->op[op];
+	const struct block *b = tr_block(x, op);
+	const struct op *o = tr_op(x, op);
 	struct native_insn *n = &x->native[op];
 	struct insn in = {.base = -1, .index = -1};
 
 	/* Outside 64-bit code it leaves the registers alone that cannot be named there. */
-	if (o->fn == native_vzeroupper && !tr_code32(x->b)) {
+	if (o->fn == native_vzeroupper && !tr_code32(b)) {
 		x->insn[op] = (struct insn){.kind = INSN_VZEROUPPER};
 		return;
 	}
-	if (!has_stub(o) || !recode(x, o, bytes, n) || !has_room(n))
+	if (!has_stub(o) || !recode(x, b, o, bytes, n) || !has_room(n))
 		return;
-	if (n->mem != (reads_memory(o) || writes_memory(o)) || (n->mem && !memory_operand(x->b, o, &in)))
+	if (n->mem != (reads_memory(o) || writes_memory(o)) || (n->mem && !memory_operand(b, o, &in)))
 		return;
 	in.kind = INSN_VECTOR;
 	in.size = o->r0;
@@ -390,6 +391,6 @@ bool tr_vector(struct xlate *x, const struct insn *in)
 	}
 	if (in->kind != INSN_VECTOR)
 		return false;
-	emit_native(x, &x->b->op[x->nop], &x->native[x->nop], in);
+	emit_native(x, tr_op(x, x->nop), &x->native[x->nop], in);
 	return true;
 }

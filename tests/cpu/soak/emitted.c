@@ -76,7 +76,13 @@ static bool is_edge(const struct place *p)
 	return p->i.meta.category != ZYDIS_CATEGORY_CALL && p->i.raw.imm[0].size == 32;
 }
 
-/* To the same block's code, or to where another's begins. */
+/* With the flags in the host's, or in cpu->af. */
+static bool is_entry(const struct tr_code *code, u64 at)
+{
+	return code->at == at || code->b->host == at || code->b->host_saved == at;
+}
+
+/* To the same trace's code, or to where another's is entered. */
 static bool leads_to_code(const struct place *p)
 {
 	u64 to = p->at + p->i.length + p->o[0].imm.value.u;
@@ -85,7 +91,7 @@ static bool leads_to_code(const struct place *p)
 	if (in_code(p->code, to) || to == p->code->at + p->code->len)
 		return true;
 	for (u32 i = 0; i < p->t->ncodes; i++) {
-		if (p->t->codes[i].at == to)
+		if (is_entry(&p->t->codes[i], to))
 			return is_edge(p);
 	}
 	return false;

@@ -45,7 +45,7 @@ enum {
 
 #define GIVE_UP (1u << MMU_REQ_OWNER_SHIFT)
 
-bool guest_translated, guest_pair, guest_kernel;
+bool guest_translated, guest_pair, guest_kernel, guest_traced;
 static int waiting = -1; /* an interrupt's vector, for the vCPU at hand */
 static u8 *sys;
 static struct cpu *c;
@@ -316,8 +316,9 @@ static int make_cpu(struct mmu *mmu, bool translated)
 {
 	int r;
 
-	setenv("USERKVM_ENGINE", translated ? "translator:1" : "interpreter", 1);
-	setenv("USERKVM_COUNT", "1", 1); /* what each has counted is compared */
+	setenv("USERKVM_ENGINE", !translated ? "interpreter" : guest_traced ? "translator:2" : "translator:1", 1);
+	if (!guest_traced)
+		setenv("USERKVM_COUNT", "1", 1); /* what each has counted is compared */
 	r = cpu_create(mmu, translated, &env, NULL, &mops, &c);
 	if (!r && translated && !c->translator)
 		r = -ENOTSUP;

@@ -144,6 +144,8 @@ extern bool guest_pair;	      /* a vCPU of either kind; set before: */
 /* Set before, with guest_pair: 64-bit code runs at CPL 0 under SMAP, and while IF is clear an interrupt of
  * this vector waits. */
 extern bool guest_kernel;
+/* Set before, with guest_pair: what is executed a second time is translated, so that traces are; nobody counts. */
+extern bool guest_traced;
 #define GUEST_INTERRUPT 0x80
 int guest_init(void);
 /* With guest_pair: which of the two runs. */
