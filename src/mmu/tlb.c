@@ -251,6 +251,16 @@ bool mmu_tlb_refill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, u32 size
 	return linear + (write ? e.neg_write : e.neg_read) <= PAGE_SIZE - size;
 }
 
+bool mmu_tlb_near(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, u32 size, bool write)
+{
+	struct tlb_entry e = tlb_get(&v->tlb[mode], tlb_slot(linear));
+
+	if (linear + (write ? e.neg_write : e.neg_read) > PAGE_SIZE - size)
+		return false;
+	v->near[mode] = e;
+	return true;
+}
+
 /* ------------------------------------------------------------------ address spaces */
 
 /* The number of a PCID's space; a new one unless it is to be kept. Only so many are remembered. */

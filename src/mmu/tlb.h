@@ -120,6 +120,8 @@ void mmu_tlb_forget_spaces(struct mmu_vcpu *v);
  * From the second level into the first: does that answer for this access? The guest's vector state may be in registers.
  */
 bool mmu_tlb_refill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, u32 size, bool write);
+/* Does the first level answer for it? Then its entry becomes mmu_vcpu.near of the mode. The same. */
+bool mmu_tlb_near(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, u32 size, bool write);
 /* The next fill at `linear` comes from a guest page of `size` > 4 KiB bytes: flush_page() of any
  * address in it must drop every entry of it. */
 void mmu_tlb_note_large(struct mmu_vcpu *v, u64 linear, u64 size);

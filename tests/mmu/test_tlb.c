@@ -137,9 +137,9 @@ static void test_flushes_by_kind(void **state)
 }
 
 /* As generated code does: the stack's page is kept twice. */
-static void copy_near(struct fixture *f, u64 la)
+static bool make_near(struct fixture *f, u64 la, u32 size, bool write)
 {
-	f->h->v.near[TLB_USER] = tlb_get(&f->h->v.tlb[TLB_USER], tlb_slot(la));
+	return mmu_tlb_near(&f->h->v, TLB_USER, la, size, write);
 }
 
 static bool near(struct fixture *f, u64 la)
@@ -157,7 +157,7 @@ static void test_the_copy_of_the_stacks_entry_is_dropped_by_every_change(void **
 	for (unsigned change = 0; change < 6; change++) {
 		fill(&f, TLB_USER, stack, 0x3000, MMU_READ | MMU_WRITE, false);
 		fill(&f, TLB_USER, other, 0x4000, MMU_READ | MMU_WRITE, false);
-		copy_near(&f, stack);
+		assert_true(make_near(&f, stack, 8, false));
 		assert_true(near(&f, stack + 8));
 		switch (change) {
 		case 0:
@@ -183,6 +183,25 @@ static void test_the_copy_of_the_stacks_entry_is_dropped_by_every_change(void **
 		}
 		assert_false(near(&f, stack + 8));
 	}
+	teardown(&f);
+}
+
+static void test_the_stacks_entry_is_one_that_answers(void **state)
+{
+	const u64 stack = 0x7ffffffde000, other = 0x7f0000001000;
+	struct fixture f;
+
+	setup(&f);
+	fill(&f, TLB_USER, stack, 0x3000, MMU_READ | MMU_WRITE, false);
+	fill(&f, TLB_USER, other, 0x4000, MMU_READ, false);
+	assert_true(make_near(&f, stack, 8, true));
+	/* A page that nobody knows, one that allows less, and an access that ends in the next page: it stays. */
+	assert_false(make_near(&f, stack + PAGE_SIZE, 8, false));
+	assert_false(make_near(&f, other, 8, true));
+	assert_false(make_near(&f, stack + PAGE_SIZE - 4, 8, false));
+	assert_true(near(&f, stack));
+	assert_true(make_near(&f, other + PAGE_SIZE - 8, 8, false));
+	assert_true(near(&f, other));
 	teardown(&f);
 }
 
@@ -378,6 +397,7 @@ int main(void)
 		cmocka_unit_test(test_flushes),
 		cmocka_unit_test(test_flushes_by_kind),
 		cmocka_unit_test(test_the_copy_of_the_stacks_entry_is_dropped_by_every_change),
+		cmocka_unit_test(test_the_stacks_entry_is_one_that_answers),
 		cmocka_unit_test(test_invlpg_of_a_large_page_drops_all_of_it),
 		cmocka_unit_test(test_a_known_leaf_goes_with_it),
 		cmocka_unit_test(test_a_read_leaves_no_write_entry_on_a_clean_page),

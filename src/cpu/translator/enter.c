@@ -314,17 +314,11 @@ static bool walk(struct cpu *c, u64 la, u32 size, bool write, enum tlb_mode mode
 #define TLB_USES_VECTORS 0
 #endif
 
-/* Neither unwinds nor leaves guest mode: what generated code knows of the host's addresses stays true. */
-NO_VECTORS bool tr_refill(struct cpu *c, u64 la, u32 what)
+static NO_VECTORS bool refill(struct cpu *c, u64 la, u32 size, bool write, enum tlb_mode mode)
 {
-	enum tlb_mode mode = (enum tlb_mode)(what % TR_REFILL_WRITE);
-	bool write = what & TR_REFILL_WRITE, done;
-	u32 size = what >> TR_REFILL_SIZE_SHIFT;
 	unsigned parts;
+	bool done;
 
-	/* One that lies on two pages is its handler's. */
-	if ((la & ~PAGE_MASK) + size > PAGE_SIZE)
-		return false;
 	if (!TLB_USES_VECTORS && mmu_tlb_refill(&c->mmu, mode, la, size, write))
 		return true;
 	parts = tr_vectors_out(c);
@@ -332,6 +326,23 @@ NO_VECTORS bool tr_refill(struct cpu *c, u64 la, u32 what)
 	       walk(c, la, size, write, mode);
 	tr_vectors_in(c, parts);
 	return done;
+}
+
+/* Neither unwinds nor leaves guest mode: what generated code knows of the host's addresses stays true. */
+NO_VECTORS bool tr_refill(struct cpu *c, u64 la, u32 what)
+{
+	enum tlb_mode mode = (enum tlb_mode)(what % TR_REFILL_WRITE);
+	bool write = what & TR_REFILL_WRITE, near = what & TR_REFILL_NEAR;
+	u32 size = what >> TR_REFILL_SIZE_SHIFT;
+
+	/* One that lies on two pages is its handler's. */
+	if ((la & ~PAGE_MASK) + size > PAGE_SIZE)
+		return false;
+	if (near && mmu_tlb_near(&c->mmu, mode, la, size, write))
+		return true;
+	if ((what & TR_REFILL_TRIAL) || !refill(c, la, size, write, mode))
+		return false;
+	return !near || mmu_tlb_near(&c->mmu, mode, la, size, write);
 }
 
 /* The block whose code is at this offset of the area. */

@@ -97,7 +97,7 @@ static struct tr_mem shadow(struct xlate *x, struct tr_mem m, u32 size)
 }
 
 /* A field of an entry: its array in the TLB, and where the stack's page has it. */
-enum entry_field { NEG_READ, NEG_WRITE, DELTA, NR_ENTRY_FIELDS };
+enum entry_field { NEG_READ, NEG_WRITE, DELTA };
 
 static u32 in_tlb(const struct xlate *x, enum entry_field f)
 {
@@ -220,7 +220,8 @@ static void look_in_tlb(struct xlate *x, const struct tr_look *l)
 
 u32 tr_refill_what(const struct xlate *x, const struct tr_look *l)
 {
-	return tlb_mode(x) | (l->write ? TR_REFILL_WRITE : 0) | (u32)l->size << TR_REFILL_SIZE_SHIFT;
+	return tlb_mode(x) | (l->write ? TR_REFILL_WRITE : 0) | (l->near ? TR_REFILL_NEAR : 0) |
+	       (x->check ? TR_REFILL_TRIAL : 0) | (u32)l->size << TR_REFILL_SIZE_SHIFT;
 }
 
 /*
@@ -235,21 +236,10 @@ static void look_up(struct xlate *x, const struct tr_look *l)
 		look_in_tlb(x, l);
 		return;
 	}
+	/* The stack pointer may be in another page by now: tr_refill() makes that the entry's, or cannot. */
 	far = jump_unless_inside(x, l, in_near(x, neg_of(l)), NO_INDEX);
+	tr_miss_stub(x, far, x->e.p, l);
 	emit_load(&x->e, GEN_INDEX, in_near(x, DELTA));
-	tr_far_stub(x, far, l);
-}
-
-/* The stack pointer is in another page now: the TLB knows, or not. */
-void tr_look_further(struct xlate *x, const struct tr_look *l)
-{
-	look_in_tlb(x, l);
-	entry_number(x, l->la);
-	for (enum entry_field f = 0; f < NR_ENTRY_FIELDS; f++) {
-		emit_load_indexed(&x->e, GEN_CHECK, GEN_INDEX, in_tlb(x, f));
-		emit_store(&x->e, in_near(x, f), GEN_CHECK);
-	}
-	emit_load_indexed(&x->e, GEN_INDEX, GEN_INDEX, in_tlb(x, DELTA));
 }
 
 /* One access by itself. */

@@ -16,17 +16,6 @@ void tr_stub_aside(struct xlate *x, u8 *jump, u32 what, enum tr_then then)
 					      .op = (u8)x->nop};
 }
 
-void tr_far_stub(struct xlate *x, u8 *jump, const struct tr_look *look)
-{
-	struct stub *s = &x->stub[x->nstubs];
-
-	tr_stub_aside(x, jump, 0, THEN_NOTHING);
-	if (x->e.full)
-		return;
-	s->back = x->e.p;
-	s->look = *look;
-}
-
 void tr_stub(struct xlate *x, u8 *jump, u32 what, enum tr_then then)
 {
 	if (x->check)
@@ -65,7 +54,7 @@ void tr_miss_stub(struct xlate *x, u8 *jump, u8 *look_at, const struct tr_look *
 	struct stub *s = &x->stub[x->nstubs];
 
 	tr_stub(x, jump, tr_what(x, TR_ONE, x->nop), look->then);
-	if (x->check || x->e.full)
+	if (x->e.full || (x->check && !look->near))
 		return;
 	s->look_at = look_at;
 	s->look = *look;
@@ -129,15 +118,6 @@ void tr_emit_stubs(struct xlate *x)
 	for (u32 i = 0; i < x->nstubs && !x->e.full; i++) {
 		const struct stub *s = &x->stub[i];
 
-		if (s->back) {
-			emit_land(&x->e, s->jump);
-			x->nop = s->op;
-			x->careful = s->careful;
-			x->saved = s->saved;
-			tr_look_further(x, &s->look);
-			emit_jump_to(&x->e, s->back);
-			continue;
-		}
 		land(x, s);
 		if (s->look_at)
 			emit_refill(x, s);

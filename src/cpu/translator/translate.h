@@ -84,8 +84,7 @@ struct stub {
 	bool saved;   /* left with the flags in cpu->af */
 	u8 op;
 	u8 edge;      /* enum tr_edge */
-	u8 *back;     /* not NULL: it looks further (memory.c) and comes back to here */
-	u8 *look_at;  /* not NULL: tr_refill() may give the TLB an answer, and then it looks again from here */
+	u8 *look_at;  /* not NULL: tr_refill() may give the TLB an answer, and then it goes on here */
 	struct tr_look look;
 };
 
@@ -158,14 +157,16 @@ void tr_edge_stub(struct xlate *x, u8 *jump, u32 what, enum tr_edge edge);
 bool tr_edge_by_cell(struct xlate *x, u32 what);
 /* The end of a check (emit.h) that is good where RCX is zero. */
 u8 *tr_check_zero(struct xlate *x, struct emit_check *k);
-/* The same, to where tr_look_further() is emitted; behind it, it goes on here. */
-void tr_far_stub(struct xlate *x, u8 *jump, const struct tr_look *look);
-void tr_look_further(struct xlate *x, const struct tr_look *look);
-/* From a look, whose code begins at `look_at`, that the TLB did not answer: tr_refill() is asked first. */
+/*
+ * From a look that the TLB did not answer: tr_refill() is asked first, and where that has an answer it goes on at
+ * `look_at`, which looks again; or behind the look, if that was at the stack's page.
+ */
 void tr_miss_stub(struct xlate *x, u8 *jump, u8 *look_at, const struct tr_look *look);
 /* What tr_refill() is told of a look. */
 #define TR_REFILL_WRITE	     4u /* above enum tlb_mode */
-#define TR_REFILL_SIZE_SHIFT 3
+#define TR_REFILL_NEAR	     8u /* the page becomes the stack's */
+#define TR_REFILL_TRIAL	     16u /* tables are not walked: code is only tried */
+#define TR_REFILL_SIZE_SHIFT 5
 u32 tr_refill_what(const struct xlate *x, const struct tr_look *look);
 /* All of the block's, where the code at hand stands. */
 void tr_emit_stubs(struct xlate *x);
