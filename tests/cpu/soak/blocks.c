@@ -21,7 +21,7 @@
 #include "soak.h"
 
 #define MAX_INSNS  32
-#define TICK_US	   20000 /* of processor time: a run that sees two of them is given up */
+#define TICK_US	   500000 /* of processor time: a run that sees two of them is given up; a host may count what it takes away */
 #define MAX_FOUND  8
 
 struct block_case {
