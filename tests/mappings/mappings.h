@@ -180,7 +180,7 @@ struct fault model_fetch(const struct view *v, uint64_t la, void *to, unsigned s
 void probes_make(void);		/* all of them, in the model's memory */
 void probe_make(unsigned n);	/* one anew */
 uint64_t probe_offset(unsigned n); /* from the first page of probes */
-bool probe_calls(unsigned n);	   /* a leaf, which returns: not where stores are dropped */
+bool probe_pops_what_counts(unsigned n); /* and so may not run where stores are dropped */
 void leaf_make(uint64_t gpa, uint32_t number);
 /* The state that the probe begins with, and what it ends with. */
 void probe_expect(unsigned n, const struct view *v, const struct block *b, struct out *o);

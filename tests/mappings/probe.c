@@ -5,7 +5,7 @@
 
 enum op_kind {
 	LOAD, STORE, ADD_TO, ADD_FROM, LOCK_ADD, LOAD_INDEXED, LOAD_VECTOR, STORE_VECTOR,
-	MOVE_BASE, LEA, PUSH, POP, CALL_NEXT, CALL_LEAF, CALL_THROUGH, LOOP, END, NR_OP_KINDS
+	MOVE_BASE, LEA, COPY, STRING, PUSH, POP, PUSH_BASE, POP_BASE, CALL_NEXT, CALL_LEAF, CALL_THROUGH, LOOP, END, NR_OP_KINDS
 };
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R15 = 15 };
@@ -126,8 +126,10 @@ static void put_op(struct probe *p, struct op *o, unsigned start)
 		put(&o->disp, 4);
 		break;
 	case LEA: put_rm(o, 0x8d); break;
-	case PUSH: put8(0x40 | o->reg >> 3); put8(0x50 | (o->reg & 7)); break;
-	case POP: put8(0x40 | o->reg >> 3); put8(0x58 | (o->reg & 7)); break;
+	case COPY: put8(0x48 | (o->base >> 3) << 2 | o->reg >> 3); put8(0x89); put8(0xc0 | (o->base & 7) << 3 | (o->reg & 7)); break;
+	case STRING: put("\x48\xa5", 2); break;
+	case PUSH: case PUSH_BASE: put8(0x40 | o->reg >> 3); put8(0x50 | (o->reg & 7)); break;
+	case POP: case POP_BASE: put8(0x40 | o->reg >> 3); put8(0x58 | (o->reg & 7)); break;
 	case CALL_NEXT: put("\xe8\0\0\0", 5); break;
 	case CALL_LEAF: put_call(o, start); break;
 	case CALL_THROUGH: put("\x41\xff\xd2", 3); break;
@@ -158,7 +160,7 @@ static struct op some_op(const struct probe *p)
 {
 	static const uint8_t kinds[] = {
 		LOAD, LOAD, LOAD, LOAD, STORE, STORE, STORE, ADD_TO, ADD_TO, ADD_FROM, LOCK_ADD, LOAD_INDEXED,
-		LOAD_VECTOR, STORE_VECTOR, MOVE_BASE, LEA, PUSH, PUSH, POP, POP, CALL_NEXT, CALL_LEAF, CALL_LEAF,
+		LOAD_VECTOR, STORE_VECTOR, MOVE_BASE, LEA, COPY, STRING, PUSH, PUSH, POP, POP, PUSH_BASE, CALL_NEXT, CALL_LEAF, CALL_LEAF,
 		CALL_THROUGH, LOOP};
 	struct op o = {.kind = kinds[below(COUNT(kinds))], .reg = data_regs[below(COUNT(data_regs))],
 		       .base = bases[below(COUNT(bases))], .size = (uint8_t)(1 << below(4)), .disp = some_disp()};
@@ -178,9 +180,12 @@ static struct op some_op(const struct probe *p)
 	case MOVE_BASE:
 		o.disp = o.base == RSP ? ((int32_t)below(9) - 4) * 8 : (int32_t)below(256) - 128;
 		break;
-	case LEA:
+	case LEA: case COPY:
 		o.reg = bases[1 + below(COUNT(bases) - 2)];
 		o.size = 8;
+		break;
+	case PUSH_BASE:
+		o.reg = bases[below(COUNT(bases) - 1)];
 		break;
 	case CALL_LEAF:
 		o.disp = leaf_target();
@@ -189,6 +194,8 @@ static struct op some_op(const struct probe *p)
 		o.back = (uint8_t)below(p->nops + 1);
 		if (o.back == p->nops)
 			o.kind = CALL_NEXT;
+		else if (p->op[o.back].kind == POP_BASE)
+			o.back--;
 		break;
 	}
 	return o;
@@ -211,6 +218,9 @@ void probe_make(unsigned n)
 		struct op *o = &p->op[p->nops];
 
 		*o = some_op(p);
+		/* Bases are popped where they were pushed, or they would be no addresses. */
+		if (p->nops && o[-1].kind == PUSH_BASE)
+			*o = (struct op){.kind = POP_BASE, .reg = bases[below(COUNT(bases) - 1)]};
 		if (o->kind == LOOP && loops++)
 			o->kind = PUSH;
 		put_op(p, o, (unsigned)probe_offset(n));
@@ -221,10 +231,12 @@ void probe_make(unsigned n)
 	memcpy(model_at(CODE + probe_offset(n)), bytes, sizeof(bytes));
 }
 
-bool probe_calls(unsigned n)
+bool probe_pops_what_counts(unsigned n)
 {
 	for (unsigned i = 0; i < probe[n].nops; i++) {
-		if (probe[n].op[i].kind == CALL_LEAF || probe[n].op[i].kind == CALL_THROUGH)
+		uint8_t kind = probe[n].op[i].kind;
+
+		if (kind == CALL_LEAF || kind == CALL_THROUGH || kind == POP_BASE)
 			return true;
 	}
 	return false;
@@ -397,9 +409,18 @@ static bool step(struct state *s, const struct op *o, uint64_t start, uint64_t o
 	case LEA:
 		s->reg[o->reg] = la;
 		break;
-	case PUSH:
+	case COPY:
+		s->reg[o->reg] = s->reg[o->base];
+		break;
+	case STRING:
+		if (!read_from(s, s->reg[RSI], &v, 8) || !write_to(s, s->reg[RDI], &v, 8))
+			return false;
+		s->reg[RSI] += 8;
+		s->reg[RDI] += 8;
+		break;
+	case PUSH: case PUSH_BASE:
 		return push(s, s->reg[o->reg]);
-	case POP:
+	case POP: case POP_BASE:
 		if (!pop(s, &v))
 			return false;
 		s->reg[o->reg] = v;
@@ -461,7 +482,7 @@ void probe_print(unsigned n)
 {
 	static const char *const names[NR_OP_KINDS] = {
 		"load", "store", "add to memory", "add from memory", "locked add to memory", "load, indexed",
-		"load vector", "store vector", "move base", "lea", "push", "pop", "call next", "call", "call through r10",
+		"load vector", "store vector", "move base", "lea", "copy", "movsq", "push", "pop", "push base", "pop base", "call next", "call", "call through r10",
 		"loop", "end"};
 
 	for (unsigned i = 0; i < probe[n].nops; i++) {

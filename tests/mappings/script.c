@@ -448,7 +448,8 @@ static void change_table(unsigned v, const struct domain *d)
 
 static void change_code(unsigned v)
 {
-	uint64_t gpa = LEAVES_AT(cpu[v].world) + below(LEAF_PAGES) * PAGE;
+	unsigned leaf = one_in(2) ? cpu[v].focus_page % LEAF_PAGES : below(LEAF_PAGES);
+	uint64_t gpa = LEAVES_AT(cpu[v].world) + leaf * PAGE;
 
 	store32(v, gpa + (one_in(2) ? LEAF_PLAIN : LEAF_ON) + 1, (uint32_t)rnd());
 }
@@ -468,13 +469,13 @@ static void change(unsigned v)
 	case 0:
 		change_table(v, d);
 		break;
-	case 1:
+	case 1: case 2:
 		change_code(v);
 		break;
-	case 2:
+	case 3:
 		change_bytes(v);
 		break;
-	case 3: case 4: case 5:
+	case 4: case 5: case 6:
 		change_leaf(v, d);
 		break;
 	default:
@@ -484,11 +485,28 @@ static void change(unsigned v)
 
 /* ---- the processor's own switches */
 
+/* Before the space is the current one, what its PCID has kept of changed entries is dropped. */
+static void invalidate_from_afar(unsigned v, unsigned space)
+{
+	if (one_in(2)) {
+		put(v, R_INVPCID, 1, pcid_of(space), 0);
+		paid_space(v, space);
+	}
+	while (cpu[v].npending[space] && one_in(2)) {
+		uint64_t la = owed_la(v, space);
+
+		put(v, R_INVPCID, 0, pcid_of(space), la);
+		paid(v, space, la);
+	}
+}
+
 static void switch_space(unsigned v)
 {
 	unsigned space = cpu[v].world * nspaces + below(nspaces);
 	bool keep = pcids && !one_in(4);
 
+	if (pcids && cpu[v].npending[space] && one_in(2))
+		invalidate_from_afar(v, space);
 	put(v, R_CR3, cr3_of(space) | (keep ? KEEP : 0), 0, 0);
 	if (!keep)
 		paid_space(v, space);
@@ -562,7 +580,7 @@ static void run_probe(unsigned v)
 	struct view view = {.cr3 = cr3_of(cpu[v].space), .wp = cpu[v].cr0 & CR0_WP, .smap = cpu[v].cr4 & CR4_SMAP,
 			    .smep = cpu[v].cr4 & CR4_SMEP, .user = user, .ac = !one_in(8)};
 
-	while (slot_read_only && probe_calls(probe))
+	while (slot_read_only && probe_pops_what_counts(probe))
 		probe = below(PROBES);
 	for (unsigned i = 0; i < 16; i++)
 		b->reg[i] = rnd();

@@ -33,6 +33,12 @@ GUEST(beside, 64,
 GUEST(patched, 64,
       "1: mov %ecx, 2f+1(%rip)\n 2: mov $0, %esi\n add %rsi, %rax\n dec %rcx\n jnz 1b\n hlt\n");
 
+/* The same by a push, of that instruction and three NOPs: what is kept of the stack's page is of a page of code. */
+GUEST(pushed, 64,
+      "lea 3f(%rip), %rsp\n movabs $0x90909000000000be, %rbx\n"
+      "1: mov %rcx, %rdi\n shl $8, %rdi\n or %rbx, %rdi\n push %rdi\n jmp 2f\n"
+      ".balign 64\n 2: mov $0, %esi\n nop\n nop\n nop\n 3: add %rsi, %rax\n pop %rdi\n dec %rcx\n jnz 1b\n hlt\n");
+
 static struct minivmm v;
 
 /* ---- handlers */
@@ -193,6 +199,7 @@ int main(void)
 	children();
 	counted(beside, n, 3 * n, 3 * n * (n + 1) / 2);
 	counted(patched, n, n * (n + 1) / 2, 0);
+	counted(pushed, n, n * (n + 1) / 2, 0);
 	minivmm_destroy(&v);
 	return 0;
 }
