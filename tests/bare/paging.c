@@ -246,6 +246,37 @@ TEST(paging_dirty_after_read)
 	CHECK(window_pt[0][TARGET] & PTE_D, "%lx", window_pt[0][TARGET]);
 }
 
+/* Adds one to *p, if asked to. On one page, wherever the compiler puts it. */
+static __attribute__((noinline, aligned(64))) void add_if(u64 *p, u64 asked)
+{
+	__asm__ volatile("movq (%[p]), %%rax\n\t"
+			 "testq %[asked], %[asked]\n\t"
+			 "jz 1f\n\t"
+			 "incq %%rax\n\t"
+			 "movq %%rax, (%[p])\n"
+			 "1:"
+			 :
+			 : [p] "r"(p), [asked] "r"(asked)
+			 : "rax", "memory");
+}
+
+/* And by none that is not executed, though it most often was, by the same code. */
+TEST(paging_dirty_without_the_write)
+{
+	u64 *p = (u64 *)window(TARGET);
+
+	page_pool[0][0] = 0;
+	window_map(TARGET, page_pool[0], PTE_P | PTE_W);
+	for (u32 i = 0; i < 100; i++)
+		add_if(p, 1);
+	CHECK(page_pool[0][0] == 100 && window_pt[0][TARGET] & PTE_D, "%lx", window_pt[0][TARGET]);
+	window_map(TARGET, page_pool[1], PTE_P | PTE_W);
+	add_if(p, 0);
+	CHECK((window_pt[0][TARGET] & (PTE_A | PTE_D)) == PTE_A, "%lx", window_pt[0][TARGET]);
+	add_if(p, 1);
+	CHECK(window_pt[0][TARGET] & PTE_D, "%lx", window_pt[0][TARGET]);
+}
+
 /* An access across two pages: the fault names the page that is missing, and nothing is written.
  */
 TEST(paging_access_across_pages)

@@ -15,6 +15,7 @@ struct plan {
 	struct xlate *x;
 	struct value reg[16];
 	u16 nvalues;
+	u8 exits; /* conditional ways out of the trace so far */
 };
 
 static void set_unknown(struct plan *p, unsigned g)
@@ -35,6 +36,15 @@ static void forget(struct plan *p)
 
 /* -- accesses */
 
+/*
+ * A look for a store makes the page dirty, in the log or ring of its memslot. A store that may not be reached, since
+ * the trace can be left before it, looks for itself, unless another is made in any case.
+ */
+static bool may_write(const struct plan *p, const struct share_class *k, bool write)
+{
+	return !write || k->write || k->exits == p->exits;
+}
+
 static bool joins(const struct share_class *k, const struct share_key *key, s64 offset, u32 size)
 {
 	return k->open && !memcmp(&k->key, key, sizeof(*key)) &&
@@ -48,14 +58,14 @@ static void add(struct plan *p, u32 op, enum share_which which, const struct sha
 	struct share_class *k = s->class;
 	u32 n;
 
-	for (n = 0; n < s->nclasses && !joins(k, key, offset, size); n++)
+	for (n = 0; n < s->nclasses && !(joins(k, key, offset, size) && may_write(p, k, write)); n++)
 		k++;
 	if (n == SHARE_CLASSES)
 		return;
 	if (n == s->nclasses) {
 		s->nclasses++;
 		*k = (struct share_class){.key = *key, .first = offset, .last = offset + size,
-					  .leader = (u8)op, .slot = -1, .open = true};
+					  .leader = (u8)op, .slot = -1, .open = true, .exits = p->exits};
 	}
 	k->first = MIN(k->first, offset);
 	k->last = MAX(k->last, offset + size);
@@ -231,6 +241,7 @@ void share_plan(struct xlate *x)
 		}
 		add_accesses(&p, op, in);
 		follow(&p, in);
+		p.exits += in->kind == INSN_JCC;
 	}
 	give_slots(s);
 	for (u32 op = 0; op < x->trace.nops; op++) {

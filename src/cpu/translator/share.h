@@ -33,6 +33,7 @@ struct share_class {
 	s64 first, last;  /* offsets: the stretch's, `last` not in it any more */
 	u8 leader, end;	  /* its first op and its last */
 	u16 members;
+	u8 exits;	  /* ways out of the trace before the first */
 	s8 slot;	  /* -1: not worth it, or none was free */
 	bool write;
 	bool near;	  /* a member is on the stack */

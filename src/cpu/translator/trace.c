@@ -63,10 +63,10 @@ static struct block *successor(const struct xlate *x, struct trace_part *p, u32 
 }
 
 /* A block that was not worth code of its own is not worth being in a trace either. */
-static bool may_follow(const struct xlate *x, const struct trace_part *p, const struct block *to)
+static bool may_follow(const struct xlate *x, const struct block *to)
 {
 	return x->trace.nparts < TRACE_PARTS && x->trace.nops + to->nops <= TRACE_OPS &&
-	       to->rip >= p->b->rip + p->b->bytes && to->entry == &to->head;
+	       to->rip >= x->b->rip && to->entry == &to->head;
 }
 
 void trace_grow(struct xlate *x, u32 heat)
@@ -75,7 +75,7 @@ void trace_grow(struct xlate *x, u32 heat)
 		struct trace_part *p = &x->trace.part[x->trace.nparts - 1];
 		struct block *to = successor(x, p, heat * 3 / 4);
 
-		if (!to || !may_follow(x, p, to))
+		if (!to || !may_follow(x, to))
 			return;
 		add(x, to);
 	}

@@ -8,8 +8,9 @@
  * interpreter: what leaves for C does so from its block, and a block of a trace may be translated once more, as
  * the first of another, when it is entered in other ways often enough.
  *
- * All parts lie in one page and have one key, so that they are dropped together. A trace only leads forward: a
- * loop closes by an edge, where requests are looked at.
+ * All parts lie in one page and have one key, so that they are dropped together. None lies before the first, which
+ * may be a part again: a short loop is there several times. So an edge forwards, where nobody looks at requests,
+ * leads behind where its trace began, and no cycle is made of such edges alone.
  */
 #ifndef CPU_TRANSLATOR_TRACE_H
 #define CPU_TRANSLATOR_TRACE_H
