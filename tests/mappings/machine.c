@@ -155,8 +155,9 @@ static bool take_log(const uint8_t *expected)
 		return true;
 	EXPECT(!ioctl(vcpu[0].vm, KVM_GET_DIRTY_LOG, &l), "KVM_GET_DIRTY_LOG: %s", strerror(errno));
 	for (unsigned p = 0; expected && p < DATA_SIZE / PAGE; p++) {
-		if (expected[p] && !(bitmap[p / 64] >> p % 64 & 1)) {
-			fprintf(stderr, "page %u was written and is not in the log\n", p);
+		if (expected[p] != (bitmap[p / 64] >> p % 64 & 1)) {
+			fprintf(stderr, "page %u was %swritten and is%s in the log\n", p, expected[p] ? "" : "not ",
+				expected[p] ? " not" : "");
 			return false;
 		}
 	}

@@ -5,7 +5,7 @@
 
 enum op_kind {
 	LOAD, STORE, ADD_TO, ADD_FROM, LOCK_ADD, LOAD_INDEXED, LOAD_VECTOR, STORE_VECTOR,
-	MOVE_BASE, LEA, COPY, STRING, PUSH, POP, PUSH_BASE, POP_BASE, CALL_NEXT, CALL_LEAF, CALL_THROUGH, LOOP, END, NR_OP_KINDS
+	MOVE_BASE, LEA, COPY, STRING, PUSH, POP, PUSH_BASE, POP_BASE, CALL_NEXT, CALL_LEAF, CALL_THROUGH, BRANCH, LOOP, END, NR_OP_KINDS
 };
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R15 = 15 };
@@ -14,7 +14,7 @@ struct op {
 	uint8_t kind, reg, base, size; /* base: the destination's is reg for LEA */
 	int32_t disp;		       /* or where a call leads to, or an operand */
 	uint16_t at, next;	       /* from the probe's start */
-	uint8_t back;		       /* the op that a LOOP begins again with */
+	uint8_t to;		       /* the op that a LOOP begins again with, or a BRANCH skips to */
 };
 
 #define MOST_OPS 16
@@ -135,8 +135,15 @@ static void put_op(struct probe *p, struct op *o, unsigned start)
 	case CALL_THROUGH: put("\x41\xff\xd2", 3); break;
 	case LOOP:
 		put("\x49\xff\xcf\x0f\x85", 5); /* dec %r15; jnz */
-		back = (int32_t)p->op[o->back].at - (int32_t)(at + 4);
+		back = (int32_t)p->op[o->to].at - (int32_t)(at + 4);
 		put(&back, 4);
+		break;
+	case BRANCH: /* test $disp, %reg; jnz */
+		put8(0x40 | o->reg >> 3);
+		put8(0xf7);
+		put8(0xc0 | (o->reg & 7));
+		put(&o->disp, 4);
+		put("\x0f\x85\0\0\0", 6);
 		break;
 	case END: put("\xcd\x30", 2); break;
 	}
@@ -161,7 +168,7 @@ static struct op some_op(const struct probe *p)
 	static const uint8_t kinds[] = {
 		LOAD, LOAD, LOAD, LOAD, STORE, STORE, STORE, ADD_TO, ADD_TO, ADD_FROM, LOCK_ADD, LOAD_INDEXED,
 		LOAD_VECTOR, STORE_VECTOR, MOVE_BASE, LEA, COPY, STRING, PUSH, PUSH, POP, POP, PUSH_BASE, CALL_NEXT, CALL_LEAF, CALL_LEAF,
-		CALL_THROUGH, LOOP};
+		CALL_THROUGH, BRANCH, BRANCH, BRANCH, LOOP};
 	struct op o = {.kind = kinds[below(COUNT(kinds))], .reg = data_regs[below(COUNT(data_regs))],
 		       .base = bases[below(COUNT(bases))], .size = (uint8_t)(1 << below(4)), .disp = some_disp()};
 
@@ -190,12 +197,16 @@ static struct op some_op(const struct probe *p)
 	case CALL_LEAF:
 		o.disp = leaf_target();
 		break;
+	case BRANCH:
+		o.disp = one_in(2) ? 1 : 7;
+		o.to = (uint8_t)(p->nops + 2 + below(4));
+		break;
 	case LOOP:
-		o.back = (uint8_t)below(p->nops + 1);
-		if (o.back == p->nops)
+		o.to = (uint8_t)below(p->nops + 1);
+		if (o.to == p->nops)
 			o.kind = CALL_NEXT;
-		else if (p->op[o.back].kind == POP_BASE)
-			o.back--;
+		else if (p->op[o.to].kind == POP_BASE)
+			o.to--;
 		break;
 	}
 	return o;
@@ -204,6 +215,24 @@ static struct op some_op(const struct probe *p)
 uint64_t probe_offset(unsigned n)
 {
 	return n * PROBE_SIZE;
+}
+
+/* Where branches skip to is known now. */
+static void land_branches(struct probe *p)
+{
+	for (unsigned i = 0; i < p->nops; i++) {
+		struct op *o = &p->op[i];
+		int32_t ahead;
+
+		if (o->kind != BRANCH)
+			continue;
+		if (o->to >= p->nops)
+			o->to = (uint8_t)(p->nops - 1);
+		if (p->op[o->to].kind == POP_BASE)
+			o->to--;
+		ahead = (int32_t)p->op[o->to].at - (int32_t)o->next;
+		memcpy(code + o->next - 4, &ahead, 4);
+	}
 }
 
 void probe_make(unsigned n)
@@ -227,6 +256,7 @@ void probe_make(unsigned n)
 	}
 	p->op[p->nops] = (struct op){.kind = END};
 	put_op(p, &p->op[p->nops++], (unsigned)probe_offset(n));
+	land_branches(p);
 	EXPECT(at <= PROBE_SIZE, "a probe of %u bytes", at);
 	memcpy(model_at(CODE + probe_offset(n)), bytes, sizeof(bytes));
 }
@@ -454,8 +484,10 @@ static void run(struct state *s, const struct probe *p, uint64_t start, uint64_t
 		if (!step(s, o, start, origin))
 			return;
 		n++;
+		if (o->kind == BRANCH && ((uint32_t)o->disp & s->reg[o->reg]))
+			n = o->to;
 		if (o->kind == LOOP && --s->reg[R15])
-			n = o->back;
+			n = o->to;
 	}
 }
 
@@ -483,15 +515,15 @@ void probe_print(unsigned n)
 	static const char *const names[NR_OP_KINDS] = {
 		"load", "store", "add to memory", "add from memory", "locked add to memory", "load, indexed",
 		"load vector", "store vector", "move base", "lea", "copy", "movsq", "push", "pop", "push base", "pop base", "call next", "call", "call through r10",
-		"loop", "end"};
+		"branch", "loop", "end"};
 
 	for (unsigned i = 0; i < probe[n].nops; i++) {
 		const struct op *o = &probe[n].op[i];
 
 		fprintf(stderr, "  +%03x %-20s reg %2u base %2u size %2u %#x", o->at, names[o->kind], o->reg, o->base,
 			o->size, (unsigned)o->disp);
-		if (o->kind == LOOP)
-			fprintf(stderr, " to +%03x", probe[n].op[o->back].at);
+		if (o->kind == LOOP || o->kind == BRANCH)
+			fprintf(stderr, " to +%03x", probe[n].op[o->to].at);
 		fputc('\n', stderr);
 	}
 }

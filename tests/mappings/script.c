@@ -26,6 +26,7 @@ static uint64_t pml4[SPACES];
 static unsigned nspaces; /* of a world */
 static enum kind kind;
 static bool pcids, large_pages;
+static bool logged; /* the memslot has a dirty log */
 
 /* What was changed and is not invalidated yet, for each vCPU and tag: a space, or all of them (global pages). */
 #define TAG_ALL SPACES
@@ -159,6 +160,7 @@ void script_begin(enum kind k)
 	nspaces = k == KIND_APART ? 2 : 3;
 	pcids = !one_in(4);
 	large_pages = !one_in(3);
+	logged = false;
 	turn_holder = 0;
 	turn = 0;
 	batch.vcpus = k == KIND_ONE ? 1 : 2;
@@ -544,8 +546,13 @@ static void ask(unsigned v)
 	a->what = slot_read_only && one_in(2) ? ASK_WRITABLE : (enum ask)below(NR_ASKS);
 	put(v, R_ASK, batch.nasked++, 0, 0);
 	memcpy(a->written, written, sizeof(written));
-	if (a->what != ASK_PUNCH)
+	/* A log that is switched on again goes on. */
+	if (a->what != ASK_PUNCH && (a->what != ASK_LOG || !logged))
 		memset(written, 0, sizeof(written));
+	if (a->what == ASK_LOG)
+		logged = true;
+	if (a->what == ASK_NO_LOG || a->what == ASK_READ_ONLY || a->what == ASK_WRITABLE)
+		logged = false;
 	if (a->what == ASK_READ_ONLY)
 		slot_read_only = true;
 	if (a->what == ASK_WRITABLE)
