@@ -48,6 +48,8 @@ void explore_choose_leave(void);
 void explore_turn_begin(int actor, bool usual);
 void explore_turn_interrupted(bool hold);
 
+/* Nobody can go on: does somebody sleep for a while? Then the while is over. */
+bool explore_time_may_pass(void);
 /* Can nobody but (at most) the running actor go on? */
 bool explore_alone(void);
 /* Is a given schedule run again, and everything looked at? */

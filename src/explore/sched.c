@@ -197,6 +197,8 @@ static void hand_over(void)
 	int i;
 
 	look_around(&c);
+	if (!c.n && explore_time_may_pass())
+		look_around(&c);
 	if (!c.n) {
 		end();
 		return;

@@ -14,7 +14,7 @@ enum defect defect_on;
 
 void mutex_init(struct mutex *l)
 {
-	l->owner = 0;
+	*l = (struct mutex)MUTEX_INITIALIZER;
 }
 
 void mutex_destroy(struct mutex *l)
@@ -29,6 +29,7 @@ static bool mutex_free(void *l)
 
 void mutex_lock(struct mutex *l)
 {
+	SCHED_CHECK(l->made, "a mutex is taken that was never made");
 	SCHED_CHECK(l->owner != SELF, "a mutex is taken twice by %s", sched_name(sched_self()));
 	sched_step("mutex", l, SCHED_WRITE);
 	explore_wait("mutex", mutex_free, l);
@@ -66,7 +67,7 @@ void mutex_assert_held(struct mutex *l)
 
 void rwlock_init(struct rwlock *l)
 {
-	memset(l, 0, sizeof(*l));
+	*l = (struct rwlock){.made = true};
 }
 
 void rwlock_destroy(struct rwlock *l)
@@ -90,6 +91,7 @@ static bool writable(void *p)
 
 void rwlock_read_lock(struct rwlock *l)
 {
+	SCHED_CHECK(l->made, "a rwlock is taken that was never made");
 	SCHED_CHECK(l->writer != SELF, "a rwlock is taken for read by its writer");
 	sched_step("read lock", l, SCHED_READ);
 	explore_wait("read lock", readable, l);
@@ -109,6 +111,7 @@ void rwlock_read_unlock(struct rwlock *l)
 
 void rwlock_write_lock(struct rwlock *l)
 {
+	SCHED_CHECK(l->made, "a rwlock is taken that was never made");
 	SCHED_CHECK(l->writer != SELF, "a rwlock is taken twice by %s", sched_name(sched_self()));
 	sched_step("write lock", l, SCHED_WRITE);
 	l->writers_waiting++;
@@ -145,6 +148,7 @@ struct sleep {
 
 /* Moments that have passed: at each, all sleeps with a limit end. */
 static u64 moments;
+static u32 sleepers; /* with a limit */
 
 void sched_time_passes(void)
 {
@@ -184,7 +188,7 @@ void waitq_wait(struct waitq *q, struct mutex *l)
 
 bool waitq_wait_until(struct waitq *q, struct mutex *l, u64 ns)
 {
-	bool alone;
+	bool alone, was_woken;
 
 	(void)ns;
 	l->owner = 0; /* who waits for it could go on while this one sleeps */
@@ -194,7 +198,18 @@ bool waitq_wait_until(struct waitq *q, struct mutex *l, u64 ns)
 		sched_time_passes(); /* for whoever else sleeps for a while, too */
 		return false;
 	}
-	return wait_for(q, l, woken_or_late);
+	sleepers++;
+	was_woken = wait_for(q, l, woken_or_late);
+	sleepers--;
+	return was_woken;
+}
+
+bool explore_time_may_pass(void)
+{
+	if (!sleepers)
+		return false;
+	sched_time_passes();
+	return true;
 }
 
 void waitq_wake_all(struct waitq *q)
@@ -281,6 +296,7 @@ void explore_rcu_reset(void)
 	memset(nesting, 0, sizeof(nesting));
 	reading = 0;
 	callbacks = NULL;
+	sleepers = 0;
 }
 
 static bool readers_gone(void *arg)

@@ -11,17 +11,19 @@
 
 struct mutex {
 	int owner; /* actor + 2, so that 0 is free and outside sched_run() has a number too */
+	bool made; /* the C library's differ from zeroes in whom they prefer */
 };
 struct rwlock {
 	u32 readers; /* how many hold it for read */
 	int writer;  /* as mutex.owner */
 	u32 writers_waiting;
+	bool made;
 };
 struct waitq {
 	u64 wakes;
 };
 
-#define MUTEX_INITIALIZER {0}
+#define MUTEX_INITIALIZER {0, true}
 
 void mutex_init(struct mutex *l);
 void mutex_destroy(struct mutex *l);
