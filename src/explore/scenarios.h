@@ -27,6 +27,8 @@ void setup_cache_slot(void);
 /* scenarios_code.c: one page of code under several names */
 void setup_code_alias(void);
 void setup_code_two(void);
+void setup_code_files_two(void);
+void setup_code_own(void);
 void setup_code_vms(void);
 void setup_code_beside(void);
 void setup_code_file(void);
@@ -47,11 +49,13 @@ void setup_unseen(void);
 void setup_two_slots(void);
 void setup_two_slots_one(void);
 void setup_read_only(void);
+void setup_window_late(void);
 
 /* scenarios_pages.c: whose the memory is */
 void setup_unbind(void);
 void setup_pin(void);
 void setup_pfnmap(void);
+void setup_pfnmap_refused(void);
 void setup_driver(void);
 void setup_swap(void);
 void check_swap(void);
@@ -113,6 +117,10 @@ void setup_cache_refused(void);
 void setup_cache_readonly(void);
 void check_caches(void);
 void setup_cache_pfnmap(void);
+void setup_replace(void);
+void setup_cache_replace(void);
+void setup_cache_age(void);
+void check_cache_age(void);
 
 /* scenarios_rings.c */
 void setup_ring_full(void);
@@ -136,6 +144,8 @@ void setup_open_below(void);
 /* scenarios_alone.c: one thread */
 void setup_tlb(void);
 void setup_slots(void);
+void setup_look(void);
+void setup_look_huge(void);
 
 /* scenarios_oom.c: memory runs out */
 void setup_no_memory(void);
@@ -144,6 +154,7 @@ void setup_no_tokens(void);
 /* scenarios_requests.c: one thing is asked of a vCPU while it does another */
 void setup_log_start(void);
 void setup_log_huge(void);
+void setup_log_huge_all(void);
 void check_log_huge(void);
 void check_log_start(void);
 void setup_log_move(void);
@@ -158,6 +169,10 @@ void setup_stop_both(void);
 void setup_stop_signal(void);
 void setup_stop_slot(void);
 void setup_stop_device(void);
+void setup_stop_device_shared(void);
+void setup_stop_unmapped(void);
+void setup_stop_slow(void);
+void setup_stop_held_up(void);
 void setup_log_leave(void);
 void check_log_leave(void);
 void check_both_stopped(void);

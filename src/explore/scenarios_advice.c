@@ -122,9 +122,12 @@ static bool hit_or_over(void *arg)
 /* From the protection on nobody writes until the page is copied: as a snapshot needs it. */
 static void protect_copy_and_let_go(void *arg)
 {
+	const struct statpage_vm *stat = mmu_stat_page(world.mmu);
 	u64 copy;
 
 	model_guard(world.model, WORLD_HVA, true);
+	SCHED_CHECK(stat->nuffd == 1 && stat->uffd[0].start == WORLD_HVA && stat->uffd[0].end == WORLD_HVA + PAGE_SIZE,
+		    "the statistics do not show what is under a userfaultfd");
 	SCHED_CHECK(!model_read(world.model, WORLD_HVA, &snapshot), "the VMM's read fails");
 	sched_point("the snapshot goes on", NULL);
 	sched_wait("a write", hit_or_over, NULL);
@@ -132,6 +135,7 @@ static void protect_copy_and_let_go(void *arg)
 	SCHED_CHECK(copy == snapshot, "a page that is write-protected changes from %llu to %llu",
 		    (unsigned long long)snapshot, (unsigned long long)copy);
 	model_guard(world.model, WORLD_HVA, false);
+	SCHED_CHECK(!stat->nuffd, "the statistics show a userfaultfd that is gone");
 }
 
 void setup_guard(void)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * explore/scenarios_alone.c: what one thread does with nobody beside it, and so in one schedule: long sequences of
- * fills and flushes of a TLB, and memslots by the hundred.
+ * fills and flushes of a TLB, memslots by the hundred, and what reports say.
  */
 #include "explore/scenario.h"
 #include "explore/scenarios.h"
 #include "explore/world.h"
 #include "mmu/flush.h"
 #include "mmu/look.h"
+#include "mmu/tree.h"
 
 static struct mmu_vcpu *const v0 = &world.vcpu[0], *const v1 = &world.vcpu[1];
 
@@ -86,7 +87,9 @@ static void flush_pages(void)
 	expect_back(TLB_USER, LA, 0);
 	expect_back(TLB_KERNEL, LA, 0);
 	expect(TLB_USER, LA + PAGE_SIZE, TO_WRITE);
+	keep_near(LA + PAGE_SIZE);
 	mmu_tlb_flush(v0);
+	expect_no_near(LA + PAGE_SIZE);
 	expect_back(TLB_USER, LA + PAGE_SIZE, 0);
 }
 
@@ -239,9 +242,12 @@ static void call(u32 id, u32 at, u64 pages, void (*look)(void))
 static void look_at_slots(void)
 {
 	static struct mmu_slot_seen seen[2 * FULL + 1];
+	const struct statpage_vm *stat = mmu_stat_page(world.mmu);
 	u32 n = mmu_look_slots(world.mmu, seen, ARRAY_SIZE(seen)), i = 1;
 
 	SCHED_CHECK(n == nslots + 1, "%u memslots are listed, and there are %u", n, nslots + 1);
+	SCHED_CHECK(stat->memslots == n && stat->memslot_bytes == (n + 1) * PAGE_SIZE, /* slot 0 has two pages */
+		    "%llu memslots are counted, and there are %u", (unsigned long long)stat->memslots, n);
 	for (u32 at = 0; at < GFNS; at++) {
 		struct mmu_seen one;
 
@@ -317,4 +323,97 @@ void setup_slots(void)
 	for (u32 i = 0; i + 1 < FULL; i++)
 		put(3 * i, false);
 	sched_spawn("vmm", change_slots, NULL);
+}
+
+/* ------------------------------------------------------------------ what reports say */
+
+static void fault_at(gpa_t gpa)
+{
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!guest_write(v0, gpa, 1), "a write fails");
+	mmu_vcpu_leave(v0);
+}
+
+/* A report names the memory that the vCPU reaches, page by page, and counts what there is of it. */
+static void look_at_pages(void *arg)
+{
+	struct mmu_stats stats;
+
+	for (gfn_t gfn = 0; gfn < 4; gfn++) {
+		struct mmu_seen seen;
+
+		fault_at(gfn * PAGE_SIZE);
+		mmu_look(world.mmu, gfn, &seen);
+		SCHED_CHECK(seen.slot && !seen.id && seen.hva == world.vm[0].hva + gfn * PAGE_SIZE, "a report has page %llu elsewhere",
+			    (unsigned long long)gfn);
+		SCHED_CHECK(seen.mapped && seen.writable && seen.accessed && seen.dirty, "a report misses a written page");
+		SCHED_CHECK(seen.host == (u64)tlb_read(&v0->tlb[TLB_USER], gfn * PAGE_SIZE, 8), "a report has another page");
+	}
+	mmu_get_stats(world.mmu, &stats);
+	SCHED_CHECK(stats.pages_4k + stats.pages_2m * 4 == 4, "%llu pages are mapped", (unsigned long long)stats.pages_4k);
+	SCHED_CHECK(stats.table_bytes <= (TREE_ROOT_LEVEL - LEVEL_4K) * 2 * sizeof(struct table) + sizeof(struct table),
+		    "more tables are kept ready than one fault needs");
+}
+
+/* A memslot that is set once more as it is stays as it is, with what is mapped of it. */
+static void set_again(void *arg)
+{
+	struct mmu_seen seen;
+
+	fault_at(0);
+	SCHED_CHECK(!world_set_slot(world.vm[0].pages, 0), "a memslot cannot be set once more");
+	mmu_look(world.mmu, 0, &seen);
+	SCHED_CHECK(seen.mapped, "a memslot that was set once more is faulted in anew");
+}
+
+/* With no other VM there is nobody to be told but this one's vCPUs, once. */
+static void track_code(void)
+{
+	struct mmu_stats before, after;
+
+	mmu_get_stats(world.mmu, &before);
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!mmu_code_track(v0, 0, 1), "code cannot be tracked");
+	mmu_vcpu_leave(v0);
+	mmu_get_stats(world.mmu, &after);
+	SCHED_CHECK(after.remote_flushes == before.remote_flushes + 1, "code is tracked with %llu flushes",
+		    (unsigned long long)(after.remote_flushes - before.remote_flushes));
+}
+
+/* Of a block that is mapped page by page for its log, those around the one that is written come with it. */
+static void look_around(void)
+{
+	struct mmu_seen seen;
+
+	SCHED_CHECK(!world_set_slot(world.vm[0].pages, MMU_SLOT_LOG_DIRTY), "no log");
+	fault_at(PAGE_SIZE);
+	for (gfn_t gfn = 0; gfn < 16; gfn++) {
+		mmu_look(world.mmu, gfn, &seen);
+		SCHED_CHECK(seen.mapped && seen.level == LEVEL_4K, "page %llu around a fault is not brought in",
+			    (unsigned long long)gfn);
+		SCHED_CHECK(seen.host == (u64)tlb_read(&v0->tlb[TLB_USER], PAGE_SIZE, 8) + (gfn - 1) * PAGE_SIZE,
+			    "a page around a fault is another's");
+	}
+	SCHED_CHECK(!world_set_slot(world.vm[0].pages, 0), "a log cannot be ended");
+}
+
+static void look_and_set(void *arg)
+{
+	look_at_pages(arg);
+	set_again(arg);
+	track_code();
+	if (world.vm[0].pages == WORLD_HUGE_PAGES)
+		look_around();
+}
+
+void setup_look(void)
+{
+	world_create(1, 4, -1);
+	sched_spawn("vmm", look_and_set, NULL);
+}
+
+void setup_look_huge(void)
+{
+	world_create(1, WORLD_HUGE_PAGES, -1);
+	sched_spawn("vmm", look_and_set, NULL);
 }

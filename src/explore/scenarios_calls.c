@@ -232,6 +232,9 @@ static void expect(int r, int error)
 	SCHED_CHECK(r == error, "a call ends with %d, and not with %d", r, error);
 }
 
+#define LARGE_GPA (1ULL << 44)
+#define LARGEST	  (((1ULL << 31) - 1) * PAGE_SIZE)
+
 static void refused_regions(void)
 {
 	expect(region(MMU_USER_SLOTS, 0, 0, PAGE_SIZE, WORLD_HVA), -EINVAL);
@@ -245,6 +248,9 @@ static void refused_regions(void)
 	expect(region(1, 0, 0, PAGE_SIZE, WORLD_HVA), -EEXIST);
 	expect(region(0, 0, 0, 2 * PAGE_SIZE, WORLD_HVA + PAGE_SIZE), -EINVAL); /* it shows other memory */
 	expect(region(0, MMU_SLOT_READONLY, 0, 2 * PAGE_SIZE, WORLD_HVA), -EINVAL);
+	expect(region(1, 0, LARGE_GPA, LARGEST + PAGE_SIZE, PAGE_SIZE), -EINVAL);
+	expect(region(1, 0, LARGE_GPA, LARGEST, PAGE_SIZE), 0); /* and one that is as large as may be */
+	expect(region(1, 0, 0, 0, 0), 0);
 }
 
 static void refused_logs(void)

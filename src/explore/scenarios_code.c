@@ -11,7 +11,7 @@
 
 #define v0 (&world.vcpu[0])
 
-static u64 compiled, epoch; /* what v0 has, and since when */
+static u64 compiled, epoch; /* what v0 has, and its code_epoch since when */
 static u64 stores;	      /* so far */
 
 /* v0 in guest mode: as an engine does, until nothing has come between. */
@@ -19,15 +19,15 @@ static void compile(void)
 {
 	do {
 		SCHED_CHECK(!mmu_code_track(v0, 0, 1), "code cannot be tracked");
-		epoch = v0->epoch;
+		epoch = v0->code_epoch;
 		SCHED_CHECK(!guest_read(v0, 0, &compiled), "code cannot be read");
-	} while (v0->epoch != epoch);
+	} while (v0->code_epoch != epoch);
 }
 
 /* What runs is what memory holds, until a safe point says otherwise. */
 static void run(void)
 {
-	for (int i = 0; i < 2 && v0->epoch == epoch; i++) {
+	for (int i = 0; i < 2 && v0->code_epoch == epoch; i++) {
 		const u64 *now = tlb_read(&v0->tlb[TLB_USER], 0, sizeof(u64));
 
 		sched_point("code runs", now);
@@ -88,6 +88,43 @@ void setup_code_alias(void)
 	sched_spawn("stores", store_by_alias, &world.vcpu[1]);
 }
 
+/* What the vCPU itself may write already, by another name, it may not once it has code from there. */
+static void compile_and_store(void *arg)
+{
+	struct mmu_vcpu *v = arg;
+
+	store(v, WORLD_ALIAS);
+	mmu_vcpu_enter(v);
+	compile();
+	SCHED_CHECK(!guest_write(v, WORLD_ALIAS, ++stores), "a store fails");
+	run();
+	mmu_vcpu_leave(v);
+}
+
+void setup_code_own(void)
+{
+	stores = 0;
+	world_create(1, 2, MODEL_FILE_CACHED);
+	world_alias(0);
+	sched_spawn("runs and stores", compile_and_store, v0);
+}
+
+/* Two files beside each other, each page as far into its own as the other: nothing but the file tells them apart. */
+void setup_code_files_two(void)
+{
+	u64 value;
+
+	stores = 0;
+	world_create(2, 2, MODEL_FILE_CACHED);
+	model_mmap(world.model, WORLD_HVA + PAGE_SIZE, 1, true, model_file_create(world.model, MODEL_FILE_CACHED, 2), 1);
+	world_alias(0);
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!guest_read(v0, 0, &value) && !guest_read(v0, PAGE_SIZE, &value), "a read fails");
+	mmu_vcpu_leave(v0);
+	sched_spawn("runs", compile_and_run, NULL);
+	sched_spawn("stores", store_by_alias, &world.vcpu[1]);
+}
+
 /* Two vCPUs store: the second must not slip past the marks that the first takes away. */
 void setup_code_two(void)
 {
@@ -141,7 +178,7 @@ static void compile_and_run_until_told(void *arg)
 {
 	mmu_vcpu_enter(v0);
 	compile();
-	for (int i = 0; i < 2 && v0->epoch == epoch; i++) {
+	for (int i = 0; i < 2 && v0->code_epoch == epoch; i++) {
 		bool was_told = SCHED_SEE(told);
 		const u64 *now = tlb_read(&v0->tlb[TLB_USER], 0, sizeof(u64));
 
@@ -169,7 +206,7 @@ static void compile_and_run_until_safe_point(void *arg)
 
 	mmu_vcpu_enter(v0);
 	compile();
-	for (int i = 0; i < 3 && v0->epoch == epoch; i++) {
+	for (int i = 0; i < 3 && v0->code_epoch == epoch; i++) {
 		const u64 *now = tlb_read(&v0->tlb[TLB_USER], 0, sizeof(u64));
 
 		sched_point("code runs", now);
@@ -209,10 +246,10 @@ static void compile_and_run_too(void *arg)
 	do {
 		r = mmu_code_track(v, 0, 1);
 		SCHED_CHECK(!r, "code cannot be tracked: %d", r);
-		since = v->epoch;
+		since = v->code_epoch;
 		SCHED_CHECK(!guest_read(v, 0, word), "code cannot be read");
-	} while (v->epoch != since);
-	for (int i = 0; i < 2 && v->epoch == since; i++) {
+	} while (v->code_epoch != since);
+	for (int i = 0; i < 2 && v->code_epoch == since; i++) {
 		const u64 *now = tlb_read(&v->tlb[TLB_USER], 0, sizeof(u64));
 
 		sched_point("code runs", now);

@@ -426,6 +426,12 @@ static void expect(int r, int error)
 /* None of them lets anybody reach anything, or takes anything away. */
 static void refused_calls(void *arg)
 {
+	struct gmem_file *f;
+
+	SCHED_CHECK(!gmem_create(vm_a->mmu, 4 * PAGE_SIZE, 0, &f), "a file cannot be made");
+	expect(bind_at(1, 1, 1, f), -EINVAL); /* not a whole page */
+	expect(bind_at(1, 1, 1ULL << 63, f), -EINVAL);
+	gmem_release(f);
 	expect(bind_at(1, 1, 0, NULL), -EBADF);
 	expect(bind_at(1, 1, 1, vm_a->gmem), -EINVAL);
 	expect(bind_at(1, 1, 2 * PAGE_SIZE, vm_a->gmem), -EINVAL);	 /* behind its end */

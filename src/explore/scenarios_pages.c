@@ -108,6 +108,25 @@ void setup_pfnmap(void)
 	sched_spawn("munmap", do_munmap, NULL);
 }
 
+/* Memory that no fault has touched, for fear of what a read does, says no by itself, and to every access. */
+static void reach_refused(void *arg)
+{
+	u64 value;
+
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!guest_read(v0, 0, &value) && !guest_read(v0, PAGE_SIZE, &value), "a read fails");
+	SCHED_CHECK(mmu_refault(v0, 0, MMU_READ, -EFAULT) == -EFAULT, "what a device refuses is tried again and again");
+	SCHED_CHECK(!mmu_refault(v0, PAGE_SIZE, MMU_READ, -EFAULT), "a page whose mapping changed unseen is not faulted in");
+	mmu_vcpu_leave(v0);
+}
+
+void setup_pfnmap_refused(void)
+{
+	world_create(1, 2, MODEL_FILE_PFNMAP);
+	model_mmap(world.model, WORLD_HVA + PAGE_SIZE, 1, true, NULL, 0);
+	sched_spawn("vcpu", reach_refused, NULL);
+}
+
 static void move_twice(void *arg)
 {
 	model_driver_move(world.model, world.file);

@@ -223,6 +223,17 @@ void setup_log_huge(void)
 	sched_spawn("log", log_for_a_while, NULL);
 }
 
+/* No page needs to be made clean when all are in the log from the start; a huge leaf has to go all the same. */
+void setup_log_huge_all(void)
+{
+	setup_log_huge();
+	SCHED_CHECK(!mmu_set_manual_protect(world.mmu, 3), "a log cannot be cleared by hand");
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!guest_write(v0, 0, 0), "a write fails");
+	mmu_vcpu_leave(v0);
+	check_leaves(1, "before a log is kept");
+}
+
 /* What logging has split is whole again at the next access. */
 void check_log_huge(void)
 {
@@ -389,14 +400,19 @@ static bool asked_or_over(void *arg)
 	return stops_are_over || (v->requests & MMU_REQ_MASK); /* no step of the vCPU's */
 }
 
+static u64 flushes; /* that v1 has answered */
+
 static void run_until_asked(void *arg)
 {
+	flushes = v1->stat->tlb_flush;
+
 	mmu_vcpu_enter(v1);
 	while (!stops_are_over) {
 		sched_wait("a request", asked_or_over, v1);
 		mmu_vcpu_safe_point(v1);
 	}
 	mmu_vcpu_leave(v1);
+	SCHED_CHECK(v1->stat->tlb_flush == flushes, "a stop is counted as a flush");
 }
 
 static void stop_twice(void *arg)
@@ -416,6 +432,21 @@ void setup_stop_guest(void)
 	world_create(2, 1, -1);
 	sched_spawn("stopper", stop_twice, NULL);
 	sched_spawn("vcpu", run_until_asked, NULL);
+}
+
+/* Who waits at the gate for long wakes up, looks, and has no reason to break off a stop. */
+static void wait_long(void *arg)
+{
+	for (int i = 0; i < 2; i++) {
+		sched_point("time passes", NULL);
+		sched_time_passes();
+	}
+}
+
+void setup_stop_slow(void)
+{
+	setup_stop_guest();
+	sched_spawn("clock", wait_long, NULL);
 }
 
 /* What two split locks in two vCPUs do: who cannot stop the other is about to be stopped. */
@@ -501,6 +532,42 @@ void setup_stop_signal(void)
 	sched_spawn("vcpu", leave_for_signal, NULL);
 }
 
+/* The host holds up the stopper's access, until somebody who was stopped and has a signal kicks it. */
+static bool kicked_or_out(void *arg)
+{
+	return world.kicked[0] || got_out;
+}
+
+static void stop_and_be_held_up(void *arg)
+{
+	sched_wait("the others", is_set, &in_guest);
+	mmu_vcpu_enter(v0);
+	while (!mmu_stop_others(v0))
+		sched_wait("who has a signal", is_set, &got_out);
+	sched_wait("its access", kicked_or_out, NULL);
+	mmu_start_others(v0);
+	mmu_vcpu_leave(v0);
+}
+
+static void have_signal_at_gate(void *arg)
+{
+	mmu_vcpu_enter(v1);
+	in_guest = true;
+	sched_wait("a request", asked_or_over, v1);
+	world_interrupt(v1, true);
+	mmu_vcpu_safe_point(v1);
+	mmu_vcpu_leave(v1);
+	got_out = true;
+}
+
+void setup_stop_held_up(void)
+{
+	stops_are_over = in_guest = got_out = false;
+	world_create(2, 1, -1);
+	sched_spawn("stopper", stop_and_be_held_up, NULL);
+	sched_spawn("vcpu", have_signal_at_gate, NULL);
+}
+
 /* ------------------------------------------------------------------ a stopper's memslot goes */
 
 /* As an instruction that takes what no memslot shows for a device's, and goes on with its next access. */
@@ -542,6 +609,8 @@ void setup_stop_slot(void)
 }
 
 /* What no memslot shows is a device's, also where some gfn is private: an access ends as one without a stop does. */
+static bool any_private; /* then only a fault can say that it is no private memory without a page */
+
 static void read_device(void *arg)
 {
 	u64 value;
@@ -550,15 +619,59 @@ static void read_device(void *arg)
 	while (!mmu_stop_others(v0))
 		mmu_vcpu_safe_point(v0);
 	SCHED_CHECK(guest_read(v0, 4 * PAGE_SIZE, &value) == -ENOENT, "a device's memory is reached");
+	SCHED_CHECK(any_private || mmu_stops_others(v0), "a device's memory is looked for by a fault");
 	if (mmu_stops_others(v0))
 		mmu_start_others(v0);
 	mmu_vcpu_leave(v0);
 }
 
-void setup_stop_device(void)
+static void setup_device(void)
 {
 	world_create(2, 1, -1);
-	SCHED_CHECK(!mmu_set_attributes(world.mmu, 32, 1, MMU_ATTR_PRIVATE), "a conversion fails");
+	SCHED_CHECK(!mmu_set_attributes(world.mmu, 32, 3, MMU_ATTR_PRIVATE), "a conversion fails");
 	sched_spawn("stopper", read_device, NULL);
 	sched_spawn("slots", delete_and_make_anew, NULL);
+}
+
+void setup_stop_device(void)
+{
+	any_private = true;
+	setup_device();
+}
+
+/* What was private is not any more: in the middle first, then the rest. */
+void setup_stop_device_shared(void)
+{
+	any_private = false;
+	setup_device();
+	SCHED_CHECK(!mmu_set_attributes(world.mmu, 33, 1, 0) && !mmu_set_attributes(world.mmu, 30, 8, 0),
+		    "a conversion fails");
+}
+
+/* A fault that fails says so, also to who has stopped the others: it would begin anew for ever. */
+static void read_unmapped(void *arg)
+{
+	mmu_vcpu_enter(v0);
+	for (int i = 0; i < 3; i++) {
+		bool was_unmapped = SCHED_SEE(unmapped);
+		u64 value;
+		int r;
+
+		while (!mmu_stop_others(v0))
+			mmu_vcpu_safe_point(v0);
+		r = guest_read(v0, 0, &value);
+		SCHED_CHECK(!r || r == -EFAULT || r == -EAGAIN, "a read ends with %d", r);
+		SCHED_CHECK(!was_unmapped || r == -EFAULT, "a read of what was unmapped ends with %d", r);
+		if (mmu_stops_others(v0))
+			mmu_start_others(v0);
+	}
+	mmu_vcpu_leave(v0);
+}
+
+void setup_stop_unmapped(void)
+{
+	unmapped = false;
+	world_create(2, 1, -1);
+	sched_spawn("stopper", read_unmapped, NULL);
+	sched_spawn("munmap", unmap, NULL);
 }

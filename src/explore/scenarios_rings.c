@@ -98,6 +98,7 @@ static void write_until_full(void *arg)
 			r = guest_write(v0, page * PAGE_SIZE, page);
 		}
 		SCHED_CHECK(!r, "a write ends with %d", r);
+		SCHED_CHECK(v0->ring.added - v0->ring.taken <= entries - RING_RESERVED, "a page is listed in a full ring");
 		final_word[page] = page;
 	}
 	mmu_vcpu_leave(v0);

@@ -225,6 +225,81 @@ void setup_cache_readonly(void)
 	sched_spawn("vmm", make_readonly, NULL);
 }
 
+/* ------------------------------------------------------------------ one mapping in another's place */
+
+static void use_replaced(void *arg)
+{
+	int r = use(&caches[0], MMU_CACHE_WAIT, 1);
+
+	SCHED_CHECK(!r, "a use ends with %d where one mapping takes another's place", r);
+}
+
+static void read_replaced(void *arg)
+{
+	u64 value;
+	int r;
+
+	mmu_vcpu_enter(v0);
+	r = guest_read(v0, 0, &value);
+	SCHED_CHECK(!r, "a read ends with %d where one mapping takes another's place", r);
+	mmu_vcpu_leave(v0);
+}
+
+static void replace_page(void *arg)
+{
+	model_replace(world.model, WORLD_HVA, 1, NULL, 0);
+}
+
+void setup_replace(void)
+{
+	make_caches();
+	sched_spawn("vcpu", read_replaced, NULL);
+	sched_spawn("vmm", replace_page, NULL);
+}
+
+void setup_cache_replace(void)
+{
+	make_caches();
+	sched_spawn("cache", use_replaced, NULL);
+	sched_spawn("vmm", replace_page, NULL);
+}
+
+/* ------------------------------------------------------------------ reclaim asks */
+
+static bool aged, used_since;
+
+/* Nothing makes the cache stale, so that nobody but its uses says that its page is in use. */
+static void use_young(void *arg)
+{
+	for (u64 i = 1; i <= 2; i++) {
+		bool after = SCHED_SEE(aged);
+
+		SCHED_CHECK(!use(&caches[0], MMU_CACHE_WAIT, i), "a use fails");
+		used_since |= after;
+	}
+}
+
+static void age_page(void *arg)
+{
+	model_age(world.model, WORLD_HVA);
+	SCHED_SET(aged, true);
+}
+
+void setup_cache_age(void)
+{
+	aged = used_since = false;
+	make_caches();
+	SCHED_CHECK(!use(&caches[0], MMU_CACHE_WAIT, 0), "a use fails");
+	sched_spawn("cache", use_young, NULL);
+	sched_spawn("reclaim", age_page, NULL);
+}
+
+void check_cache_age(void)
+{
+	SCHED_CHECK(model_age(world.model, WORLD_HVA) || !used_since, "a use after the page was aged was not seen");
+	check_caches();
+}
+
 /* ------------------------------------------------------------------ memory without reference counts */
 
 static void use_twice(void *arg)

@@ -170,3 +170,18 @@ void setup_read_only(void)
 	sched_spawn("vcpu", write_until_readonly, NULL);
 	sched_spawn("vmm", make_readonly, NULL);
 }
+
+/* ------------------------------------------------------------------ a window comes late */
+
+/* A leaf of the page's own address is in the way of one of its window, and nobody announces either. */
+void setup_window_late(void)
+{
+	u64 value;
+
+	world_create(1, 1, MODEL_FILE_CACHED);
+	mmu_vcpu_enter(v0);
+	SCHED_CHECK(!guest_read(v0, 0, &value), "a read fails");
+	mmu_vcpu_leave(v0);
+	model_use_windows(world.model);
+	sched_spawn("vcpu", own_writes_stay, v0);
+}

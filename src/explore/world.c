@@ -8,8 +8,10 @@ struct world world;
 
 static void kick(void *owner)
 {
-	/* An actor reaches its next safe point by itself. */
-	(void)owner;
+	/* An actor reaches its next safe point by itself, but where it waits for this. */
+	const struct mmu_vcpu *v = owner;
+
+	world.kicked[v->index] = true;
 }
 
 static bool interrupted(void *owner)
@@ -75,6 +77,7 @@ static void create(u32 nvcpus, u64 pages, int kind)
 	memset(&world, 0, offsetof(struct world, vcpu));
 	world.nvcpus = 0;
 	memset(world.interrupted, 0, sizeof(world.interrupted));
+	memset(world.kicked, 0, sizeof(world.kicked));
 	world.file = NULL;
 	world.store = NULL;
 	world.store_shares = false;

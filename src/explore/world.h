@@ -36,6 +36,7 @@ struct world {
 	struct mmu_vcpu vcpu[WORLD_VCPUS]; /* mmu NULL: gone */
 	u32 nvcpus;
 	bool interrupted[WORLD_VCPUS]; /* a signal waits for the vCPU */
+	bool kicked[WORLD_VCPUS];      /* somebody wants it to look, wherever it is */
 	struct model_file *file; /* what slot 0 maps, or NULL for anonymous memory */
 	struct model_store *store; /* of every vm[].gmem */
 	bool store_shares; /* what is shared is the store's, too */

@@ -122,9 +122,16 @@ static bool guard(struct model *m, hva_t hva, void *on)
 	return pte->guarded;
 }
 
+static void tell_guard(const struct primary_notifier *n, hva_t hva, bool on)
+{
+	if (n->begin)
+		n->under_uffd(n->mmu, on, &(struct primary_range){hva, hva + PAGE_SIZE});
+}
+
 void model_guard(struct model *m, hva_t hva, bool on)
 {
 	model_change_entry(m, hva, MODEL_ENTRY_SMALL, guard, &on);
+	tell_guard(&m->notifier, hva, on);
 }
 
 bool model_guarded(struct model *m, hva_t hva)

@@ -64,7 +64,7 @@ struct place {
 	u64 word;	   /* the VMM's */
 };
 
-#define MODEL_STORES	   2
+#define MODEL_STORES	   3
 #define MODEL_STORE_FRAMES 4 /* of its size of page */
 
 struct model_store {
@@ -88,6 +88,7 @@ struct model {
 	bool split[MODEL_HUGE_VAS];
 	struct pte part[MODEL_HUGE_VAS][MODEL_PARTS];
 	u32 pool; /* huge frames that hugetlb files may have */
+	u32 ranges; /* that VMs have registered; their callers' slots_lock, of one VM after the other */
 	bool guard_hits; /* a write waits for a monitor */
 	struct model_store store[MODEL_STORES];
 	struct model_file file[2];
@@ -103,6 +104,9 @@ struct model {
 	struct primary_notifier notifier; /* begin NULL: nobody listens */
 	u32 nvms;
 };
+
+/* ops.c: -ENOMEM when an allocation is to fail that Linux's primary would make here. */
+int model_need_memory(void);
 
 static inline u64 page_number(const struct model *m, const struct page *p)
 {

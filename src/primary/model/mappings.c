@@ -193,6 +193,21 @@ int model_mmap(struct model *m, hva_t hva, u64 n, bool writable, struct model_fi
 	return r;
 }
 
+int model_replace(struct model *m, hva_t hva, u64 n, struct model_file *f, u64 index)
+{
+	struct mmu_token *t;
+	int r;
+
+	rwlock_write_lock(&m->mmap_lock);
+	t = model_begin(m, hva, n);
+	unmap(m, hva, n);
+	rwlock_write_unlock(&m->mmap_lock);
+	sched_point("between two mappings", (void *)hva);
+	r = model_mmap(m, hva, n, true, f, index);
+	model_end(m, t);
+	return r;
+}
+
 void model_munmap(struct model *m, hva_t hva, u64 n)
 {
 	rwlock_write_lock(&m->mmap_lock);

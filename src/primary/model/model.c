@@ -38,6 +38,7 @@ void model_destroy(struct model *m)
 	model_munmap(m, MODEL_VA, MODEL_VA_PAGES);
 	model_munmap(m, MODEL_HUGE_VA, MODEL_HUGE_VAS * LEVEL_PAGES(LEVEL_2M));
 	model_strangers_exit(m);
+	SCHED_CHECK(!m->ranges, "%u ranges are never taken out", m->ranges);
 	for (u32 i = 0; i < MODEL_STORES; i++)
 		SCHED_CHECK(!m->store[i].used, "a store is never destroyed");
 	for (u32 i = 0; i < m->nfiles; i++)

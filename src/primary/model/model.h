@@ -58,6 +58,8 @@ u64 model_file_pages(const struct model_file *f);
 /* Map n pages at hva, private zero memory (f NULL) or a file's from index on, over what is there. -ENOMEM: a
  * hugetlb file's, and its pool has too few. */
 int model_mmap(struct model *m, hva_t hva, u64 n, bool writable, struct model_file *f, u64 index);
+/* The same as Linux's primary may see it: one call, within which there is no mapping for a while. */
+int model_replace(struct model *m, hva_t hva, u64 n, struct model_file *f, u64 index);
 void model_munmap(struct model *m, hva_t hva, u64 n);
 /* Move n pages elsewhere, over what is there. -EFAULT: they are not one mapping. */
 int model_mremap(struct model *m, hva_t from, u64 n, hva_t to);

@@ -21,6 +21,7 @@ static int fault_in(void *primary, hva_t hva, bool write, bool (*interrupted)(vo
 		out->dirties = p->counted;
 		out->max_level = is_huge(m, p) && !model_is_split(m, hva) ? LEVEL_2M : LEVEL_4K;
 		out->page = p->counted ? p : NULL;
+		out->unprobed = !p->counted;
 		out->object = (u64)p->file;
 		out->index = p->file ? p->index : 0;
 		if (m->windowed && p->file) {
@@ -144,13 +145,33 @@ bool model_pinned(struct model *m, hva_t hva)
 	return p && p->pins;
 }
 
+/* Linux's has memory for each range, and may have none. */
+int model_need_memory(void)
+{
+	void *p = sched_malloc(1);
+
+	if (!p)
+		return -ENOMEM;
+	sched_free(p);
+	return 0;
+}
+
 static int range_add(void *primary, hva_t start, u64 len)
 {
-	return 0;
+	struct model *m = primary;
+	int r = model_need_memory();
+
+	if (!r)
+		m->ranges++;
+	return r;
 }
 
 static void range_remove(void *primary, hva_t start, u64 len)
 {
+	struct model *m = primary;
+
+	SCHED_CHECK(m->ranges, "a range is taken out that is not there");
+	m->ranges--;
 }
 
 static void set_notifier(void *primary, const struct primary_notifier *n)

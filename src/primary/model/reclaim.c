@@ -266,10 +266,12 @@ bool model_age(struct model *m, hva_t hva)
 	if (n->begin && model_vma(m, hva)) {
 		young = n->age(n->mmu, hva, hva + PAGE_SIZE);
 		mutex_lock(&m->pt_lock);
-		/* What stage 2 said was handed back before age() returned. */
+		/* What stage 2 said was handed back before age() returned; what the host used itself, no stage 2 says. */
 		p = model_pte(m, hva)->page;
-		if (p)
+		if (p) {
+			young |= p->accessed;
 			p->accessed = false;
+		}
 		mutex_unlock(&m->pt_lock);
 	}
 	rwlock_read_unlock(&m->mmap_lock);

@@ -11,7 +11,10 @@ static int store_create(void *primary, u64 npages, bool mappable, void **out)
 {
 	struct model *m = primary;
 	u64 step = npages % LEVEL_PAGES(LEVEL_2M) ? 1 : LEVEL_PAGES(LEVEL_2M);
+	int r = model_need_memory();
 
+	if (r)
+		return r;
 	for (u32 i = 0; i < MODEL_STORES; i++) {
 		struct model_store *s = &m->store[i];
 
