@@ -157,6 +157,7 @@ struct fault {
 };
 
 extern bool slot_read_only; /* stores to data go to the VMM, which drops them */
+enum written { NOT_WRITTEN, IS_WRITTEN, MAY_BE_WRITTEN };
 extern uint8_t written[DATA_SIZE / PAGE]; /* pages of data, since the log was taken last */
 
 uint8_t *model_at(uint64_t gpa);
@@ -165,6 +166,8 @@ uint64_t model_load64(uint64_t gpa);
 void model_store(uint64_t gpa, const void *from, unsigned size);
 struct fault model_read(const struct view *v, uint64_t la, void *to, unsigned size);
 struct fault model_write(const struct view *v, uint64_t la, const void *from, unsigned size);
+/* A store there was near, and a fault came before it: the dirty log may have its page. */
+void model_may_write(const struct view *v, uint64_t la);
 /* As a read-modify-write begins: the same as a store, and what is there. */
 struct fault model_modify(const struct view *v, uint64_t la, void *old, unsigned size);
 struct fault model_fetch(const struct view *v, uint64_t la, void *to, unsigned size);

@@ -36,7 +36,7 @@ void model_store(uint64_t gpa, const void *from, unsigned size)
 		return;
 	memcpy(model_at(gpa), from, size);
 	if (gpa >= DATA)
-		written[(gpa - DATA) / PAGE] = 1;
+		written[(gpa - DATA) / PAGE] = IS_WRITTEN;
 }
 
 static bool allowed(const struct view *v, uint64_t rights, bool nx, unsigned access)
@@ -112,6 +112,24 @@ static struct fault find(const struct view *v, uint64_t la, unsigned size, unsig
 	else if (!f.is)
 		f = walk(v, la + *first, access, &gpa[1]);
 	return f;
+}
+
+void model_may_write(const struct view *v, uint64_t la)
+{
+	uint64_t table = v->cr3 & FRAME, entry, mask;
+
+	for (int level = 3; level >= 0; level--) {
+		entry = model_load64(table + (la >> (12 + 9 * level) & 511) * 8);
+		mask = (1ull << (12 + 9 * level)) - 1;
+		if (!(entry & P))
+			return;
+		table = entry & FRAME;
+		if (!level || (entry & PS))
+			break;
+	}
+	la = (table & ~mask) | (la & mask);
+	if (la >= DATA && !written[(la - DATA) / PAGE])
+		written[(la - DATA) / PAGE] = MAY_BE_WRITTEN;
 }
 
 static struct fault look(const struct view *v, uint64_t la, void *to, unsigned size, unsigned access)

@@ -491,6 +491,17 @@ static void run(struct state *s, const struct probe *p, uint64_t start, uint64_t
 	}
 }
 
+/* A look that accesses share is made for all of them, at the first. */
+static void may_write(const struct state *s, const struct block *b)
+{
+	for (unsigned i = 0; i < COUNT(bases); i++) {
+		for (uint64_t off = 0; off <= 2 * PAGE; off += PAGE) {
+			model_may_write(s->v, s->reg[bases[i]] + off - PAGE);
+			model_may_write(s->v, (bases[i] == RSP ? b->rsp : b->reg[bases[i]]) + off - PAGE);
+		}
+	}
+}
+
 void probe_expect(unsigned n, const struct view *v, const struct block *b, struct out *o)
 {
 	struct state s = {.v = v, .o = o, .reg = o->reg};
@@ -501,13 +512,14 @@ void probe_expect(unsigned n, const struct view *v, const struct block *b, struc
 	o->reg[RSP] = b->rsp;
 	o->vector = VECTOR_PF;
 	run(&s, &probe[n], b->rip, b->rip - probe_offset(n));
-	o->rip = s.rip;
-	o->rsp = o->reg[RSP];
-	o->reg[RSP] = 0;
 	if (o->vector == VECTOR_PF) {
 		o->cr2 = s.f.cr2;
 		o->error = s.f.error;
+		may_write(&s, b);
 	}
+	o->rip = s.rip;
+	o->rsp = o->reg[RSP];
+	o->reg[RSP] = 0;
 }
 
 void probe_print(unsigned n)

@@ -543,7 +543,9 @@ static void ask(unsigned v)
 
 	if (batch.nasked == COUNT(batch.asked) || kind == KIND_APART)
 		return;
-	a->what = slot_read_only && one_in(2) ? ASK_WRITABLE : (enum ask)below(NR_ASKS);
+	a->what = (enum ask)below(NR_ASKS);
+	if (!one_in(3))
+		a->what = slot_read_only ? ASK_WRITABLE : logged ? ASK_TAKE_LOG : ASK_LOG;
 	put(v, R_ASK, batch.nasked++, 0, 0);
 	memcpy(a->written, written, sizeof(written));
 	/* A log that is switched on again goes on. */
@@ -632,7 +634,7 @@ static void take_turn(unsigned v)
 		switch_control(v);
 	for (unsigned n = below(4); n; n--)
 		change(v);
-	if (one_in(16))
+	if (one_in(6))
 		ask(v);
 	if (one_in(12))
 		invalidate(v, cpu[v].world * nspaces + below(nspaces), some_address(v, false));
