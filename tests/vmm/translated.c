@@ -33,11 +33,15 @@ GUEST(beside, 64,
 GUEST(patched, 64,
       "1: mov %ecx, 2f+1(%rip)\n 2: mov $0, %esi\n add %rsi, %rax\n dec %rcx\n jnz 1b\n hlt\n");
 
-/* The same by a push, of that instruction and three NOPs: what is kept of the stack's page is of a page of code. */
+/*
+ * The same by a push, of that instruction and three NOPs, in a page of its own: what is kept of the stack's page lets it
+ * be written from the second push on, until code is marked there again.
+ */
 GUEST(pushed, 64,
       "lea 3f(%rip), %rsp\n movabs $0x90909000000000be, %rbx\n"
-      "1: mov %rcx, %rdi\n shl $8, %rdi\n or %rbx, %rdi\n push %rdi\n jmp 2f\n"
-      ".balign 64\n 2: mov $0, %esi\n nop\n nop\n nop\n 3: add %rsi, %rax\n pop %rdi\n dec %rcx\n jnz 1b\n hlt\n");
+      "1: mov %rcx, %rdi\n shl $8, %rdi\n or %rbx, %rdi\n push %rdi\n pop %rsi\n push %rdi\n jmp 2f\n"
+      "4: add %rsi, %rax\n pop %rdi\n dec %rcx\n jnz 1b\n hlt\n"
+      ".org guest_pushed + 0x1000\n 2: mov $0, %esi\n nop\n nop\n nop\n 3: jmp 4b\n");
 
 static struct minivmm v;
 
