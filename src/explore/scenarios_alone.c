@@ -54,7 +54,8 @@ static void expect_back(enum tlb_mode m, u64 la, unsigned perm)
 
 static void keep_near(u64 la)
 {
-	v0->near[TLB_USER] = tlb_get(&v0->tlb[TLB_USER], tlb_slot(la));
+	SCHED_CHECK(mmu_tlb_near(v0, TLB_USER, la, 8, false), "an entry is not there to be copied");
+	SCHED_CHECK(la + v0->near[TLB_USER].neg_read < PAGE_SIZE, "what is copied is another entry");
 }
 
 static void expect_no_near(u64 la)
@@ -74,6 +75,11 @@ static void fill_by_rights(void)
 	expect(TLB_USER, LA + SAME_SLOT, 0);
 	fill(TLB_USER, LA, 3, MMU_READ, false); /* nobody has written there: not dirty yet */
 	expect(TLB_USER, LA, MMU_READ);
+	SCHED_CHECK(!mmu_tlb_near(v0, TLB_USER, LA, 8, true) && !mmu_tlb_near(v0, TLB_USER, LA + SAME_SLOT, 8, false),
+		    "an entry is copied that does not serve");
+	keep_near(LA);
+	fill(TLB_USER, LA, 0, MMU_READ, false);
+	expect_no_near(LA);
 }
 
 static void flush_pages(void)

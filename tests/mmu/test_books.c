@@ -88,12 +88,12 @@ static int in_child(int (*fn)(void *arg), void *arg)
 /* ------------------------------------------------------------------ mappings */
 
 /* As an older kernel, and a filter of a VMM's, do it: this thread can ask nothing by ioctl(). */
-static void forbid_ioctl(void)
+static void forbid_ioctl(u32 error)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTTY),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog prog = {ARRAY_SIZE(code), code};
@@ -112,7 +112,7 @@ static void *read_instead(void *arg)
 {
 	struct question *q = arg;
 
-	forbid_ioctl();
+	forbid_ioctl(ENOTTY);
 	for (; q->at; q++)
 		q->err = maps_query(q->at, &q->r);
 	return NULL;
@@ -246,6 +246,36 @@ static void test_windows_are_found_by_where_they_lie(void **state)
 	teardown(&f, LEN);
 }
 
+/* Before Linux 6.7 no userfaultfd says which file the VMM may not write to: there alone is no window. */
+static int reach_without_registering(void *unused)
+{
+	struct window_piece w;
+	struct primary_linux *p;
+	struct fixture f;
+	char path[64];
+	int ro;
+
+	setup(&f, LEN, true);
+	p = f.vm.mmu->primary;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", f.fd);
+	ro = open(path, O_RDONLY);
+	hooked_mmap(f.mem + 0x1000, 0x1000, PROT_READ, MAP_SHARED | MAP_FIXED, f.fd, 0x4000);
+	hooked_mmap(f.mem + 0x2000, 0x1000, PROT_READ, MAP_SHARED | MAP_FIXED, ro, 0x8000);
+	forbid_ioctl(EINVAL);
+	if (ro < 0 || !loads(&f, 0) || !loads(&f, 0x1000) || !loads(&f, 0x2000))
+		return 1;
+	if (!windows_find(p, (hva_t)f.mem, &w) || !windows_find(p, (hva_t)f.mem + 0x1000, &w))
+		return 2;
+	if (windows_find(p, (hva_t)f.mem + 0x2000, &w))
+		return 3;
+	return guest_store_once(f.h, GPA, 7) || *(volatile u64 *)f.mem != 7;
+}
+
+static void test_what_cannot_be_registered_has_a_window_if_it_can_be_written(void **state)
+{
+	assert_int_equal(in_child(reach_without_registering, NULL), 0);
+}
+
 /* What an entry looks at is some of them; the next one goes on. */
 static void test_looks_of_entries_come_to_all_windows(void **state)
 {
@@ -358,6 +388,7 @@ int main(void)
 		cmocka_unit_test(test_without_memory_there_is_no_vm),
 		cmocka_unit_test(test_a_vmm_may_close_descriptors_and_have_none_left),
 		cmocka_unit_test(test_a_forked_child_leaves_its_parents_vms_alone),
+		cmocka_unit_test(test_what_cannot_be_registered_has_a_window_if_it_can_be_written),
 		cmocka_unit_test(test_a_mapping_that_is_read_is_as_one_that_is_asked_for),
 		cmocka_unit_test(test_what_is_private_and_read_only),
 		cmocka_unit_test(test_marks_are_of_their_range),
