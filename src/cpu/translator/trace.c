@@ -62,7 +62,7 @@ static struct block *successor(const struct xlate *x, struct trace_part *p, u32 
 	}
 }
 
-/* A block that was not worth code of its own is not worth being in a trace either. */
+/* One that was tried, and not worth code of its own, is not worth being in a trace either. */
 static bool may_follow(const struct xlate *x, const struct block *to)
 {
 	return x->trace.nparts < TRACE_PARTS && x->trace.nops + to->nops <= TRACE_OPS &&

@@ -18,7 +18,7 @@
 #include "cpu/code/flow.h"
 
 #define TRACE_PARTS 8
-#define TRACE_OPS   32 /* a part more is not begun where there would be more */
+#define TRACE_OPS   32 /* a part more is not begun where there would be more; the first may be longer */
 
 struct trace {
 	u32 nparts, nops;

@@ -354,18 +354,15 @@ static bool pays(const struct translator *t, const struct trace *trace)
 	return t->heat == 1 || 2 * n >= trace->nops;
 }
 
-bool tr_translate(struct cpu *c, struct block *b)
+/* The code of the block and, if `more`, of what follows it. False: there is too much of it, or it does not pay. */
+static bool emit_trace(struct cpu *c, struct block *b, bool more)
 {
 	struct translator *t = c->translator;
 	struct xlate *x = &t->x;
 
-	if (!has_room_left(t) || t->ncodes == t->max_codes) {
-		t->full = true;
-		return false;
-	}
 	begin(c, b);
 	trace_begin(x);
-	if (!t->check_every && !t->count_len)
+	if (more)
 		trace_grow(x, t->heat);
 	share_plan(x);
 	flags_plan(x);
@@ -377,9 +374,22 @@ bool tr_translate(struct cpu *c, struct block *b)
 	turn(x);
 	emit_careful(x);
 	tr_emit_stubs(x);
-	if (x->e.full || !pays(t, &x->trace))
+	return !x->e.full && pays(t, &x->trace);
+}
+
+/* By itself where it does not pay with what follows it: that may follow it seldom from now on. */
+bool tr_translate(struct cpu *c, struct block *b)
+{
+	struct translator *t = c->translator;
+
+	if (!has_room_left(t) || t->ncodes == t->max_codes) {
+		t->full = true;
 		return false;
-	keep(x, t->used);
+	}
+	if (!emit_trace(c, b, !t->check_every && !t->count_len) &&
+	    (t->x.trace.nparts == 1 || !emit_trace(c, b, false)))
+		return false;
+	keep(&t->x, t->used);
 	t->patched = true;
 	return true;
 }

@@ -484,6 +484,33 @@ static int start_ticks(void)
 	return setitimer(ITIMER_PROF, &t, NULL) ? -errno : 0;
 }
 
+/*
+ * A block that leads to one of which nothing has code: the two do not pay as a trace, and the first becomes code by
+ * itself.
+ */
+static bool translates_before_what_does_not_pay(void)
+{
+	static const u8 first[] = {0xff, 0xc0, 0xff, 0xc0, 0xff, 0xc0, 0xeb, 0x00}; /* INC EAX, thrice; JMP */
+	static const u8 x87[] = {0xd9, 0xe8, 0xdd, 0xd8};			      /* FLD1; FSTP ST(0) */
+	struct block_case b = {.mode = SOAK_64, .at = SOAK_CODE, .n = 5, .len = {8, 4, 4, 4, 4}};
+	u64 before;
+
+	memcpy(b.bytes[0], first, sizeof(first));
+	for (u32 i = 1; i < b.n; i++)
+		memcpy(b.bytes[i], x87, sizeof(x87));
+	draw_state(&b);
+	b.s.rip = b.at;
+	b.s.rflags &= ~FL_TF;
+	guest_choose(true);
+	before = guest_vcpu()->stat.code.translated;
+	for (unsigned n = 0; n < 3; n++)
+		run(&b, true);
+	if (guest_vcpu()->stat.code.translated == before + 1)
+		return true;
+	printf("a block that leads to one that does not pay has no code\n");
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	u64 seed = 1;
@@ -515,6 +542,8 @@ int main(int argc, char **argv)
 	if (!r)
 		r = guest_init();
 	if (!r && !emitted_finds_faults())
+		return 1;
+	if (!r && guest_traced && !code32 && !translates_before_what_does_not_pay())
 		return 1;
 	if (!r)
 		r = start_ticks();
