@@ -582,17 +582,32 @@ static uint64_t some_leaf(uint64_t base)
 	return base + LEAF_LA + below(LEAF_PAGES) * PAGE + where[below(COUNT(where))];
 }
 
+/* One that may run now; PROBES if there is none. */
+static unsigned some_probe(void)
+{
+	unsigned first = below(PROBES);
+
+	for (unsigned n = 0; n < PROBES; n++) {
+		unsigned probe = (first + n) % PROBES;
+
+		if (!slot_read_only || !probe_pops_what_counts(probe))
+			return probe;
+	}
+	return PROBES;
+}
+
 static void run_probe(unsigned v)
 {
 	static const uint8_t bases[] = {3, 5, 6, 7, 13};
-	unsigned n = batch.nblocks[v]++, probe = below(PROBES);
+	unsigned n = batch.nblocks[v], probe = some_probe();
 	struct block *b = &batch.block[v][n];
 	bool upper = one_in(2), user = upper ? one_in(24) : !one_in(6);
 	struct view view = {.cr3 = cr3_of(cpu[v].space), .wp = cpu[v].cr0 & CR0_WP, .smap = cpu[v].cr4 & CR4_SMAP,
 			    .smep = cpu[v].cr4 & CR4_SMEP, .user = user, .ac = !one_in(8)};
 
-	while (slot_read_only && probe_pops_what_counts(probe))
-		probe = below(PROBES);
+	if (probe == PROBES)
+		return;
+	batch.nblocks[v]++;
 	for (unsigned i = 0; i < 16; i++)
 		b->reg[i] = rnd();
 	for (unsigned i = 0; i < COUNT(bases); i++)
