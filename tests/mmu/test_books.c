@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "harness.h"
+#include "mmu/look.h"
 #include "mmu/vm.h"
 #include "primary/linux/maps.h"
 
@@ -246,6 +247,54 @@ static void test_windows_are_found_by_where_they_lie(void **state)
 	teardown(&f, LEN);
 }
 
+/* One that was asked for before a change is not kept. */
+static void test_no_window_is_made_across_a_change(void **state)
+{
+	struct primary_linux *p;
+	struct window_piece w;
+	struct region r;
+	struct fixture f;
+	u64 epoch;
+
+	setup(&f, LEN, true);
+	p = f.vm.mmu->primary;
+	assert_int_equal(regions_ask((hva_t)f.mem, &r, &epoch), 0);
+	regions_change_begin();
+	regions_change_end();
+	assert_int_equal(windows_make(p, &r, (hva_t)f.mem, epoch), -EAGAIN);
+	assert_false(windows_find(p, (hva_t)f.mem, &w));
+	epoch = regions_epoch();
+	assert_int_equal(windows_make(p, &r, (hva_t)f.mem, epoch), 0);
+	assert_true(windows_find(p, (hva_t)f.mem, &w));
+	teardown(&f, LEN);
+}
+
+/* A page of a file that changes is taken from guests, and its neighbours are not. */
+static void test_a_change_of_a_file_is_of_its_pages(void **state)
+{
+	struct mmu_seen seen;
+	struct fixture f;
+	struct stat st;
+	void *change;
+	int err;
+
+	setup(&f, LEN, true);
+	regions_mark(REGION_UFFD, 0x100000, 0x101000, true); /* somebody may wait for a fault of what goes */
+	assert_true(loads(&f, 0) && loads(&f, 0x8000) && loads(&f, LEN - 8));
+	fstat(f.fd, &st);
+	change = linux_file_change_begin(st.st_ino, 0x8000, 0x1000, &err);
+	assert_non_null(change);
+	primary_linux_change_end(change);
+	mmu_look(f.vm.mmu, (GPA + 0x8000) >> PAGE_SHIFT, &seen);
+	assert_false(seen.mapped);
+	mmu_look(f.vm.mmu, GPA >> PAGE_SHIFT, &seen);
+	assert_true(seen.mapped);
+	mmu_look(f.vm.mmu, (GPA + LEN - 8) >> PAGE_SHIFT, &seen);
+	assert_true(seen.mapped);
+	regions_reset();
+	teardown(&f, LEN);
+}
+
 /* Before Linux 6.7 no userfaultfd says which file the VMM may not write to: there alone is no window. */
 static int reach_without_registering(void *unused)
 {
@@ -394,6 +443,8 @@ int main(void)
 		cmocka_unit_test(test_marks_are_of_their_range),
 		cmocka_unit_test(test_windows_are_found_by_where_they_lie),
 		cmocka_unit_test(test_looks_of_entries_come_to_all_windows),
+		cmocka_unit_test(test_no_window_is_made_across_a_change),
+		cmocka_unit_test(test_a_change_of_a_file_is_of_its_pages),
 		cmocka_unit_test(test_a_store_ends_where_it_ends),
 	};
 
