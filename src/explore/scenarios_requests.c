@@ -560,10 +560,12 @@ static void have_signal_at_gate(void *arg)
 	got_out = true;
 }
 
+/* A signal wakes nobody here: who sleeps at the gate looks when its sleep's limit is over. */
 void setup_stop_held_up(void)
 {
 	stops_are_over = in_guest = got_out = false;
 	world_create(2, 1, -1);
+	sched_limits_count();
 	sched_spawn("stopper", stop_and_be_held_up, NULL);
 	sched_spawn("vcpu", have_signal_at_gate, NULL);
 }

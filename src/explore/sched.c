@@ -39,6 +39,7 @@ static struct {
 	/* the execution */
 	struct actor actor[SCHED_MAX_ACTORS];
 	int nactors;
+	bool limits_count; /* sleeps with a limit end when nobody can go on */
 	int current; /* -1 outside sched_run() */
 	u64 steps, all_steps; /* of this execution; of those before */
 	enum sched_verdict verdict;
@@ -197,7 +198,7 @@ static void hand_over(void)
 	int i;
 
 	look_around(&c);
-	if (!c.n && explore_time_may_pass())
+	if (!c.n && S.limits_count && explore_time_may_pass())
 		look_around(&c);
 	if (!c.n) {
 		end();
@@ -382,6 +383,7 @@ void sched_begin(void)
 	sigaction(SIGSEGV, &sa, NULL);
 	sigaction(SIGBUS, &sa, NULL);
 	S.nactors = 0;
+	S.limits_count = false;
 	S.current = -1;
 	S.all_steps += S.steps;
 	S.steps = 0;
@@ -392,6 +394,11 @@ void sched_begin(void)
 	explore_buffer_reset();
 	explore_rcu_reset();
 	explore_memory_reset();
+}
+
+void sched_limits_count(void)
+{
+	S.limits_count = true;
 }
 
 bool sched_alone(void)

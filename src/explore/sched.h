@@ -138,8 +138,11 @@ void sched_counters(const void *start, size_t size);
 	})
 /* Let others go until cond(arg) holds; deadlock when nobody can make it so. */
 void sched_wait(const char *what, bool (*cond)(void *arg), void *arg);
-/* Time passes, so that every sleep that has a limit is over. Otherwise it passes only where nobody can go on. */
+/* Time passes, so that every sleep that has a limit is over. Otherwise it passes only where nobody else can go on as a
+ * sleep begins: who relies on the limit of one that began before has missed a wake-up, which is a finding. */
 void sched_time_passes(void);
+/* In set-up: in this execution that is none. */
+void sched_limits_count(void);
 /* A rule was broken: ends the execution. Does not return inside an actor. */
 void sched_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 #ifndef SCHED_PLAIN
