@@ -23,15 +23,20 @@ static unsigned count_fds(void)
 	return n;
 }
 
-/* Of files, and reserved ones: allocators and stacks come and go as they like. */
-static unsigned count_maps(void)
+/* Of files, and reserved ones: allocators and stacks come and go as they like. To `out` as well, if that is not NULL. */
+static unsigned count_maps(FILE *out)
 {
 	FILE *f = fopen("/proc/self/maps", "r");
 	char line[512];
 	unsigned n = 0;
 
-	while (f && fgets(line, sizeof(line), f))
-		n += strchr(line, '/') || strstr(line, " ---p ");
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strchr(line, '/') && !strstr(line, " ---p "))
+			continue;
+		n++;
+		if (out)
+			fputs(line, out);
+	}
 	if (f)
 		fclose(f);
 	return n;
@@ -40,12 +45,14 @@ static unsigned count_maps(void)
 static void check_left(u64 round)
 {
 	static unsigned fds, maps;
-	unsigned fds_now = count_fds(), maps_now = count_maps();
+	unsigned fds_now = count_fds(), maps_now = count_maps(NULL);
 
 	if (!round) { /* what is made once is there now */
 		fds = fds_now;
 		maps = maps_now;
 	}
+	if (maps_now > maps + SLACK_MAPS)
+		count_maps(stderr);
 	MUST(fds_now == fds && maps_now <= maps + SLACK_MAPS,
 	     "left: %u descriptors, were %u; %u mappings, were %u", fds_now, fds, maps_now, maps);
 }
