@@ -245,11 +245,17 @@ static u8 *run(struct cpu *c, struct block *b, u32 i, bool one)
 	return (u8 *)c->gen.resume;
 }
 
+/* By its place in the arena, in lines of 64 bytes. */
+static struct block *block_at(const struct cpu *c, u32 place)
+{
+	return (struct block *)(c->code->arena + (u64)place * 64);
+}
+
 /* Outside: vector state is in struct cpu meanwhile. */
 static __attribute__((noinline)) u8 *helper(struct cpu *c, u32 what)
 {
 	u32 at = what >> TR_OP_BITS & ((1u << TR_BLOCK_BITS) - 1);
-	struct block *b = (struct block *)(c->code->arena + (u64)at * 64);
+	struct block *b = block_at(c, at);
 	u32 op = what & ((1u << TR_OP_BITS) - 1);
 
 	c->block = b;
@@ -397,7 +403,7 @@ static __attribute__((noinline)) u8 *died(struct cpu *c)
 	}
 	if (!site->saved)
 		c->af = c->gen.af;
-	b = (struct block *)(c->code->arena + (u64)site->block * 64);
+	b = block_at(c, site->block);
 	c->block = b;
 	c->op = &b->op[site->op];
 	if (guard_fault.sig == GUARD_BROKEN_OFF)

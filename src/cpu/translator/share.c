@@ -183,8 +183,6 @@ static void follow(struct plan *p, const struct insn *in)
 		}
 		break;
 	case INSN_PUSH: case INSN_PUSHF: case INSN_PUSH_IMM: case INSN_PUSH_MEM:
-		move_by(p, RSP, -tr_word(p->x));
-		return;
 	case INSN_CALL: /* to where the trace goes on */
 		move_by(p, RSP, -tr_word(p->x));
 		return;
