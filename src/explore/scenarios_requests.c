@@ -501,19 +501,23 @@ static bool is_set(void *arg)
 	return *(const bool *)arg;
 }
 
-static void stop_until_out(void *arg)
+static void stop_others_at_last(void)
 {
 	sched_wait("the others", is_set, &in_guest);
 	mmu_vcpu_enter(v0);
 	while (!mmu_stop_others(v0))
 		sched_wait("who has a signal", is_set, &got_out);
+}
+
+static void stop_until_out(void *arg)
+{
+	stop_others_at_last();
 	mmu_start_others(v0);
 	mmu_vcpu_leave(v0);
 }
 
-static void leave_for_signal(void *arg)
+static void have_signal_at_gate(void *arg)
 {
-	mmu_vcpu_enter(v2);
 	mmu_vcpu_enter(v1);
 	in_guest = true;
 	sched_wait("a request", asked_or_over, v1);
@@ -521,6 +525,12 @@ static void leave_for_signal(void *arg)
 	mmu_vcpu_safe_point(v1);
 	mmu_vcpu_leave(v1);
 	got_out = true;
+}
+
+static void leave_for_signal(void *arg)
+{
+	mmu_vcpu_enter(v2);
+	have_signal_at_gate(NULL);
 	mmu_vcpu_leave(v2);
 }
 
@@ -540,24 +550,10 @@ static bool kicked_or_out(void *arg)
 
 static void stop_and_be_held_up(void *arg)
 {
-	sched_wait("the others", is_set, &in_guest);
-	mmu_vcpu_enter(v0);
-	while (!mmu_stop_others(v0))
-		sched_wait("who has a signal", is_set, &got_out);
+	stop_others_at_last();
 	sched_wait("its access", kicked_or_out, NULL);
 	mmu_start_others(v0);
 	mmu_vcpu_leave(v0);
-}
-
-static void have_signal_at_gate(void *arg)
-{
-	mmu_vcpu_enter(v1);
-	in_guest = true;
-	sched_wait("a request", asked_or_over, v1);
-	world_interrupt(v1, true);
-	mmu_vcpu_safe_point(v1);
-	mmu_vcpu_leave(v1);
-	got_out = true;
 }
 
 /* A signal wakes nobody here: who sleeps at the gate looks when its sleep's limit is over. */
