@@ -43,6 +43,17 @@ GUEST(pushed, 64,
       "4: add %rsi, %rax\n pop %rdi\n dec %rcx\n jnz 1b\n hlt\n"
       ".org guest_pushed + 0x1000\n 2: mov $0, %esi\n nop\n nop\n nop\n 3: jmp 4b\n");
 
+/*
+ * rcx times: to another page and back. The entry is the first block of all that becomes code, and it begins with an
+ * access, before which flags are saved. And the same again.
+ */
+GUEST(there_and_back, 64,
+      "1: mov 0x100000, %rbx\n dec %rcx\n jz 3f\n jmp 2f\n"
+      "3: hlt\n mov %rdx, %rcx\n jmp 4f\n"
+      ".org guest_there_and_back + 0x1000\n 2: inc %rax\n jmp 1b\n"
+      "4: mov 0x100000, %rbx\n dec %rcx\n jz 3f\n jmp 2f\n 3: hlt\n"
+      ".org guest_there_and_back + 0x2000\n 2: inc %rax\n jmp 4b\n");
+
 static struct minivmm v;
 
 /* ---- handlers */
@@ -193,10 +204,37 @@ static void counted(struct guest_code code, uint64_t n, uint64_t rax, uint64_t r
 	EXPECT(r.rax == rax && r.rdx == rdx, "rax %llx, rdx %llx", r.rax, r.rdx);
 }
 
+/* What the run to the next HLT takes. */
+static uint64_t time_of_run(void)
+{
+	uint64_t before = own_time();
+
+	EXPECT_EXIT(&v, KVM_EXIT_HLT);
+	return own_time() - before;
+}
+
+/* The block whose code comes first is entered as any other is. */
+static void first_block(uint64_t n)
+{
+	uint64_t first, second;
+	struct kvm_regs r;
+
+	minivmm_create(&v);
+	minivmm_load(&v, MINIVMM_LONG, there_and_back);
+	minivmm_get_regs(&v, &r);
+	r.rcx = r.rdx = n;
+	minivmm_set_regs(&v, &r);
+	first = time_of_run();
+	second = time_of_run();
+	EXPECT(first < 10 * second, "%lu turns take %lu ns in the first code, %lu ns in other", n, first, second);
+	minivmm_destroy(&v);
+}
+
 int main(void)
 {
 	const uint64_t n = 20000;
 
+	first_block(50 * n);
 	minivmm_create(&v);
 	signals_in_a_run();
 	immediate_exits();

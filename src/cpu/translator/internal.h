@@ -10,6 +10,8 @@
 #include "cpu/translator/translator.h"
 
 #define TR_WAYS	     65536
+#define TR_CODE_ALIGN 16
+#define TR_CODE_BEGINS TR_CODE_ALIGN /* offset 0 stands for no code: struct block's host */
 #define TR_COUNT_LEN 20 /* bytes of code that count a block's instructions */
 
 /*

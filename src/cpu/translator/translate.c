@@ -9,7 +9,6 @@
 #include <assert.h>
 #include "cpu/code/ends.h"
 
-#define CODE_ALIGN 16
 /* More than any block needs: for its code; for its stubs, careful copies and list of accesses. */
 #define ROOM	   (16u << 10)
 #define COLD_ROOM  (40u << 10)
@@ -339,8 +338,8 @@ static void keep(struct xlate *x, u32 start)
 	x->b->host_saved = x->host_saved;
 	t->ncells = x->ncells;
 	t->ways[t->space_list].blocks += (s64)x->b->rip >= 0;
-	t->used = (u32)ALIGN_UP((u64)(x->cold.p - t->area.write), CODE_ALIGN);
-	t->cold_used = (u32)ALIGN_UP((u64)((u8 *)(list + n) - t->area.write), CODE_ALIGN);
+	t->used = (u32)ALIGN_UP((u64)(x->cold.p - t->area.write), TR_CODE_ALIGN);
+	t->cold_used = (u32)ALIGN_UP((u64)((u8 *)(list + n) - t->area.write), TR_CODE_ALIGN);
 	x->c->stat.code.bytes = t->used + t->cold_used - t->cold;
 }
 

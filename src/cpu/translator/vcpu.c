@@ -77,7 +77,7 @@ static bool full(const struct cpu *c)
 
 static void cleared(struct cpu *c)
 {
-	c->translator->used = 0;
+	c->translator->used = TR_CODE_BEGINS;
 	c->translator->cold_used = c->translator->cold;
 	c->translator->ncodes = c->translator->ncells = 0;
 	c->translator->full = false;
@@ -118,6 +118,7 @@ static int make_area(struct translator *t, u32 size)
 	} while (r == -ENOMEM && size >= TRANSLATOR_CACHE_LEAST);
 	if (r)
 		return r;
+	t->used = TR_CODE_BEGINS;
 	t->cold = t->cold_used = t->area.size / 8 * HOT_EIGHTHS;
 	t->max_codes = t->area.size / BYTES_A_BLOCK;
 	t->codes = pagemem_alloc(t->max_codes * sizeof(*t->codes));
