@@ -83,9 +83,9 @@ static bool resolve_known(struct cpu *c, u64 la, u32 len, bool write, enum tlb_m
 
 static void fill(struct cpu *c, enum tlb_mode mode, u64 la, const struct walk *w, const struct mmu_xlat *x)
 {
-	/* INVLPG must find every entry of a large page. 4 MiB covers both pages of that level. */
+	/* INVLPG must find every entry of a large page. Without PAE it is of 4 MiB. */
 	if (w->level > LEVEL_4K)
-		mmu_tlb_note_large(&c->mmu, la, MAX(LEVEL_SIZE(w->level), 4ULL << 20));
+		mmu_tlb_note_large(&c->mmu, la, c->cr4 & CR4_PAE ? LEVEL_SIZE(w->level) : 4ULL << 20);
 	mmu_tlb_fill(&c->mmu, mode, la & PAGE_MASK, w->gpa & PAGE_MASK, x, w->perm, w->global);
 }
 

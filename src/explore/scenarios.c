@@ -476,7 +476,7 @@ const struct scenario memory_scenarios[] = {
 	{"thp-ahead", "a page is faulted in ahead in a huge one of which another page is invalidated", setup_thp_ahead,
 	 check_nothing, {DEFECT_CLEARED_IS_DONE}},
 	{"tlb", "a vCPU fills and flushes its TLB in every way", setup_tlb, check_nothing,
-	 {DEFECT_GLOBAL_COMES_BACK}},
+	 {DEFECT_GLOBAL_COMES_BACK, DEFECT_LARGE_COMES_BACK}},
 	{"slots", "memslots by the hundred are made, moved and deleted", setup_slots, check_nothing, {DEFECT_ARRAY_KEPT}},
 	{"look", "a VMM looks at what is mapped, page by page", setup_look, check_nothing, {}},
 	{"look-huge", "the same of a huge page", setup_look_huge, check_nothing, {}},

@@ -19,6 +19,7 @@ static struct mmu_vcpu *const v0 = &world.vcpu[0], *const v1 = &world.vcpu[1];
 #define SHARED	   0xffff800000002000ULL
 #define LARGE	   0x40000000ULL
 #define LARGE_SIZE LEVEL_SIZE(LEVEL_2M)
+#define LARGER_SIZE LEVEL_SIZE(LEVEL_1G)
 #define TO_WRITE   (MMU_READ | MMU_WRITE)
 
 static struct tlb_second_entry second[TLB_SECOND_ENTRIES];
@@ -88,7 +89,7 @@ static void flush_pages(void)
 	fill(TLB_KERNEL, LA, 0, TO_WRITE, true);
 	fill(TLB_USER, LA + PAGE_SIZE, 1, TO_WRITE, false);
 	keep_near(LA);
-	SCHED_CHECK(mmu_tlb_flush_page(v0, LA + 8), "everything is dropped for a page");
+	SCHED_CHECK(mmu_tlb_flush_page(v0, LA + 8) == PAGE_SIZE, "more than a page is dropped for one");
 	expect_no_near(LA);
 	expect_back(TLB_USER, LA, 0);
 	expect_back(TLB_KERNEL, LA, 0);
@@ -99,22 +100,70 @@ static void flush_pages(void)
 	expect_back(TLB_USER, LA + PAGE_SIZE, 0);
 }
 
-/* INVLPG of any address in a large page drops all of it, also of one below and one above the first. */
+/* In a large page, each in another slot: one that the first level has, and one that it has lost. */
+static u64 in_large(u64 page)
+{
+	return LARGE + page * LARGE_SIZE + (page + 2) * PAGE_SIZE;
+}
+
+static u64 lost_of_large(u64 page)
+{
+	return LARGE + page * LARGE_SIZE + (page + 8) * PAGE_SIZE;
+}
+
+static void fill_large(u64 page)
+{
+	mmu_tlb_note_large(v0, LARGE + page * LARGE_SIZE, LARGE_SIZE);
+	fill(TLB_USER, in_large(page), 1, TO_WRITE, page == 0);
+	fill(TLB_KERNEL, lost_of_large(page), 2, MMU_READ, false);
+	fill(TLB_KERNEL, lost_of_large(page) + 16 * SAME_SLOT, 2, MMU_READ, false);
+}
+
+/* INVLPG of any address in a page of 2 MiB drops all of it, of either level, and nothing beside it in the first. */
 static void flush_large_pages(void)
 {
 	for (u64 i = 0; i < 3; i++) {
-		for (u64 page = 0; page < 3; page++) {
-			u64 la = LARGE + (page + 1) % 3 * LARGE_SIZE;
+		for (u64 page = 0; page < 3; page++)
+			fill_large(page);
+		fill(TLB_USER, LA, 0, TO_WRITE, false);
+		keep_near(in_large(i));
+		SCHED_CHECK(mmu_tlb_flush_page(v0, LARGE - 1) == PAGE_SIZE &&
+				    mmu_tlb_flush_page(v0, LARGE + 3 * LARGE_SIZE) == PAGE_SIZE,
+			    "more than a page is dropped for one beside a large one");
+		SCHED_CHECK(mmu_tlb_flush_page(v0, LARGE + (i + 1) * LARGE_SIZE - 1) == LARGE_SIZE,
+			    "a large page is not dropped for one");
+		expect_no_near(in_large(i));
+		for (u64 page = 0; page < 3; page++)
+			expect(TLB_USER, in_large(page), page == i ? 0 : TO_WRITE);
+		expect_back(TLB_USER, in_large(i), 0);
+		expect_back(TLB_KERNEL, lost_of_large(i), 0);
+		expect_back(TLB_KERNEL, lost_of_large(i) + 16 * SAME_SLOT, MMU_READ);
+		expect_back(TLB_USER, LA, TO_WRITE);
+	}
+	mmu_tlb_flush(v0);
+	fill(TLB_USER, in_large(0), 1, TO_WRITE, false);
+	SCHED_CHECK(mmu_tlb_flush_page(v0, LARGE) == PAGE_SIZE, "a large page is remembered beyond a flush of everything");
+	expect(TLB_USER, in_large(0), TO_WRITE);
+	fill_large(0);
+	expect_back(TLB_KERNEL, lost_of_large(0), MMU_READ);
+}
 
-			mmu_tlb_note_large(v0, la + PAGE_SIZE, LARGE_SIZE);
+/* The same of pages that are larger: all there is, for an address of one or between two, below and above the first. */
+static void flush_larger_pages(void)
+{
+	for (u64 i = 0; i < 3; i++) {
+		for (u64 page = 0; page < 3; page++) {
+			u64 la = LARGE + (page + 1) % 3 * LARGER_SIZE;
+
+			mmu_tlb_note_large(v0, la + PAGE_SIZE, LARGER_SIZE);
 			fill(TLB_USER, la + PAGE_SIZE, 1, TO_WRITE, false);
 		}
 		fill(TLB_USER, LA, 0, TO_WRITE, false);
-		SCHED_CHECK(mmu_tlb_flush_page(v0, LARGE - 1) && mmu_tlb_flush_page(v0, LARGE + 3 * LARGE_SIZE),
-			    "everything is dropped for a page beside a large one");
-		SCHED_CHECK(!mmu_tlb_flush_page(v0, LARGE + (i + 1) * LARGE_SIZE - 1), "part of a large page is kept");
+		SCHED_CHECK(mmu_tlb_flush_page(v0, LARGE - 1) && mmu_tlb_flush_page(v0, LARGE + 3 * LARGER_SIZE),
+			    "everything is dropped for a page beside a larger one");
+		SCHED_CHECK(!mmu_tlb_flush_page(v0, LARGE + (i + 1) * LARGER_SIZE - 1), "part of a larger page is kept");
 		for (u64 page = 0; page < 3; page++)
-			expect_back(TLB_USER, LARGE + page * LARGE_SIZE + PAGE_SIZE, 0);
+			expect_back(TLB_USER, LARGE + page * LARGER_SIZE + PAGE_SIZE, 0);
 	}
 }
 
@@ -194,6 +243,7 @@ static void fill_and_flush(void *arg)
 	fill_by_rights();
 	flush_pages();
 	flush_large_pages();
+	flush_larger_pages();
 	switch_spaces();
 	take_rights();
 	fill_many();

@@ -60,13 +60,23 @@ static void near_drop(struct mmu_vcpu *v)
 		v->near[m] = (struct tlb_entry){.neg_read = TLB_NOTHING, .neg_write = TLB_NOTHING};
 }
 
+static u32 nr_filled(const struct tlb_journal *j)
+{
+	return j->full ? TLB_MODES * TLB_ENTRIES : j->n;
+}
+
+static u32 filled(const struct tlb_journal *j, u32 i)
+{
+	return j->full ? i : j->entry[i];
+}
+
 /* What was filled of a kind. Where the journal is full, that is every entry, of the other kind too. */
 static void each_filled(struct mmu_vcpu *v, enum tlb_kind kind, void (*fn)(struct mmu_vcpu *v, u32 number))
 {
 	const struct tlb_journal *j = &v->journal[kind];
 
-	for (u32 i = 0; i < (j->full ? TLB_MODES * TLB_ENTRIES : j->n); i++)
-		fn(v, j->full ? i : j->entry[i]);
+	for (u32 i = 0; i < nr_filled(j); i++)
+		fn(v, filled(j, i));
 }
 
 /* The kinds that have to be gone through so that nothing is left out. */
@@ -89,7 +99,7 @@ void mmu_tlb_flush(struct mmu_vcpu *v)
 	journal_empty(v, TLB_OF_ONE_SPACE);
 	journal_empty(v, TLB_OF_ALL_SPACES);
 	memset(v->large, 0, sizeof(v->large));
-	v->flushes++;
+	v->flushed_all = ++v->flushes;
 	memset(v->spaces, 0, sizeof(v->spaces));
 	v->space = ++v->last_space;
 }
@@ -158,11 +168,26 @@ static unsigned half(u64 linear)
 	return linear >> 63;
 }
 
+static u32 frame_bit(u64 linear)
+{
+	return (u32)(linear >> TLB_FRAME_SHIFT) % TLB_FRAMES;
+}
+
+/* May an entry of this page have come from a large page of 2 MiB? */
+static bool in_large_frame(const struct mmu_vcpu *v, u64 linear)
+{
+	return v->large[half(linear)].frames[frame_bit(linear) / 64] >> frame_bit(linear) % 64 & 1;
+}
+
 void mmu_tlb_note_large(struct mmu_vcpu *v, u64 linear, u64 size)
 {
 	struct tlb_large *l = &v->large[half(linear)];
 	u64 start = ALIGN_DOWN(linear, size), last = start + size - 1;
 
+	if (size == 1ULL << TLB_FRAME_SHIFT) {
+		l->frames[frame_bit(linear) / 64] |= 1ULL << frame_bit(linear) % 64;
+		return;
+	}
 	if (!l->last) {
 		l->start = start;
 		l->last = last;
@@ -182,12 +207,18 @@ static struct tlb_second_entry *second_slot(const struct mmu_vcpu *v, u64 page, 
 	return &v->second[h >> (64 - TLB_SECOND_BITS)];
 }
 
+/* The flush before which an entry of this page must not have been filled. */
+static u64 flushed(const struct mmu_vcpu *v, u64 page)
+{
+	return in_large_frame(v, page) ? MAX(v->flushed_all, v->flushed_frames[half(page)]) : v->flushed_all;
+}
+
 static struct tlb_second_entry *second_find(const struct mmu_vcpu *v, u64 page, enum tlb_mode mode,
 					    u64 space)
 {
 	struct tlb_second_entry *s = second_slot(v, page, mode, space);
 
-	return s->page == page + 1 + mode && s->space == space && s->flushes == v->flushes ? s : NULL;
+	return s->page == page + 1 + mode && s->space == space && s->flushes >= flushed(v, page) ? s : NULL;
 }
 
 static void second_put(struct mmu_vcpu *v, u64 page, enum tlb_mode mode, const struct tlb_entry *e)
@@ -308,22 +339,46 @@ void mmu_tlb_forget_spaces(struct mmu_vcpu *v)
 
 /* ------------------------------------------------------------------ pages */
 
-bool mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear)
+static bool entry_in_frame(const struct tlb *t, u32 slot, u64 linear)
+{
+	return !((-t->neg_read[slot] ^ linear) >> TLB_FRAME_SHIFT);
+}
+
+/* What was filled from a large page is many entries, and INVLPG drops them all (SDM vol. 3, 4.10.4.1). */
+static void flush_frame(struct mmu_vcpu *v, u64 linear)
+{
+	for (unsigned k = 0; k < kinds_to_see(v); k++) {
+		const struct tlb_journal *j = &v->journal[k];
+
+		for (u32 i = 0; i < nr_filled(j); i++) {
+			u32 number = filled(j, i);
+
+			if (entry_in_frame(tlb_of(v, number), slot_of(number), linear))
+				entry_drop(v, number);
+		}
+	}
+	v->flushed_frames[half(linear)] = ++v->flushes;
+}
+
+u64 mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear)
 {
 	const struct tlb_large *l = &v->large[half(linear)];
 
 	v->invlpgs++;
-	/* Entries of one large page are many, and INVLPG drops them all (SDM vol. 3, 4.10.4.1). */
 	if (l->last && linear >= l->start && linear <= l->last) {
 		mmu_tlb_flush(v);
-		return false;
+		return 0;
 	}
 	near_drop(v);
+	if (in_large_frame(v, linear)) {
+		flush_frame(v, linear);
+		return 1ULL << TLB_FRAME_SHIFT;
+	}
 	for (u32 m = 0; m < TLB_MODES; m++) {
 		entry_drop(v, number_of(m, tlb_slot(linear)));
 		second_drop(v, linear & PAGE_MASK, m);
 	}
-	return true;
+	return PAGE_SIZE;
 }
 
 void mmu_tlb_fill(struct mmu_vcpu *v, enum tlb_mode mode, u64 linear, gpa_t gpa,

@@ -106,8 +106,11 @@ static inline void *tlb_write(struct tlb *t, u64 la, u64 size)
 
 /* Guest TLB maintenance, by the vCPU's own thread in guest mode. */
 void mmu_tlb_flush(struct mmu_vcpu *v);			  /* everything */
-/* The page that holds `linear`, in this address space. False: it dropped everything. */
-bool mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear);
+/*
+ * The page that holds `linear`, in this address space. Returns how many bytes around it, aligned, may mean something
+ * else now: 4 KiB; 2 MiB where an entry there may have come from a large page; 0: it dropped everything.
+ */
+u64 mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear);
 /*
  * A CR3 write: to another address space, all but global pages being dropped from sight; with `keep`
  * those that were filled for this PCID come back. False: it is the space that it was.

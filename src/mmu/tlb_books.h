@@ -34,7 +34,7 @@ struct tlb_journal {
 struct tlb_second_entry {
 	u64 page;    /* linear page + 1 + enum tlb_mode; 0: none */
 	u64 space;   /* mmu_vcpu.space; a global page: TLB_EVERY_SPACE */
-	u64 flushes; /* mmu_vcpu.flushes */
+	u64 flushes; /* mmu_vcpu.flushes: what it came from may have been flushed since */
 	u64 drops;   /* mmu_vcpu.drops: since then the right to write may have gone */
 	struct tlb_entry e;
 };
@@ -51,9 +51,15 @@ struct tlb_space {
 
 #define TLB_DROPS 256 /* slots that drops of single pages are counted in */
 
-/* Hull of the large guest pages (linear, more than 4 KiB) that entries came from; last 0: none. */
+/*
+ * Large guest pages that entries came from, in one half of the canonical space: since everything was flushed
+ * last. Of those of 2 MiB a bit for each, which others may have too; of what is larger, the hull.
+ */
+#define TLB_FRAME_SHIFT 21
+#define TLB_FRAMES 4096 /* bits */
 struct tlb_large {
-	u64 start, last;
+	u64 frames[TLB_FRAMES / 64];
+	u64 start, last; /* last 0: none */
 };
 
 #endif

@@ -88,7 +88,8 @@ struct mmu_vcpu {
 	struct tlb_entry near[TLB_MODES]; /* of the stack's page (tlb.h) */
 	u64 space, last_space;	   /* number of the current address space; the last one given */
 	struct tlb_space spaces[TLB_SPACES]; /* the latest in front */
-	u64 flushes;		   /* of everything */
+	u64 flushes;		   /* of everything, and of large pages of 2 MiB */
+	u64 flushed_all, flushed_frames[2]; /* the last of everything; of a large page, by half */
 	u64 invlpgs;		   /* flushes of single pages */
 	struct leaf_cached leaves[MMU_LEAVES];
 	u64 drops, dropped_all;	   /* of rights to write; the last one of all pages */

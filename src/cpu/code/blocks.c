@@ -241,15 +241,30 @@ void flow_meet(struct cpu *c, u64 la, const struct block *b)
 	*met_word(c->code, last) |= 1ULL << (last >> PAGE_SHIFT & 63);
 }
 
-/* Most pages that are invalidated never held code. */
-void code_cache_unmap(struct cpu *c, u64 la)
+/* Does a jump lead to one of the pages? A page, or whole words of them. */
+static bool has_met(struct code_cache *cc, u64 la, u64 size)
 {
-	exec_slot(c, la)->la = 0;
-	if (!(*met_word(c->code, la) >> (la >> PAGE_SHIFT & 63) & 1))
+	u64 pages = size == PAGE_SIZE ? 1ULL << (la >> PAGE_SHIFT & 63) : ~0ULL, met = 0;
+
+	for (u64 at = la; at - la < size; at += 64 * PAGE_SIZE)
+		met |= *met_word(cc, at) & pages;
+	return met;
+}
+
+/* Most pages that are invalidated never held code. */
+void code_cache_unmap(struct cpu *c, u64 la, u64 size)
+{
+	for (u64 at = la; at - la < size; at += PAGE_SIZE) {
+		struct flow_exec *e = exec_slot(c, at);
+
+		if (!((e->la ^ at) & PAGE_MASK))
+			e->la = 0;
+	}
+	if (!has_met(c->code, la, size))
 		return;
 	bump_gen(c);
 	if (c->code->engine)
-		c->code->engine->forget_address(c, la);
+		c->code->engine->forget_address(c, la, size);
 }
 
 void code_cache_clear(struct cpu *c)

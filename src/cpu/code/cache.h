@@ -17,10 +17,11 @@ void code_cache_destroy(struct cpu *c);
  * entered. Cheap. */
 void code_cache_distrust(struct cpu *c);
 /* The guest changed what linear addresses mean: all of them (paging, a large page), those that are not
- * global (another address space, mmu.space), or those of a page. Forgets where jumps led to. */
+ * global (another address space, mmu.space), or those of `size` bytes from `la` on, a page or a large one's 2 MiB. Forgets
+ * where jumps led to. */
 void code_cache_remap(struct cpu *c);
 void code_cache_switch(struct cpu *c);
-void code_cache_unmap(struct cpu *c, u64 la);
+void code_cache_unmap(struct cpu *c, u64 la, u64 size);
 /* Drop every block. */
 void code_cache_clear(struct cpu *c);
 /* The bytes that an op of the block, or of c->block, was decoded from, o->len of them. */

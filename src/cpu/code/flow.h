@@ -76,10 +76,10 @@ struct code_engine {
 	/* The address space is another one: mmu.space. */
 	void (*switch_space)(struct cpu *c);
 	/* Where jumps lead from page to page is to be found anew: everywhere; to a page, whose blocks are
-	 * gone; to what is at a linear address's page. */
+	 * gone; to what is at `size` bytes of linear addresses, aligned. */
 	void (*forget)(struct cpu *c);
 	void (*forget_page)(struct cpu *c, struct code_page *p);
-	void (*forget_address)(struct cpu *c, u64 la);
+	void (*forget_address)(struct cpu *c, u64 la, u64 size);
 	/* A page whose bytes were trusted is to be entered through flow_find() only; until they are again. */
 	void (*suspend)(struct cpu *c, struct code_page *p);
 	void (*resume)(struct cpu *c, struct code_page *p);

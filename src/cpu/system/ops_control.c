@@ -200,8 +200,10 @@ bool decode_clts(struct decoder *d, struct op *op)
 
 static void flush_page(struct cpu *c, u64 la)
 {
-	if (mmu_tlb_flush_page(&c->mmu, la))
-		code_cache_unmap(c, la);
+	u64 size = mmu_tlb_flush_page(&c->mmu, la);
+
+	if (size)
+		code_cache_unmap(c, ALIGN_DOWN(la, size), size);
 	else
 		code_cache_remap(c);
 }

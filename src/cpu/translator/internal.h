@@ -90,10 +90,10 @@ bool tr_is_alone(void);
 /* check.c. In the place of running a block's code: what to run next, as an op does. */
 bool tr_check_due(struct cpu *c);
 const struct op *tr_check(struct cpu *c, struct block *b);
-/* ways.c: forget where jumps lead: all, those to a page, to a linear address's page. */
+/* ways.c: forget where jumps lead: all, those to a page, to `size` bytes of linear addresses. */
 void tr_forget(struct cpu *c);
 void tr_forget_page(struct cpu *c, struct code_page *p);
-void tr_forget_address(struct cpu *c, u64 la);
+void tr_forget_address(struct cpu *c, u64 la, u64 size);
 /* mmu.space has changed: another address space. */
 void tr_switch_space(struct cpu *c);
 /* The page's bytes are not trusted any more, or again. */

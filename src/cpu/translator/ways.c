@@ -368,13 +368,13 @@ void tr_forget_page(struct cpu *c, struct code_page *p)
 	forget_straddlers(c);
 }
 
-void tr_forget_address(struct cpu *c, u64 la)
+void tr_forget_address(struct cpu *c, u64 la, u64 size)
 {
 	for (unsigned i = 0; i < NR_WAYS; i++) {
 		const struct tr_ways *l = &c->translator->ways[i];
 
 		for (u32 n = 0; n < l->n; n++) {
-			if (!((l->way[n].la ^ la) & PAGE_MASK))
+			if (l->way[n].la - la < size)
 				kill(c, i, &l->way[n]);
 		}
 	}

@@ -31,11 +31,11 @@ void mmu_tlb_forget_spaces(struct mmu_vcpu *v)
 	fake.flushes++;
 }
 
-bool mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear)
+u64 mmu_tlb_flush_page(struct mmu_vcpu *v, u64 linear)
 {
 	fake.flushes++;
 	v->invlpgs++;
-	return true;
+	return PAGE_SIZE;
 }
 
 void mmu_vcpu_enter(struct mmu_vcpu *v) {}
@@ -47,7 +47,7 @@ const struct op *cpu_go_on(struct cpu *c)
 
 void code_cache_remap(struct cpu *c) {}
 void code_cache_switch(struct cpu *c) {}
-void code_cache_unmap(struct cpu *c, u64 la) {}
+void code_cache_unmap(struct cpu *c, u64 la, u64 size) {}
 
 /* -- access.c */
 
