@@ -156,6 +156,70 @@ static void test_a_mapping_that_is_read_is_as_one_that_is_asked_for(void **state
 	close(fd);
 }
 
+static u64 reads_so_far(void)
+{
+	FILE *f = fopen("/proc/thread-self/io", "r");
+	unsigned long long n = 0;
+	char line[64];
+
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "syscr: %llu", &n) != 1)
+		;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+enum { TOGETHER = 64, PLACES = TOGETHER / 2 + 1 };
+
+/* Questions at every page where every second page is mapped, and one above all that is. */
+static struct {
+	struct maps_question q[TOGETHER + 1];
+	u64 reads_for_last, reads_for_all;
+} together;
+
+static void *read_together(void *arg)
+{
+	struct maps_question *of[TOGETHER + 1];
+	u64 before;
+
+	forbid_ioctl(ENOTTY);
+	for (unsigned i = 0; i <= TOGETHER; i++) {
+		of[i] = &together.q[i];
+		of[i]->at = i < TOGETHER ? (hva_t)arg + i * 0x1000 : ~0xfffULL;
+	}
+	before = reads_so_far();
+	maps_next_of(&of[TOGETHER], 1);
+	together.reads_for_last = reads_so_far() - before;
+	before = reads_so_far();
+	maps_next_of(of, TOGETHER + 1);
+	together.reads_for_all = reads_so_far() - before;
+	return NULL;
+}
+
+/* A process may have ten thousands of mappings, and a reading is of all of them up to the last in question. */
+static void test_one_reading_answers_all_questions(void **state)
+{
+	char *p = mmap(NULL, PLACES * 0x2000, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	pthread_t t;
+
+	for (unsigned i = 0; i < PLACES; i++)
+		munmap(p + i * 0x2000 + 0x1000, 0x1000);
+	pthread_create(&t, NULL, read_together, p);
+	pthread_join(t, NULL);
+	for (unsigned i = 0; i < TOGETHER; i++) {
+		const struct maps_question *q = &together.q[i];
+
+		assert_int_equal(q->err, 0);
+		assert_int_equal(q->region.start, p + (i + 1) / 2 * 0x2000);
+		assert_int_equal(q->region.end, q->region.start + 0x1000);
+	}
+	assert_int_equal(together.q[TOGETHER].err, -EFAULT);
+	/* A mapping more of the thread's may take one more. */
+	assert_in_range(together.reads_for_all, 0, together.reads_for_last + 1);
+	for (unsigned i = 0; i < PLACES; i++)
+		munmap(p + i * 0x2000, 0x1000);
+}
+
 static void test_what_is_private_and_read_only(void **state)
 {
 	int fd = memfd_create("file", MFD_CLOEXEC);
@@ -439,6 +503,7 @@ int main(void)
 		cmocka_unit_test(test_a_forked_child_leaves_its_parents_vms_alone),
 		cmocka_unit_test(test_what_cannot_be_registered_has_a_window_if_it_can_be_written),
 		cmocka_unit_test(test_a_mapping_that_is_read_is_as_one_that_is_asked_for),
+		cmocka_unit_test(test_one_reading_answers_all_questions),
 		cmocka_unit_test(test_what_is_private_and_read_only),
 		cmocka_unit_test(test_marks_are_of_their_range),
 		cmocka_unit_test(test_windows_are_found_by_where_they_lie),

@@ -431,16 +431,26 @@ static void test_without_windows_frames_are_direct(void **state)
 	primary_linux_no_windows = false;
 }
 
+static struct stale {
+	u32 n;
+	hva_t last; /* where the last one begins */
+} stale;
+
+static void is_stale(hva_t start, hva_t end, void *unused)
+{
+	stale.n++;
+	stale.last = start;
+}
+
 /* A signal that comes then waits for few looks, however many windows there are. */
 static void test_a_look_at_some_windows_goes_on_with_the_others(void **state)
 {
 	enum { WINDOWS = 100, AT_ONCE = 32 };
 	u64 last = (WINDOWS - 1) * 0x1000;
-	struct window_piece w;
 	struct fixture f;
 	hva_t from = 0;
-	u32 n;
 
+	stale.n = 0;
 	setup(&f, PROT_READ | PROT_WRITE);
 	for (u64 i = 0; i < WINDOWS; i++) {
 		hooked_mmap(f.mem + i * 0x1000, 0x1000, PROT_READ, MAP_SHARED, f.fd, i * 0x2000);
@@ -448,18 +458,16 @@ static void test_a_look_at_some_windows_goes_on_with_the_others(void **state)
 	}
 	assert_int_equal(mprotect(f.mem, 0x1000, PROT_NONE), 0);
 	assert_int_equal(mprotect(f.mem + last, 0x1000, PROT_NONE), 0);
-	n = AT_ONCE;
-	assert_true(windows_find_stale(f.vm.mmu->primary, &from, &n, &w));
-	assert_int_equal(w.start, f.mem);
 	for (u64 i = 1; i <= WINDOWS / AT_ONCE; i++) {
-		assert_false(windows_find_stale(f.vm.mmu->primary, &from, &n, &w));
+		windows_look(f.vm.mmu->primary, &from, AT_ONCE, is_stale, NULL);
 		assert_int_equal(from, f.mem + i * AT_ONCE * 0x1000);
-		n = AT_ONCE;
+		assert_int_equal(stale.n, 1);
+		assert_int_equal(stale.last, f.mem);
 	}
-	assert_true(windows_find_stale(f.vm.mmu->primary, &from, &n, &w));
-	assert_int_equal(w.start, f.mem + last);
-	assert_false(windows_find_stale(f.vm.mmu->primary, &from, &n, &w));
+	windows_look(f.vm.mmu->primary, &from, AT_ONCE, is_stale, NULL);
 	assert_int_equal(from, 0);
+	assert_int_equal(stale.n, 2);
+	assert_int_equal(stale.last, f.mem + last);
 	teardown(&f);
 }
 

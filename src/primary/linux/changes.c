@@ -212,11 +212,13 @@ void primary_linux_change_end(void *cookie)
 
 /* How long after a look an entry into the guest need not look again: cycles, about a millisecond. */
 #define LOOK_CYCLES (1ULL << 21)
+#define NS_CYCLES   2 /* about a nanosecond */
 /* So many windows of a VM are looked at then: some tens of microseconds. The next entry goes on with the others. */
 #define LOOK_WINDOWS 32
 
 bool primary_linux_no_looks;
 static u64 looked; /* atomic: time stamp */
+static u64 rest;   /* atomic: cycles that an entry leaves after its look, for what that used */
 
 /* Every VM that has windows is stopped: -ENOMEM or 0. */
 static int begin_everything(struct mapping_change *c, enum primary_change kind)
@@ -278,31 +280,26 @@ void changes_drop_everything(void)
 	end_all(&c);
 }
 
-/* `n` windows of p from *from on. As a change of what the window shows, which has happened. */
-static void look_at(struct primary_linux *p, hva_t *from, u32 n)
+/* As a change of what the window shows, which has happened. */
+static void has_changed(hva_t start, hva_t end, void *unused)
 {
-	struct window_piece w;
-	void *change;
 	int err;
 
-	while (windows_find_stale(p, from, &n, &w)) {
-		change = primary_linux_change_begin(w.start, w.end - w.start, CHANGE_UNMAP, &err);
-		primary_linux_change_end(change);
-	}
+	primary_linux_change_end(primary_linux_change_begin(start, end - start, CHANGE_UNMAP, &err));
 }
 
 static void look_at_all(struct primary_linux *p)
 {
 	hva_t from = 0;
 
-	look_at(p, &from, ~0U);
+	windows_look(p, &from, ~0U, has_changed, NULL);
 }
 
 static void look_at_some(struct primary_linux *p)
 {
 	hva_t from = sync_load(&p->look_from);
 
-	look_at(p, &from, LOOK_WINDOWS);
+	windows_look(p, &from, LOOK_WINDOWS, has_changed, NULL);
 	sync_store(&p->look_from, from);
 }
 
@@ -326,8 +323,14 @@ void changes_look_again(void)
 
 void primary_linux_look_at_entry(void)
 {
-	if (windows_any() && __builtin_ia32_rdtsc() - sync_load(&looked) > LOOK_CYCLES)
-		look_again(look_at_some);
+	u64 used;
+
+	if (!windows_any() || __builtin_ia32_rdtsc() - sync_load(&looked) <= MAX(LOOK_CYCLES, sync_load(&rest)))
+		return;
+	used = linux_used_ns();
+	look_again(look_at_some);
+	/* Before Linux 6.11 a look reads all of /proc/self/maps, which may take longer than from one to the next. */
+	sync_store(&rest, LOOK_SHARE * NS_CYCLES * (linux_used_ns() - used));
 }
 
 /* ------------------------------------------------------------------ for statistics */

@@ -128,6 +128,8 @@ void changes_drop_everything(void);
 void changes_report_uffd(void);
 /* Compare each window with the mapping it was made from, and drop what is not as it was. */
 void changes_look_again(void);
+/* From one look's beginning to the next's, in times what it used: a tenth of a processor at most. */
+#define LOOK_SHARE 10
 
 /* ------------------------------------------------------------------ store.c, linux.c */
 
@@ -142,6 +144,8 @@ void stores_fork_end(bool child);
  * ends it. 0; -EINTR; -EAGAIN: a kick came; -EHWPOISON; -EFAULT.
  */
 int linux_touch(hva_t at, bool write, bool (*interrupted)(void *arg), void *arg);
+/* What this thread has used of a processor, in nanoseconds. */
+u64 linux_used_ns(void);
 /* The largest level whose aligned block around hva (or file offset) lies in [start, end). */
 int linux_block_level(u64 start, u64 end, u64 hva);
 
@@ -162,11 +166,12 @@ bool windows_overlap(struct primary_linux *p, hva_t start, hva_t end);
 /* The same by where they lie: what [at, end) shows of the VMM's memory, of one of them. */
 bool windows_at(struct primary_linux *p, u64 at, u64 end, struct window_piece *out);
 /*
- * Of *n windows from *from on, the first part that no longer shows what the VMM's mapping does, or the first one in
- * whose place something else is mapped: that is the VMM's from now on, as it took it. False: none of them. *n
- * is how many are left to look at, and *from where they begin, 0 after the last there is.
+ * Look at n windows from *from on, which becomes where the next ones begin, 0 after the last there is. `stale` is
+ * called, without a lock, for each part that no longer shows what the VMM's mapping does, and for one in whose place
+ * something else is mapped: that is the VMM's from now on, as it took it.
  */
-bool windows_find_stale(struct primary_linux *p, hva_t *from, u32 *n, struct window_piece *out);
+typedef void windows_stale_fn(hva_t start, hva_t end, void *arg);
+void windows_look(struct primary_linux *p, hva_t *from, u32 n, windows_stale_fn *stale, void *arg);
 /* Is there one, of any VM? */
 bool windows_any(void);
 /* Unmap the windows of [start, end). No translation leads there any more. */

@@ -207,21 +207,33 @@ static const char *next_line(void)
 	}
 }
 
-static int read_up_to(int fd, hva_t hva, bool or_next, struct region *out)
+/* There may be ten thousands of lines, and few are asked for: of the others this is all that is looked at. */
+static hva_t end_of(const char *line)
+{
+	number(&line, 16);
+	line++;
+	return number(&line, 16);
+}
+
+/* Answer the n questions, by ascending address, at one reading. */
+static void read_up_to(int fd, struct maps_question *const *q, u32 n)
 {
 	const char *line;
-	int r = -EFAULT;
+	struct region r;
 
 	read_from(fd);
-	while ((line = next_line())) {
-		parse_line(line, out);
-		if (out->end <= hva)
+	while (n && (line = next_line())) {
+		if (end_of(line) <= (*q)->at)
 			continue;
-		r = or_next || out->start <= hva ? 0 : -EFAULT;
-		break;
+		parse_line(line, &r);
+		for (; n && (*q)->at < r.end; q++, n--) {
+			(*q)->region = r;
+			(*q)->err = 0;
+		}
 	}
 	read_done();
-	return r;
+	for (; n; q++, n--)
+		(*q)->err = -EFAULT;
 }
 
 /* ------------------------------------------------------------------ the descriptor */
@@ -295,31 +307,55 @@ void maps_use_another(void)
 	hold_again(-1);
 }
 
-static int ask(hva_t hva, bool or_next, struct region *out)
+/* True, with *err: that is the answer. False: *fd is to be read. */
+static bool answered(hva_t hva, bool or_next, struct region *out, int *err, int *fd)
 {
 	const struct held *h = &maps.held[my_table];
 
 	for (;;) {
-		int fd = sync_load_acquire(&h->fd), r = query(fd, hva, or_next, out);
-
-		if (!r || r == -EFAULT)
-			return r;
-		if (fd >= 0 && inode_of(fd) == h->ino)
-			return read_up_to(fd, hva, or_next, out);
-		r = hold_again(fd);
-		if (r)
-			return r;
+		*fd = sync_load_acquire(&h->fd);
+		*err = query(*fd, hva, or_next, out);
+		if (!*err || *err == -EFAULT)
+			return true;
+		if (*fd >= 0 && inode_of(*fd) == h->ino)
+			return false;
+		*err = hold_again(*fd);
+		if (*err)
+			return true;
 	}
 }
 
 int maps_query(hva_t hva, struct region *out)
 {
-	return ask(hva, false, out);
+	struct maps_question q = {.at = hva}, *one = &q;
+	int err, fd;
+
+	if (answered(hva, false, out, &err, &fd))
+		return err;
+	read_up_to(fd, &one, 1);
+	*out = q.region;
+	return q.err || out->start > hva ? -EFAULT : 0;
+}
+
+void maps_next_of(struct maps_question *const *q, u32 n)
+{
+	int fd;
+
+	for (; n; q++, n--) {
+		if (!answered((*q)->at, true, &(*q)->region, &(*q)->err, &fd)) {
+			read_up_to(fd, q, n);
+			return;
+		}
+	}
 }
 
 int maps_next(hva_t hva, struct region *out)
 {
-	return ask(hva, true, out);
+	struct maps_question q = {.at = hva}, *one = &q;
+
+	maps_next_of(&one, 1);
+	*out = q.region;
+	return q.err;
 }
 
 /*

@@ -18,4 +18,13 @@ int maps_query(hva_t hva, struct region *out);
 /* The same; where there is none, the next one above. -EFAULT: there is no more. */
 int maps_next(hva_t hva, struct region *out);
 
+struct maps_question {
+	hva_t at;	      /* in */
+	struct region region; /* out: what maps_next() gives */
+	int err;
+};
+
+/* n of them by ascending address: where the kernel has no query call, one reading answers them all. */
+void maps_next_of(struct maps_question *const *q, u32 n);
+
 #endif

@@ -26,7 +26,6 @@
 #define EVENTS_AT_ONCE 16
 #define RETRY_MS       1  /* out of memory in an invalidation */
 #define ANSWER_MS      5  /* between looks at an answer that is on its way */
-#define LOOK_SHARE     10 /* from one look's beginning to the next's, in times what it used */
 
 bool primary_linux_no_notifier;
 
@@ -220,16 +219,6 @@ static void keep_to_ourselves(unsigned fd)
 	maps_use_another();
 }
 
-/* What this thread used: who keeps the processor from it, or a lock, does not put the next look off. */
-static u64 used_ns(void)
-{
-	struct timespec t;
-
-	/* from our text: a program's own filter lets pass what is called there, and the vDSO's call it may not */
-	syscall(SYS_clock_gettime, CLOCK_THREAD_CPUTIME_ID, &t);
-	return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
-}
-
 /* When the next look is due, after one that began at `began`: it takes a tenth of a processor at most. */
 static u64 next_look(u64 began, u64 took)
 {
@@ -279,10 +268,10 @@ static void *helper(void *unused)
 			later_unmap_piece();
 		/* Not after each event: whoever waits for the next one would wait for the look, too. */
 		if (sync_now_ns() >= look_at) {
-			u64 began = sync_now_ns(), used = used_ns();
+			u64 began = sync_now_ns(), used = linux_used_ns();
 
 			changes_look_again();
-			look_at = next_look(began, used_ns() - used);
+			look_at = next_look(began, linux_used_ns() - used);
 		}
 		changes_report_uffd();
 		asked = trace_serve();

@@ -167,11 +167,9 @@ static bool is_part(const struct source *of, const struct region *r)
 	       r->writable == of->writable && r->readable == of->readable;
 }
 
-/* What is mapped at `at`, or that nothing is up to the next mapping. 0 or -errno: the kernel does not say. */
-static int mapped_at(hva_t at, struct region *out)
+/* Of what maps_next() says: what is mapped at `at`, or that nothing is up to the next mapping. 0 or -errno. */
+static int mapped_or_not(int err, hva_t at, struct region *out)
 {
-	int err = maps_next(at, out);
-
 	if (!err && out->start > at)
 		*out = (struct region){.start = at, .end = out->start};
 	if (err == -EFAULT)
@@ -179,17 +177,27 @@ static int mapped_at(hva_t at, struct region *out)
 	return err == -EFAULT ? 0 : err;
 }
 
+/* -errno: the kernel does not say. */
+static int mapped_at(hva_t at, struct region *out)
+{
+	return mapped_or_not(maps_next(at, out), at, out);
+}
+
 /*
  * The first part of [start, end) where no mapping shows what the one that `of` says did, or not as it did; false:
- * there is none. Where the kernel does not say, the part is all that is left.
+ * there is none. Where the kernel does not say, the part is all that is left. What is at `start` may have been asked
+ * already.
  */
-static bool differs(const struct source *of, hva_t start, hva_t end, struct own_range *part)
+static bool differs(const struct source *of, hva_t start, hva_t end, const struct maps_question *asked,
+		    struct own_range *part)
 {
 	struct region now;
 
 	for (hva_t at = start; at < end; at = now.end) {
 		*part = (struct own_range){at, end};
-		if (mapped_at(at, &now))
+		if (asked && at == start)
+			now = asked->region;
+		if (asked && at == start ? mapped_or_not(asked->err, at, &now) : mapped_at(at, &now))
 			return true;
 		part->end = MIN(now.end, end);
 		if (!is_part(of, &now))
@@ -203,7 +211,7 @@ static bool shows(const struct source *of, hva_t start, hva_t end)
 {
 	struct own_range part;
 
-	return !differs(of, start, end, &part);
+	return !differs(of, start, end, NULL, &part);
 }
 
 /*
@@ -288,25 +296,6 @@ int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64
 	return err == -EPERM ? err : -EAGAIN;
 }
 
-static bool from_here(struct interval *n, void *arg)
-{
-	*(struct interval **)arg = n;
-	return false;
-}
-
-/* The first window that ends after `from`, in *w; false: none. */
-static bool next_window(struct primary_linux *p, hva_t from, struct window *w)
-{
-	struct interval *n = NULL;
-
-	rwlock_read_lock(&p->windows_lock);
-	interval_each(&p->windows, from, ~0ULL, from_here, &n);
-	if (n)
-		*w = *container_of(n, struct window, node);
-	rwlock_read_unlock(&p->windows_lock);
-	return n;
-}
-
 /* Of [start, end), where `of` was mapped, what is something else becomes the VMM's. True: all is as it was. */
 static bool leave_what_is_lost(const struct source *of, hva_t start, hva_t end)
 {
@@ -324,50 +313,114 @@ static bool leave_what_is_lost(const struct source *of, hva_t start, hva_t end)
 	return kept;
 }
 
+/* A window that is looked at, and what the kernel says of where its mapping begins and where it does itself. */
+struct looked_at {
+	hva_t start, end;
+	u64 delta;
+	struct source of;
+	struct maps_question mapping, window;
+};
+
+/* So many windows are asked about at a time. */
+#define LOOK_TOGETHER 16
+
 /*
- * Is w where it was put? A window that goes leaves the books first, and its place may be the next one's
- * before it is looked at: what is there is the VMM's doing only if w is still in the books.
+ * Is it where it was put? A window that goes leaves the books first, and its place may be the next one's
+ * before it is looked at: what is there is the VMM's doing only if the window is still in the books.
  */
-static bool in_place(struct primary_linux *p, const struct window *w)
+static bool in_place(struct primary_linux *p, const struct looked_at *l)
 {
-	hva_t start = w->node.start + w->delta, end = w->node.last + 1 + w->delta;
-	struct source at_window = w->of;
+	hva_t start = l->start + l->delta, end = l->end + l->delta;
+	struct source at_window = l->of;
+	struct own_range part;
 	const struct window *now;
 	bool kept = true;
 
-	at_window.off -= w->delta;
-	if (shows(&at_window, start, end))
+	at_window.off -= l->delta;
+	if (!differs(&at_window, start, end, &l->window, &part))
 		return true;
 	rwlock_read_lock(&p->windows_lock);
-	now = find(p, w->node.start, w->node.start);
-	if (now && now->delta == w->delta && now->node.start == w->node.start && now->node.last == w->node.last)
+	now = find(p, l->start, l->start);
+	if (now && now->delta == l->delta && now->node.start == l->start && now->node.last + 1 == l->end)
 		kept = leave_what_is_lost(&at_window, start, end);
 	rwlock_read_unlock(&p->windows_lock);
 	return kept;
 }
 
-bool windows_find_stale(struct primary_linux *p, hva_t *from, u32 *n, struct window_piece *out)
+static void look_at_window(struct primary_linux *p, const struct looked_at *l, windows_stale_fn *stale, void *arg)
 {
-	struct window w;
+	const struct maps_question *asked = &l->mapping;
+	struct own_range part = {l->start, l->start};
 
-	while (*n) {
-		struct own_range part;
-		bool stale;
-
-		--*n;
-		if (!next_window(p, *from, &w)) {
-			*from = 0;
-			return false;
-		}
-		part = (struct own_range){w.node.start, w.node.last + 1};
-		stale = !in_place(p, &w) || differs(&w.of, part.start, part.end, &part);
-		*from = part.end;
-		if (!stale)
-			continue;
-		*out = (struct window_piece){part.start, part.end, w.delta};
-		return true;
+	if (!in_place(p, l)) {
+		stale(l->start, l->end, arg);
+		return;
 	}
+	while (differs(&l->of, part.end, l->end, asked, &part)) {
+		stale(part.start, part.end, arg);
+		asked = NULL;
+	}
+}
+
+static bool from_here(struct interval *n, void *arg)
+{
+	*(struct interval **)arg = n;
 	return false;
+}
+
+/* The first window that ends after `from`, in *out; false: none. */
+static bool next_window(struct primary_linux *p, hva_t from, struct looked_at *out)
+{
+	struct interval *n = NULL;
+
+	rwlock_read_lock(&p->windows_lock);
+	interval_each(&p->windows, from, ~0ULL, from_here, &n);
+	if (n) {
+		const struct window *w = container_of(n, struct window, node);
+
+		*out = (struct looked_at){.start = n->start, .end = n->last + 1, .delta = w->delta, .of = w->of};
+	}
+	rwlock_read_unlock(&p->windows_lock);
+	return n;
+}
+
+static void put_question(struct maps_question **q, u32 n, struct maps_question *new, hva_t at)
+{
+	new->at = at;
+	for (; n && q[n - 1]->at > at; n--)
+		q[n] = q[n - 1];
+	q[n] = new;
+}
+
+static void ask_about(struct looked_at *l, u32 n)
+{
+	struct maps_question *q[2 * LOOK_TOGETHER];
+
+	for (u32 i = 0; i < n; i++) {
+		put_question(q, 2 * i, &l[i].mapping, l[i].start);
+		put_question(q, 2 * i + 1, &l[i].window, l[i].start + l[i].delta);
+	}
+	maps_next_of(q, 2 * n);
+}
+
+void windows_look(struct primary_linux *p, hva_t *from, u32 n, windows_stale_fn *stale, void *arg)
+{
+	struct looked_at l[LOOK_TOGETHER];
+
+	while (n) {
+		u32 most = MIN(n, LOOK_TOGETHER), have = 0;
+
+		for (; have < most && next_window(p, *from, &l[have]); have++)
+			*from = l[have].end;
+		n -= have;
+		ask_about(l, have);
+		for (u32 i = 0; i < have; i++)
+			look_at_window(p, &l[i], stale, arg);
+		if (have < most) {
+			*from = 0;
+			return;
+		}
+	}
 }
 
 bool windows_any(void)
