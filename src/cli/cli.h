@@ -60,6 +60,8 @@ struct target_verdict {
 
 /* What userkvm would do with this executable file. */
 void target_judge(const char *path, struct target_verdict *v);
+/* Can this machine run programs that make their system calls themselves? Without FSGSBASE it cannot. */
+bool target_below_libc(void);
 /* Find `command` as execvp() does. 0, CLI_NOT_FOUND or CLI_CANNOT_EXEC. */
 int target_find(const char *command, char *path, size_t size);
 

@@ -143,6 +143,7 @@ static const struct check {
 	{"memfd", check_memfd},
 	{"code", check_code},
 	{"engine", check_engine},
+	{"below libc", check_below_libc},
 	{"userfaultfd", check_userfaultfd},
 	{"max_map_count", check_map_count},
 	{"limits", check_limits},

@@ -19,6 +19,7 @@ enum verdict check_clock(char *text, size_t size);
 enum verdict check_memfd(char *text, size_t size);
 enum verdict check_code(char *text, size_t size);
 enum verdict check_engine(char *text, size_t size);
+enum verdict check_below_libc(char *text, size_t size);
 enum verdict check_userfaultfd(char *text, size_t size);
 enum verdict check_map_count(char *text, size_t size);
 enum verdict check_limits(char *text, size_t size);

@@ -12,6 +12,7 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 #include "base/pext.h"
+#include "cli/cli.h"
 #include "cli/doctor.h"
 
 #define OLDEST_KERNEL_MAJOR  5
@@ -185,6 +186,16 @@ enum verdict check_engine(char *text, size_t size)
 	snprintf(text, size, "the processor has no BMI2, or a slow PEXT: guest code is interpreted, "
 			     "several times slower than translated");
 	return NOTE;
+}
+
+enum verdict check_below_libc(char *text, size_t size)
+{
+	bool can = target_below_libc();
+
+	snprintf(text, size, can ? "programs that make system calls themselves can be run"
+				 : "this processor or kernel has no FSGSBASE: static, musl and Go programs "
+				   "cannot be run");
+	return can ? OK : NOTE;
 }
 
 /* Also asked for without USER_MODE_ONLY: whether the host kernel's own faults may be handled. */

@@ -204,7 +204,7 @@ static enum target_way choose(const char *path, enum target_way wanted)
 	static struct target_verdict v; /* large */
 
 	target_judge(path, &v);
-	if (v.way == WAY_NONE) {
+	if (v.way == WAY_NONE && !(wanted == WAY_PRELOAD && v.preloadable)) {
 		fprintf(stderr, "userkvm: %s: %s\n", path, v.why);
 		return WAY_NONE;
 	}

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "cli/cli.h"
@@ -21,6 +22,9 @@
 
 #define MAX_SCRIPT_DEPTH 5   /* the kernel's own bound is about the same */
 #define MAX_SCRIPT_LINE	 256 /* BINPRM_BUF_SIZE */
+#ifndef HWCAP2_FSGSBASE
+#define HWCAP2_FSGSBASE (1 << 1) /* the kernel's name for the bit of AT_HWCAP2 */
+#endif
 
 __attribute__((format(printf, 3, 4))) static void judge(struct target_verdict *v,
 							enum target_way way,
@@ -72,11 +76,26 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-#define TRAPPED "so its system calls are trapped"
+bool target_below_libc(void)
+{
+	return getauxval(AT_HWCAP2) & HWCAP2_FSGSBASE;
+}
+
+/* Of a program that the loader runs: whether it can here, and how, in words. */
+static const char *below_libc(enum target_way *way)
+{
+	bool can = target_below_libc();
+
+	*way = can ? WAY_LOADER : WAY_NONE;
+	return can ? "so its system calls are trapped"
+		   : "and this processor or kernel has no FSGSBASE, which programs below libc need";
+}
 
 static void judge_elf(int fd, const char *path, struct target_verdict *v)
 {
 	static struct target_elf elf; /* large */
+	enum target_way way;
+	const char *how = below_libc(&way);
 	bool glibc;
 
 	target_read_elf(fd, &elf);
@@ -88,14 +107,11 @@ static void judge_elf(int fd, const char *path, struct target_verdict *v)
 	else if (!strcmp(base_name(path), TARGET_GLIBC_LOADER))
 		judge(v, WAY_PRELOAD, "is glibc's loader, which preloads userkvm's library");
 	else if (!*elf.loader)
-		judge(v, WAY_LOADER, "is statically linked, " TRAPPED);
+		judge(v, way, "is statically linked, %s", how);
 	else if (!glibc)
-		judge(v, WAY_LOADER,
-		      "is linked to another C library than glibc (its loader is %s), " TRAPPED,
-		      elf.loader);
+		judge(v, way, "is linked to another C library than glibc (its loader is %s), %s", elf.loader, how);
 	else if (elf.go)
-		judge(v, WAY_LOADER,
-		      "is a Go program, which makes system calls without its C library, " TRAPPED);
+		judge(v, way, "is a Go program, which makes system calls without its C library, %s", how);
 	else
 		judge(v, WAY_PRELOAD,
 		      "is dynamically linked to glibc, so userkvm's library is preloaded");

@@ -4,7 +4,7 @@
  * asked for stands in the environment, by name:
  *   FAKE_KVM       what /dev/kvm is: absent, forbidden, old, no-vm, no-run, bad-exit, wrong,
  *                  endless, deadly, slow, fast
- *   FAKE_NO_MEMFD, FAKE_NO_CODE, FAKE_NO_UFFD, FAKE_USER_UFFD, FAKE_OLD_KERNEL, FAKE_FEW_MAPS
+ *   FAKE_NO_MEMFD, FAKE_NO_CODE, FAKE_NO_UFFD, FAKE_USER_UFFD, FAKE_OLD_KERNEL, FAKE_FEW_MAPS, FAKE_NO_FSGSBASE
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -169,6 +170,11 @@ EXPORT long syscall(long number, ...)
 	    (asked("FAKE_NO_UFFD") || (asked("FAKE_USER_UFFD") && !((int)a[0] & 1))))
 		return fail(EPERM);
 	return NEXT(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+EXPORT unsigned long getauxval(unsigned long type)
+{
+	return type == AT_HWCAP2 && asked("FAKE_NO_FSGSBASE") ? 0 : NEXT(getauxval)(type);
 }
 
 EXPORT int uname(struct utsname *u)

@@ -6,6 +6,7 @@
  * usage: exit_calls preload|syscalls USERKVM   (or, as what is traced: exit_calls guest)
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -99,6 +100,19 @@ static unsigned long allowed(long nr)
 	}
 }
 
+/* Without FSGSBASE nothing runs below libc, and says so. */
+static int refused(const char *userkvm, const char *how, const char *program)
+{
+	char command[4096], said[256] = "";
+	FILE *f;
+
+	snprintf(command, sizeof(command), "%s run %s -- %s guest 2>&1", userkvm, how, program);
+	f = popen(command, "r");
+	EXPECT(f && fgets(said, sizeof(said), f) && strstr(said, "has no FSGSBASE"), "it says: %s", said);
+	EXPECT(WEXITSTATUS(pclose(f)) == 125, "it does not end with 125");
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long rest = 0;
@@ -109,6 +123,8 @@ int main(int argc, char **argv)
 		return guest();
 	EXPECT(argc == 3, "usage: exit_calls preload|syscalls USERKVM");
 	snprintf(how, sizeof(how), "--intercept=%s", argv[1]);
+	if (!strcmp(argv[1], "syscalls") && system("grep -qw fsgsbase /proc/cpuinfo"))
+		return refused(argv[2], how, argv[0]);
 	pid = fork();
 	if (!pid) {
 		ptrace(PTRACE_TRACEME, 0, 0, 0);
