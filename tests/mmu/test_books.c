@@ -220,6 +220,27 @@ static void test_one_reading_answers_all_questions(void **state)
 		munmap(p + i * 0x2000, 0x1000);
 }
 
+/* A mapping of the VMM's begins where one of ours ends that is alike: to the kernel they are one. */
+static void test_a_mapping_that_is_joined_with_ours_is_the_vmms_part(void **state)
+{
+	int fd = memfd_create("file", MFD_CLOEXEC);
+	u64 at = space_take(OWN_LOOSE, LEN, PAGE_SIZE, 0), theirs = at + LEN / 2, epoch;
+	struct own_range part;
+	struct region r;
+
+	assert_true(at);
+	assert_int_equal(ftruncate(fd, 2 * LEN), 0);
+	assert_true(mmap((void *)at, LEN, PROT_READ, MAP_SHARED | MAP_FIXED, fd, LEN) == (void *)at);
+	assert_int_equal(space_leave(theirs, at + LEN, &part), 1);
+	assert_int_equal(regions_ask(theirs, &r, &epoch), 0);
+	assert_int_equal(r.start, theirs);
+	assert_int_equal(r.off, LEN + LEN / 2);
+	regions_forget(theirs, at + LEN);
+	munmap((void *)theirs, LEN / 2);
+	space_give(at, theirs);
+	close(fd);
+}
+
 static void test_what_is_private_and_read_only(void **state)
 {
 	int fd = memfd_create("file", MFD_CLOEXEC);
@@ -504,6 +525,7 @@ int main(void)
 		cmocka_unit_test(test_what_cannot_be_registered_has_a_window_if_it_can_be_written),
 		cmocka_unit_test(test_a_mapping_that_is_read_is_as_one_that_is_asked_for),
 		cmocka_unit_test(test_one_reading_answers_all_questions),
+		cmocka_unit_test(test_a_mapping_that_is_joined_with_ours_is_the_vmms_part),
 		cmocka_unit_test(test_what_is_private_and_read_only),
 		cmocka_unit_test(test_marks_are_of_their_range),
 		cmocka_unit_test(test_windows_are_found_by_where_they_lie),
