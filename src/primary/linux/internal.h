@@ -32,6 +32,7 @@ struct region {
 	bool guarded; /* has guard pages, perhaps */
 	bool fixed;   /* the kernel would not duplicate it, or not without its being seen */
 	bool secret;  /* memfd_secret(): no page of it is the host's to hand out */
+	bool fresh;    /* the kernel said so to this fault, and not to one before */
 	bool doubtful; /* asked about while mappings changed: for changes of its file alone */
 	u64 off;      /* of start in the file */
 	u64 ino;      /* 0: no file */

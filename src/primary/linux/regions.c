@@ -197,6 +197,7 @@ static bool lookup(hva_t hva, struct region *out)
 	if (!n || container_of(n, struct region_piece, node)->r.doubtful)
 		return false;
 	*out = container_of(n, struct region_piece, node)->r;
+	out->fresh = false;
 	look_at_marks(out);
 	return true;
 }
@@ -230,6 +231,7 @@ int regions_ask(hva_t hva, struct region *out, u64 *epoch)
 	if (r)
 		return r;
 	clip(hva, out);
+	out->fresh = true;
 	rwlock_write_lock(&cache.lock);
 	look_at_marks(out);
 	if (regions_unchanged(*epoch)) {

@@ -274,7 +274,7 @@ int windows_make(struct primary_linux *p, const struct region *r, hva_t hva, u64
 		return -EAGAIN;
 	registry_unlock();
 	/* A change nobody told us of must not show a guest more of a file than the VMM maps. */
-	if (!shows(&of, start, end)) {
+	if (!r->fresh && !shows(&of, start, end)) {
 		regions_forget(r->start, r->end);
 		return -EAGAIN;
 	}
