@@ -198,6 +198,18 @@ static void setup_log_shared(void)
 	sched_spawn("harvest", harvest_after_other, NULL);
 }
 
+/* The other has read the page and remembers the table that its leaf is in. */
+static void setup_log_known(void)
+{
+	u64 value;
+
+	setup_log_shared();
+	model_write(world.model, WORLD_HVA, 0); /* so that the page can be written */
+	mmu_vcpu_enter(v1);
+	SCHED_CHECK(guest_read(v1, 0, &value) == 0, "a read fails");
+	mmu_vcpu_leave(v1);
+}
+
 /* ------------------------------------------------------------------ aging */
 
 static bool aged, read_since;
@@ -265,6 +277,8 @@ const struct scenario memory_scenarios[] = {
 	 check_nothing, {DEFECT_MAPPED_FIRST, DEFECT_NO_FLUSH, DEFECT_NO_ZAP}},
 	{"unseen", "a vCPU reads and writes while a call that nobody announces unmaps", setup_unseen,
 	 check_nothing, {DEFECT_EVENT_READ_FIRST, DEFECT_NOT_HIDDEN, DEFECT_NO_FLUSH, DEFECT_ZAPPED_LATE}},
+	{"tables", "a vCPU goes from page to page of a block whose table it knows, while that is unmapped", setup_tables,
+	 check_nothing, {DEFECT_TABLE_KEPT, DEFECT_NO_FLUSH, DEFECT_NO_ZAP}},
 	{"two-slots", "a vCPU uses memory by two gfns while it is unmapped", setup_two_slots,
 	 check_nothing, {DEFECT_FIRST_SLOT_ONLY, DEFECT_NO_FLUSH}},
 	{"two-slots-one", "a vCPU uses memory by one of its two gfns while it is unmapped",
@@ -327,6 +341,8 @@ const struct scenario memory_scenarios[] = {
 	 {DEFECT_NO_FLUSH}},
 	{"log-shared", "two vCPUs write one page while its dirty log is harvested", setup_log_shared,
 	 check_log, {DEFECT_LOGGED_BY_ANOTHER, DEFECT_NO_FLUSH}},
+	{"log-known", "two vCPUs write one page, which one of them knows, while its dirty log is harvested", setup_log_known,
+	 check_log, {DEFECT_LOGGED_BY_ANOTHER_KNOWN, DEFECT_NO_FLUSH}},
 	{"log-huge", "a vCPU writes in a huge leaf while logging starts and ends", setup_log_huge,
 	 check_log_huge, {DEFECT_SLOT_NOT_RECHECKED, DEFECT_NO_FLUSH}},
 	{"log-start", "a vCPU writes while its dirty log is switched on", setup_log_start,

@@ -46,6 +46,7 @@ void setup_code_room(void);
 /* scenarios_vmm.c: a VMM that owns its address space */
 void setup_arena(void);
 void setup_unseen(void);
+void setup_tables(void);
 void setup_two_slots(void);
 void setup_two_slots_one(void);
 void setup_read_only(void);

@@ -78,6 +78,46 @@ void setup_unseen(void)
 	sched_spawn("notifier", serve, NULL);
 }
 
+/* ------------------------------------------------------------------ a table that is known goes */
+
+/* Each of them has been written by another: there is nothing to mark, and the table is enough. */
+#define KNOWN_PAGES 3
+
+static void walk_through_block(void *arg)
+{
+	mmu_vcpu_enter(v0);
+	for (u64 i = 0; i < KNOWN_PAGES; i++) {
+		u64 was_unmapped = SCHED_SEE(unmapped);
+		int r = guest_write(v0, i * PAGE_SIZE, i);
+
+		SCHED_CHECK(!r || r == -EFAULT, "an access ends with %d", r);
+		SCHED_CHECK(r || !was_unmapped, "memory is reached after its munmap returned");
+	}
+	mmu_vcpu_leave(v0);
+}
+
+static void unmap_block(void *arg)
+{
+	model_munmap(world.model, WORLD_HUGE_HVA, WORLD_HUGE_PAGES);
+	SCHED_SET(unmapped, 1);
+}
+
+/* A slot that logs has small leaves, and the table that they are in goes with the block. */
+void setup_tables(void)
+{
+	struct mmu_vcpu *v1 = &world.vcpu[1];
+
+	unmapped = 0;
+	world_create(2, WORLD_HUGE_PAGES, -1);
+	SCHED_CHECK(!world_set_slot(WORLD_HUGE_PAGES, MMU_SLOT_LOG_DIRTY), "no log");
+	mmu_vcpu_enter(v1);
+	for (u64 i = 0; i < KNOWN_PAGES; i++)
+		SCHED_CHECK(!guest_write(v1, i * PAGE_SIZE, i), "a write fails");
+	mmu_vcpu_leave(v1);
+	sched_spawn("vcpu", walk_through_block, NULL);
+	sched_spawn("munmap", unmap_block, NULL);
+}
+
 /* ------------------------------------------------------------------ one page in two memslots */
 
 static void touch_both(void *arg)

@@ -73,8 +73,11 @@ void memslots_mark_dirty(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn, bool wr
 
 void memslots_mark_found_dirty(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn)
 {
-	if (unlikely(sync_load(&mmu->logging)) && !v->ring.entry)
-		memslots_mark_dirty(mmu, v, gfn, false);
+	if (likely(!sync_load(&mmu->logging)) || v->ring.entry)
+		return;
+	sync_rcu_read_lock();
+	memslots_mark_dirty(mmu, v, gfn, false);
+	sync_rcu_read_unlock();
 }
 
 bool dirty_protect_word(struct mmu *mmu, gfn_t gfn, u64 bits)

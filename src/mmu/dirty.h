@@ -25,8 +25,7 @@ void memslot_mark_dirty(struct mmu_vcpu *v, struct memslot *s, gfn_t gfn);
 void memslots_mark_dirty(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn, bool written);
 /*
  * v is about to write where it found the SPTE dirty, and saw it by a load after which it sees what was
- * published before dirty was cleared last: mark the page, where there are logs. Without mmu_lock, in an
- * RCU read side. v's thread.
+ * published before dirty was cleared last: mark the page, where there are logs. Without mmu_lock. v's thread.
  */
 void memslots_mark_found_dirty(struct mmu *mmu, struct mmu_vcpu *v, gfn_t gfn);
 /*

@@ -53,22 +53,73 @@ static bool leaf_use(struct mmu_vcpu *v, gfn_t gfn, u64 *sptep, u64 *s, unsigned
 }
 
 #define BLOCK_SHIFT 9 /* pages of 2 MiB */
+#define BLOCK_PAGES LEVEL_PAGES(LEVEL_2M)
 
 static struct leaf_cached *leaf_slot(struct mmu_vcpu *v, gfn_t gfn)
 {
 	return &v->leaves[(gfn >> BLOCK_SHIFT) % MMU_LEAVES];
 }
 
-/* What a TLB may hold of a leaf, this may: it is good until the same handshake. */
-static void leaf_keep(struct mmu_vcpu *v, gfn_t gfn, u64 s, const struct mmu_xlat *x)
+/*
+ * What a TLB may hold of a leaf, this may: it is good until the same handshake. So is the table that a leaf was found
+ * in: who takes it out of the tree takes the leaf out, or finds that somebody did, and waits for this vCPU's answer
+ * before the table is freed.
+ */
+static void leaf_keep(struct mmu_vcpu *v, gfn_t gfn, u64 *sptep, u64 s, const struct mmu_xlat *x)
 {
-	if (spte_level(s) > LEVEL_4K)
-		*leaf_slot(v, gfn) = (struct leaf_cached){
-			.block = (gfn >> BLOCK_SHIFT) + 1,
-			.epoch = v->epoch,
-			.host = x->host - ((gfn & (LEVEL_PAGES(LEVEL_2M) - 1)) << PAGE_SHIFT),
-			.writable = x->writable,
-		};
+	struct leaf_cached *l = leaf_slot(v, gfn);
+
+	*l = (struct leaf_cached){.block = (gfn >> BLOCK_SHIFT) + 1, .epoch = v->epoch};
+	if (spte_level(s) > LEVEL_4K) {
+		l->host = x->host - ((gfn & (BLOCK_PAGES - 1)) << PAGE_SHIFT);
+		l->writable = x->writable;
+	} else {
+		l->table = sptep - (gfn & (BLOCK_PAGES - 1));
+	}
+}
+
+static void leaf_show(gfn_t gfn, u64 s, struct mmu_xlat *out)
+{
+	gfn_t off = gfn & (LEVEL_PAGES(spte_level(s)) - 1);
+
+	out->host = (u8 *)(spte_host(s) + (off << PAGE_SHIFT));
+	out->writable = (s & SPTE_WRITABLE) && (s & SPTE_DIRTY);
+	out->code = false;
+}
+
+/*
+ * A leaf that has come to allow the access says that the memslot does, too. One that has not, or that is to be marked
+ * as accessed or dirty, is for the walk.
+ */
+static bool translate_by_table(struct mmu_vcpu *v, gfn_t gfn, u64 *table, unsigned access, struct mmu_xlat *out)
+{
+	bool write = access & MMU_WRITE;
+	u64 want = SPTE_PRESENT | SPTE_LEAF | SPTE_ACCESSED | (write ? SPTE_WRITABLE | SPTE_DIRTY : 0);
+	u64 s = sync_load_acquire(&table[gfn & (BLOCK_PAGES - 1)]);
+
+	if ((s & want) != want)
+		return false;
+	if (write)
+		memslots_mark_found_dirty(v->mmu, v, gfn);
+	leaf_show(gfn, s, out);
+	return true;
+}
+
+/* By what is remembered of the block. In guest mode. */
+static bool translate_remembered(struct mmu_vcpu *v, gfn_t gfn, unsigned access, struct mmu_xlat *out)
+{
+	const struct leaf_cached *l = leaf_slot(v, gfn);
+
+	if (l->block != (gfn >> BLOCK_SHIFT) + 1 || l->epoch != v->epoch)
+		return false;
+	if (l->table)
+		return translate_by_table(v, gfn, l->table, access, out);
+	if ((access & MMU_WRITE) && !l->writable)
+		return false;
+	out->host = l->host + ((gfn & (BLOCK_PAGES - 1)) << PAGE_SHIFT);
+	out->writable = l->writable;
+	out->code = false;
+	return true;
 }
 
 /* In guest mode. 0; -ENOENT as mmu_translate(); -EAGAIN: needs a fault; -ENXIO: too, though there is no
@@ -88,12 +139,8 @@ static int translate_fast(struct mmu_vcpu *v, gfn_t gfn, unsigned access, struct
 	}
 	s = tree_lookup(v->mmu, gfn, &sptep);
 	if (s && leaf_use(v, gfn, sptep, &s, access)) {
-		gfn_t off = gfn & (LEVEL_PAGES(spte_level(s)) - 1);
-
-		out->host = (u8 *)(spte_host(s) + (off << PAGE_SHIFT));
-		out->writable = (s & SPTE_WRITABLE) && (s & SPTE_DIRTY);
-		out->code = false;
-		leaf_keep(v, gfn, s, out);
+		leaf_show(gfn, s, out);
+		leaf_keep(v, gfn, sptep, s, out);
 		r = 0;
 	}
 out:
@@ -111,19 +158,12 @@ static void look_for_code(struct mmu_vcpu *v, gfn_t gfn, struct mmu_xlat *x)
 bool mmu_translate_present(struct mmu_vcpu *v, gpa_t gpa, unsigned access, bool stores, struct mmu_xlat *out)
 {
 	gfn_t gfn = gpa >> PAGE_SHIFT;
-	const struct leaf_cached *l = leaf_slot(v, gfn);
-	bool write = access & MMU_WRITE;
 
 	assert(v->mode == MMU_IN_GUEST);
-	if (write && mmu_ring_full(v))
+	if ((access & MMU_WRITE) && mmu_ring_full(v))
 		return false;
-	if (l->block == (gfn >> BLOCK_SHIFT) + 1 && l->epoch == v->epoch && (l->writable || !write)) {
-		out->host = l->host + ((gfn & (LEVEL_PAGES(LEVEL_2M) - 1)) << PAGE_SHIFT);
-		out->writable = l->writable;
-		out->code = false;
-	} else if (translate_fast(v, gfn, access, out)) {
+	if (!translate_remembered(v, gfn, access, out) && translate_fast(v, gfn, access, out))
 		return false;
-	}
 	if (stores && out->writable)
 		look_for_code(v, gfn, out);
 	return true;

@@ -7,11 +7,12 @@
 
 #include "base/types.h"
 
-/* A large leaf of stage 2 that this vCPU has used, 2 MiB of it (fault.c). */
+/* How stage 2 maps 2 MiB that this vCPU has used: by a large leaf, or by a table of small ones (fault.c). */
 struct leaf_cached {
-	u64 block; /* gfn >> 9, plus one; 0: nothing */
-	u64 epoch; /* as struct mmu_vcpu's, while it is good */
-	u8 *host;  /* of the block */
+	u64 block;  /* gfn >> 9, plus one; 0: nothing */
+	u64 epoch;  /* as struct mmu_vcpu's, while it is good */
+	u64 *table; /* the first of its SPTEs; NULL: a large leaf, of which is what follows */
+	u8 *host;   /* of the block */
 	bool writable;
 };
 #define MMU_LEAVES 64
