@@ -2,11 +2,13 @@
 /*
  * Small objects lie in slabs of one size each, at most SLAB bytes; larger ones have blocks of
  * their own. Both begin on a SLAB boundary with a header that says which, so a pointer is enough
- * to free it. Slabs are kept.
+ * to free it. Slabs are kept, and lie beside each other: among blocks, which come and go, each would be a
+ * mapping of the process's, and what is between it and the next another.
  */
 #include "base/heap.h"
 
 #include <assert.h>
+#include "base/own.h"
 #include "base/space.h"
 #include "sync/lock.h"
 
@@ -51,7 +53,7 @@ static u32 class_of(size_t size, size_t align)
 /* Lock held. */
 static bool add_slab(u32 c)
 {
-	u8 *at = space_alloc(SLAB, SLAB);
+	u8 *at = own_chunk(SLAB);
 
 	if (!at)
 		return false;

@@ -7,7 +7,7 @@
  * with --wrap for malloc() and its kin, and what the rooms allocate comes from space of our own.
  * What is handed to the VMM to free(), and what the VMM handed to us, is libc's and stays it.
  *
- * Any thread, not from a signal handler. One lock, with space.h's inside.
+ * Any thread, not from a signal handler. One lock, with space.h's and own.h's inside.
  */
 #ifndef BASE_HEAP_H
 #define BASE_HEAP_H

@@ -317,16 +317,17 @@ void *own_chunk(u64 len)
 {
 	struct own_range r;
 	void *p = NULL;
+	u64 at;
 
 	mutex_lock(&own.lock);
-	if (own.chunk_end - own.chunk < len && reserve(OWN_CHUNK, len, &r)) {
+	if (ALIGN_UP(own.chunk, len) + len > own.chunk_end && reserve(OWN_CHUNK, 2 * len, &r)) {
 		own.chunk = r.start;
 		own.chunk_end = r.end;
 	}
-	if (own.chunk_end - own.chunk >= len && !own_commit((void *)own.chunk, len,
-							    PROT_READ | PROT_WRITE)) {
-		p = (void *)own.chunk;
-		own.chunk += len;
+	at = ALIGN_UP(own.chunk, len);
+	if (at + len <= own.chunk_end && !own_commit((void *)at, len, PROT_READ | PROT_WRITE)) {
+		p = (void *)at;
+		own.chunk = at + len;
 	}
 	mutex_unlock(&own.lock);
 	return p;

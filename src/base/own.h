@@ -66,7 +66,10 @@ bool own_space_limited(void);
  * like an image: the VMM may do with it as it likes, and own_carve() tells that it did.
  */
 u64 own_page_near(u64 hint);
-/* Zeroed memory for good, a multiple of the page size, or NULL. */
+/*
+ * Zeroed memory for good, at a multiple of its size, which is a power of two; or NULL. It lies beside what was asked
+ * for before, so that however much it is it takes few of the process's mappings.
+ */
 void *own_chunk(u64 len);
 
 /* Memory of an area becomes accessible, zeroed if it never was before. 0 or -errno. */
