@@ -105,7 +105,8 @@ static void check_state(void)
 {
 	for (unsigned i = 0; i < MANY; i++)
 		run_with_state(i);
-	EXPECT(is_direct(call_here_load), "%d calls, and still trapped", MANY);
+	EXPECT(is_direct(call_here_load) == comes_directly(), "%d calls, and it is %s", MANY,
+	       is_direct(call_here_load) ? "direct" : "still trapped");
 	for (unsigned i = 0; i < MANY; i++)
 		run_with_state(MANY + i);
 	puts("ok     registers, flags, vectors and the red zone");
@@ -126,6 +127,10 @@ static void check_memory(void)
 	uint8_t *page = (uint8_t *)((uintptr_t)call_there_load & -PAGE), *gate;
 	struct state in, out;
 
+	if (!comes_directly()) {
+		puts("no XSAVEC here: every KVM_RUN is trapped");
+		return;
+	}
 	fill(&in, 1);
 	for (int i = 0; i < MANY; i++)
 		EXPECT(call_there(v.vcpu, &in, &out) == 0, "run");
