@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include "base/text.h"
 #include "cpu/translator/translator.h"
 #include "sync/atomic.h"
 
@@ -86,8 +87,7 @@ static void tell(int r)
 	u32 no = 0;
 
 	if (sync_cmpxchg(&told, &no, 1))
-		dprintf(STDERR_FILENO, "userkvm: guest code is interpreted, which is slower: %s\n",
-			reason(r));
+		text_say("userkvm: guest code is interpreted, which is slower: %s\n", reason(r));
 }
 
 void engine_attach(struct cpu *c)

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "base/clock.h"
+#include "base/text.h"
 #include "primary/linux/linux.h"
 #include "sync/atomic.h"
 #include "sync/rcu.h"
@@ -87,7 +88,7 @@ static u32 host_tsc_khz(void)
 /* A defect of this library's, which harms nobody by itself: say so and go on, as KVM's WARN does. */
 static void report(const char *what)
 {
-	dprintf(STDERR_FILENO, "userkvm: %s\n", what);
+	text_say("userkvm: %s\n", what);
 }
 
 /* A forked child has copies of its parent's VMs, and makes its own beside them. */
