@@ -2,6 +2,8 @@
 #include "fake.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 struct fake fake;
 
@@ -168,6 +170,30 @@ static const struct cpu_env env = {
 
 /* -- states */
 
+/* A vCPU, and guest memory behind it. */
+#define MACHINE_CPU  ALIGN_UP(sizeof(struct cpu), PAGE_SIZE)
+#define MACHINE_SIZE (MACHINE_CPU + FAKE_MEM)
+
+/* Megabytes, a few pages of which are touched before the next one is wanted, thousands of times: copies of a file's. */
+static struct cpu *new_machine(void)
+{
+	static struct cpu *at;
+	static int fd = -1;
+
+	if (fd < 0) {
+		fd = memfd_create("machine", MFD_CLOEXEC);
+		assert_int_equal(ftruncate(fd, MACHINE_SIZE), 0);
+		at = mmap(NULL, MACHINE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		assert_ptr_not_equal(at, MAP_FAILED);
+		/* No TLB entry allows anything. */
+		for (unsigned m = 0; m < TLB_MODES; m++)
+			for (unsigned n = 0; n < TLB_ENTRIES; n++)
+				at->mmu.tlb[m].neg_read[n] = at->mmu.tlb[m].neg_write[n] = tlb_nothing(n);
+	}
+	assert_ptr_equal(mmap(at, MACHINE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0), at);
+	return at;
+}
+
 void fake_reset(void)
 {
 	static const struct cpuid_leaf cpuid[] = {
@@ -179,23 +205,8 @@ void fake_reset(void)
 		{.function = 0x80000008, .eax = 40 | 48 << 8},
 	};
 
-	/* Thousands of times, of megabytes: what was faulted in stays. */
-	static u8 *mem;
-	static struct cpu *c;
-
-	if (!c) {
-		mem = malloc(FAKE_MEM);
-		c = aligned_alloc(PAGE_SIZE, ALIGN_UP(sizeof(struct cpu), PAGE_SIZE));
-	}
-	assert_non_null(mem);
-	assert_non_null(c);
-	memset(mem, 0, FAKE_MEM);
-	memset(c, 0, sizeof(*c));
-	fake = (struct fake){.c = c, .mem = mem};
-	/* No TLB entry allows anything. */
-	for (unsigned m = 0; m < TLB_MODES; m++)
-		for (unsigned n = 0; n < TLB_ENTRIES; n++)
-			fake.c->mmu.tlb[m].neg_read[n] = fake.c->mmu.tlb[m].neg_write[n] = tlb_nothing(n);
+	fake.c = new_machine();
+	fake = (struct fake){.c = fake.c, .mem = (u8 *)fake.c + MACHINE_CPU};
 	fake.c->env = &env;
 	cpu_reset(fake.c, false);
 	assert_int_equal(cpu_set_cpuid(fake.c, cpuid, ARRAY_SIZE(cpuid)), 0);
