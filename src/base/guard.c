@@ -27,6 +27,7 @@ static struct {
 	u64 start;
 	u64 len; /* 0: free */
 	u64 fixup;
+	u64 sp_zero;
 } code_ranges[MAX_CODE_RANGES];
 static u32 ncode_ranges; /* lines that were ever used; never less */
 static pthread_mutex_t code_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -56,7 +57,7 @@ static void sort_table(void)
 	nsorted = n;
 }
 
-static u64 find_fixup(u64 rip)
+static u64 find_in_table(u64 rip)
 {
 	size_t lo = 0, hi = nsorted;
 
@@ -70,16 +71,41 @@ static u64 find_fixup(u64 rip)
 		else
 			hi = mid;
 	}
+	return 0;
+}
+
+/* The number of the range, or -1. */
+static int find_range(u64 rip)
+{
 	for (u32 i = 0, n = __atomic_load_n(&ncode_ranges, __ATOMIC_ACQUIRE); i < n; i++) {
 		u64 len = __atomic_load_n(&code_ranges[i].len, __ATOMIC_ACQUIRE);
 
 		if (len && rip - code_ranges[i].start < len)
-			return code_ranges[i].fixup;
+			return (int)i;
 	}
-	return 0;
+	return -1;
 }
 
-int guard_add_code_range(const void *start, size_t len, void *fixup)
+static u64 find_fixup(u64 rip)
+{
+	u64 fixup = find_in_table(rip);
+	int range;
+
+	if (fixup)
+		return fixup;
+	range = find_range(rip);
+	return range < 0 ? 0 : code_ranges[range].fixup;
+}
+
+/* The same for a kick, which may have to leave the range's code alone. */
+static u64 find_break(u64 rip, u64 sp)
+{
+	int range = find_range(rip);
+
+	return range >= 0 && (sp & code_ranges[range].sp_zero) ? 0 : find_fixup(rip);
+}
+
+int guard_add_code_range(const void *start, size_t len, void *fixup, u64 sp_zero)
 {
 	int r = -ENOSPC;
 	u32 i;
@@ -90,6 +116,7 @@ int guard_add_code_range(const void *start, size_t len, void *fixup)
 	if (i < MAX_CODE_RANGES) {
 		code_ranges[i].start = (u64)start;
 		code_ranges[i].fixup = (u64)fixup;
+		code_ranges[i].sp_zero = sp_zero;
 		__atomic_store_n(&code_ranges[i].len, len, __ATOMIC_RELEASE);
 		__atomic_store_n(&ncode_ranges, MAX(ncode_ranges, i + 1), __ATOMIC_RELEASE);
 		r = 0;
@@ -134,7 +161,7 @@ bool guard_handle(int sig, siginfo_t *info, ucontext_t *uc)
 bool guard_break_off(ucontext_t *uc)
 {
 	u64 rip = (u64)uc->uc_mcontext.gregs[REG_RIP];
-	u64 fixup = find_fixup(rip);
+	u64 fixup = find_break(rip, (u64)uc->uc_mcontext.gregs[REG_RSP]);
 
 	guard_kicks++;
 	if (!fixup)

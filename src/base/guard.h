@@ -51,9 +51,10 @@ extern __thread struct guard_fault guard_fault __attribute__((tls_model("initial
 
 /*
  * A range of generated code whose faults belong to one continuation. `fixup` is entered with the
- * faulting context unchanged but for RIP; it finds the reason in guard_fault.
+ * faulting context unchanged but for RIP; it finds the reason in guard_fault. A kick breaks nothing off where a bit of
+ * `sp_zero` is set in the stack pointer: what runs there is between two instructions that belong together.
  */
-int guard_add_code_range(const void *start, size_t len, void *fixup);
+int guard_add_code_range(const void *start, size_t len, void *fixup, u64 sp_zero);
 /* The range that begins at `start`, if there is one, is none any more; nobody executes in it. */
 void guard_remove_code_range(const void *start);
 

@@ -290,6 +290,8 @@ struct translator;
 #define CODE_JUMPS 262144u
 /* Edges of generated code that go by a cell: host addresses. */
 #define CODE_CELLS 65536u
+/* Return sites of CALLs, by the place of the return address in its page of the stack (translator/returns.c). */
+#define CODE_RETURNS 256u
 struct code_jump {
 	u64 neg;  /* minus the address */
 	u64 host;
@@ -334,6 +336,7 @@ struct cpu {
 		u64 mask_jump;
 		u64 mask_aligned[4]; /* a page's number, and the bits that an aligned address has not, by size */
 		void *helper_saved;
+		u64 mask_returns; /* of the place in a page, by 8 bytes */
 		u16 af; /* the host's flags while a fault or a kick is looked at, as `af` above has the guest's */
 	} gen;
 	struct seg seg[NR_SEG];
@@ -472,6 +475,7 @@ struct cpu {
 	struct mmu_vcpu mmu; /* large: nearly last */
 	struct code_jump jump[TLB_MODES][CODE_JUMPS];
 	u64 cell[CODE_CELLS];
+	u64 returns[TLB_MODES][CODE_RETURNS];
 	struct tlb_second_entry second[TLB_SECOND_ENTRIES];
 	/* Where generated code stores to while it is only tried (translator/check.c). */
 	struct {

@@ -161,7 +161,7 @@ int native_init(void)
 	r = map_code();
 	if (r)
 		goto out;
-	r = guard_add_code_range(native_code, CODE_SIZE, (void *)native_fixup);
+	r = guard_add_code_range(native_code, CODE_SIZE, (void *)native_fixup, 0);
 	if (r) {
 		unmap_code();
 		goto out;

@@ -12,7 +12,7 @@ static void unmap(struct area *a)
 	a->run = a->write = NULL;
 }
 
-int area_create(struct area *a, u32 size, void *fixup)
+int area_create(struct area *a, u32 size, void *fixup, u64 sp_zero)
 {
 	void *run = NULL;
 	int r;
@@ -23,7 +23,7 @@ int area_create(struct area *a, u32 size, void *fixup)
 	if (!a->write)
 		return -errno;
 	a->run = run;
-	r = guard_add_code_range(a->run, size, fixup);
+	r = guard_add_code_range(a->run, size, fixup, sp_zero);
 	if (r)
 		unmap(a);
 	return r;

@@ -15,9 +15,9 @@ struct area {
 	u32 size;  /* bytes */
 };
 
-/* `size` bytes, whole pages; a fault or a kick in it continues at `fixup`. 0 or -errno: what the host
+/* `size` bytes, whole pages; a fault in it continues at `fixup`, and a kick where the stack pointer has no bit of `sp_zero`. 0 or -errno: what the host
  * refused. Any thread. */
-int area_create(struct area *a, u32 size, void *fixup);
+int area_create(struct area *a, u32 size, void *fixup, u64 sp_zero);
 /* Nothing runs in it any more. */
 void area_destroy(struct area *a);
 

@@ -255,6 +255,11 @@ static void ret(struct xlate *x, const struct insn *in)
 	s32 extra = in->opcode == 0xc2 ? (u16)insn_imm(in) : 0;
 
 	load_target(x, tr_stack_operand(x, RSP, 0, false));
+	if (!extra && x->saved && !x->check) {
+		tr_stub(x, poll(x), tr_what(x, TR_ONE, x->nop), THEN_NOTHING);
+		tr_return(x);
+		return;
+	}
 	jump_to_register(x, tr_word(x) + extra);
 }
 
@@ -277,6 +282,7 @@ static void call_register(struct xlate *x, const struct insn *in)
 	emit_store(e, FIELD(gen.resume), R15);
 	store_return(x);
 	move_sp(x, -tr_word(x));
+	tr_leave_site(x);
 	emit_jump_field(e, FIELD(gen.resume));
 }
 
@@ -301,6 +307,7 @@ bool tr_branch(struct xlate *x, const struct insn *in)
 	case INSN_CALL:
 		store_return(x);
 		move_sp(x, -tr_word(x));
+		tr_leave_site(x);
 		if (!tr_goes_on(x))
 			edge(x, 1, (u64)last(x)->disp);
 		return true;

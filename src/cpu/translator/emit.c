@@ -104,9 +104,20 @@ void emit_load_indexed(struct emitter *e, int reg, int index, u32 field)
 	field_op(e, true, 0x8b, reg, index, field);
 }
 
+void emit_store_indexed(struct emitter *e, int index, u32 field, int reg)
+{
+	field_op(e, true, 0x89, reg, index, field);
+}
+
 void emit_jump_indexed(struct emitter *e, int index, u32 field)
 {
 	field_op(e, false, 0xff, 4, index, field);
+}
+
+void emit_return_indexed(struct emitter *e, int index, u32 field)
+{
+	field_op(e, false, 0xff, 6, index, field);
+	emit8(e, 0xc3);
 }
 
 void emit_add(struct emitter *e, int reg, int index, u32 field)
@@ -119,6 +130,13 @@ void emit_or(struct emitter *e, int dst, int src)
 	const u8 b[] = {rex(true, src, 0, dst), 0x09, (u8)(0xc0 | (src & 7) << 3 | (dst & 7))};
 
 	emit_bytes(e, b, sizeof(b));
+}
+
+void emit_compare(struct emitter *e, int a, int b)
+{
+	const u8 bytes[] = {rex(true, b, 0, a), 0x39, (u8)(0xc0 | (b & 7) << 3 | (a & 7))};
+
+	emit_bytes(e, bytes, sizeof(bytes));
 }
 
 void emit_and32(struct emitter *e, int dst, u32 mask)
@@ -282,6 +300,12 @@ static u8 *hole32(struct emitter *e)
 
 	emit32(e, 0);
 	return at;
+}
+
+u8 *emit_call(struct emitter *e)
+{
+	emit8(e, 0xe8);
+	return hole32(e);
 }
 
 u8 *emit_jump(struct emitter *e)

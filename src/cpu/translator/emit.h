@@ -38,6 +38,9 @@ void emit_call_field(struct emitter *e, u32 field);
 /* The same, `index` * 8 bytes further on; or NO_INDEX. */
 void emit_load_indexed(struct emitter *e, int reg, int index, u32 field);
 void emit_jump_indexed(struct emitter *e, int index, u32 field);
+void emit_store_indexed(struct emitter *e, int index, u32 field, int reg);
+/* PUSH of it, and RET. */
+void emit_return_indexed(struct emitter *e, int index, u32 field);
 void emit_load16(struct emitter *e, int reg, u32 field);
 void emit_load8(struct emitter *e, int reg, u32 field);
 void emit_store32_imm(struct emitter *e, u32 field, u32 imm);
@@ -62,11 +65,13 @@ void emit_or(struct emitter *e, int dst, int src);
 void emit_and32(struct emitter *e, int dst, u32 mask);
 void emit_add(struct emitter *e, int reg, int index, u32 field);
 void emit_test(struct emitter *e, int reg, s32 mask);
+void emit_compare(struct emitter *e, int a, int b); /* 64 bits */
 void emit_compare_zero32(struct emitter *e, u32 field);
 
 /* Jumps with a displacement to be filled in: where it stands. */
 u8 *emit_jump(struct emitter *e);
 u8 *emit_jcc(struct emitter *e, u8 cc);
+u8 *emit_call(struct emitter *e);
 /* The same, of those that are patched: the displacement lies within a quadword. */
 u8 *emit_edge(struct emitter *e);
 u8 *emit_edge_jcc(struct emitter *e, u8 cc);

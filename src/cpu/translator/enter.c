@@ -21,6 +21,7 @@
 
 _Static_assert(offsetof(struct cpu, rip) == OFF_RIP && OFF_RIP + 8 == GEN_SP, "a CALL pushes there");
 _Static_assert(offsetof(struct cpu, af) == OFF_AF, "");
+_Static_assert(!(GEN_SP & TR_SP_ZERO) && _Alignof(struct cpu) > TR_SP_ZERO, "what a kick asks of the stack pointer");
 _Static_assert(offsetof(struct cpu, gen.enter_sp) == OFF_SP, "");
 _Static_assert(offsetof(struct cpu, gen.helper) == OFF_HELPER, "");
 _Static_assert(offsetof(struct cpu, gen.resume) == OFF_RESUME, "");

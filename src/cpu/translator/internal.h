@@ -11,7 +11,11 @@
 
 #define TR_WAYS	     65536
 #define TR_CODE_ALIGN 16
-#define TR_CODE_BEGINS TR_CODE_ALIGN /* offset 0 stands for no code: struct block's host */
+/*
+ * Between a CALL and a POP of generated code's own, and a PUSH and a RET (returns.c), the stack pointer is not where
+ * tr_fixup() has it for. No access to guest memory is there, so no fault comes, and a kick is to leave it alone.
+ */
+#define TR_SP_ZERO 8ULL
 #define TR_COUNT_LEN 20 /* bytes of code that count a block's instructions */
 
 /*
@@ -64,6 +68,9 @@ struct translator {
 	} ways[NR_WAYS]; /* to global pages; to others, in some address spaces */
 	u32 space_list;	 /* the one of those that is in use */
 	u64 turns;
+	u64 returns_forgotten; /* code_cache.trust when they were, for its end */
+	u32 by_table[TLB_MODES][2]; /* returns.c: for 64-bit code, and 32-bit code */
+	u32 shared_end; /* behind that; where blocks' code begins is not 0, which stands for no code in struct block */
 	bool patched; /* code was written since generated code was last entered */
 	bool loops, borrows; /* struct emitter; the latter of large programs */
 	bool borrows_always;
@@ -99,6 +106,9 @@ void tr_switch_space(struct cpu *c);
 /* The page's bytes are not trusted any more, or again. */
 void tr_suspend(struct cpu *c, struct code_page *p);
 void tr_resume(struct cpu *c, struct code_page *p);
+/* returns.c: code that all RETs share, at the area's start. And no return site is known any more. */
+void tr_returns_create(struct translator *t);
+void tr_returns_forget(struct cpu *c);
 int tr_ways_create(struct translator *t);
 void tr_ways_prepare(struct cpu *c); /* the tables of a new vCPU */
 void tr_ways_cleared(struct cpu *c); /* there is no code any more */

@@ -30,7 +30,7 @@
 #define OFF_TMP0   304
 #define OFF_TMP1   312
 #define OFF_TMP2   320
-#define OFF_GEN_AF 416
+#define OFF_GEN_AF 424
 
 #define GEN_LA	  R15 /* scratch: a linear address, then a host one's base */
 #define GEN_INDEX R14 /* scratch: index into the TLB, then the distance to the host address */

@@ -212,6 +212,13 @@ void tr_stop(struct xlate *x, u32 op);
 void tr_fall_through(struct xlate *x);
 void tr_edge_to_key(struct xlate *x, u32 key);
 
+/*
+ * returns.c. A CALL has stored its return address and moved RSP: leave its return site's address. A RET has its target in
+ * R15 and the flags in cpu->af: go there.
+ */
+void tr_leave_site(struct xlate *x);
+void tr_return(struct xlate *x);
+
 /* Op `op` of the trace: its block; and itself. The one behind the last, which the decoder has added, is one, too. */
 static inline struct block *tr_block(const struct xlate *x, u32 op)
 {

@@ -75,9 +75,15 @@ static bool full(const struct cpu *c)
 	return c->translator->full;
 }
 
+/* Where the first block's may be. */
+static u32 first_code(const struct translator *t)
+{
+	return (u32)ALIGN_UP(t->shared_end, TR_CODE_ALIGN);
+}
+
 static void cleared(struct cpu *c)
 {
-	c->translator->used = TR_CODE_BEGINS;
+	c->translator->used = first_code(c->translator);
 	c->translator->cold_used = c->translator->cold;
 	c->translator->ncodes = c->translator->ncells = 0;
 	c->translator->full = false;
@@ -113,12 +119,13 @@ static int make_area(struct translator *t, u32 size)
 	if (own_space_limited())
 		size = MAX(size / 4, TRANSLATOR_CACHE_LEAST);
 	do {
-		r = area_create(&t->area, size, (void *)tr_fixup);
+		r = area_create(&t->area, size, (void *)tr_fixup, TR_SP_ZERO);
 		size /= 2;
 	} while (r == -ENOMEM && size >= TRANSLATOR_CACHE_LEAST);
 	if (r)
 		return r;
-	t->used = TR_CODE_BEGINS;
+	tr_returns_create(t);
+	t->used = first_code(t);
 	t->cold = t->cold_used = t->area.size / 8 * HOT_EIGHTHS;
 	t->max_codes = t->area.size / BYTES_A_BLOCK;
 	t->codes = pagemem_alloc(t->max_codes * sizeof(*t->codes));
@@ -140,10 +147,10 @@ static void prepare(struct cpu *c)
 	c->gen.mask_page = PAGE_MASK;
 	for (u32 i = 0; i < ARRAY_SIZE(c->gen.mask_aligned); i++)
 		c->gen.mask_aligned[i] = PAGE_MASK | (BIT(i) - 1);
+	c->gen.mask_returns = (CODE_RETURNS - 1) << 3;
 	c->gen.mask_jump = (CODE_JUMPS - 1) << 1;
 	c->gen.mask_af = 1ULL << 56 | (FL_STATUS & 0xff);
 	c->gen.mask_status = FL_STATUS;
-	tr_ways_prepare(c);
 }
 
 static void choose_checks(struct translator *t, enum translator_checks checks)
@@ -176,6 +183,7 @@ int translator_create(struct cpu *c, const struct translator_options *o)
 	}
 	prepare(c);
 	c->translator = t;
+	tr_ways_prepare(c);
 	sync_add(&ntranslators, 1);
 	c->code->engine = &engine;
 	return 0;

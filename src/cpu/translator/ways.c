@@ -223,6 +223,7 @@ void tr_switch_space(struct cpu *c)
 	struct translator *t = c->translator;
 	struct tr_ways *l = &t->ways[t->space_list];
 
+	tr_returns_forget(c);
 	forget_straddlers_of(c, t->space_list);
 	leave_list(c, l);
 	if (l->n > KEPT_WAYS)
@@ -327,6 +328,7 @@ void tr_learn_jump(struct cpu *c, const struct block *to)
 void tr_forget(struct cpu *c)
 {
 	c->stat.code.forgets++;
+	tr_returns_forget(c);
 	for (unsigned i = 0; i < NR_WAYS; i++)
 		forget_list(c, i);
 }
@@ -345,6 +347,12 @@ static void each_to(struct cpu *c, unsigned list, const struct code_page *p,
 
 void tr_suspend(struct cpu *c, struct code_page *p)
 {
+	struct translator *t = c->translator;
+
+	/* Once for all pages that lose their trust together. */
+	if (t->returns_forgotten != c->code->trust)
+		tr_returns_forget(c);
+	t->returns_forgotten = c->code->trust;
 	each_to(c, OF_ALL, p, leave_unused);
 	each_to(c, c->translator->space_list, p, leave_unused);
 	forget_straddlers(c);
@@ -358,6 +366,7 @@ void tr_resume(struct cpu *c, struct code_page *p)
 
 void tr_forget_page(struct cpu *c, struct code_page *p)
 {
+	tr_returns_forget(c);
 	for (unsigned i = 0; i < NR_WAYS; i++) {
 		const struct tr_ways *l = &c->translator->ways[i];
 
@@ -370,6 +379,7 @@ void tr_forget_page(struct cpu *c, struct code_page *p)
 
 void tr_forget_address(struct cpu *c, u64 la, u64 size)
 {
+	tr_returns_forget(c);
 	for (unsigned i = 0; i < NR_WAYS; i++) {
 		const struct tr_ways *l = &c->translator->ways[i];
 
@@ -383,6 +393,7 @@ void tr_forget_address(struct cpu *c, u64 la, u64 size)
 
 void tr_ways_prepare(struct cpu *c)
 {
+	tr_returns_forget(c);
 	/* The rest of the tables is zero, and takes no memory yet. */
 	for (u32 m = 0; m < TLB_MODES; m++)
 		jump_clear(&c->jump[m][0], 0);
@@ -404,6 +415,6 @@ void tr_use_table(struct cpu *c, const struct block *b)
 
 	if (likely(*key == b->key))
 		return;
-	tr_forget(c);
 	*key = b->key;
+	tr_forget(c);
 }

@@ -17,6 +17,7 @@ struct place {
 	const struct translator *t;
 	const struct tr_code *code;
 	u32 at, from, end; /* of the instruction at hand, in the area; of the code it belongs to */
+	u32 pop;	   /* where the last CALL to code leads, over the return site behind it */
 	ZydisDecodedInstruction i;
 	ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
 };
@@ -82,19 +83,72 @@ static bool is_entry(const struct tr_code *code, u64 at)
 	return code->at == at || code->b->host == at || code->b->host_saved == at;
 }
 
-/* To the same trace's code, or to where another's is entered. */
+/* A return site that is not for a RET's target goes by the table of its block's mode and width. */
+static bool is_by_table(const struct place *p, u64 to)
+{
+	const struct block *b = p->code->b;
+
+	return b && to == p->t->by_table[(b->key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT][tr_code32(b)];
+}
+
+/* To the same trace's code, or to where another's is entered, or all RETs may go. */
 static bool leads_to_code(const struct place *p)
 {
 	u64 to = p->at + p->i.length + p->o[0].imm.value.u;
 
 	/* Behind the last instruction, too: when that is a branch, its handler never comes back there. */
-	if (in_code(p->code, to) || to == p->code->at + p->code->len)
+	if (in_code(p->code, to) || to == p->code->at + p->code->len || is_by_table(p, to))
 		return true;
 	for (u32 i = 0; i < p->t->ncodes; i++) {
 		if (is_entry(&p->t->codes[i], to))
 			return is_edge(p);
 	}
 	return false;
+}
+
+#define POP_R14 "\x41\x5e"
+#define PUSH_RETURN_RET_LEN 9
+
+/* A CALL over a return site to a POP, which takes the site's address from where the CALL has left it. */
+static bool calls_over_site(struct place *p)
+{
+	u64 to = p->at + p->i.length + p->o[0].imm.value.u;
+
+	if (p->o[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE || to <= p->at || !in_code(p->code, to) ||
+	    memcmp(p->t->area.run + to, POP_R14, 2))
+		return false;
+	p->pop = (u32)to;
+	return true;
+}
+
+/* PUSH of a return site's address, and the RET that takes it: either of them is at hand. */
+static bool is_return(const struct place *p)
+{
+	s64 at = p->i.mnemonic == ZYDIS_MNEMONIC_PUSH ? p->at : (s64)p->at - (PUSH_RETURN_RET_LEN - 1);
+	const u8 *bytes = p->t->area.run + at;
+	s32 disp;
+
+	if (at < p->from || at + PUSH_RETURN_RET_LEN > p->end || memcmp(bytes, "\x42\xff\xb4\xf4", 4) || bytes[8] != 0xc3)
+		return false;
+	memcpy(&disp, bytes + 4, sizeof(disp));
+	return (disp + GEN_SP - offsetof(struct cpu, returns)) % sizeof(((struct cpu *)0)->returns[0]) == 0 &&
+	       disp + GEN_SP - offsetof(struct cpu, returns) < sizeof(((struct cpu *)0)->returns);
+}
+
+/* What moves the host's stack pointer, and moves it back. */
+static bool moves_sp_in_pairs(struct place *p)
+{
+	switch (p->i.mnemonic) {
+	case ZYDIS_MNEMONIC_CALL:
+		return calls_over_site(p);
+	case ZYDIS_MNEMONIC_POP:
+		return p->pop && p->at == p->pop && p->i.length == 2;
+	case ZYDIS_MNEMONIC_PUSH:
+	case ZYDIS_MNEMONIC_RET:
+		return is_return(p);
+	default:
+		return false;
+	}
 }
 
 static const char *branch_fault(const struct place *p)
@@ -154,10 +208,12 @@ static const char *operand_fault(const struct place *p, const ZydisDecodedOperan
 	}
 }
 
-static const char *insn_fault(const struct place *p)
+static const char *insn_fault(struct place *p)
 {
 	const char *what = NULL;
 
+	if (moves_sp_in_pairs(p))
+		return NULL;
 	if (is_branch(p))
 		what = branch_fault(p);
 	else if (!in_table(p) && !reads_tsc(p))
@@ -187,6 +243,7 @@ static const char *first_fault(struct place *p, u32 at, u32 len)
 	ZydisDecoder z;
 
 	p->from = at;
+	p->pop = 0;
 	p->end = at + len;
 	ZydisDecoderInit(&z, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
 	for (p->at = at; p->at < p->end; p->at += p->i.length) {
@@ -220,6 +277,9 @@ bool emitted_finds_faults(void)
 		{4, {0xff, 0x54, 0x24, 0x48}},		 /* CALL [RSP + 72]: not the helper */
 		{8, {0x48, 0x8b, 0x84, 0x24, 0, 0, 0, 0x40}}, /* MOV RAX, [RSP + 1 GiB] */
 		{7, {0x48, 0x8b, 0x05, 0, 0, 0, 0}},	 /* MOV RAX, [RIP] */
+		{2, {0x41, 0x5e}},			 /* POP R14, which no CALL leads to */
+		{1, {0xc3}},				 /* RET */
+		{9, {0x42, 0xff, 0xb4, 0xf4, 0, 0, 0, 0, 0xc3}}, /* PUSH of what is no return site's, RET */
 		{3, {0x67, 0x8b, 0x03}},		 /* MOV EAX, [EBX] */
 		{3, {0x0f, 0x01, 0xee}},		 /* RDPKRU */
 		{2, {0x48, 0x8b}},			 /* cut off */
@@ -239,11 +299,25 @@ bool emitted_finds_faults(void)
 	return true;
 }
 
+/* What stands before all blocks' code: where RETs go by the table. */
+static bool shared_is_allowed(const struct translator *t)
+{
+	struct tr_code code = {.at = t->by_table[0][0], .len = t->shared_end - t->by_table[0][0]};
+	struct place p = {.t = t, .code = &code};
+	const char *what = first_fault(&p, code.at, code.len);
+
+	if (what)
+		complain_of(&p, what);
+	return !what;
+}
+
 bool emitted_is_allowed(struct cpu *c)
 {
 	static u32 seen; /* codes that have been looked at */
 	struct place p = {.t = c->translator};
 
+	if (!shared_is_allowed(p.t))
+		return false;
 	if (seen > p.t->ncodes)
 		seen = 0;
 	for (; seen < p.t->ncodes; seen++) {
