@@ -87,6 +87,20 @@ u8 native_alignment(const struct decoder *d, const ZydisDecodedOperand *o)
 	}
 }
 
+/* Of those that have to be aligned: may MXCSR.MM lift that? Not of a move, which is named for it. */
+static bool mm_lifts_alignment(const struct decoder *d)
+{
+	switch (d->i.mnemonic) {
+	case ZYDIS_MNEMONIC_MOVAPS:
+	case ZYDIS_MNEMONIC_MOVAPD:
+	case ZYDIS_MNEMONIC_MOVDQA:
+	case ZYDIS_MNEMONIC_MOVNTDQA:
+		return false;
+	default:
+		return d->i.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY;
+	}
+}
+
 static bool is_sha(const struct decoder *d)
 {
 	return d->i.meta.isa_set == ZYDIS_ISA_SET_SHA;
@@ -105,7 +119,8 @@ static bool is_lane_w(const struct decoder *d)
 	}
 }
 
-static op_fn *pick_handler(const struct native_insn *n, bool fp, bool mem, bool write)
+static op_fn *pick_handler(const struct decoder *d, const struct native_insn *n, bool fp, bool mem, bool write,
+			   bool aligned)
 {
 	if (n->unit == UNIT_MMX)
 		return !mem ? native_mmx_reg : write ? native_mmx_store : native_mmx_load;
@@ -113,6 +128,8 @@ static op_fn *pick_handler(const struct native_insn *n, bool fp, bool mem, bool 
 		return fp ? native_run_reg_fp : native_run_reg;
 	if (write)
 		return fp ? native_run_store_fp : native_run_store;
+	if (aligned && mm_lifts_alignment(d))
+		return fp ? native_run_load_mm_fp : native_run_load_mm;
 	return fp ? native_run_load_fp : native_run_load;
 }
 
@@ -146,8 +163,7 @@ static bool decode_stub(struct decoder *d, struct op *op, bool fp)
 		op->flags |= OP_NO_AC;
 	if (mem && native_masked(d, mem, fp, op))
 		return true;
-	op->fn = pick_handler(&n, fp, mem,
-			      mem && (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE));
+	op->fn = pick_handler(d, &n, fp, mem, mem && (mem->actions & ZYDIS_OPERAND_ACTION_MASK_WRITE), mem && op->r1);
 	if (mem && is_sha(d) && decode_vendor(d, FACT_SHA_UNALIGNED)) {
 		op->r1 = 0;
 		op->fn = native_run_load_copied;

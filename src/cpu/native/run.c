@@ -122,15 +122,32 @@ const struct op *native_run_load(struct cpu *c, const struct op *o)
 	return run_mem(c, o, false, false);
 }
 
-const struct op *native_run_load_copied(struct cpu *c, const struct op *o)
+/* From an operand that may be anywhere. */
+static const struct op *run_copied(struct cpu *c, const struct op *o, bool fp)
 {
 	u8 operand[16] __attribute__((aligned(16)));
-	u64 la = native_ea(c, o, false);
+	u64 la = op_ea(c, o, o->r0, false);
 
 	access_read(c, la, operand, o->r0);
-	if (unlikely(call(c, o, operand, false)))
+	if (unlikely(call(c, o, operand, fp)))
 		native_died(c, o, la, false);
 	return o + 1;
+}
+
+const struct op *native_run_load_copied(struct cpu *c, const struct op *o)
+{
+	return run_copied(c, o, false);
+}
+
+/* AMD's misaligned SSE mode: APM vol. 1, 4.2.2. Only where the host has it can a guest set the bit. */
+const struct op *native_run_load_mm(struct cpu *c, const struct op *o)
+{
+	return unlikely(c->mxcsr & MXCSR_MM) ? run_copied(c, o, false) : run_mem(c, o, false, false);
+}
+
+const struct op *native_run_load_mm_fp(struct cpu *c, const struct op *o)
+{
+	return unlikely(c->mxcsr & MXCSR_MM) ? run_copied(c, o, true) : run_mem(c, o, true, false);
 }
 
 const struct op *native_run_load_fp(struct cpu *c, const struct op *o)

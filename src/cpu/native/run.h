@@ -8,9 +8,12 @@
 
 #include "cpu/native/stub.h"
 
+#define MXCSR_MM BIT(17)
+
 op_fn native_run_reg, native_run_reg_fp;
 op_fn native_run_load, native_run_load_fp;
 op_fn native_run_load_copied; /* the host may want the operand aligned, the guest does not */
+op_fn native_run_load_mm, native_run_load_mm_fp; /* the guest does not where MXCSR.MM is set */
 op_fn native_run_store, native_run_store_fp;
 op_fn native_run_masked; /* by op->aux: */
 #define MASKED_WRITES 0x0400

@@ -48,7 +48,7 @@
 #define LEAFD_1_EAX	 0xfu /* XSAVEOPT, XSAVEC, XGETBV with ECX 1, XSAVES */
 #define LEAFD_1_COMPACT	 (B(1) | B(3))
 #define XCOMP_ALIGN64	 B(1) /* leaf 0xd, ECX: 64-byte aligned when compacted */
-#define EXT1_ECX	 (B(0) | B(5) | B(8)) /* LAHF ABM PREFETCHW */
+#define EXT1_ECX	 (B(0) | B(5) | B(7) | B(8)) /* LAHF ABM MISALIGNSSE PREFETCHW */
 #define EXT1_EDX	 B(26)		      /* 1 GiB pages: as the host, like KVM */
 #define EXT1_EDX_ALWAYS	 (B(11) | B(20) | B(27) | B(29)) /* SYSCALL NX RDTSCP LM */
 #define EXT7_EDX	 B(8)		      /* invariant TSC */

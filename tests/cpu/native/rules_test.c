@@ -13,6 +13,7 @@
 #include "cpu/cpu.h"
 #include "cpu/native/forms.h"
 #include "cpu/native/native.h"
+#include "cpu/native/run.h"
 #include "cpu/native/xstate.h"
 #include "cpu/table/features.h"
 #include "fake_cpu.h"
@@ -28,6 +29,7 @@ static const u8 fwait[15] = {0x9b};
 static const u8 fnstsw[15] = {0xdf, 0xe0};
 static const u8 divss[15] = {0xf3, 0x0f, 0x5e, 0xca};	      /* xmm1, xmm2 */
 static const u8 movaps[15] = {0x0f, 0x28, 0x0b};	      /* xmm1, [rbx] */
+static const u8 paddd_load[15] = {0x66, 0x0f, 0xfe, 0x0b};    /* xmm1, [rbx] */
 static const u8 xsetbv[15] = {0x0f, 0x01, 0xd1};
 
 static struct cpu *c;
@@ -132,6 +134,23 @@ static void host_fault_leaves_registers(void **state)
 	asm volatile("stmxcsr %0" : "=m"(now));
 	assert_int_equal(before & 0xffc0, now & 0xffc0);
 	munmap(p, PAGE_SIZE);
+}
+
+/* MXCSR.MM lets operands of computations lie anywhere, but not of moves that are named for their alignment. */
+static void misaligned_sse_is_for_computations(void **state)
+{
+	static u8 memory[32] __attribute__((aligned(16)));
+
+	fake_tlb_fill(c, memory, sizeof(memory));
+	memory[4] = 7;
+	R64(c, REG_OFF(RBX)) = (u64)memory + 4;
+	for (int mm = 0; mm < 2; mm++) {
+		c->mxcsr = 0x1f80 | (mm ? MXCSR_MM : 0);
+		memset(&c->v[1], 0, sizeof(c->v[1]));
+		assert_int_equal(run(paddd_load), mm ? 0 : -VEC_GP);
+		assert_int_equal(c->v[1].b[0], mm ? 7 : 0);
+		assert_int_equal(run(movaps), -VEC_GP);
+	}
 }
 
 /* ---- hostile guests */
@@ -379,6 +398,7 @@ int main(void)
 		cmocka_unit_test_setup(no_byte_of_an_image_is_read_twice, new_cpu),
 		cmocka_unit_test_setup(no_guess_at_a_host_pointer_is_confirmed, new_cpu),
 		cmocka_unit_test_setup(kick_never_runs_an_instruction_twice, new_cpu),
+		cmocka_unit_test_setup(misaligned_sse_is_for_computations, new_cpu),
 		cmocka_unit_test_setup(fpu_comes_back_as_it_was_set, new_cpu),
 		cmocka_unit_test_setup(xsave_refuses_what_is_not_there, new_cpu),
 		cmocka_unit_test_setup(xcr0_takes_only_what_the_manual_allows, new_cpu),
