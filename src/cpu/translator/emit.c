@@ -44,8 +44,10 @@ static void field_operand(struct emitter *e, int reg, int index, u32 field)
 	bool byte = disp >= -128 && disp <= 127;
 	u8 sib = index == NO_INDEX ? SIB_SP : (u8)(3 << 6 | (index & 7) << 3 | RSP);
 
-	emit8(e, (u8)((byte ? 0x40 : 0x80) | (reg & 7) << 3 | RM_SIB));
+	emit8(e, (u8)((!disp ? 0 : byte ? 0x40 : 0x80) | (reg & 7) << 3 | RM_SIB));
 	emit8(e, sib);
+	if (!disp)
+		return;
 	if (byte)
 		emit8(e, (u8)disp);
 	else
@@ -284,6 +286,10 @@ static void address(struct emitter *e, int reg, int base, int index, u8 scale, s
 
 void emit_lea(struct emitter *e, int dst, int base, int index, u8 scale, s32 disp, bool wide)
 {
+	if (base != NO_INDEX && index == NO_INDEX && !disp) {
+		move(e, wide, dst, base);
+		return;
+	}
 	emit8(e, rex(wide, dst, MAX(index, 0), MAX(base, 0)));
 	emit8(e, 0x8d);
 	address(e, dst, base, index, scale, disp, false);
