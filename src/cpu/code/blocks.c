@@ -272,6 +272,7 @@ void code_cache_clear(struct cpu *c)
 	struct code_cache *cc = c->code;
 
 	pagemem_zero(cc->hash, sizeof(cc->hash));
+	pagemem_zero(cc->twin, sizeof(cc->twin));
 	memset(cc->pages, 0, sizeof(cc->pages));
 	memset(cc->exec, 0, sizeof(cc->exec));
 	cc->ntrusted = 0;
@@ -500,16 +501,39 @@ static struct block *hash_find(struct cpu *c, struct block **head, u64 la, gpa_t
 	return NULL;
 }
 
+static struct block **twin_slot(struct code_cache *cc, gpa_t gpa, u32 key)
+{
+	u64 h = (gpa ^ (u64)key << 40) * 0x9e3779b97f4a7c15ULL; /* 2^64 / golden ratio */
+
+	return &cc->twin[h >> (64 - FLOW_TWIN_BITS)];
+}
+
+/* A block of the same bytes at another rip that can be copied. `page` is trusted. */
+static const struct block *twin_of(struct code_cache *cc, const struct code_page *page, gpa_t gpa, u32 key)
+{
+	const struct block *b = *twin_slot(cc, gpa, key);
+
+	if (!b || b->gpa != gpa || b->key != key || b->page != page || b->page2 || is_dead(b) ||
+	    (key & BLOCK_KEY_MODE) != MODE_LONG)
+		return NULL;
+	return b;
+}
+
 static struct block *make(struct cpu *c, struct block **head, u64 la, u64 rip, u32 key,
 			  struct code_page *page)
 {
 	struct code_cache *cc = c->code;
 	struct block *b = (struct block *)(cc->arena + cc->used);
+	gpa_t gpa = page->gpa | (la & ~PAGE_MASK);
+	const struct block *twin = twin_of(cc, page, gpa, key);
 
 	/* A straddler's second page is allocated while the block is being made: above it. */
 	cc->used += ALIGN_UP(sizeof(*b) + (BLOCK_MAX_OPS + 1) * sizeof(struct op), 64);
-	if (!decode_block(c, b, la, rip, key, page))
+	if (twin)
+		decode_block_like(c, b, twin, rip);
+	else if (!decode_block(c, b, la, rip, key, page))
 		return NULL;
+	*twin_slot(cc, gpa, key) = b;
 	if (!b->page2) /* give back what it did not need */
 		cc->used = ALIGN_UP((u64)((u8 *)&b->op[b->nops + 1] - cc->arena), 64);
 	b->drops = page->drops;

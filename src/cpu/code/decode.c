@@ -335,3 +335,39 @@ bool decode_block(struct cpu *c, struct block *b, u64 la, u64 rip, u32 key,
 	finish(b, &d, shadowed);
 	return true;
 }
+
+/* The target of a relative branch is of the rip that it is at: the block's last op, if it is one, once more. */
+static void aim_branch(struct cpu *c, struct block *b)
+{
+	struct op *op = &b->op[b->nops - 1], was = *op;
+	struct decoder d = {.c = c, .key = b->key, .rip = b->rip + op->off};
+	ZyanStatus st;
+
+	code_block_bytes(b, op, d.bytes);
+	st = zydis(&d, op->len);
+	if (!ZYAN_SUCCESS(st) || !d.i.operand_count || d.o[0].type != ZYDIS_OPERAND_TYPE_IMMEDIATE || !d.o[0].imm.is_relative)
+		return;
+	decode_one(&d, st, op);
+	op->len = was.len;
+	op->off = was.off;
+}
+
+void decode_block_like(struct cpu *c, struct block *b, const struct block *like, u64 rip)
+{
+	memset(b, 0, sizeof(*b));
+	b->rip = rip;
+	b->gpa = like->gpa;
+	b->key = like->key;
+	b->page = like->page;
+	b->nops = like->nops;
+	b->bytes = like->bytes;
+	b->serializes = like->serializes;
+	memcpy(b->op, like->op, (b->nops + 1u) * sizeof(struct op));
+	for (u32 i = 0; i < b->nops; i++) {
+		if (b->op[i].flags & OP_RIPREL)
+			b->op[i].disp += (s64)(rip - like->rip);
+	}
+	b->op[b->nops].disp = (s64)(rip + b->bytes);
+	if (b->nops)
+		aim_branch(c, b);
+}

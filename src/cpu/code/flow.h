@@ -20,6 +20,8 @@
 #define FLOW_HASH_BITS 18
 #define FLOW_HASH      (1u << FLOW_HASH_BITS)
 #define FLOW_PAGE_HASH 4096u
+#define FLOW_TWIN_BITS 16
+#define FLOW_TWINS     (1u << FLOW_TWIN_BITS)
 /* Entries that are looked at in a bucket: a guest chooses addresses. What is behind them is forgotten. */
 #define FLOW_LONGEST 512u
 #define FLOW_ARENA     (192u << 20) /* bytes of blocks and page copies per vCPU */
@@ -107,6 +109,8 @@ struct code_cache {
 	/* Bit for a linear page that a jump leads to, in this generation: hashed. */
 	u64 pages_met[FLOW_PAGES_MET / 64];
 	struct block *hash[FLOW_HASH];
+	/* One that was made of these bytes last, whatever its rip: by gpa and key, hashed. */
+	struct block *twin[FLOW_TWINS];
 	struct code_page *pages[FLOW_PAGE_HASH];
 };
 
@@ -118,6 +122,11 @@ struct block *flow_find(struct cpu *c, u64 rip, u32 key);
 /* decode.c: decode the block at `la` into room at `b`; false: the mapping moved, find again. */
 bool decode_block(struct cpu *c, struct block *b, u64 la, u64 rip, u32 key,
 		  struct code_page *page);
+/*
+ * The same of 64-bit code that was decoded already, at another rip, in a block that is as good as ever and lies on one
+ * page: a program or a library that is loaded at another address each time.
+ */
+void decode_block_like(struct cpu *c, struct block *b, const struct block *like, u64 rip);
 /* blocks.c, for decode.c: make [off, off + len) of the page's copy valid and tracked; false as
  * above. flow_exec_page() gives the verified page that la is fetched from. */
 bool flow_page_bytes(struct cpu *c, u64 la, struct code_page *page, u32 off, u32 len);
