@@ -96,6 +96,7 @@ struct block {
 	u64 inlined;	    /* bit per op: has code of its own */
 	bool falls_through; /* the end has */
 	u32 checks, differs; /* comparisons with the interpreter, and those that failed */
+	bool locked;	     /* they have met a locked instruction in it */
 	struct op head;
 	struct op op[];
 };

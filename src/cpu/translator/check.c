@@ -8,14 +8,16 @@
  * what was stored are compared. What the ops load is loaded twice, so another vCPU or a device may
  * have changed it meanwhile. Where nothing was stored the code is tried once more from the first state, and a
  * difference counts only if it says the same again; and a block is at fault when it differs again and again. Who
- * waits for a lock may find it free in the second look alone, and what gives it back is soon overwritten: there
- * a block is at fault when it has never said the same, unless the process has one vCPU.
+ * waits for a lock may find it free in the second look alone: there a block is at fault when it has never said the
+ * same, unless the process has one vCPU. And what gives a lock back is soon overwritten: a block that has never said the
+ * same of memory is compared with the VM's other vCPUs stopped, and only that says anything against it.
  */
 #include "cpu/translator/internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/guard.h"
+#include "cpu/fault.h"
 #include "cpu/interpreter/interpreter.h"
 #include "sync/atomic.h"
 
@@ -218,10 +220,20 @@ static bool has_locked(const struct xlate *x)
 	return false;
 }
 
-static bool at_fault(const struct block *b, bool shared)
+/*
+ * Has it differed so often that others have to stand still for the next time? Not where an instruction may want to stop
+ * them itself.
+ */
+static bool is_suspect(const struct block *b)
 {
-	if (shared)
-		return b->differs >= TIMES_SHARED && b->differs == b->checks;
+	return b->differs >= TIMES && b->differs == b->checks && !b->locked && !tr_is_alone();
+}
+
+static bool at_fault(struct cpu *c, const struct block *b, const char *what)
+{
+	if (!tr_is_alone() && (b->locked || !strcmp(what, MEMORY)))
+		return b->differs >= TIMES_SHARED && b->differs == b->checks &&
+		       (b->locked || mmu_stops_others(&c->mmu));
 	return b->differs >= TIMES && b->differs * ONE_IN > b->checks;
 }
 
@@ -230,12 +242,13 @@ static void note(struct cpu *c, struct block *b, const struct result *r, const c
 	sync_add(&checked, 1);
 	c->stat.code.checked++;
 	b->checks++;
+	b->locked = has_locked(&c->translator->x);
 	if (!what || (!c->translator->x.nshadows && !says_the_same(c, b, r)))
 		return;
 	sync_add(&differed, 1);
 	c->stat.code.differed++;
 	b->differs++;
-	if (at_fault(b, !tr_is_alone() && (has_locked(&c->translator->x) || !strcmp(what, MEMORY))))
+	if (at_fault(c, b, what))
 		report(c, b, r, what);
 }
 
@@ -247,7 +260,7 @@ static bool right_successor(const struct cpu *c, const struct block *b, const st
 	return (o ? c->block->rip : c->rip) == target;
 }
 
-const struct op *tr_check(struct cpu *c, struct block *b)
+static const struct op *compare(struct cpu *c, struct block *b)
 {
 	struct translator *t = c->translator;
 	struct result r;
@@ -278,6 +291,40 @@ const struct op *tr_check(struct cpu *c, struct block *b)
 	note(c, b, &r, r.stopped_at == TR_CHECK_TAKEN ? "successors" : difference(c, &r, nstores));
 	c->op = NULL;
 	return &b->op[n];
+}
+
+static void let_go(struct cpu *c)
+{
+	if (mmu_stops_others(&c->mmu))
+		mmu_start_others(&c->mmu);
+}
+
+/* The same with every other vCPU of the VM stopped; or back to the run loop, where somebody wants this one first. */
+static const struct op *compare_alone(struct cpu *c, struct block *b)
+{
+	struct unwind_point *outer = c->unwind, here;
+	const struct op *r;
+
+	if (!mmu_stop_others(&c->mmu) || flow_pending(c)) {
+		let_go(c);
+		op_uncount(c, b->op);
+		return op_leave(c, b->rip);
+	}
+	if (UNWIND_SET(&here)) {
+		let_go(c);
+		c->unwind = outer;
+		cpu_unwind(c);
+	}
+	c->unwind = &here;
+	r = compare(c, b);
+	c->unwind = outer;
+	let_go(c);
+	return r;
+}
+
+const struct op *tr_check(struct cpu *c, struct block *b)
+{
+	return is_suspect(b) ? compare_alone(c, b) : compare(c, b);
 }
 
 /* When the VMM ends. */
