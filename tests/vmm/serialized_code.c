@@ -3,7 +3,8 @@
  * tests/vmm/serialized_code.c: code that is stored by another name than it is run by, through another
  * memslot over the same page: the next call runs it. And code that a thread of the VMM's stores while
  * the guest polls a flag: after a serializing instruction of any kind (SDM vol. 3, 9.3) the call runs
- * it, if the guest polled with PAUSE or the last look at code is some milliseconds old (docs/cpu.md).
+ * it, if the guest polled with PAUSE or the last look at code is some milliseconds old (docs/cpu.md). A program's
+ * CPUID is a reason to look at the program's code in any case.
  */
 #include "minivmm.h"
 #include <errno.h>
@@ -27,7 +28,7 @@
 /*
  * r8d: the round, which the function's constant must be after the serializing instruction. The
  * function is called before, so that it is cached. ebp: 0, store by itself through the alias; 1, ask
- * for it and poll; r9d: without PAUSE, and for a while longer; r10d: rounds. The instruction is put at 5.
+ * for it and poll; r9d: without PAUSE, and for a while longer, unless r11d; r10d: rounds. The instruction is put at 5.
  */
 GUEST(calls, 64,
       "mov $1, %r8d\n"
@@ -36,12 +37,12 @@ GUEST(calls, 64,
       "mov %r8d, 0x500001\n jmp 5f\n"
       "2: mov %r8d, 0x12000\n test %r9d, %r9d\n jnz 4f\n"
       "3: pause\n cmp %r8d, 0x13000\n jne 3b\n jmp 5f\n"
-      "4: cmp %r8d, 0x13000\n jne 4b\n"
+      "4: cmp %r8d, 0x13000\n jne 4b\n test %r11d, %r11d\n jnz 5f\n"
       "rdtsc\n mov %eax, %esi\n 6: rdtsc\n sub %esi, %eax\n cmp $0x2000000, %eax\n jb 6b\n"
       "5: .skip 64, 0x90\n"
       "7: mov $0x400000, %ebx\n call *%rbx\n"
       "cmp %r8d, %eax\n jne 8f\n"
-      "inc %r8d\n cmp %r10d, %r8d\n jbe 1b\n hlt\n"
+      "inc %r8d\n cmp %r10d, %r8d\n jbe 1b\n out %eax, $0x10\n"
       "8: out %eax, $0x11\n");
 GUEST(function, 64, "mov $0, %eax\n ret");
 
@@ -134,7 +135,28 @@ static void make_tables(void)
 	minivmm_set_sregs(&v, &s);
 }
 
-static void run(const char *how, const struct instruction *in, bool poll, bool pauses)
+/* At CPL 3, all of memory being the program's, and every port. */
+static void become_user(void)
+{
+	uint64_t *table = (uint64_t *)(v.mem + MINIVMM_PML4);
+	struct kvm_sregs s;
+	struct kvm_regs r;
+
+	for (unsigned i = 0; i < 3 * 512; i++)
+		table[i] |= table[i] & 1 ? 4 : 0;
+	minivmm_get_sregs(&v, &s);
+	s.cs.dpl = s.ss.dpl = s.ds.dpl = s.es.dpl = 3;
+	s.cs.selector |= 3;
+	s.ss.selector |= 3;
+	minivmm_set_sregs(&v, &s);
+	minivmm_get_regs(&v, &r);
+	r.rflags |= 3 << 12; /* IOPL */
+	minivmm_set_regs(&v, &r);
+}
+
+enum { OF_KERNEL, OF_PROGRAM };
+
+static void run(const char *how, const struct instruction *in, bool poll, bool pauses, int whose)
 {
 	uint8_t *code = v.mem + MINIVMM_CODE;
 	size_t room;
@@ -153,13 +175,16 @@ static void run(const char *how, const struct instruction *in, bool poll, bool p
 	minivmm_get_regs(&v, &r);
 	r.rbp = poll;
 	r.r9 = !pauses;
+	r.r11 = whose == OF_PROGRAM;
 	r.r10 = rounds = pauses ? ROUNDS : FEW;
 	minivmm_set_regs(&v, &r);
+	if (whose == OF_PROGRAM)
+		become_user();
 	if (poll)
 		pthread_create(&storing, NULL, store_when_asked, NULL);
 	reason = minivmm_run(&v);
 	minivmm_get_regs(&v, &r);
-	EXPECT(reason == KVM_EXIT_HLT, "%s, %s: exit %s; in round %llu the function returned %llu", how,
+	EXPECT(reason == KVM_EXIT_IO && v.run->io.port == 0x10, "%s, %s: exit %s; in round %llu the function returned %llu", how,
 	       in->name, minivmm_exit_name(reason), r.r8, r.rax);
 	if (poll)
 		pthread_join(storing, NULL);
@@ -192,7 +217,17 @@ static void run_all(const char *how, bool poll, bool pauses)
 {
 	for (unsigned i = poll; i < NR_INSTRUCTIONS; i++) {
 		if (exists(&instructions[i]))
-			run(how, &instructions[i], poll, pauses);
+			run(how, &instructions[i], poll, pauses, OF_KERNEL);
+	}
+}
+
+static void run_program(bool pauses)
+{
+	for (unsigned i = 0; i < NR_INSTRUCTIONS; i++) {
+		const struct instruction *in = &instructions[i];
+
+		if (exists(in) && (in->start == guest_cpuid || in->start == guest_serialize))
+			run(pauses ? "a program" : "a program, without PAUSE", in, true, pauses, OF_PROGRAM);
 	}
 }
 
@@ -213,6 +248,8 @@ int main(void)
 	run_all("two slots of one mapping", false, true);
 	run_all("a thread of the VMM's", true, true);
 	run_all("a thread of the VMM's, without PAUSE", true, false);
+	run_program(true);
+	run_program(false);
 	delete_slots();
 	set_slots(shared, again);
 	run_all("two slots of two mappings of a file", false, true);

@@ -6,43 +6,27 @@
  * comparing. Memory is one arena: dropped blocks stay in it, unreachable, until it is full and
  * everything is forgotten at once, which only happens between blocks.
  */
-#include <x86intrin.h>
-
 #include "base/own.h"
 #include "base/pagemem.h"
 #include "cpu/access.h"
 #include "cpu/code/decode.h"
 #include "cpu/code/flow.h"
+#include "cpu/code/trust.h"
 #include "cpu/fault.h"
 
 /* A page whose code changed so often has data beside it: lines are tracked when they are needed. */
 #define DROPS_OF_DATA 3
-/*
- * So many pages are compared at once however soon; and one more for so many cycles. But where a reason follows
- * the one before within so many cycles a page, others are likely to follow it, as when a program's start
- * executes CPUID dozens of times: then only what is entered meanwhile is compared.
- */
-#define FEW_PAGES      48ULL
-#define CYCLES_A_PAGE  8192
-#define QUICK_CYCLES   1024
-#define MAX_AFFORDABLE 4096ULL /* saved up in idle times */
 /* Room that making one block may need: itself and two pages. */
 #define ARENA_STEP                                                                                 \
 	(sizeof(struct block) + (BLOCK_MAX_OPS + 1) * sizeof(struct op) +                          \
 	 2 * sizeof(struct code_page) + 256)
-
-/* Nothing is in the jump cache any more. */
-static void bump_gen(struct cpu *c)
-{
-	c->code->gen += 1ULL << FLOW_KEY_BITS;
-}
 
 /* Nobody knows any more where a jump to another page leads. */
 static void forget_jumps(struct cpu *c)
 {
 	struct code_cache *cc = c->code;
 
-	bump_gen(c);
+	code_bump_gen(c);
 	memset(cc->pages_met, 0, sizeof(cc->pages_met));
 	if (cc->engine)
 		cc->engine->forget(c);
@@ -75,140 +59,6 @@ void code_cache_destroy(struct cpu *c)
 	pagemem_free(cc->arena, cc->size);
 	pagemem_free(cc, sizeof(*cc));
 	c->code = NULL;
-}
-
-/* All that is entered from now on is as memory has it now, or later. */
-static void note_look(struct cpu *c)
-{
-	c->code->looked = __rdtsc();
-	c->waited = false;
-}
-
-static void lose_trust(struct code_cache *cc)
-{
-	cc->trust++;
-	cc->ntrusted = 0;
-}
-
-/* What leads to the pages that are trusted goes by flow_find() again. */
-static void suspend_trusted(struct cpu *c)
-{
-	const struct code_cache *cc = c->code;
-
-	if (cc->ntrusted > FLOW_TRUSTED) {
-		cc->engine->forget(c);
-		return;
-	}
-	for (u32 i = 0; i < cc->ntrusted; i++)
-		cc->engine->suspend(c, cc->trusted[i]);
-}
-
-/* Every page is compared before it is entered again. */
-static void distrust(struct cpu *c)
-{
-	if (c->code->engine)
-		suspend_trusted(c);
-	lose_trust(c->code);
-	bump_gen(c);
-}
-
-/* The page's copy is what memory holds. */
-static void trust(struct cpu *c, struct code_page *p)
-{
-	struct code_cache *cc = c->code;
-
-	p->verified = cc->trust;
-	if (cc->ntrusted <= FLOW_TRUSTED && cc->ntrusted++ < FLOW_TRUSTED)
-		cc->trusted[cc->ntrusted - 1] = p;
-	if (cc->engine)
-		cc->engine->resume(c, p);
-}
-
-enum verdict { EQUAL, DIFFERENT, UNKNOWN /* the host refused, or a kick broke it off */ };
-
-/* Does memory still hold the page's lines? p->host is good. */
-static enum verdict compare(const struct code_page *p)
-{
-	bool same = true;
-
-	for (u64 left = p->lines; left && same; left &= left - 1) {
-		unsigned at = (unsigned)__builtin_ctzll(left) * 64;
-
-		if (!guard_same64(p->host + at, p->copy + at, &same))
-			return UNKNOWN;
-	}
-	return same ? EQUAL : DIFFERENT;
-}
-
-static bool host_known(const struct cpu *c, const struct code_page *p)
-{
-	return p->host && p->host_epoch == c->mmu.code_epoch;
-}
-
-static bool is_unchanged(const struct cpu *c, const struct code_page *p)
-{
-	return !p->lines || (host_known(c, p) && compare(p) == EQUAL);
-}
-
-/*
- * Code that was entered since the last reason to distrust is most often little, and has not changed.
- * Then every way to it stays good, and nothing is looked up anew.
- */
-static bool all_unchanged(const struct cpu *c)
-{
-	const struct code_cache *cc = c->code;
-
-	if (cc->ntrusted > MIN(MAX(cc->affordable, FEW_PAGES), (u64)FLOW_TRUSTED) ||
-	    cc->epoch != c->mmu.code_epoch)
-		return false;
-	for (u32 i = 0; i < cc->ntrusted; i++) {
-		if (!is_unchanged(c, cc->trusted[i]))
-			return false;
-	}
-	return true;
-}
-
-void code_cache_distrust(struct cpu *c)
-{
-	struct code_cache *cc = c->code;
-	u64 n = cc->ntrusted, cycles = __rdtsc() - cc->looked;
-
-	/* A small part of the time at most: a page takes 300 cycles, and more where caches do not hold it. */
-	cc->affordable = MIN(cc->affordable + cycles / CYCLES_A_PAGE, MAX_AFFORDABLE);
-	note_look(c);
-	if ((n > FEW_PAGES && cycles < n * QUICK_CYCLES) || !all_unchanged(c))
-		distrust(c);
-	else if (n > FEW_PAGES)
-		cc->affordable -= n;
-}
-
-/* Some of the trusted pages, in turn. A program may have thousands of them. */
-static void look_at_some(struct cpu *c)
-{
-	struct code_cache *cc = c->code;
-
-	note_look(c);
-	if (cc->ntrusted > FLOW_TRUSTED || cc->epoch != c->mmu.code_epoch) {
-		distrust(c);
-		return;
-	}
-	for (u32 n = MIN(cc->ntrusted, FLOW_LOOK_PAGES); n; n--) {
-		if (cc->next_look >= cc->ntrusted)
-			cc->next_look = 0;
-		if (!is_unchanged(c, cc->trusted[cc->next_look++])) {
-			distrust(c);
-			return;
-		}
-	}
-}
-
-/* The block that was executed last ends with an instruction that serializes. */
-static void serialized(struct cpu *c, u8 how)
-{
-	if (how == SERIALIZES || c->waited)
-		code_cache_distrust(c);
-	else if (__rdtsc() - c->code->looked > FLOW_LOOK_CYCLES)
-		look_at_some(c);
 }
 
 void code_cache_remap(struct cpu *c)
@@ -262,7 +112,7 @@ void code_cache_unmap(struct cpu *c, u64 la, u64 size)
 	}
 	if (!has_met(c->code, la, size))
 		return;
-	bump_gen(c);
+	code_bump_gen(c);
 	if (c->code->engine)
 		c->code->engine->forget_address(c, la, size);
 }
@@ -275,14 +125,14 @@ void code_cache_clear(struct cpu *c)
 	pagemem_zero(cc->twin, sizeof(cc->twin));
 	memset(cc->pages, 0, sizeof(cc->pages));
 	memset(cc->exec, 0, sizeof(cc->exec));
-	cc->ntrusted = 0;
+	cc->ntrusted = cc->nuser = 0;
 	cc->used = 0;
 	cc->crowded = false;
 	cc->clears++;
 	c->stat.code.evicted++;
 	if (cc->engine)
 		cc->engine->cleared(c);
-	bump_gen(c);
+	code_bump_gen(c);
 	memset(cc->pages_met, 0, sizeof(cc->pages_met));
 }
 
@@ -295,8 +145,8 @@ static bool catch_up(struct cpu *c)
 		return false;
 	cc->epoch = c->mmu.code_epoch;
 	cc->map++;
-	note_look(c);
-	lose_trust(cc);
+	code_note_look(c);
+	code_lose_trust(cc);
 	forget_jumps(c);
 	return true;
 }
@@ -334,7 +184,7 @@ static void page_drop_blocks(struct cpu *c, struct code_page *p)
 	p->lines = 0;
 	p->drops++;
 	c->stat.code.invalidated++;
-	bump_gen(c);
+	code_bump_gen(c);
 	if (c->code->engine)
 		c->code->engine->forget_page(c, p);
 }
@@ -374,9 +224,9 @@ static bool page_track(struct cpu *c, u64 la, struct code_page *p, u64 lines)
 static void page_verify(struct cpu *c, u64 la, struct code_page *p)
 {
 	if (p->lines) {
-		if (!host_known(c, p) && !page_track(c, la, p, 0))
+		if (!code_host_known(c, p) && !page_track(c, la, p, 0))
 			return; /* still unverified: flow_find() goes round again */
-		switch (compare(p)) {
+		switch (code_compare(p)) {
 		case EQUAL:
 			break;
 		case DIFFERENT:
@@ -386,7 +236,7 @@ static void page_verify(struct cpu *c, u64 la, struct code_page *p)
 			access_died(c, la, false);
 		}
 	}
-	trust(c, p);
+	code_trust(c, p);
 }
 
 /* What is kept of an address is kept for one space, or for all: of the upper half's global pages. */
@@ -409,7 +259,7 @@ static void exec_fill(struct cpu *c, u64 la, struct flow_exec *e, u64 tag)
 
 	global = access_fetch(c, la, &gpa, &host);
 	p = page_get(cc, gpa & PAGE_MASK);
-	if ((e->la != tag || e->page != p) && p->lines && host_known(c, p) && compare(p) != EQUAL)
+	if ((e->la != tag || e->page != p) && p->lines && code_host_known(c, p) && code_compare(p) != EQUAL)
 		p->verified = 0;
 	e->page = p;
 	e->space = space_for(c, la, global);
@@ -428,6 +278,8 @@ struct code_page *flow_exec_page(struct cpu *c, u64 la)
 		exec_fill(c, la, e, tag);
 	if (e->page->verified != cc->trust)
 		page_verify(c, la, e->page);
+	if (c->cpl == 3)
+		code_enter_user(c, e->page);
 	return e->page;
 }
 
@@ -608,7 +460,7 @@ struct block *flow_find(struct cpu *c, u64 rip, u32 key)
 	c->rip = rip;
 	c->op = NULL;
 	if (unlikely(c->block && c->block->serializes))
-		serialized(c, c->block->serializes);
+		code_serialized(c, c->block->serializes);
 	if ((key & BLOCK_KEY_MODE) != MODE_LONG) {
 		la = (u32)(rip + c->seg[SEG_CS].base);
 		if (!flow_within_limit(c, rip, 1, key))

@@ -44,6 +44,7 @@ struct code_page {
 	gpa_t gpa;
 	u64 lines;    /* 64-byte lines that are tracked and copied */
 	u64 drops;    /* times its blocks were dropped, since bytes changed */
+	bool user;    /* was ever entered at CPL 3 */
 	u64 verified; /* code_cache.trust when the copy was last seen to be the memory */
 	/* Where the bytes are; with the marks of `lines`, good while mmu.code_epoch stays. */
 	const u8 *host;
@@ -98,8 +99,11 @@ struct code_cache {
 	bool crowded; /* a list of pages is too long: all is to be forgotten */
 	u32 ntrusted; /* pages verified since; more than FLOW_TRUSTED: not listed */
 	struct code_page *trusted[FLOW_TRUSTED];
+	u32 nuser; /* the same of those that were entered at CPL 3 */
+	struct code_page *user[FLOW_TRUSTED];
 	u32 next_look; /* where in `trusted` the next look begins */
 	u64 looked; /* host TSC at the last reason to compare */
+	u64 looked_at_user; /* the same of a program's */
 	struct op scratch[2];	 /* lock.c: the unlocked form of an op, and a stop */
 	u8 *arena;
 	size_t size; /* of it, bytes */

@@ -68,7 +68,7 @@ struct translator {
 	} ways[NR_WAYS]; /* to global pages; to others, in some address spaces */
 	u32 space_list;	 /* the one of those that is in use */
 	u64 turns;
-	u64 returns_forgotten; /* code_cache.trust when they were, for its end */
+	u64 returns_forgotten; /* code_cache.gen when they were, which ends with the pages' trust */
 	u32 by_table[TLB_MODES][2]; /* returns.c: for 64-bit code, and 32-bit code */
 	u32 shared_end; /* behind that; where blocks' code begins is not 0, which stands for no code in struct block */
 	bool patched; /* code was written since generated code was last entered */

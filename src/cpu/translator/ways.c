@@ -350,9 +350,9 @@ void tr_suspend(struct cpu *c, struct code_page *p)
 	struct translator *t = c->translator;
 
 	/* Once for all pages that lose their trust together. */
-	if (t->returns_forgotten != c->code->trust)
+	if (t->returns_forgotten != c->code->gen)
 		tr_returns_forget(c);
-	t->returns_forgotten = c->code->trust;
+	t->returns_forgotten = c->code->gen;
 	each_to(c, OF_ALL, p, leave_unused);
 	each_to(c, c->translator->space_list, p, leave_unused);
 	forget_straddlers(c);
