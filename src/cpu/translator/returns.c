@@ -81,10 +81,20 @@ void tr_returns_forget(struct cpu *c)
 
 /* -- a CALL and a RET */
 
+/* A RET to an address that is not canonical is #GP, which its handler raises. */
+static bool may_be_returned_to(const struct block *b)
+{
+	u64 rip = tr_rip(b, b->rip + b->bytes);
+
+	return (u64)((s64)(rip << 16) >> 16) == rip;
+}
+
 /* A CALL in a block on two pages is forgotten oftener than its return would be. */
 static bool has_site(const struct xlate *x)
 {
-	return x->tests && !x->check && !x->careful && !tr_block(x, x->nop)->page2;
+	const struct block *b = tr_block(x, x->nop);
+
+	return x->tests && !x->check && !x->careful && !b->page2 && may_be_returned_to(b);
 }
 
 /* What a RET is told here that has another target. */
