@@ -27,7 +27,8 @@ static u32 nchoices, room, given; /* made in this execution; the first ones are 
 static u32 made;		  /* choices among actors */
 static u64 priority[SCHED_MAX_ACTORS];
 static u64 change_at[CHANGES]; /* choices at which the running actor loses its priority */
-static u64 expected = 100;     /* choices of the last execution: where changes may fall */
+static bool surveys;	       /* each step of this execution is a choice */
+static u64 expected[2] = {100, 100}; /* choices of the last one that was not, or was, so: where changes may fall */
 
 static u64 next_random(void)
 {
@@ -55,13 +56,20 @@ void sched_configure(enum sched_strategy s, u64 first, unsigned preemptions,
 	seed = first;
 	bound = preemptions;
 	sched_leave(~0ULL);
-	given = nchoices = 0;
+	if (s == SCHED_EXHAUSTIVE)
+		given = nchoices = 0;
 	replay.n = 0;
 	for (u32 i = 0; turn && i < turn->n; i++) {
 		if (replay.n == replay.room)
 			replay.turn = grown(replay.turn, &replay.room, sizeof(*replay.turn));
 		replay.turn[replay.n++] = turn->turn[i];
 	}
+}
+
+void sched_go_on(unsigned preemptions)
+{
+	strategy = SCHED_EXHAUSTIVE;
+	bound = preemptions;
 }
 
 bool explore_replays(void)
@@ -181,7 +189,7 @@ void explore_choose_leave(void)
 	for (int i = 0; i < SCHED_MAX_ACTORS; i++)
 		explore_choose_spawned(i);
 	for (unsigned i = 0; i < CHANGES; i++)
-		change_at[i] = made + next_random() % expected;
+		change_at[i] = made + next_random() % expected[surveys];
 }
 
 /* -- turns */
@@ -245,7 +253,8 @@ void explore_choose_begin(void)
 {
 	rng = seed;
 	if (made)
-		expected = made;
+		expected[surveys] = made;
+	surveys = explore_surveys();
 	nchoices = made = turns.n = 0;
 	replay_at = replay_steps = turn_steps = 0;
 }
@@ -258,5 +267,5 @@ void explore_choose_spawned(int actor)
 void explore_choose_run(void)
 {
 	for (unsigned i = 0; i < CHANGES; i++)
-		change_at[i] = next_random() % expected;
+		change_at[i] = next_random() % expected[surveys];
 }

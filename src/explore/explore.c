@@ -8,6 +8,7 @@
 
 #define SURVEY	       40 /* executions */
 #define SURVEY_CHANGES 4
+#define TURN	       50 /* executions in order, then so many random ones */
 
 static double time_of(clockid_t clock)
 {
@@ -15,11 +16,6 @@ static double time_of(clockid_t clock)
 
 	clock_gettime(clock, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static double now(void)
-{
-	return time_of(CLOCK_MONOTONIC);
 }
 
 const struct scenario *explore_scenario(unsigned n)
@@ -103,11 +99,6 @@ static void found(const struct scenario *s, const struct explore_limits *l, enum
 	snprintf(r->why, sizeof(r->why), "%s", sched_why());
 }
 
-static bool spent(const struct explore_limits *l, const struct explore_result *r, double until)
-{
-	return (l->executions && r->executions >= l->executions) || (until > 0 && now() >= until);
-}
-
 /* One execution of a search; true when it has found something. */
 static bool look(const struct scenario *s, const struct explore_limits *l, struct explore_result *r)
 {
@@ -119,14 +110,20 @@ static bool look(const struct scenario *s, const struct explore_limits *l, struc
 	return v != SCHED_OK;
 }
 
-unsigned explore_survey(const struct scenario *s)
+static double now(const struct explore_limits *l)
+{
+	return time_of(l->processor_time ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC);
+}
+
+/* At least one execution, whatever the time. */
+static unsigned survey(const struct scenario *s, const struct explore_limits *l, double until)
 {
 	unsigned n = 0;
 	bool any = false;
 
 	sched_forget();
 	sched_survey(true);
-	for (u64 seed = 1; seed <= SURVEY && !any && !(n && sched_alone()); seed++) {
+	for (u64 seed = 1; seed <= SURVEY && !any && !(n && (sched_alone() || (until > 0 && now(l) >= until))); seed++) {
 		sched_configure(SCHED_RANDOM, seed, SURVEY_CHANGES, NULL);
 		any = explore_execute(s) != SCHED_OK;
 		n++;
@@ -136,76 +133,124 @@ unsigned explore_survey(const struct scenario *s)
 	return n;
 }
 
-/* All schedules of so many preemptions; true when that was the end. */
-static bool in_order(const struct scenario *s, const struct explore_limits *l, unsigned preemptions,
-		     double until, struct explore_result *r)
+unsigned explore_survey(const struct scenario *s)
 {
-	sched_configure(SCHED_EXHAUSTIVE, 0, preemptions, NULL);
-	r->schedules = 0;
-	if ((int)preemptions == l->from && l->at && sched_return(l->at))
-		r->schedules = l->schedules;
-	for (;;) {
-		if (look(s, l, r))
-			return true;
-		r->schedules++;
-		if (sched_grew()) {
-			/* More is shared than was known: what was run had too few choices. */
-			sched_configure(SCHED_EXHAUSTIVE, 0, preemptions, NULL);
-			r->schedules = 0;
-		} else if (!sched_advance()) {
-			r->bound = (int)preemptions;
-			r->all = r->schedules;
-			return false;
-		}
-		if (spent(l, r, until)) {
-			r->at = sched_place();
-			return true;
-		}
+	return survey(s, NULL, 0);
+}
+
+/* A search: executions in order and random ones take turns. */
+struct search {
+	const struct scenario *s;
+	const struct explore_limits *l;
+	struct explore_result *r;
+	double until;	      /* 0: no bound */
+	unsigned preemptions; /* of those in order */
+	bool begun;	      /* some of so many preemptions were run */
+	bool all;	      /* none is left in order */
+	bool whole;	      /* nor at random: there is one actor */
+};
+
+static bool goes_on(const struct search *x)
+{
+	if (x->r->verdict != SCHED_OK || (x->l->executions && x->r->executions >= x->l->executions))
+		return false;
+	return x->until <= 0 || now(x->l) < x->until;
+}
+
+static bool goes_on_in_order(const struct search *x)
+{
+	return x->l->order && !x->all && goes_on(x);
+}
+
+static bool goes_on_at_random(const struct search *x)
+{
+	return x->l->changes && !x->whole && goes_on(x);
+}
+
+/* The next one of all schedules of so many preemptions, and when that was the last, of one more. */
+static void in_order(struct search *x)
+{
+	struct explore_result *r = x->r;
+
+	if (x->begun)
+		sched_go_on(x->preemptions);
+	else
+		sched_configure(SCHED_EXHAUSTIVE, 0, x->preemptions, NULL);
+	if (!x->begun)
+		r->schedules = 0;
+	x->begun = true;
+	if (look(x->s, x->l, r))
+		return;
+	r->schedules++;
+	if (sched_grew()) {
+		/* More is shared than was known: what was run had too few choices. */
+		x->begun = false;
+	} else if (!sched_advance()) {
+		r->bound = (int)x->preemptions;
+		r->all = r->schedules;
+		x->begun = false;
+		x->all = ++x->preemptions > x->l->preemptions;
 	}
 }
 
 /* In every second one each step is a choice: that finds what goes wrong between steps, where two race. */
-static void at_random(const struct scenario *s, const struct explore_limits *l, double until,
-		      struct explore_result *r)
+static void at_random(struct search *x)
 {
-	bool any = false;
+	struct explore_result *r = x->r;
 
-	for (r->seed = l->seed; !any && !spent(l, r, until); r->seed++) {
-		sched_survey(r->seed & 1);
-		sched_configure(SCHED_RANDOM, r->seed, l->changes, NULL);
-		any = explore_execute(s) != SCHED_OK;
-		sched_survey(false);
-		r->executions++;
-		if (sched_alone())
-			break;
+	sched_survey(r->seed & 1);
+	sched_configure(SCHED_RANDOM, r->seed, x->l->changes, NULL);
+	r->executions++;
+	if (explore_execute(x->s) != SCHED_OK)
+		r->verdict = sched_verdict();
+	sched_survey(false);
+	x->whole = sched_alone();
+	if (r->verdict != SCHED_OK)
+		found(x->s, x->l, r->verdict, r);
+	else
+		r->seed++;
+}
+
+/* Where an earlier search has stopped. */
+static void return_to_place(struct search *x)
+{
+	const struct explore_limits *l = x->l;
+
+	x->preemptions = (unsigned)l->from;
+	x->all = x->preemptions > l->preemptions;
+	sched_configure(SCHED_EXHAUSTIVE, 0, x->preemptions, NULL);
+	x->begun = l->at && sched_return(l->at);
+	if (x->begun)
+		x->r->schedules = l->schedules;
+}
+
+static void take_turns(struct search *x)
+{
+	while (goes_on_in_order(x) || goes_on_at_random(x)) {
+		for (unsigned i = 0; i < TURN && goes_on_in_order(x); i++)
+			in_order(x);
+		for (unsigned i = 0; i < TURN && goes_on_at_random(x); i++)
+			at_random(x);
 	}
-	if (any)
-		found(s, l, sched_verdict(), r);
+	if (x->begun && x->r->verdict == SCHED_OK)
+		x->r->at = sched_place();
 }
 
 void explore_search(const struct scenario *s, const struct explore_limits *l, struct explore_result *r)
 {
-	double start = now(), until = l->seconds > 0 ? start + l->seconds : 0;
-	struct explore_limits first = *l; /* the search in order has half of it, if there is another */
-	double cpu = time_of(CLOCK_PROCESS_CPUTIME_ID);
+	double start = time_of(CLOCK_MONOTONIC), cpu = time_of(CLOCK_PROCESS_CPUTIME_ID);
+	struct search x = {.s = s, .l = l, .r = r, .until = l->seconds > 0 ? now(l) + l->seconds : 0};
 	u64 steps = sched_steps();
 
-	if (l->changes) {
-		first.executions = l->executions / 2;
-		first.seconds = l->seconds / 2;
-	}
 	memset(r, 0, sizeof(*r));
 	r->bound = l->from - 1;
 	r->seed = l->seed;
-	r->executions = explore_survey(s);
-	for (unsigned p = (unsigned)l->from; l->order && p <= l->preemptions; p++) {
-		if (in_order(s, &first, p, first.seconds > 0 ? start + first.seconds : 0, r))
-			break;
-	}
-	if (r->verdict == SCHED_OK && l->changes)
-		at_random(s, l, until, r);
+	r->executions = survey(s, l, x.until);
+	return_to_place(&x);
+	take_turns(&x);
+	r->whole = x.whole;
 	r->states = sched_states();
 	r->steps = sched_steps() - steps;
-	r->seconds = now() - start;
+	r->seconds = time_of(CLOCK_MONOTONIC) - start;
 	r->cpu_seconds = time_of(CLOCK_PROCESS_CPUTIME_ID) - cpu;
 }

@@ -10,16 +10,19 @@
 
 struct explore_limits {
 	u64 executions;	      /* at most; 0: no bound */
-	double seconds;	      /* at most; 0: no bound */
-	bool order;	      /* first all schedules of `from` preemptions (0), of one more, up to `preemptions` */
+	double seconds;	      /* at most, and one execution; 0: no bound */
+	bool processor_time;  /* seconds of a processor are meant */
+	bool order;	      /* all schedules of `from` preemptions (0), of one more, up to `preemptions` */
 	unsigned preemptions;
 	int from;	      /* with the place where an earlier search stopped, and how many it had run */
 	u64 schedules;
 	const char *at;
-	unsigned changes;     /* then random priorities with so many change points; 0: not */
+	unsigned changes;     /* and random priorities with so many change points; 0: not */
 	u64 seed;	      /* of the first random execution */
 	bool unshrunk;	      /* what is found is not made shorter */
 };
+
+#define EXPLORE_SHORT 40 /* choices of a schedule that a reader follows without a pencil */
 
 struct explore_result {
 	enum sched_verdict verdict; /* SCHED_OK: nothing found */
@@ -30,12 +33,13 @@ struct explore_result {
 	u64 schedules;		    /* of the bound after that, so far */
 	char *at;		    /* where the search in order stopped in the bound after that, or NULL; free() */
 	u64 seed;		    /* random: the execution that found it, or the next */
+	bool whole;		    /* nothing is left to search: there is one actor */
 	char why[512];
 	struct sched_schedule schedule; /* that shows it, shrunk; free() its turns */
 	u32 choices;			/* that a reader follows */
 };
 
-/* A survey of what is shared, all schedules within a bound, then random ones (explore.c). */
+/* A survey of what is shared, then all schedules within a bound and random ones by turns (explore.c). */
 void explore_search(const struct scenario *s, const struct explore_limits *l, struct explore_result *r);
 /* A few executions in which every step is a choice, to see who touches what; how many. Before a replay, so that
  * it knows which steps are choices. */

@@ -57,6 +57,8 @@ typedef void sched_actor_fn(void *arg);
  * the number of change points for RANDOM. */
 void sched_configure(enum sched_strategy s, u64 seed, unsigned preemptions,
 		     const struct sched_schedule *replay);
+/* EXHAUSTIVE again, at the place of the next execution: random ones came in between. */
+void sched_go_on(unsigned preemptions);
 /* EXHAUSTIVE: make the next execution another schedule; false when there is none left. */
 bool sched_advance(void);
 /* The place of the next execution as text, to be free()d; and back to it, after sched_configure(). False: it is none. */
