@@ -13,7 +13,7 @@
 #include "explore/text.h"
 
 enum { KEY_RANDOM = 256, KEY_REPLAY, KEY_SELF_TEST, KEY_EXECUTIONS, KEY_FIRST, KEY_LESSON, KEY_TIME, KEY_STATE, KEY_CHANGES,
-       KEY_STEP, KEY_NO_SHRINK, KEY_EXPLAIN, KEY_HTML, KEY_SOURCE };
+       KEY_STEP, KEY_NO_SHRINK, KEY_EXPLAIN, KEY_HTML, KEY_SOURCE, KEY_PROCESSOR_TIME };
 
 struct options {
 	unsigned defect;
@@ -29,21 +29,21 @@ struct options {
 
 #define TIME		     60	   /* seconds of a run */
 #define SELF_TEST_EXECUTIONS 50000 /* for a defect; the slowest takes thousands */
-#define MOST_CHOICES	     40	   /* of the schedule that shows a defect: as many as a reader follows */
 #define MOST_SECONDS	     60	   /* of a processor, until a defect is found and its schedule is shrunk */
 
 static const struct argp_option argp_options[] = {
 	{"list", 'l', NULL, 0, "List the scenarios and the defects each must find", 0},
 	{"scenario", 's', "NAME", 0, "Explore this one only; several of them, in this order", 0},
 	{"time", KEY_TIME, "N[s|m|h]", 0, "So long for all scenarios together (default 60 s)", 0},
+	{"processor-time", KEY_PROCESSOR_TIME, NULL, 0, "Seconds of a processor are meant, however busy it is with others", 0},
 	{"jobs", 'j', "N", 0, "So many scenarios at a time (default: a processor each)", 0},
 	{"state", KEY_STATE, "FILE", 0, "Go on where the run that wrote this file has stopped, and write it", 0},
 	{"seconds", 't', "N", 0, "So long for each scenario, in the place of --time", 0},
 	{"executions", KEY_EXECUTIONS, "N", 0, "At most so many schedules of each scenario", 0},
-	{"first", KEY_FIRST, NULL, 0, "Stop at the first finding", 0},
+	{"first", KEY_FIRST, NULL, 0, "Stop at the first finding with a schedule of 40 choices or fewer", 0},
 	{"no-shrink", KEY_NO_SHRINK, NULL, 0, "Do not look for a shorter schedule that shows the same", 0},
-	{"preemptions", 'p', "N", 0, "First all schedules of up to N preemptions (default 2), for half of the time", 0},
-	{"changes", KEY_CHANGES, "N", 0, "Then random priorities with N change points (default 3), seed after seed", 0},
+	{"preemptions", 'p', "N", 0, "All schedules of up to N preemptions (default 2), for half of the time", 0},
+	{"changes", KEY_CHANGES, "N", 0, "By turns with random priorities with N change points (default 3), seed after seed", 0},
 	{"random", KEY_RANDOM, NULL, 0, "The random ones only", 0},
 	{"seed", 'S', "N", 0, "First seed of a random search (default 1)", 0},
 	{"defect", 'd', "NAME", 0, "Switch on a mistake that must then be found", 0},
@@ -64,7 +64,7 @@ static const struct argp_option argp_options[] = {
 static const char doc[] =
 	"Run userkvm's guest-memory code, the very source that ships, through every interleaving "
 	"of small scenarios on a model of the host's memory manager.\v"
-	"A run looks at all schedules of no preemption, of one, of two, then at random ones. "
+	"A run looks at all schedules of no preemption, of one, of two, and by turns with them at random ones. "
 	"A finding is printed with a short schedule that shows it; --replay runs that again. "
 	"What is explored has x86's store buffers; data races are for a thread sanitizer.\n\n"
 	"Exit status: 0 nothing was found, 1 something was (or, with --self-test, was not), 64 a "
@@ -145,6 +145,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'j':
 		o->campaign.jobs = (unsigned)number(state, arg);
+		return 0;
+	case KEY_PROCESSOR_TIME:
+		o->campaign.limits.processor_time = true;
 		return 0;
 	case KEY_STATE:
 		o->campaign.state = arg;
@@ -264,20 +267,19 @@ static void report(const struct scenario *s, const struct explore_result *r, con
 	look_at(s, &r->schedule, l);
 }
 
-static bool say(const struct scenario *s, const struct explore_result *r, void *arg)
+static void say(const struct scenario *s, const struct explore_result *r, void *arg)
 {
 	const struct options *o = arg;
 
 	if (r->verdict != SCHED_OK) {
 		report(s, r, &o->look);
-		return false;
+		return;
 	}
 	printf("%-17s %8llu schedules, %7llu states, %4.1f M steps/s", s->name, (unsigned long long)r->executions,
 	       (unsigned long long)r->states, r->cpu_seconds > 0 ? (double)r->steps / r->cpu_seconds / 1e6 : 0.0);
 	if (r->bound >= 0)
 		printf("; all of %d preemptions (%llu)", r->bound, (unsigned long long)r->all);
 	printf("\n");
-	return true;
 }
 
 static int explore_all(struct options *o)
@@ -309,7 +311,7 @@ static bool must_find(const struct options *o, const struct scenario *s, enum de
 		return false;
 	}
 	late = r.cpu_seconds > MOST_SECONDS;
-	lengthy = r.choices > MOST_CHOICES;
+	lengthy = r.choices > EXPLORE_SHORT;
 	printf("found after %llu, %.2f s%s, in %u choices%s: %s\n", (unsigned long long)r.executions, r.cpu_seconds,
 	       late ? ", which is TOO LATE" : "", r.choices, lengthy ? ", which are TOO MANY" : "", r.why);
 	fflush(stdout);

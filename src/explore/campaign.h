@@ -12,14 +12,14 @@
 
 struct campaign {
 	struct explore_limits limits;
-	double seconds;	      /* for all; 0: limits.seconds for each */
+	double seconds;	      /* for all, as limits.processor_time says; 0: limits.seconds for each */
 	unsigned jobs;	      /* at a time; 0: as many as there are processors */
 	const struct scenario *only[CAMPAIGN_SCENARIOS]; /* these, in this order; none: all */
 	unsigned nonly;
 	const char *state;    /* a file, or NULL */
-	bool first;	      /* no other is begun once something was found */
-	/* Called in the process of each: prints what was found, or that nothing was. */
-	bool (*report)(const struct scenario *s, const struct explore_result *r, void *arg);
+	bool first;	      /* no other is begun once something was found that a reader can follow, if it was shrunk */
+	/* Called in the process of each, when its time is up: prints what was found, or that nothing was. */
+	void (*report)(const struct scenario *s, const struct explore_result *r, void *arg);
 	void *arg;
 };
 

@@ -11,11 +11,10 @@
 
 #include "explore/explore.h"
 
-#define SHORT_CHOICES 40   /* what a reader follows without a pencil */
-#define ALL_RUNS      20000 /* of schedules in order, at most, for each number of preemptions */
-#define ALL_BOUND     2
-#define RANDOM_RUNS   5000 /* of random ones, with so many changes of priority */
-#define CHANGES	      2
+#define ALL_RUNS    20000 /* of schedules in order, at most, for each number of preemptions */
+#define ALL_BOUND   2
+#define RANDOM_RUNS 5000 /* of random ones, with so many changes of priority */
+#define CHANGES	    2
 
 struct best {
 	const struct scenario *s;
@@ -202,7 +201,7 @@ static void look_at_all(struct best *b, unsigned preemptions)
 
 static void look_at_random(struct best *b)
 {
-	for (u64 seed = 1; seed <= RANDOM_RUNS && b->choices > SHORT_CHOICES; seed++) {
+	for (u64 seed = 1; seed <= RANDOM_RUNS && b->choices > EXPLORE_SHORT; seed++) {
 		sched_configure(SCHED_RANDOM, seed, CHANGES, NULL);
 		if (explore_execute(b->s) != SCHED_OK && take(b))
 			change(b);
@@ -216,7 +215,7 @@ void shrink(const struct scenario *s, struct sched_schedule *t)
 	if (!try(&b, t))
 		return;
 	change(&b);
-	for (unsigned p = 1; p <= ALL_BOUND && b.choices > SHORT_CHOICES; p++) {
+	for (unsigned p = 1; p <= ALL_BOUND && b.choices > EXPLORE_SHORT; p++) {
 		look_at_all(&b, p);
 		change(&b);
 	}
