@@ -11,7 +11,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-#include "compare.h"
+#include "compare_fork.h"
 
 #define STEPS 120
 #define NFILES 2

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * As conformance.c, of the kinds of memory and the calls that have it by themselves: huge pages that are split and
- * collapse, hugetlb files and their reservations, MADV_FREE, what is soft-dirty, userfaultfd's write protection, and
- * a file that another process has mapped. What this kernel has not, or gives nobody, is said and left out.
+ * As conformance.c, of the kinds of memory of small pages and the calls that have it by themselves: MADV_FREE, what is
+ * soft-dirty, userfaultfd's write protection, and a file that another process has mapped. What this kernel has not, or
+ * gives nobody, is said and left out.
  *
  * usage: kinds_conformance [SEED [SEQUENCES]]
  */
@@ -16,307 +16,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "compare.h"
-
-#define STEPS 60
-#define HUGE  LEVEL_PAGES(LEVEL_2M)
+#include "kinds.h"
 
 /* Of headers that are older than what they name. */
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT 21
 #endif
-#ifndef MADV_COLLAPSE
-#define MADV_COLLAPSE 25
-#endif
 #ifndef UFFD_USER_MODE_ONLY
 #define UFFD_USER_MODE_ONLY 1
 #endif
-
-static struct model *model;
-
-static void begin(void)
-{
-	begin_random();
-	sched_begin();
-	catch_faults();
-	model = model_create();
-}
-
-static void end(void)
-{
-	model_destroy(model);
-	sched_end();
-	if (sched_verdict() != SCHED_OK) {
-		fprintf(stderr, "seed %llu: %s\n", (unsigned long long)seed, sched_why());
-		exit(1);
-	}
-}
-
-static void compare_word(hva_t hva, u64 page)
-{
-	u64 ours = 0, theirs = 0;
-	int r = model_read(model, hva, &ours), real = real_access_at(hva, false, &theirs);
-
-	if (r != real)
-		fail("a read", page, r, real);
-	if (ours != theirs)
-		fail("the word", page, (s64)ours, (s64)theirs);
-}
-
-static void write_word(hva_t hva, u64 page)
-{
-	u64 value = below(1000000) + 1, copy = value;
-	int r = model_write(model, hva, value), real = real_access_at(hva, true, &copy);
-
-	if (r != real)
-		fail("a write", page, r, real);
-}
-
-/* ------------------------------------------------------------------ huge pages */
-
-/* Pages that are looked at: those that may be mapped by themselves, and one of the rest. */
-#define LOOKED (MODEL_PARTS + 1)
-#define REST   100
-
-static hva_t huge_address(u64 n)
-{
-	return MODEL_HUGE_VA + (n < MODEL_PARTS ? n : REST) * PAGE_SIZE;
-}
-
-static void map_huge(void)
-{
-	void *p = mmap((void *)MODEL_HUGE_VA, HUGE * PAGE_SIZE, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-
-	if (p == MAP_FAILED)
-		fail("mmap", 0, 0, errno);
-	madvise(p, HUGE * PAGE_SIZE, MADV_HUGEPAGE); /* there may be none: the bytes are the same */
-	model_mmap(model, MODEL_HUGE_VA, HUGE, true, NULL, 0);
-}
-
-static void compare_huge(void)
-{
-	for (u64 n = 0; n < LOOKED; n++)
-		compare_word(huge_address(n), n);
-}
-
-static void protect_part(u64 n)
-{
-	bool writable = below(2);
-	int real = mprotect((void *)huge_address(n), PAGE_SIZE, PROT_READ | (writable ? PROT_WRITE : 0)) ? -errno : 0;
-	int r = model_mprotect(model, huge_address(n), 1, writable);
-
-	if (r != real)
-		fail("mprotect", n, r, real);
-}
-
-static void drop_part(u64 n)
-{
-	madvise((void *)huge_address(n), PAGE_SIZE, MADV_DONTNEED);
-	model_dontneed(model, huge_address(n));
-}
-
-static void unmap_part(u64 n)
-{
-	munmap((void *)huge_address(n), PAGE_SIZE);
-	model_munmap(model, huge_address(n), 1);
-}
-
-/* What the kernel does by itself, when it likes; it is asked to where it can be. */
-static void rearrange(u64 n)
-{
-	switch (below(5)) {
-	case 0:
-		model_split(model, MODEL_HUGE_VA);
-		break;
-	case 1:
-		madvise((void *)MODEL_HUGE_VA, HUGE * PAGE_SIZE, MADV_COLLAPSE);
-		model_collapse(model, MODEL_HUGE_VA);
-		break;
-	case 2:
-		model_migrate(model, huge_address(n));
-		break;
-	case 3:
-		madvise((void *)huge_address(n), PAGE_SIZE, MADV_PAGEOUT);
-		model_swap_out(model, huge_address(n));
-		break;
-	default:
-		model_merge(model, huge_address(n), huge_address(below(MODEL_PARTS)));
-	}
-}
-
-/* Of the rest of the huge page nothing, which is copied as one here. */
-static void go_on_in_parent(void)
-{
-	for (u64 i = below(6); i--;) {
-		u64 n = below(MODEL_PARTS);
-
-		if (below(3))
-			write_word(huge_address(n), n);
-		else
-			drop_part(n);
-	}
-}
-
-static void huge_step(void)
-{
-	u64 n = below(MODEL_PARTS);
-
-	switch (below(20)) {
-	case 0 ... 8:
-		n = below(LOOKED);
-		write_word(huge_address(n), n);
-		break;
-	case 9 ... 10:
-		drop_part(n);
-		break;
-	case 11:
-		protect_part(n);
-		break;
-	case 12:
-		if (!below(3))
-			unmap_part(n);
-		break;
-	case 13:
-		if (!below(3))
-			map_huge();
-		break;
-	case 14:
-		compare_fork(model, LOOKED, huge_address, go_on_in_parent);
-		break;
-	default:
-		rearrange(n);
-	}
-	compare_huge();
-}
-
-static void huge_sequence(void)
-{
-	begin();
-	map_huge();
-	for (step = 0; step < STEPS; step++)
-		huge_step();
-	munmap((void *)MODEL_HUGE_VA, HUGE * PAGE_SIZE);
-	end();
-}
-
-/* ------------------------------------------------------------------ hugetlb */
-
-static struct model_file *files[2];
-static int fds[2];
-
-/* Pages of the pool that nobody has or has reserved; of memory that others use as well: asked before each sequence. */
-static u64 real_pool(void)
-{
-	unsigned long long free = 0, reserved = 0;
-	char line[128];
-	FILE *f = fopen("/proc/meminfo", "r");
-
-	while (f && fgets(line, sizeof(line), f)) {
-		sscanf(line, "HugePages_Free: %llu", &free);
-		sscanf(line, "HugePages_Rsvd: %llu", &reserved);
-	}
-	if (f)
-		fclose(f);
-	return free - reserved;
-}
-
-static hva_t block_address(u64 n)
-{
-	return MODEL_HUGE_VA + n * LEVEL_SIZE(LEVEL_2M);
-}
-
-static void unmap_hugetlb(u64 block)
-{
-	munmap((void *)block_address(block), HUGE * PAGE_SIZE);
-	model_munmap(model, block_address(block), HUGE);
-}
-
-/* Over nothing: what a call that fails has done to what was there is not the same in all kernels. */
-static void map_hugetlb(void)
-{
-	u64 block = below(MODEL_HUGE_VAS), f = below(2), index = below(2);
-	int real, r;
-	void *p;
-
-	unmap_hugetlb(block);
-	p = mmap((void *)block_address(block), HUGE * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-		 fds[f], (off_t)(index * HUGE * PAGE_SIZE));
-	real = p == MAP_FAILED ? -errno : 0;
-	r = model_mmap(model, block_address(block), HUGE, true, files[f], index * HUGE);
-
-	if (r != real)
-		fail("a hugetlb mmap", block, r, real);
-}
-
-static void truncate_hugetlb(void)
-{
-	u64 f = below(2), n = below(3);
-
-	if (ftruncate(fds[f], (off_t)(n * HUGE * PAGE_SIZE)))
-		fail("ftruncate", n, 0, errno);
-	if (n * HUGE < model_file_pages(files[f]))
-		model_truncate(model, files[f], n * HUGE);
-	else
-		model_extend(model, files[f], n * HUGE);
-}
-
-static void punch_hugetlb(void)
-{
-	u64 f = below(2), index = below(2);
-
-	if (fallocate(fds[f], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(index * HUGE * PAGE_SIZE),
-		      HUGE * PAGE_SIZE))
-		fail("punch", index, 0, errno);
-	model_punch(model, files[f], index * HUGE);
-}
-
-static void hugetlb_step(void)
-{
-	u64 block = below(MODEL_HUGE_VAS);
-
-	switch (below(12)) {
-	case 0 ... 4:
-		write_word(block_address(block) + below(HUGE) * PAGE_SIZE, block);
-		break;
-	case 5 ... 7:
-		map_hugetlb();
-		break;
-	case 8:
-		unmap_hugetlb(block);
-		break;
-	case 9:
-		truncate_hugetlb();
-		break;
-	default:
-		punch_hugetlb();
-	}
-	for (block = 0; block < MODEL_HUGE_VAS; block++)
-		compare_word(block_address(block), block);
-}
-
-static bool hugetlb_sequence(void)
-{
-	u64 pool = real_pool();
-
-	if (!pool || pool > MODEL_POOL)
-		return false;
-	begin();
-	model->pool = (u32)pool;
-	for (u64 f = 0; f < 2; f++) {
-		files[f] = model_file_create(model, MODEL_FILE_HUGETLB, 2 * HUGE);
-		fds[f] = memfd_create("conformance", MFD_CLOEXEC | MFD_HUGETLB);
-		if (fds[f] < 0 || ftruncate(fds[f], 2 * HUGE * PAGE_SIZE))
-			fail("a hugetlb memfd", f, 0, errno);
-	}
-	for (step = 0; step < STEPS; step++)
-		hugetlb_step();
-	munmap((void *)MODEL_HUGE_VA, MODEL_HUGE_VAS * HUGE * PAGE_SIZE);
-	for (u64 f = 0; f < 2; f++)
-		close(fds[f]);
-	end();
-	return true;
-}
 
 /* ------------------------------------------------------------------ private memory of small pages */
 
@@ -550,6 +258,9 @@ static bool guard_sequence(void)
 
 /* ------------------------------------------------------------------ another process */
 
+static struct model_file *shared_file;
+static int shared_fd;
+
 #define THEIRS 0x40000000ULL
 
 struct question {
@@ -588,8 +299,8 @@ static void ask_other(int to, int from)
 
 	if (write(to, &q, sizeof(q)) != sizeof(q) || read(from, &a, sizeof(a)) != sizeof(a))
 		fail("another process", q.index, 0, errno);
-	r = q.write ? model_other_write(model, files[0], q.index, q.value)
-		    : model_other_read(model, files[0], q.index, &value);
+	r = q.write ? model_other_write(model, shared_file, q.index, q.value)
+		    : model_other_read(model, shared_file, q.index, &value);
 	if (r != a.result)
 		fail("another process's access", q.index, r, a.result);
 	if (!r && !q.write && value != a.value)
@@ -602,17 +313,17 @@ static void change_file(void)
 
 	if (below(2)) {
 		n = MIN(n, MODEL_FILE_PAGES - 1ULL);
-		if (fallocate(fds[0], FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(n * PAGE_SIZE), PAGE_SIZE))
+		if (fallocate(shared_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(n * PAGE_SIZE), PAGE_SIZE))
 			fail("punch", n, 0, errno);
-		model_punch(model, files[0], n);
+		model_punch(model, shared_file, n);
 		return;
 	}
-	if (ftruncate(fds[0], (off_t)(n * PAGE_SIZE)))
+	if (ftruncate(shared_fd, (off_t)(n * PAGE_SIZE)))
 		fail("ftruncate", n, 0, errno);
-	if (n < model_file_pages(files[0]))
-		model_truncate(model, files[0], n);
+	if (n < model_file_pages(shared_file))
+		model_truncate(model, shared_file, n);
 	else
-		model_extend(model, files[0], n);
+		model_extend(model, shared_file, n);
 }
 
 static void other_sequence(void)
@@ -621,18 +332,18 @@ static void other_sequence(void)
 	pid_t pid;
 
 	begin();
-	files[0] = model_file_create(model, MODEL_FILE_CACHED, MODEL_FILE_PAGES);
-	fds[0] = memfd_create("conformance", MFD_CLOEXEC);
-	if (fds[0] < 0 || ftruncate(fds[0], MODEL_FILE_PAGES * PAGE_SIZE) || pipe(to) || pipe(from) || (pid = fork()) < 0)
+	shared_file = model_file_create(model, MODEL_FILE_CACHED, MODEL_FILE_PAGES);
+	shared_fd = memfd_create("conformance", MFD_CLOEXEC);
+	if (shared_fd < 0 || ftruncate(shared_fd, MODEL_FILE_PAGES * PAGE_SIZE) || pipe(to) || pipe(from) || (pid = fork()) < 0)
 		fail("another process", 0, 0, errno);
 	if (!pid) {
 		close(to[1]);
-		answer_all(to[0], from[1], fds[0]);
+		answer_all(to[0], from[1], shared_fd);
 	}
-	if (mmap((void *)MODEL_VA, MODEL_FILE_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fds[0],
+	if (mmap((void *)MODEL_VA, MODEL_FILE_PAGES * PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, shared_fd,
 		 0) == MAP_FAILED)
 		fail("mmap", 0, 0, errno);
-	model_mmap(model, MODEL_VA, MODEL_FILE_PAGES, true, files[0], 0);
+	model_mmap(model, MODEL_VA, MODEL_FILE_PAGES, true, shared_file, 0);
 	for (step = 0; step < STEPS; step++) {
 		u64 page = below(MODEL_FILE_PAGES);
 
@@ -650,7 +361,7 @@ static void other_sequence(void)
 		close(to[i]);
 		close(from[i]);
 	}
-	close(fds[0]);
+	close(shared_fd);
 	waitpid(pid, NULL, 0);
 	end();
 }
@@ -659,20 +370,17 @@ int main(int argc, char **argv)
 {
 	u64 first = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
 	u64 n = argc > 2 ? strtoull(argv[2], NULL, 0) : 60;
-	u64 hugetlb = 0, soft_dirty = 0, guarded = 0;
+	u64 soft_dirty = 0, guarded = 0;
 
 	for (seed = first; seed < first + n; seed++) {
-		huge_sequence();
 		lazy_sequence();
 		other_sequence();
-		hugetlb += hugetlb_sequence();
 		soft_dirty += soft_dirty_sequence();
 		guarded += guard_sequence();
 	}
-	printf("%llu sequences of %d steps from seed %llu: huge pages, MADV_FREE, two processes: model and Linux agree\n",
+	printf("%llu sequences of %d steps from seed %llu: MADV_FREE, two processes: model and Linux agree\n",
 	       (unsigned long long)n, STEPS, (unsigned long long)first);
-	printf("hugetlb: %llu of them%s; soft-dirty: %llu%s; userfaultfd: %llu%s\n", (unsigned long long)hugetlb,
-	       hugetlb ? "" : " (1 to 3 free huge pages are needed)", (unsigned long long)soft_dirty,
+	printf("soft-dirty: %llu of them%s; userfaultfd: %llu%s\n", (unsigned long long)soft_dirty,
 	       soft_dirty ? "" : " (this kernel does not count)", (unsigned long long)guarded,
 	       guarded ? "" : " (not allowed here)");
 	return 0;
