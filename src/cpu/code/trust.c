@@ -197,12 +197,12 @@ static void look_at_some(struct cpu *c)
 
 void code_serialized(struct cpu *c, u8 how)
 {
-	if (c->waited || (how == SERIALIZES && c->cpl < 3)) {
+	if (how == SERIALIZES && c->cpl == 3) {
+		look_at_user(c);
+	} else if (how == SERIALIZES || c->waited) {
 		code_cache_distrust(c);
 		return;
 	}
-	if (how == SERIALIZES)
-		look_at_user(c);
 	if (__rdtsc() - c->code->looked > FLOW_LOOK_CYCLES)
 		look_at_some(c);
 }
