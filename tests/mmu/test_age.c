@@ -77,6 +77,21 @@ static void test_an_access_after_an_age_is_seen(void **state)
 	assert_int_equal(f.dirty, 0); /* the leaf says so still */
 }
 
+/* A vCPU that knows the table from one page marks the others that it finds there. */
+static void test_an_access_by_a_known_table_is_seen(void **state)
+{
+	u64 v;
+
+	for (u64 i = 0; i < 2; i++)
+		assert_int_equal(guest_load_once(f.h, GPA + i * PAGE_SIZE, &v), 0);
+	assert_true(age());
+	for (u64 i = 0; i < 2; i++) {
+		assert_false(young(i));
+		assert_int_equal(guest_load_once(f.h, GPA + i * PAGE_SIZE, &v), 0);
+		assert_true(young(i));
+	}
+}
+
 static u64 loads;
 
 static void load_on(struct hvcpu *h, void *arg)
@@ -120,6 +135,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_an_access_after_an_age_is_seen, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_an_access_by_a_known_table_is_seen, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_a_running_vcpu_is_seen_each_time, setup,
 						teardown),
