@@ -54,6 +54,11 @@ GUEST(there_and_back, 64,
       "4: mov 0x100000, %rbx\n dec %rcx\n jz 3f\n jmp 2f\n 3: hlt\n"
       ".org guest_there_and_back + 0x2000\n 2: inc %rax\n jmp 4b\n");
 
+/* rcx times an SSE computation with an operand in memory; and as often with one in a register. */
+GUEST(computes, 64,
+      "1: mulps 0x100000, %xmm0\n dec %rcx\n jnz 1b\n hlt\n mov %rdx, %rcx\n"
+      "2: mulps %xmm1, %xmm0\n dec %rcx\n jnz 2b\n hlt\n");
+
 static struct minivmm v;
 
 /* ---- handlers */
@@ -230,11 +235,33 @@ static void first_block(uint64_t n)
 	minivmm_destroy(&v);
 }
 
+static void computations(uint64_t n)
+{
+	uint64_t memory, registers;
+	struct kvm_sregs s;
+	struct kvm_regs r;
+
+	minivmm_create(&v);
+	minivmm_load(&v, MINIVMM_LONG, computes);
+	minivmm_get_sregs(&v, &s);
+	s.cr4 |= 1 << 9; /* OSFXSR */
+	minivmm_set_sregs(&v, &s);
+	minivmm_get_regs(&v, &r);
+	r.rcx = r.rdx = n;
+	minivmm_set_regs(&v, &r);
+	memory = time_of_run();
+	registers = time_of_run();
+	EXPECT(memory < 10 * registers, "%lu products take %lu ns from memory, %lu ns from registers", n, memory,
+	       registers);
+	minivmm_destroy(&v);
+}
+
 int main(void)
 {
 	const uint64_t n = 20000;
 
 	first_block(50 * n);
+	computations(50 * n);
 	minivmm_create(&v);
 	signals_in_a_run();
 	immediate_exits();

@@ -133,7 +133,8 @@ static void bring_in(struct xlate *x, unsigned part, u32 field, enum tr_reason r
 
 static bool computes_with_mxcsr(const struct op *o)
 {
-	return o->fn == native_run_reg_fp || o->fn == native_run_load_fp || o->fn == native_run_store_fp ||
+	return o->fn == native_run_reg_fp || o->fn == native_run_load_fp || o->fn == native_run_load_mm_fp ||
+	       o->fn == native_run_store_fp ||
 	       (o->fn == native_run_masked && (o->aux & MASKED_FP));
 }
 
@@ -307,7 +308,8 @@ static bool is_masked(const struct op *o)
 
 static bool reads_memory(const struct op *o)
 {
-	return o->fn == native_run_load || o->fn == native_run_load_fp ||
+	return o->fn == native_run_load || o->fn == native_run_load_fp || o->fn == native_run_load_mm ||
+	       o->fn == native_run_load_mm_fp ||
 	       (is_masked(o) && !(o->aux & MASKED_WRITES));
 }
 
