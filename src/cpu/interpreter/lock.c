@@ -18,7 +18,7 @@ static const struct op *op_stop(struct cpu *c, const struct op *o)
 	return o;
 }
 
-static void let_go(struct cpu *c)
+void lock_let_go(struct cpu *c)
 {
 	if (mmu_stops_others(&c->mmu))
 		mmu_start_others(&c->mmu);
@@ -36,7 +36,7 @@ const struct op *lock_stopped(struct cpu *c, const struct op *o, op_fn *unlocked
 		cpu_restart(c);
 	}
 	if (UNWIND_SET(&here)) {
-		let_go(c);
+		lock_let_go(c);
 		c->unwind = outer;
 		cpu_unwind(c);
 	}
@@ -45,7 +45,7 @@ const struct op *lock_stopped(struct cpu *c, const struct op *o, op_fn *unlocked
 	scratch[1].fn = op_stop;
 	r = unlocked(c, &scratch[0]);
 	c->unwind = outer;
-	let_go(c);
+	lock_let_go(c);
 	if (!r)
 		return NULL;
 	/* Outside guest mode a flush may have been answered: old pointers are stale, and the block ends. */

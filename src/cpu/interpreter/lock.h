@@ -24,6 +24,9 @@ static inline void *lock_ptr(struct cpu *c, u64 la, u32 size)
 	return ((u64)p & (LOCK_LINE - 1)) + size <= LOCK_LINE ? p : NULL;
 }
 
+/* The world goes on, if this vCPU has stopped it. In guest mode. */
+void lock_let_go(struct cpu *c);
+
 /* Carry the op out by its unlocked handler with the world stopped. */
 const struct op *lock_stopped(struct cpu *c, const struct op *o, op_fn *unlocked);
 

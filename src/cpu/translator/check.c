@@ -19,6 +19,7 @@
 #include "base/guard.h"
 #include "cpu/fault.h"
 #include "cpu/interpreter/interpreter.h"
+#include "cpu/interpreter/lock.h"
 #include "sync/atomic.h"
 
 #define AF_ALL (AF_OF | AF_CF | AF_PF | AF_AF | AF_ZF | AF_SF)
@@ -293,12 +294,6 @@ static const struct op *compare(struct cpu *c, struct block *b)
 	return &b->op[n];
 }
 
-static void let_go(struct cpu *c)
-{
-	if (mmu_stops_others(&c->mmu))
-		mmu_start_others(&c->mmu);
-}
-
 /* The same with every other vCPU of the VM stopped; or back to the run loop, where somebody wants this one first. */
 static const struct op *compare_alone(struct cpu *c, struct block *b)
 {
@@ -306,19 +301,19 @@ static const struct op *compare_alone(struct cpu *c, struct block *b)
 	const struct op *r;
 
 	if (!mmu_stop_others(&c->mmu) || flow_pending(c)) {
-		let_go(c);
+		lock_let_go(c);
 		op_uncount(c, b->op);
 		return op_leave(c, b->rip);
 	}
 	if (UNWIND_SET(&here)) {
-		let_go(c);
+		lock_let_go(c);
 		c->unwind = outer;
 		cpu_unwind(c);
 	}
 	c->unwind = &here;
 	r = compare(c, b);
 	c->unwind = outer;
-	let_go(c);
+	lock_let_go(c);
 	return r;
 }
 
