@@ -73,6 +73,12 @@ _Static_assert(sizeof(struct op) == 32, "two ops a cache line");
 #define BLOCK_KEY_AMD	0x4000 /* the guest's processor is AMD's: cpu->vendor */
 #define BLOCK_KEY_EM	 0x800 /* CR0.EM: x87 is #NM, MMX and SSE #UD; VEX and EVEX go on */
 
+/* Which TLB it is, of one that is not BLOCK_KEY_TLB_NEVER: enum tlb_mode. */
+static inline u32 block_key_tlb(u32 key)
+{
+	return (key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
+}
+
 struct code_page;
 
 struct block {

@@ -17,7 +17,7 @@
 /* The table for blocks of this key. */
 static u32 table_field(u32 key)
 {
-	u32 mode = (key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
+	u32 mode = block_key_tlb(key);
 
 	return (u32)(FIELD(jump) + mode * sizeof(((struct cpu *)0)->jump[0]));
 }
@@ -82,7 +82,7 @@ static u64 next_rip(const struct xlate *x)
 /* Behind the block, whose last instruction has made the key `key`. A table leads to blocks of one key. */
 void tr_edge_to_key(struct xlate *x, u32 key)
 {
-	u32 mode = (key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
+	u32 mode = block_key_tlb(key);
 	u32 what = tr_what(x, TR_RUN, x->trace.nops);
 	struct emit_check k = emit_check(&x->e);
 

@@ -14,7 +14,7 @@
 
 static u32 tlb_mode(const struct xlate *x)
 {
-	return (x->b->key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
+	return block_key_tlb(x->b->key);
 }
 
 /* Offset of the first entry of the TLB that the block's mode looks up in. */

@@ -21,14 +21,9 @@ static u32 width_of(u32 key)
 	return (key & BLOCK_KEY_MODE) != MODE_LONG;
 }
 
-static u32 mode_of(u32 key)
-{
-	return (key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
-}
-
 static u32 returns_field(u32 key)
 {
-	return (u32)(FIELD(returns) + mode_of(key) * sizeof(((struct cpu *)0)->returns[0]));
+	return (u32)(FIELD(returns) + block_key_tlb(key) * sizeof(((struct cpu *)0)->returns[0]));
 }
 
 /* -- by the table */
@@ -108,7 +103,7 @@ static void emit_site(struct xlate *x)
 	x->saved = true; /* by the RET */
 	emit_constant(e, R14, tr_rip(b, b->rip + b->bytes));
 	emit_compare(e, R15, R14);
-	emit_aim(e, emit_jcc(e, CC_NOT_ZERO), e->start + t->by_table[mode_of(x->b->key)][width_of(x->b->key)]);
+	emit_aim(e, emit_jcc(e, CC_NOT_ZERO), e->start + t->by_table[block_key_tlb(x->b->key)][width_of(x->b->key)]);
 	emit_lea(e, tr_host[RSP], tr_host[RSP], NO_INDEX, 0, tr_word(x), !tr_code32(x->b));
 	tr_fall_through(x);
 	x->saved = saved;

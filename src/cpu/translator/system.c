@@ -129,11 +129,6 @@ static void from_cr(struct xlate *x, const struct insn *in)
 
 /* -- STAC and CLAC: another TLB, and so another key */
 
-static u32 tlb_of(u32 key)
-{
-	return (key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
-}
-
 /* To the handler, and what it finds at the block's end, unless RCX is zero or, with `zero`, if it is. */
 static void leave_by_rcx(struct xlate *x, bool zero)
 {
@@ -177,7 +172,7 @@ static void change_ac(struct xlate *x, bool on)
 /* False: the handler's, where it cannot be known what AC is. */
 static bool set_ac(struct xlate *x, bool on)
 {
-	u32 mode = tlb_of(x->b->key);
+	u32 mode = block_key_tlb(x->b->key);
 
 	if (x->b->page2 || mode == TLB_USER)
 		return false;
@@ -193,7 +188,7 @@ static bool set_ac(struct xlate *x, bool on)
 /* CLAC where AC is clear changes nothing that the next block depends on. */
 bool tr_system_falls(const struct xlate *x, const struct insn *in)
 {
-	return in->kind == INSN_SYSTEM && in->sys == SYS_CLAC && tlb_of(x->b->key) == TLB_KERNEL;
+	return in->kind == INSN_SYSTEM && in->sys == SYS_CLAC && block_key_tlb(x->b->key) == TLB_KERNEL;
 }
 
 /* Does it change what a comparison with the interpreter does not put back, or the time? */

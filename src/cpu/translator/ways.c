@@ -305,7 +305,7 @@ static struct tr_way *find_slot(struct cpu *c, unsigned list, const struct block
 
 void tr_learn_jump(struct cpu *c, const struct block *to)
 {
-	u32 mode = (to->key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT;
+	u32 mode = block_key_tlb(to->key);
 	struct tr_way w = {.la = to->rip,
 			   .at = TR_WAY_SLOT | (mode * CODE_JUMPS + tr_jump_slot(to->rip)),
 			   .code = entry_of(c, to, true)};
@@ -411,7 +411,7 @@ void tr_ways_cleared(struct cpu *c)
 
 void tr_use_table(struct cpu *c, const struct block *b)
 {
-	u32 *key = &c->gen.table_key[(b->key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT];
+	u32 *key = &c->gen.table_key[block_key_tlb(b->key)];
 
 	if (likely(*key == b->key))
 		return;

@@ -88,7 +88,7 @@ static bool is_by_table(const struct place *p, u64 to)
 {
 	const struct block *b = p->code->b;
 
-	return b && to == p->t->by_table[(b->key & BLOCK_KEY_TLB) >> BLOCK_KEY_TLB_SHIFT][tr_code32(b)];
+	return b && to == p->t->by_table[block_key_tlb(b->key)][tr_code32(b)];
 }
 
 /* To the same trace's code, or to where another's is entered, or all RETs may go. */
