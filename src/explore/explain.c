@@ -53,6 +53,8 @@ static const struct {
 	{"map a block of one attribute", "A block of one attribute is mapped by one leaf again, and its small ones are gone."},
 	{"to a private gfn", "The host itself reaches no gfn that is private, from the moment the conversion returns."},
 	{"into a private gfn", "The host itself reaches no gfn that is private, from the moment the conversion returns."},
+	{"was aged", "Whoever uses a page after an age makes it young again: a TLB is filled from leaves that are marked as "
+		     "accessed and from no others, and a use of the host's marks its page."},
 	{"unmapped", "What a call has taken away is reached no more once the call has returned."},
 	{"after", "What a call has taken away is reached no more once the call has returned."},
 };
