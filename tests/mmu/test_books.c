@@ -3,7 +3,6 @@
  * What primary/linux keeps in its books, asked for directly: mappings, marks of ranges, windows, stores, and whose
  * the VMs are after a fork.
  */
-#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -11,9 +10,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include "harness.h"
+#include "fixture.h"
 #include "mmu/look.h"
-#include "mmu/vm.h"
 #include "primary/linux/maps.h"
 
 #define LEN	 0x10000
@@ -29,32 +27,14 @@ void *calloc(size_t n, size_t size)
 	return no_memory ? NULL : __libc_calloc(n, size);
 }
 
-struct fixture {
-	struct hvm vm;
-	struct hvcpu *h;
-	char *mem;
-	int fd;
-};
-
 /* Private memory, or a file's. */
 static void setup(struct fixture *f, u64 len, bool shared)
 {
-	f->fd = memfd_create("guest", MFD_CLOEXEC);
-	assert_int_equal(ftruncate(f->fd, (off_t)(4 * len)), 0);
-	f->mem = map_aligned(len, 0x1000, MAP_PRIVATE);
 	if (shared)
-		f->mem = mmap(f->mem, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f->fd, 0);
-	hvm_init(&f->vm);
-	f->h = hvcpu_new(&f->vm, 0);
-	assert_int_equal(hvm_slot(&f->vm, 0, 0, GPA, len, f->mem), 0);
-}
-
-static void teardown(struct fixture *f, u64 len)
-{
-	hvcpu_free(f->h);
-	hvm_fini(&f->vm);
-	munmap(f->mem, len);
-	close(f->fd);
+		fixture_map_file(f, len, PAGE_SIZE);
+	else
+		fixture_map(f, len, PAGE_SIZE);
+	fixture_begin(f, GPA);
 }
 
 static bool loads(struct fixture *f, u64 off)
@@ -329,7 +309,7 @@ static void test_windows_are_found_by_where_they_lie(void **state)
 		assert_int_equal(at.start, w.start);
 		assert_int_equal(at.delta, w.delta);
 	}
-	teardown(&f, LEN);
+	fixture_end(&f);
 }
 
 /* One that was asked for before a change is not kept. */
@@ -351,7 +331,7 @@ static void test_no_window_is_made_across_a_change(void **state)
 	epoch = regions_epoch();
 	assert_int_equal(windows_make(p, &r, (hva_t)f.mem, epoch), 0);
 	assert_true(windows_find(p, (hva_t)f.mem, &w));
-	teardown(&f, LEN);
+	fixture_end(&f);
 }
 
 /* A page of a file that changes is taken from guests, and its neighbours are not. */
@@ -377,7 +357,7 @@ static void test_a_change_of_a_file_is_of_its_pages(void **state)
 	mmu_look(f.vm.mmu, (GPA + LEN - 8) >> PAGE_SHIFT, &seen);
 	assert_true(seen.mapped);
 	regions_reset();
-	teardown(&f, LEN);
+	fixture_end(&f);
 }
 
 /* Before Linux 6.7 no userfaultfd says which file the VMM may not write to: there alone is no window. */
@@ -427,7 +407,7 @@ static void test_looks_of_entries_come_to_all_windows(void **state)
 	while (!sync_load(&p->look_from))
 		primary_linux_look_at_entry();
 	alarm(0);
-	teardown(&f, len);
+	fixture_end(&f);
 }
 
 /* The one behind it in our space may be another's. */
@@ -468,7 +448,7 @@ static void test_there_is_a_vm_or_none(void **state)
 	assert_false(registry_any());
 	setup(&f, LEN, false);
 	assert_true(registry_any());
-	teardown(&f, LEN);
+	fixture_end(&f);
 	assert_false(registry_any());
 }
 
@@ -489,7 +469,7 @@ static int change_in_child(void *arg)
 	setup(&own, LEN, false);
 	if (!loads(&own, 0) || hooked_munmap(f->mem + 0x1000, 0x1000) || invalidations(f) != before)
 		return 4;
-	teardown(&own, LEN);
+	fixture_end(&own);
 	return registry_any() ? 5 : 0;
 }
 
@@ -512,7 +492,7 @@ static void test_a_forked_child_leaves_its_parents_vms_alone(void **state)
 	before = invalidations(&f);
 	assert_int_equal(hooked_munmap(f.mem, 0x1000), 0);
 	assert_true(invalidations(&f) > before);
-	teardown(&f, LEN);
+	fixture_end(&f);
 }
 
 int main(void)

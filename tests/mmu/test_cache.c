@@ -2,10 +2,8 @@
 /* Host-side caches of guest pages against truncation, unmapping, memslots and userfaultfd. */
 #include "harness.h"
 
-#include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <sched.h>
-#include <sys/ioctl.h>
+#include "uffd.h"
 #include "mmu/cache.h"
 
 #define GPA    0x100000
@@ -297,26 +295,6 @@ static void test_begin_waits_for_a_use(void **state)
 
 /* ---- a use stuck in the host */
 
-static int uffd_open(void *p, size_t len)
-{
-	struct uffdio_api api = {.api = UFFD_API};
-	struct uffdio_register reg = {
-		.range = {(u64)p, len},
-		.mode = UFFDIO_REGISTER_MODE_MISSING,
-	};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
-	int err;
-	void *c;
-
-	if (fd < 0)
-		return -1;
-	assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
-	c = primary_linux_change_begin((hva_t)p, len, CHANGE_UFFD, &err);
-	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
-	primary_linux_change_end(c);
-	return fd;
-}
-
 static u32 done;
 
 static void use_once(struct hvcpu *h, void *arg)
@@ -344,12 +322,13 @@ static void stuck(bool in_access)
 	int fd;
 
 	init(&f, mem, 0);
-	fd = uffd_open(mem, PAGE_SIZE);
+	fd = uffd_open(UFFD_USER_MODE_ONLY, 0);
 	if (fd < 0) {
 		fini(&f);
 		munmap(mem, PAGE_SIZE);
 		skip();
 	}
+	uffd_register(fd, mem, PAGE_SIZE);
 	if (in_access) {
 		struct uffdio_zeropage z = {.range = {(u64)mem, PAGE_SIZE}};
 

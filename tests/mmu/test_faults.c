@@ -1,39 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* Faults of every kind, and what the VMM's changes of its mappings do to them. */
-#include <fcntl.h>
 #include <linux/perf_event.h>
-#include <linux/userfaultfd.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include "harness.h"
-#include "mmu/vm.h"
+#include "fixture.h"
 
 #define GPA 0x100000
-
-struct fixture {
-	struct hvm vm;
-	struct hvcpu *h;
-	char *mem;
-};
-
 #define LEN (4ULL << 20)
 
 static void setup(struct fixture *f)
 {
-	f->mem = map_aligned(LEN, 1 << 21, MAP_PRIVATE);
-	hvm_init(&f->vm);
-	f->h = hvcpu_new(&f->vm, 0);
-	assert_int_equal(hvm_slot(&f->vm, 0, 0, GPA, LEN, f->mem), 0);
-}
-
-static void teardown(struct fixture *f)
-{
-	hvcpu_free(f->h);
-	hvm_fini(&f->vm);
-	munmap(f->mem, LEN);
+	fixture_map(f, LEN, 1 << 21);
+	fixture_begin(f, GPA);
 }
 
 static void test_load_and_store_reach_the_vmms_memory(void **state)
@@ -49,7 +29,7 @@ static void test_load_and_store_reach_the_vmms_memory(void **state)
 	*(u64 *)f.mem = 7;
 	assert_int_equal(guest_load_once(f.h, GPA, &v), 0);
 	assert_int_equal(v, 7);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_no_slot_and_readonly_slot_are_mmio(void **state)
@@ -87,7 +67,7 @@ static void test_munmap_then_efault_then_repair(void **state)
 			 f.mem);
 	assert_int_equal(guest_load_once(f.h, GPA, &v), 0);
 	assert_int_equal(v, 0);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_mprotect_both_ways(void **state)
@@ -103,7 +83,7 @@ static void test_mprotect_both_ways(void **state)
 	assert_int_equal(guest_store_once(f.h, GPA, 1), 0);
 	hooked_mprotect(f.mem, 4096, PROT_NONE);
 	assert_int_equal(guest_load_once(f.h, GPA, &v), -EFAULT);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_madvise_dontneed_shows_zeros(void **state)
@@ -116,7 +96,7 @@ static void test_madvise_dontneed_shows_zeros(void **state)
 	assert_int_equal(hooked_madvise(f.mem + 0x3000, 4096, MADV_DONTNEED), 0);
 	assert_int_equal(guest_load_once(f.h, GPA + 0x3000, &v), 0);
 	assert_int_equal(v, 0);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_mremap_away_shrink_and_grow(void **state)
@@ -139,7 +119,7 @@ static void test_mremap_away_shrink_and_grow(void **state)
 	assert_int_equal(guest_load_once(f.h, GPA + 0x8000, &v), 0);
 	assert_int_equal(v, 0);
 	munmap(away, LEN);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /* Raw system calls, io_uring, another process: what nobody told us of must not be a crash. */
@@ -159,7 +139,7 @@ static void test_unseen_changes_are_efault_or_right(void **state)
 	assert_int_equal(mprotect(f.mem, 0x2000, PROT_READ | PROT_WRITE), 0);
 	assert_int_equal(guest_store_once(f.h, GPA, 4), 0);
 	assert_int_equal(*(u64 *)f.mem, 4);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_file_shorter_than_its_mapping(void **state)
@@ -178,7 +158,7 @@ static void test_file_shorter_than_its_mapping(void **state)
 		assert_int_equal(guest_store_once(f.h, GPA + 0x3000, 1), 0);
 		assert_int_equal(hooked_ftruncate(fd, 0x1000), 0);
 		assert_int_equal(guest_load_once(f.h, GPA + 0x3000, &v), -EFAULT);
-		teardown(&f);
+		fixture_end(&f);
 	}
 	close(fd);
 }
@@ -191,7 +171,7 @@ static void test_poison_is_ehwpoison(void **state)
 	setup(&f);
 	assert_int_equal(guest_store_once(f.h, GPA + 0x5000, 1), 0);
 	if (hooked_madvise(f.mem + 0x5000, 4096, MADV_HWPOISON)) {
-		teardown(&f);
+		fixture_end(&f);
 		skip(); /* needs privilege and a kernel that can */
 	}
 	assert_int_equal(guest_load_once(f.h, GPA + 0x5000, &v), -EHWPOISON);
@@ -199,7 +179,7 @@ static void test_poison_is_ehwpoison(void **state)
 	hooked_mmap(f.mem + 0x5000, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
 		    0);
 	assert_int_equal(guest_load_once(f.h, GPA + 0x5000, &v), 0);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_fork_copies_and_the_guest_keeps_its_own(void **state)
@@ -229,7 +209,7 @@ static void test_fork_copies_and_the_guest_keeps_its_own(void **state)
 	assert_int_equal(status, 0);
 	close(to_child[0]);
 	close(to_child[1]);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /* A perf-event buffer: an anonymous inode's pages, which a driver may move at will. */
@@ -246,7 +226,7 @@ static void test_special_mappings_are_served_unprobed(void **state)
 	setup(&f);
 	munmap(f.mem, 0x2000);
 	if (hooked_mmap(f.mem, 0x2000, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED) {
-		teardown(&f);
+		fixture_end(&f);
 		skip();
 	}
 	assert_int_equal(guest_load_once(f.h, GPA, &v), 0);
@@ -255,7 +235,7 @@ static void test_special_mappings_are_served_unprobed(void **state)
 	hooked_munmap(f.mem, 0x2000);
 	assert_int_equal(guest_load_once(f.h, GPA, &v), -EFAULT);
 	close(fd);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /* ------------------------------------------------------------------ running vCPUs */
@@ -302,7 +282,7 @@ static void test_begin_waits_for_a_running_vcpu(void **state)
 	hvcpu_stop(other);
 	assert_int_equal(r.errors, 0);
 	hvcpu_free(other);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 struct stays {
@@ -382,7 +362,7 @@ static void test_a_flush_is_woken_by_whom_it_waits_for(void **state)
 	assert_true(fl.slept < SLEEPS + fl.ms / MS_A_SLEEP);
 	hvcpu_free(stays);
 	hvcpu_free(leaves);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_slots_change_between_begin_and_end(void **state)
@@ -401,7 +381,7 @@ static void test_slots_change_between_begin_and_end(void **state)
 	assert_int_equal(guest_load_once(f.h, 2 * GPA + 4096, &v), 0);
 	primary_linux_change_end(c);
 	assert_int_equal(guest_load_once(f.h, 2 * GPA, &v), 0);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_the_vm_goes_between_begin_and_end(void **state)
@@ -412,7 +392,7 @@ static void test_the_vm_goes_between_begin_and_end(void **state)
 
 	setup(&f);
 	c = primary_linux_change_begin((hva_t)f.mem, 4096, CHANGE_UNMAP, &err);
-	teardown(&f);
+	fixture_end(&f);
 	primary_linux_change_end(c);
 	/* There is nobody left to tell. */
 	primary_linux_change_end(
@@ -428,28 +408,6 @@ struct uffd {
 	pthread_t thread;
 	u64 served;
 };
-
-static int uffd_open(void)
-{
-	struct uffdio_api api = {.api = UFFD_API};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC);
-
-	if (fd >= 0 && ioctl(fd, UFFDIO_API, &api)) {
-		close(fd);
-		fd = -1;
-	}
-	return fd;
-}
-
-static void uffd_register(int fd, void *p, u64 len)
-{
-	struct uffdio_register reg = {.range = {(u64)p, len}, .mode = UFFDIO_REGISTER_MODE_MISSING};
-	int err;
-	void *c = primary_linux_change_begin((hva_t)p, len, CHANGE_UFFD, &err);
-
-	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
-	primary_linux_change_end(c);
-}
 
 static void *serve(void *arg)
 {
@@ -472,7 +430,7 @@ static void *serve(void *arg)
 
 static void test_missing_pages_come_from_another_thread(void **state)
 {
-	struct uffd u = {.fd = uffd_open()};
+	struct uffd u = {.fd = uffd_open(0, 0)};
 	struct fixture f;
 	u64 v;
 
@@ -489,7 +447,7 @@ static void test_missing_pages_come_from_another_thread(void **state)
 	pthread_join(u.thread, NULL);
 	assert_int_equal(u.served, 16);
 	close(u.fd);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 struct waiter {
@@ -508,7 +466,7 @@ static void *wait_in_a_fault(void *arg)
 
 static void test_a_signal_ends_a_wait_for_userfaultfd(void **state)
 {
-	int fd = uffd_open();
+	int fd = uffd_open(0, 0);
 	struct fixture f;
 	struct waiter w = {.f = &f};
 	struct uffd_msg msg;
@@ -530,7 +488,7 @@ static void test_a_signal_ends_a_wait_for_userfaultfd(void **state)
 		assert_int_equal(w.r, -EINTR);
 	}
 	close(fd);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /*
@@ -542,7 +500,7 @@ static void test_poison_found_by_a_fault_is_ehwpoison(void **state)
 {
 	siginfo_t info = {.si_signo = SIGBUS, .si_code = BUS_MCEERR_AR};
 	sigset_t bus;
-	int fd = uffd_open();
+	int fd = uffd_open(0, 0);
 	struct fixture f;
 	struct waiter w = {.f = &f};
 	struct uffd_msg msg;
@@ -562,16 +520,15 @@ static void test_poison_found_by_a_fault_is_ehwpoison(void **state)
 	pthread_sigmask(SIG_UNBLOCK, &bus, NULL);
 	assert_int_equal(w.r, -EHWPOISON);
 	close(fd);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_shared_memory_under_userfaultfd_is_direct_and_comes_back(void **state)
 {
 	int mem = memfd_create("uffd", MFD_CLOEXEC);
-	struct uffd u = {.fd = uffd_open()};
+	struct uffd u = {.fd = uffd_open(0, 0)};
 	struct uffdio_range range;
 	struct fixture f;
-	struct mmu_xlat x;
 	void *c;
 	int err;
 	u64 v;
@@ -595,44 +552,33 @@ static void test_shared_memory_under_userfaultfd_is_direct_and_comes_back(void *
 	c = primary_linux_change_begin((hva_t)f.mem, LEN, CHANGE_UFFD_GONE, &err);
 	assert_int_equal(ioctl(u.fd, UFFDIO_UNREGISTER, &range), 0);
 	primary_linux_change_end(c);
-	mmu_vcpu_enter(&f.h->v);
-	assert_int_equal(mmu_translate(&f.h->v, GPA, MMU_READ, &x), 0);
-	mmu_vcpu_leave(&f.h->v);
-	assert_ptr_not_equal(x.host, f.mem);
+	assert_ptr_not_equal(fixture_host_of(&f, GPA), f.mem);
 	close(u.fd);
 	close(mem);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /* The VMM registered it before /dev/kvm was opened, when nobody watched its calls. */
 static void test_userfaultfd_from_before_is_found(void **state)
 {
-	struct uffdio_register reg = {.mode = UFFDIO_REGISTER_MODE_MISSING};
-	int mem = memfd_create("uffd", MFD_CLOEXEC);
-	struct uffd u = {.fd = uffd_open()};
+	struct uffd u = {.fd = uffd_open(0, 0)};
 	struct fixture f;
 	u64 v;
 
 	if (u.fd < 0)
 		skip();
-	assert_int_equal(ftruncate(mem, LEN), 0);
-	f.mem = map_aligned(LEN, 1 << 21, MAP_PRIVATE);
-	mmap(f.mem, LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, mem, 0);
-	reg.range = (struct uffdio_range){(u64)f.mem, LEN};
-	assert_int_equal(ioctl(u.fd, UFFDIO_REGISTER, &reg), 0);
+	fixture_map_file(&f, LEN, 1 << 21);
+	assert_int_equal(uffd_register_unseen(u.fd, f.mem, LEN), 0);
 	u.mem = f.mem;
 	pthread_create(&u.thread, NULL, serve, &u);
-	hvm_init(&f.vm);
-	f.h = hvcpu_new(&f.vm, 0);
-	assert_int_equal(hvm_slot(&f.vm, 0, 0, GPA, LEN, f.mem), 0);
+	fixture_begin(&f, GPA);
 	for (u64 p = 0; p < 16; p++) {
 		assert_int_equal(guest_load_once(f.h, GPA + p * 4096, &v), 0);
 		assert_int_equal(v, p * 4096 + 1);
 	}
 	pthread_join(u.thread, NULL);
 	close(u.fd);
-	close(mem);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /* A VMM that has used up its descriptors, or lives where there is no /proc. */
@@ -654,7 +600,7 @@ static void test_memory_is_served_when_the_kernel_tells_nothing(void **state)
 	assert_int_equal(guest_store_once(f.h, GPA + 0x1000, 1), -EFAULT);
 	assert_int_equal(guest_load_once(f.h, GPA + 0x2000, &v), -EFAULT);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 int main(void)

@@ -1,34 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* The kernel's notifier: what a raw munmap leaves, and a VMM that closes descriptors it never opened. */
 #include <dirent.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <linux/userfaultfd.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include "../waited.h"
-#include "harness.h"
+#include "fixture.h"
 #include "mmu/look.h"
-#include "mmu/vm.h"
-#include "primary/linux/internal.h"
 #include "primary/linux/notifier.h"
 
 #define LEN (4ULL << 20)
 #define GPA 0x40000000ULL
 
-struct fixture {
-	struct hvm vm;
-	struct hvcpu *h;
-	char *mem; /* LEN bytes of a memfd, in no memslot yet */
-	int fd;
-};
-
+/* A file's memory, in no memslot yet. */
 static void setup(struct fixture *f)
 {
-	f->fd = memfd_create("guest", MFD_CLOEXEC);
-	assert_int_equal(ftruncate(f->fd, LEN), 0);
-	f->mem = map_aligned(LEN, 1 << 21, MAP_PRIVATE);
-	f->mem = mmap(f->mem, LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f->fd, 0);
+	fixture_map_file(f, LEN, 1 << 21);
 	hvm_init(&f->vm);
 	primary_linux_start();
 	f->h = hvcpu_new(&f->vm, 0);
@@ -42,14 +28,9 @@ static void teardown(struct fixture *f)
 	close(f->fd);
 }
 
-static int uffd_open(void)
+static int new_uffd(void)
 {
-	struct uffdio_api api = {.api = UFFD_API};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-
-	if (fd >= 0)
-		assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
-	return fd;
+	return uffd_open(O_NONBLOCK | UFFD_USER_MODE_ONLY, 0);
 }
 
 static bool is_uffd(const char *number)
@@ -78,19 +59,19 @@ static int find_number(void)
 /* May somebody register this page, so that nobody has it now? */
 static bool is_free(int fd, char *p)
 {
-	struct uffdio_register reg = {.range = {(u64)p, PAGE_SIZE}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+	struct uffdio_range page = {(u64)p, PAGE_SIZE};
 
-	if (ioctl(fd, UFFDIO_REGISTER, &reg)) {
+	if (uffd_register_unseen(fd, p, PAGE_SIZE)) {
 		assert_int_equal(errno, EBUSY);
 		return false;
 	}
-	assert_int_equal(ioctl(fd, UFFDIO_UNREGISTER, &reg.range), 0);
+	assert_int_equal(ioctl(fd, UFFDIO_UNREGISTER, &page), 0);
 	return true;
 }
 
 static void test_a_descriptor_of_the_vmms_with_our_number_is_left_alone(void **state)
 {
-	int number, asking = uffd_open(), theirs;
+	int number, asking = new_uffd(), theirs;
 	struct fixture f;
 	u64 v;
 
@@ -103,11 +84,11 @@ static void test_a_descriptor_of_the_vmms_with_our_number_is_left_alone(void **s
 	/* What a window shows is registered with ours. */
 	assert_int_equal(hvm_slot(&f.vm, 0, 0, GPA, LEN / 2, f.mem), 0);
 	assert_int_equal(guest_load_once(f.h, GPA, &v), 0);
-	asking = uffd_open();
+	asking = new_uffd();
 	assert_false(is_free(asking, f.mem));
 
 	/* And with nobody's where the number is the VMM's by now. */
-	theirs = uffd_open();
+	theirs = new_uffd();
 	assert_int_equal(dup3(theirs, number, O_CLOEXEC), number);
 	assert_int_equal(hvm_slot(&f.vm, 1, 0, GPA + LEN / 2, LEN / 2, f.mem + LEN / 2), 0);
 	assert_int_equal(guest_load_once(f.h, GPA + LEN / 2, &v), 0);
@@ -127,7 +108,7 @@ static void test_a_descriptor_of_the_vmms_with_our_number_is_left_alone(void **s
 static void test_what_a_closed_vm_showed_is_let_go_while_somebody_looks(void **state)
 {
 	struct primary_linux *p;
-	int uffd = uffd_open();
+	int uffd = new_uffd();
 	struct window_piece w;
 	struct fixture f;
 	struct mmu *mmu;
@@ -165,7 +146,7 @@ static bool is_mapped(void *host)
 static void test_windows_that_went_are_unmapped_in_the_end(void **state)
 {
 	struct window_piece first, last, w;
-	int uffd = uffd_open();
+	int uffd = new_uffd();
 	struct fixture f;
 	u64 v;
 
@@ -220,7 +201,7 @@ static void test_windows_go_while_the_vmm_unmaps_on(void **state)
 static void test_what_a_raw_call_does_not_name_stays_mapped(void **state)
 {
 	struct mmu_seen there, gone;
-	int uffd = uffd_open();
+	int uffd = new_uffd();
 	struct fixture f;
 	u64 v;
 

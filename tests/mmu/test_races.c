@@ -4,33 +4,22 @@
  * would show. And answers of the kernel's that are hard to come by.
  */
 #include <dirent.h>
-#include <fcntl.h>
-#include <linux/userfaultfd.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include "harness.h"
+#include "fixture.h"
 #include "points.h"
 #include "base/heap.h"
 #include "mmu/look.h"
-#include "mmu/vm.h"
 #include "primary/linux/maps.h"
 #include "primary/linux/notifier.h"
 
 #define LEN 0x4000
 #define GPA 0x40000000ULL
 
-/* Newer than the headers this is built with. */
-#ifndef UFFD_USER_MODE_ONLY
-#define UFFD_USER_MODE_ONLY 1 /* Linux 5.11 */
-#endif
-
-struct fixture {
-	struct hvm vm;
-	struct hvcpu *h;
+/* What races are of: LEN bytes of a memfd. */
+struct raced {
+	struct fixture on;
 	struct primary_linux *p;
-	char *mem; /* LEN bytes of a memfd */
-	int fd;
 	int other_fd;
 	struct region r; /* what an operation was told */
 	int err;
@@ -38,62 +27,49 @@ struct fixture {
 	bool changed; /* the mapping; is so, as an operation found */
 };
 
-static void setup(struct fixture *f)
+static void setup(struct raced *f)
 {
-	f->fd = memfd_create("guest", MFD_CLOEXEC);
-	assert_int_equal(ftruncate(f->fd, 2 * LEN), 0);
-	f->mem = map_aligned(LEN, 0x1000, MAP_PRIVATE);
-	f->mem = mmap(f->mem, LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f->fd, 0);
-	hvm_init(&f->vm);
-	f->p = f->vm.mmu->primary;
-	f->h = hvcpu_new(&f->vm, 0);
-	assert_int_equal(hvm_slot(&f->vm, 0, 0, GPA, LEN, f->mem), 0);
+	fixture_map_file(&f->on, LEN, PAGE_SIZE);
+	fixture_begin(&f->on, GPA);
+	f->p = f->on.vm.mmu->primary;
 }
 
-static void teardown(struct fixture *f)
-{
-	hvcpu_free(f->h);
-	hvm_fini(&f->vm);
-	munmap(f->mem, LEN);
-	close(f->fd);
-}
-
-static bool has_window(struct fixture *f)
+static bool has_window(struct raced *f)
 {
 	struct window_piece w;
 
-	return windows_find(f->p, (hva_t)f->mem, &w);
+	return windows_find(f->p, (hva_t)f->on.mem, &w);
 }
 
 /* ------------------------------------------------------------------ changes */
 
 static void unguard(void *arg)
 {
-	struct fixture *f = arg;
+	struct raced *f = arg;
 	int err;
 
-	primary_linux_change_end(primary_linux_change_begin((hva_t)f->mem, LEN, CHANGE_GUARD_GONE, &err));
+	primary_linux_change_end(primary_linux_change_begin((hva_t)f->on.mem, LEN, CHANGE_GUARD_GONE, &err));
 	windows_drop(f->p, 0, ~0ULL);
 }
 
 static void guard(void *arg)
 {
-	struct fixture *f = arg;
+	struct raced *f = arg;
 	int err;
 
-	primary_linux_change_end(primary_linux_change_begin((hva_t)f->mem, LEN, CHANGE_GUARD, &err));
+	primary_linux_change_end(primary_linux_change_begin((hva_t)f->on.mem, LEN, CHANGE_GUARD, &err));
 }
 
 /* As a fault makes one. */
 static void make_window(void *arg)
 {
-	struct fixture *f = arg;
+	struct raced *f = arg;
 	struct region r;
 	u64 epoch;
 
-	assert_int_equal(regions_find((hva_t)f->mem, &r, &epoch), 0);
+	assert_int_equal(regions_find((hva_t)f->on.mem, &r, &epoch), 0);
 	if (!r.guarded)
-		windows_make(f->p, &r, (hva_t)f->mem, epoch);
+		windows_make(f->p, &r, (hva_t)f->on.mem, epoch);
 }
 
 static void is_without_window(void *arg)
@@ -104,80 +80,80 @@ static void is_without_window(void *arg)
 /* A window of guard pages would show what lies below them. */
 static void test_no_window_is_made_of_what_is_just_guarded(void **state)
 {
-	struct fixture f;
+	struct raced f;
 
 	setup(&f);
 	each_point(guard, make_window, unguard, is_without_window, &f);
-	teardown(&f);
+	fixture_end(&f.on);
 	regions_reset();
 }
 
 static void make_writable(void *arg)
 {
-	struct fixture *f = arg;
+	struct raced *f = arg;
 
-	hooked_mprotect(f->mem, LEN, PROT_READ | PROT_WRITE);
+	hooked_mprotect(f->on.mem, LEN, PROT_READ | PROT_WRITE);
 	f->changed = false;
 }
 
 static void make_read_only(void *arg)
 {
-	struct fixture *f = arg;
+	struct raced *f = arg;
 
-	hooked_mprotect(f->mem, LEN, PROT_READ);
+	hooked_mprotect(f->on.mem, LEN, PROT_READ);
 	f->changed = true;
 }
 
 static void ask(void *arg)
 {
-	struct fixture *f = arg;
+	struct raced *f = arg;
 
-	f->err = regions_ask((hva_t)f->mem, &f->r, &f->epoch);
+	f->err = regions_ask((hva_t)f->on.mem, &f->r, &f->epoch);
 }
 
 static void says_what_is(void *arg)
 {
-	struct fixture *f = arg;
+	struct raced *f = arg;
 	struct region r;
 	u64 epoch;
 
 	assert_int_equal(f->err, 0);
 	assert_true(!f->changed || !f->r.writable || !regions_unchanged(f->epoch));
-	assert_int_equal(regions_find((hva_t)f->mem, &r, &epoch), 0);
+	assert_int_equal(regions_find((hva_t)f->on.mem, &r, &epoch), 0);
 	assert_int_equal(r.writable, !f->changed);
 }
 
 /* A change that comes while the kernel is asked, and is over before its answer is looked at. */
 static void test_what_was_asked_across_a_change_is_not_remembered(void **state)
 {
-	struct fixture f;
+	struct raced f;
 
 	setup(&f);
 	each_point(ask, make_read_only, make_writable, says_what_is, &f);
-	teardown(&f);
+	fixture_end(&f.on);
 }
 
 /* ------------------------------------------------------------------ windows */
 
 static void map_another_file(void *arg)
 {
-	struct fixture *f = arg;
+	struct raced *f = arg;
 
-	mmap(f->mem, LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f->other_fd, 0);
+	mmap(f->on.mem, LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f->other_fd, 0);
 }
 
 static void ask_and_make_window(void *arg)
 {
-	struct fixture *f = arg;
+	struct raced *f = arg;
 
 	ask(f);
-	f->err = windows_make(f->p, &f->r, (hva_t)f->mem, f->epoch);
+	f->err = windows_make(f->p, &f->r, (hva_t)f->on.mem, f->epoch);
 }
 
 /* A change that nobody tells of comes between the duplicate and the last look at what it is of. */
 static void test_a_window_shows_what_is_mapped_after_it_was_made(void **state)
 {
-	struct fixture f;
+	struct raced f;
 	struct other o = {.fn = map_another_file, .arg = &f};
 
 	setup(&f);
@@ -187,12 +163,12 @@ static void test_a_window_shows_what_is_mapped_after_it_was_made(void **state)
 	assert_int_equal(f.err, -EAGAIN);
 	assert_false(has_window(&f));
 	close(f.other_fd);
-	teardown(&f);
+	fixture_end(&f.on);
 }
 
 static void make_one_window(void *arg)
 {
-	struct fixture *f = arg;
+	struct raced *f = arg;
 
 	windows_drop(f->p, 0, ~0ULL);
 	do
@@ -203,19 +179,19 @@ static void make_one_window(void *arg)
 
 static void drop_windows(void *arg)
 {
-	struct fixture *f = arg;
+	struct raced *f = arg;
 
 	windows_drop(f->p, 0, ~0ULL);
 }
 
 static void is_stale(hva_t start, hva_t end, void *arg)
 {
-	((struct fixture *)arg)->changed = true;
+	((struct raced *)arg)->changed = true;
 }
 
 static void look(void *arg)
 {
-	struct fixture *f = arg;
+	struct raced *f = arg;
 	hva_t from = 0;
 
 	f->changed = false;
@@ -224,17 +200,17 @@ static void look(void *arg)
 
 static void none_is_stale(void *arg)
 {
-	assert_false(((struct fixture *)arg)->changed);
+	assert_false(((struct raced *)arg)->changed);
 }
 
 /* Nothing of the VMM's has changed, wherever its windows go. */
 static void test_a_look_at_windows_that_go_finds_none_that_is_stale(void **state)
 {
-	struct fixture f;
+	struct raced f;
 
 	setup(&f);
 	each_point(look, drop_windows, make_one_window, none_is_stale, &f);
-	teardown(&f);
+	fixture_end(&f.on);
 }
 
 /* ------------------------------------------------------------------ what the kernel says of mappings */
@@ -381,43 +357,33 @@ static void test_two_read_the_list_of_mappings(void **state)
 #define TOLD   0x2000 /* of the one that a call is about to unmap */
 #define POINTS 16     /* more than the helper has for one event */
 
-static int open_uffd(void)
-{
-	struct uffdio_api api = {.api = UFFD_API};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
-
-	if (fd >= 0)
-		assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
-	return fd;
-}
-
 static void stop_watching_told(void *arg)
 {
-	struct fixture *f = arg;
+	struct raced *f = arg;
 
-	notifier_unwatch((hva_t)f->mem + TOLD, (hva_t)f->mem + TOLD + PAGE_SIZE);
+	notifier_unwatch((hva_t)f->on.mem + TOLD, (hva_t)f->on.mem + TOLD + PAGE_SIZE);
 }
 
 static bool is_watched(int uffd, char *p)
 {
-	struct uffdio_register reg = {.range = {(u64)p, PAGE_SIZE}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+	struct uffdio_range page = {(u64)p, PAGE_SIZE};
 
-	if (ioctl(uffd, UFFDIO_REGISTER, &reg))
+	if (uffd_register_unseen(uffd, p, PAGE_SIZE))
 		return true;
-	ioctl(uffd, UFFDIO_UNREGISTER, &reg.range);
+	ioctl(uffd, UFFDIO_UNREGISTER, &page);
 	return false;
 }
 
 /* A raw munmap() of a page that the helper hears of, and another thread that comes in at its point n. */
-static bool unmap_with_other_at(unsigned n, struct fixture *f, struct other *o)
+static bool unmap_with_other_at(unsigned n, struct raced *f, struct other *o)
 {
 	struct window_piece w;
 
-	mmap(f->mem, LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f->fd, 0);
+	mmap(f->on.mem, LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f->on.fd, 0);
 	make_one_window(f);
 	to_helper_at(n, o);
-	kernel_call(SYS_munmap, (long[6]){(long)f->mem + GONE, PAGE_SIZE});
-	while (windows_find(f->p, (hva_t)f->mem + GONE, &w) || !regions_unchanged(regions_epoch()))
+	kernel_call(SYS_munmap, (long[6]){(long)f->on.mem + GONE, PAGE_SIZE});
+	while (windows_find(f->p, (hva_t)f->on.mem + GONE, &w) || !regions_unchanged(regions_epoch()))
 		sched_yield();
 	return not_to_helper(o);
 }
@@ -425,8 +391,8 @@ static bool unmap_with_other_at(unsigned n, struct fixture *f, struct other *o)
 /* While the helper takes from its list what is gone, too. */
 static void test_what_a_call_unmaps_is_watched_no_more(void **state)
 {
-	int uffd = open_uffd();
-	struct fixture f;
+	int uffd = uffd_open(O_NONBLOCK | UFFD_USER_MODE_ONLY, 0);
+	struct raced f;
 	struct other o = {.fn = stop_watching_told, .arg = &f};
 	unsigned n = 0;
 
@@ -434,13 +400,13 @@ static void test_what_a_call_unmaps_is_watched_no_more(void **state)
 		skip();
 	setup(&f);
 	for (; n < POINTS && unmap_with_other_at(n, &f, &o); n++) {
-		assert_false(is_watched(uffd, f.mem + TOLD));
-		assert_true(is_watched(uffd, f.mem));
-		assert_true(is_watched(uffd, f.mem + LEN - PAGE_SIZE));
+		assert_false(is_watched(uffd, f.on.mem + TOLD));
+		assert_true(is_watched(uffd, f.on.mem));
+		assert_true(is_watched(uffd, f.on.mem + LEN - PAGE_SIZE));
 	}
 	assert_true(n > 0);
 	close(uffd);
-	teardown(&f);
+	fixture_end(&f.on);
 }
 
 /* ------------------------------------------------------------------ locked memory */

@@ -5,48 +5,21 @@
  * guest must see the new bytes, and without, when it must still see the old ones (the proof that
  * nothing but the protocol brought the new ones).
  */
-#include <fcntl.h>
-#include <linux/userfaultfd.h>
 #include <poll.h>
-#include <sys/ioctl.h>
-#include "harness.h"
-#include "mmu/vm.h"
-#include "primary/linux/internal.h"
+#include "fixture.h"
 
 #define LEN (4ULL << 20)
 #define GPA 0x40000000ULL
-
-struct fixture {
-	struct hvm vm;
-	struct hvcpu *h;
-	char *mem;
-	int fd;
-};
 
 static void fill_file(int fd, u64 off, u64 value)
 {
 	assert_int_equal(pwrite(fd, &value, 8, (off_t)off), 8);
 }
 
-static void setup(struct fixture *f, int prot)
+static void setup(struct fixture *f)
 {
-	f->fd = memfd_create("guest", MFD_CLOEXEC);
-	assert_true(f->fd >= 0);
-	assert_int_equal(ftruncate(f->fd, 4 * LEN), 0);
-	f->mem = map_aligned(LEN, 1 << 21, MAP_PRIVATE);
-	f->mem = mmap(f->mem, LEN, prot, MAP_SHARED | MAP_FIXED, f->fd, 0);
-	assert_ptr_not_equal(f->mem, MAP_FAILED);
-	hvm_init(&f->vm);
-	f->h = hvcpu_new(&f->vm, 0);
-	assert_int_equal(hvm_slot(&f->vm, 0, 0, GPA, LEN, f->mem), 0);
-}
-
-static void teardown(struct fixture *f)
-{
-	hvcpu_free(f->h);
-	hvm_fini(&f->vm);
-	munmap(f->mem, LEN);
-	close(f->fd);
+	fixture_map_file(f, LEN, 1 << 21);
+	fixture_begin(f, GPA);
 }
 
 static u64 load(struct fixture *f, u64 off)
@@ -59,12 +32,7 @@ static u64 load(struct fixture *f, u64 off)
 
 static void *host_of(struct fixture *f, u64 off)
 {
-	struct mmu_xlat x;
-
-	mmu_vcpu_enter(&f->h->v);
-	assert_int_equal(mmu_translate(&f->h->v, GPA + off, MMU_READ, &x), 0);
-	mmu_vcpu_leave(&f->h->v);
-	return x.host;
+	return fixture_host_of(f, GPA + off);
 }
 
 static void test_shared_memory_is_one_large_window(void **state)
@@ -72,7 +40,7 @@ static void test_shared_memory_is_one_large_window(void **state)
 	struct mmu_stats s;
 	struct fixture f;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	assert_int_equal(guest_store_once(f.h, GPA + 0x1008, 77), 0);
 	assert_int_equal(*(u64 *)(f.mem + 0x1008), 77);
 	*(u64 *)(f.mem + 0x3000) = 78;
@@ -83,17 +51,17 @@ static void test_shared_memory_is_one_large_window(void **state)
 	mmu_get_stats(f.vm.mmu, &s);
 	assert_int_equal(s.pages_2m, 2);
 	assert_int_equal(s.pages_4k, 0);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_private_memory_is_direct(void **state)
 {
 	struct fixture f;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	hooked_mmap(f.mem, LEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	assert_ptr_equal(host_of(&f, 0x3000), f.mem + 0x3000);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /*
@@ -104,7 +72,7 @@ static void test_mmap_over_shows_new_bytes_only_through_the_protocol(void **stat
 {
 	struct fixture f;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	fill_file(f.fd, 0x5000, 1);
 	fill_file(f.fd, LEN + 0x5000, 2);
 	fill_file(f.fd, 2 * LEN + 0x5000, 3);
@@ -121,7 +89,7 @@ static void test_mmap_over_shows_new_bytes_only_through_the_protocol(void **stat
 	/* And told of it at last, the guest sees it too. */
 	hooked_mprotect(f.mem + 0x5000, 4096, PROT_READ | PROT_WRITE);
 	assert_int_equal(load(&f, 0x5000), 3);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /*
@@ -134,7 +102,7 @@ static void test_the_address_of_a_window_that_went_may_be_used_again(void **stat
 	struct fixture f;
 	char *old, *foreign;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	fill_file(f.fd, LEN + 0x5000, 2);
 	assert_int_equal(load(&f, 0x5000), 0);
 	old = host_of(&f, 0x5000);
@@ -148,7 +116,7 @@ static void test_the_address_of_a_window_that_went_may_be_used_again(void **stat
 	assert_int_equal(guest_store_once(f.h, GPA + 0x5000, 5), 0);
 	assert_int_equal(*(u64 *)foreign, 666);
 	munmap(foreign, 4096);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /*
@@ -161,7 +129,7 @@ static void test_no_window_lies_where_the_vmm_had_memory(void **state)
 	struct fixture f;
 	char *left;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	left = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	assert_ptr_not_equal(left, MAP_FAILED);
 	hooked_munmap(left, room);
@@ -171,7 +139,7 @@ static void test_no_window_lies_where_the_vmm_had_memory(void **state)
 	assert_int_equal(load(&f, 0x5000), 5);
 	assert_false((char *)host_of(&f, 0x5000) >= left && (char *)host_of(&f, 0x5000) < left + room);
 	hooked_munmap(left, room);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_munmap_ends_the_window(void **state)
@@ -179,14 +147,14 @@ static void test_munmap_ends_the_window(void **state)
 	struct fixture f;
 	u64 v;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	assert_int_equal(load(&f, 0), 0);
 	hooked_munmap(f.mem + 0x2000, 0x2000);
 	assert_int_equal(guest_load_once(f.h, GPA + 0x2000, &v), -EFAULT);
 	assert_int_equal(guest_store_once(f.h, GPA + 0x3000, 1), -EFAULT);
 	assert_int_equal(load(&f, 0x1000), 0);
 	assert_int_equal(load(&f, 0x4000), 0);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_mremap_moves_pages_in(void **state)
@@ -194,7 +162,7 @@ static void test_mremap_moves_pages_in(void **state)
 	struct fixture f;
 	char *other;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	fill_file(f.fd, LEN, 21);
 	other = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, LEN);
 	assert_int_equal(load(&f, 0x6000), 0);
@@ -207,14 +175,14 @@ static void test_mremap_moves_pages_in(void **state)
 	hooked_mremap(f.mem + 0x6000, 4096, 4096, MREMAP_MAYMOVE | MREMAP_FIXED, other);
 	assert_int_equal(guest_load_once(f.h, GPA + 0x6000, &(u64){0}), -EFAULT);
 	munmap(other, 4096);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_mprotect_both_ways(void **state)
 {
 	struct fixture f;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	assert_int_equal(guest_store_once(f.h, GPA, 1), 0);
 	hooked_mprotect(f.mem, LEN, PROT_READ);
 	assert_int_equal(load(&f, 0), 1);
@@ -225,7 +193,7 @@ static void test_mprotect_both_ways(void **state)
 	assert_int_equal(*(u64 *)f.mem, 2);
 	hooked_mprotect(f.mem, LEN, PROT_NONE);
 	assert_int_equal(guest_load_once(f.h, GPA, &(u64){0}), -EFAULT);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_truncate_and_punch(void **state)
@@ -233,7 +201,7 @@ static void test_truncate_and_punch(void **state)
 	struct fixture f;
 	u64 v;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	assert_int_equal(guest_store_once(f.h, GPA + 0x7000, 5), 0);
 	assert_int_equal(hooked_punch(f.fd, 0x7000, 4096), 0);
 	assert_int_equal(load(&f, 0x7000), 0);
@@ -242,7 +210,7 @@ static void test_truncate_and_punch(void **state)
 	assert_int_equal(guest_load_once(f.h, GPA + 0x6000, &v), 0);
 	assert_int_equal(hooked_ftruncate(f.fd, 4 * LEN), 0);
 	assert_int_equal(load(&f, 0x7000), 0);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /* What is left on either side of a change is still known for what it is, offset and all. */
@@ -251,7 +219,7 @@ static void test_a_punch_beside_a_changed_range_is_told(void **state)
 	struct mmu_stats before, after;
 	struct fixture f;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	assert_int_equal(load(&f, 0x9000), 0);
 	hooked_mprotect(f.mem + 0x5000, 0x1000, PROT_READ);
 	for (u64 off = 0x4000; off <= 0x6000; off += 0x2000) {
@@ -261,7 +229,7 @@ static void test_a_punch_beside_a_changed_range_is_told(void **state)
 		mmu_get_stats(f.vm.mmu, &after);
 		assert_int_equal(after.invalidations, before.invalidations + 1);
 	}
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_read_only_files_are_readable(void **state)
@@ -270,7 +238,7 @@ static void test_read_only_files_are_readable(void **state)
 	char path[32];
 	int ro;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	fill_file(f.fd, 0x1000, 31);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", f.fd);
 	ro = open(path, O_RDONLY | O_CLOEXEC);
@@ -280,7 +248,7 @@ static void test_read_only_files_are_readable(void **state)
 	assert_ptr_not_equal(host_of(&f, 0x1000), f.mem + 0x1000);
 	assert_int_equal(guest_store_once(f.h, GPA, 2), -EFAULT);
 	close(ro);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_slots_that_share_memory_share_no_fate(void **state)
@@ -288,7 +256,7 @@ static void test_slots_that_share_memory_share_no_fate(void **state)
 	struct fixture f;
 	u64 v;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	assert_int_equal(hvm_slot(&f.vm, 1, 0, 2 * GPA, LEN / 2, f.mem), 0);
 	assert_int_equal(guest_store_once(f.h, 2 * GPA, 9), 0);
 	assert_int_equal(load(&f, 0), 9);
@@ -297,7 +265,7 @@ static void test_slots_that_share_memory_share_no_fate(void **state)
 	assert_int_equal(v, 9);
 	assert_int_equal(hvm_slot(&f.vm, 1, 0, 0, 0, 0), 0);
 	assert_int_equal(guest_load_once(f.h, 2 * GPA, &v), -ENOENT);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static u64 count_mappings(const char *name)
@@ -317,13 +285,13 @@ static void test_no_window_outlives_its_slot(void **state)
 	struct fixture f;
 	u64 before;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	before = count_mappings("memfd:guest");
 	load(&f, 0);
 	assert_int_equal(count_mappings("memfd:guest"), before + 1);
 	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, 0, 0), 0);
 	assert_int_equal(count_mappings("memfd:guest"), before);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /* Slots of one VM may overlap in the VMM's memory: what none of them covers any more is nobody's. */
@@ -332,7 +300,7 @@ static void test_no_window_outlives_slots_that_overlap(void **state)
 	struct fixture f;
 	u64 before;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	before = count_mappings("memfd:guest");
 	assert_int_equal(hvm_slot(&f.vm, 1, 0, 2 * GPA, LEN / 2, f.mem + LEN / 4), 0);
 	assert_int_equal(load(&f, 0), 0);
@@ -346,7 +314,7 @@ static void test_no_window_outlives_slots_that_overlap(void **state)
 	mmap(f.mem, LEN, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, f.fd, LEN);
 	assert_int_equal(hvm_slot(&f.vm, 0, 0, GPA, LEN, f.mem), 0);
 	assert_int_equal(load(&f, 0), 21);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /*
@@ -359,7 +327,7 @@ static void test_a_change_elsewhere_keeps_no_fault_waiting(void **state)
 	void *change;
 	int err;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	fill_file(f.fd, 0x5000, 5);
 	hooked_mmap(f.mem + LEN / 2, LEN / 2, PROT_READ, MAP_SHARED, f.fd, LEN);
 	change = primary_linux_change_begin((hva_t)f.mem + LEN / 2, LEN / 2, CHANGE_UNMAP, &err);
@@ -371,7 +339,7 @@ static void test_a_change_elsewhere_keeps_no_fault_waiting(void **state)
 	/* And a change of that one is seen as ever. */
 	hooked_mmap(f.mem + 0x5000, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, f.fd, LEN);
 	assert_int_equal(load(&f, 0x5000), 0);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /* The call was made while no memslot was there to be told, and ends when one is in use. */
@@ -381,7 +349,7 @@ static void test_a_change_begun_before_the_slot_is_seen(void **state)
 	void *change;
 	int err;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	fill_file(f.fd, LEN + 0x5000, 2);
 	assert_int_equal(hvm_slot(&f.vm, 0, 0, 0, 0, 0), 0);
 	change = primary_linux_change_begin((hva_t)f.mem, LEN, CHANGE_UNMAP, &err);
@@ -393,7 +361,7 @@ static void test_a_change_begun_before_the_slot_is_seen(void **state)
 	/* Nothing is kept of the change: windows are made again. */
 	assert_int_equal(load(&f, 0x200000), 0);
 	assert_ptr_not_equal(host_of(&f, 0x200000), f.mem + 0x200000);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /* What is faulted in during a change of another mapping is known when its own file changes. */
@@ -404,7 +372,7 @@ static void test_a_punch_after_a_change_elsewhere_is_told(void **state)
 	u64 epoch;
 	int err;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	hooked_mmap(f.mem + LEN / 2, LEN / 2, PROT_READ, MAP_SHARED, f.fd, LEN);
 	change = primary_linux_change_begin((hva_t)f.mem + LEN / 2, LEN / 2, CHANGE_UNMAP, &err);
 	assert_int_equal(load(&f, 0x5000), 0);
@@ -417,7 +385,7 @@ static void test_a_punch_after_a_change_elsewhere_is_told(void **state)
 	mmu_vcpu_enter(&f.h->v);
 	assert_true(f.h->v.epoch > epoch);
 	mmu_vcpu_leave(&f.h->v);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static void test_without_windows_frames_are_direct(void **state)
@@ -425,9 +393,9 @@ static void test_without_windows_frames_are_direct(void **state)
 	struct fixture f;
 
 	primary_linux_no_windows = true;
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	assert_ptr_equal(host_of(&f, 0x3000), f.mem + 0x3000);
-	teardown(&f);
+	fixture_end(&f);
 	primary_linux_no_windows = false;
 }
 
@@ -451,7 +419,7 @@ static void test_a_look_at_some_windows_goes_on_with_the_others(void **state)
 	hva_t from = 0;
 
 	stale.n = 0;
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	for (u64 i = 0; i < WINDOWS; i++) {
 		hooked_mmap(f.mem + i * 0x1000, 0x1000, PROT_READ, MAP_SHARED, f.fd, i * 0x2000);
 		assert_int_equal(load(&f, i * 0x1000), 0);
@@ -468,7 +436,7 @@ static void test_a_look_at_some_windows_goes_on_with_the_others(void **state)
 	assert_int_equal(from, 0);
 	assert_int_equal(stale.n, 2);
 	assert_int_equal(stale.last, f.mem + last);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 #define MANY (LEN / 0x1000)
@@ -476,7 +444,7 @@ static void test_a_look_at_some_windows_goes_on_with_the_others(void **state)
 /* MANY windows of a page each. */
 static void setup_many(struct fixture *f)
 {
-	setup(f, PROT_READ | PROT_WRITE);
+	setup(f);
 	for (u64 i = 0; i < MANY; i++) {
 		hooked_mmap(f->mem + i * 0x1000, 0x1000, PROT_READ, MAP_SHARED, f->fd, i * 0x2000);
 		assert_int_equal(load(f, i * 0x1000), 0);
@@ -494,14 +462,10 @@ static void *unmap_all(void *arg)
 /* Whoever unmaps the page at p waits until this descriptor is read. -1: this machine has none for us. */
 static int hold_who_unmaps(void *p)
 {
-	struct uffdio_api api = {.api = UFFD_API, .features = UFFD_FEATURE_EVENT_UNMAP};
-	struct uffdio_register reg = {.range = {(u64)p, PAGE_SIZE}, .mode = UFFDIO_REGISTER_MODE_MISSING};
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+	int fd = uffd_open(O_NONBLOCK | UFFD_USER_MODE_ONLY, UFFD_FEATURE_EVENT_UNMAP);
 
-	if (fd < 0)
-		return -1;
-	assert_int_equal(ioctl(fd, UFFDIO_API, &api), 0);
-	assert_int_equal(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
+	if (fd >= 0)
+		assert_int_equal(uffd_register_unseen(fd, p, PAGE_SIZE), 0);
 	return fd;
 }
 
@@ -551,7 +515,7 @@ static void test_a_fault_does_not_wait_for_all_the_windows_of_a_change(void **st
 	assert_false(n.first);
 	assert_true(n.last);
 	close(p.fd);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /* Bytes of areas for windows that are ours. */
@@ -572,7 +536,7 @@ static void test_a_look_drops_what_has_changed(void **state)
 	struct fixture f;
 	hva_t hva;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	hva = (hva_t)f.mem;
 	primary_linux_no_looks = false;
 	assert_int_equal(load(&f, 0), 0);
@@ -587,7 +551,7 @@ static void test_a_look_drops_what_has_changed(void **state)
 	assert_int_equal(after.delta, before.delta);
 	assert_int_equal(after.end, before.end);
 	primary_linux_no_looks = true;
-	teardown(&f);
+	fixture_end(&f);
 }
 
 static bool over; /* atomic */
@@ -608,7 +572,7 @@ static void test_the_place_of_a_window_that_goes_stays_ours(void **state)
 	struct fixture f;
 	pthread_t looker;
 
-	setup(&f, PROT_READ | PROT_WRITE);
+	setup(&f);
 	assert_int_equal(load(&f, 0), 0);
 	primary_linux_no_looks = false;
 	had = loose_bytes();
@@ -622,7 +586,7 @@ static void test_the_place_of_a_window_that_goes_stays_ours(void **state)
 	pthread_join(looker, NULL);
 	primary_linux_no_looks = true;
 	assert_int_equal(loose_bytes(), had);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /* A VMM that maps over one window after the other is refused in the end: what we note of that has its bounds. */
@@ -647,7 +611,7 @@ static void test_a_vmm_that_takes_too_many_places_is_refused(void **state)
 	}
 	assert_int_equal(r, -ENOMEM);
 	assert_int_equal(load(&f, 0), 0);
-	teardown(&f);
+	fixture_end(&f);
 }
 
 /* usage: test_mmu_windows [TEST], one of them alone. */
