@@ -2,7 +2,8 @@
 /*
  * base/pext.h: does this processor carry PEXT out in hardware? Generated code looks memory up with it,
  * without touching a flag; where it is microcode (AMD before family 19h) or missing, guests are
- * interpreted. And is LOOP quick, by which it checks; and what do logical instructions leave in AF? Any thread.
+ * interpreted. And is LOOP quick, by which it checks; and what becomes of flags that the manuals leave undefined?
+ * Any thread.
  */
 #ifndef BASE_PEXT_H
 #define BASE_PEXT_H
@@ -47,6 +48,38 @@ static inline bool host_clears_af(void)
 		:
 		: "cc");
 	return !(ax >> 8 & 0x10);
+}
+
+/* OF in bit 0 and LAHF's byte in bits 8 to 15, behind an instruction on ECX, EDX and EAX, and before it. */
+#define HOST_FLAGS_BEHIND(insn, before)                                                             \
+	({                                                                                          \
+		unsigned ax_ = (before), cx_ = 0x92345679, dx_ = 3;                                   \
+		__asm__("addb $127, %%al\n\t"                                                       \
+			"sahf\n\t" insn "\n\t"                                                      \
+			"lahf\n\t"                                                                  \
+			"seto %%al"                                                                  \
+			: "+a"(ax_), "+c"(cx_), "+d"(dx_)                                            \
+			:                                                                            \
+			: "cc");                                                                     \
+		ax_ & 0xd501;                                                                        \
+	})
+#define HOST_SETTLES(insn) (HOST_FLAGS_BEHIND(insn, 0x0200) == HOST_FLAGS_BEHIND(insn, 0xd701))
+
+/*
+ * Some of the flags are undefined after a shift by more than nothing, and after a multiplication (SDM vol. 2; APM
+ * vol. 3). Are they at least not what they were before? They are, of AMD's multiplications.
+ */
+static inline bool host_shifts_settle_flags(void)
+{
+	return HOST_SETTLES("shll $1, %%ecx") && HOST_SETTLES("shll $5, %%ecx") && HOST_SETTLES("shrl $1, %%ecx") &&
+	       HOST_SETTLES("shrl $5, %%ecx") && HOST_SETTLES("sarl $1, %%ecx") && HOST_SETTLES("sarl $5, %%ecx") &&
+	       HOST_SETTLES("shlb $5, %%cl") && HOST_SETTLES("shrw $5, %%cx");
+}
+
+static inline bool host_products_settle_flags(void)
+{
+	return HOST_SETTLES("imull %%edx, %%ecx") && HOST_SETTLES("imull $77, %%edx, %%ecx") &&
+	       HOST_SETTLES("mull %%ecx") && HOST_SETTLES("imull %%ecx") && HOST_SETTLES("mulb %%cl");
 }
 
 #endif

@@ -27,7 +27,7 @@ static u8 *poll(struct xlate *x)
 {
 	struct emit_check k;
 
-	if (x->saved) {
+	if (x->flags_at) {
 		emit_compare_zero32(&x->e, FIELD(mmu.requests));
 		return emit_jcc(&x->e, CC_NOT_ZERO);
 	}
@@ -43,7 +43,7 @@ static u8 *jump_unless_slot_of_target(struct xlate *x, int index, u32 slot)
 	u32 neg = slot + (u32)offsetof(struct code_jump, neg);
 	struct emit_check k;
 
-	if (x->saved) {
+	if (x->flags_at) {
 		emit_move(e, RCX, R15);
 		emit_add(e, RCX, index, neg);
 		return emit_jcc(e, CC_NOT_ZERO);
@@ -62,7 +62,7 @@ static void edge_by_table(struct xlate *x, u32 table, u64 target, u32 what)
 
 	if (x->tests) {
 		emit_flags_save(x);
-		x->saved = true;
+		x->flags_at = FLAGS_IN_AF;
 	}
 	emit_constant(e, R15, target);
 	tr_stub(x, jump_unless_slot_of_target(x, NO_INDEX, slot), what, THEN_NOTHING);
@@ -118,6 +118,19 @@ static u32 edge_what(const struct xlate *x, unsigned which)
 	return tr_what(x, which ? TR_TAKEN : TR_LINK, x->nop);
 }
 
+/* Before an edge that goes back. */
+static void poll_edge(struct xlate *x, u32 what)
+{
+	u8 was = x->flags_at, behind = x->flags.behind[x->nop];
+
+	if (!was && behind)
+		x->flags_at = behind;
+	tr_edge_stub(x, poll(x), what, NOT_PATCHED);
+	if (x->flags_at != was)
+		emit_flags_for_c(x, x->flags_at);
+	x->flags_at = was;
+}
+
 static void edge(struct xlate *x, unsigned which, u64 target)
 {
 	const struct block *b = tr_block(x, x->nop);
@@ -129,7 +142,7 @@ static void edge(struct xlate *x, unsigned which, u64 target)
 		return;
 	}
 	if (goes_back(b, target))
-		tr_edge_stub(x, poll(x), what, NOT_PATCHED);
+		poll_edge(x, what);
 	if (far && in_kernel(b, target) && tr_edge_by_cell(x, what))
 		return;
 	tr_edge_stub(x, emit_edge(&x->e), what, far ? PATCHED_FAR : PATCHED);
@@ -210,7 +223,7 @@ static void find_target(struct xlate *x)
 	tr_stub(x, poll(x), what, THEN_NOTHING);
 	emit_rotate(e, R14, R15, 12);
 	emit_lea(e, R14, R14, R15, 0, 0, true);
-	if (x->saved) {
+	if (x->flags_at) {
 		emit_and32(e, R14, (CODE_JUMPS - 1) << 1);
 	} else {
 		emit_pext(e, R14, R14, FIELD(gen.mask_jump));
@@ -255,7 +268,7 @@ static void ret(struct xlate *x, const struct insn *in)
 	s32 extra = in->opcode == 0xc2 ? (u16)insn_imm(in) : 0;
 
 	load_target(x, tr_stack_operand(x, RSP, 0, false));
-	if (!extra && x->saved && !x->check) {
+	if (!extra && x->flags_at && !x->check) {
 		tr_stub(x, poll(x), tr_what(x, TR_ONE, x->nop), THEN_NOTHING);
 		tr_return(x);
 		return;

@@ -127,13 +127,6 @@ void emit_add(struct emitter *e, int reg, int index, u32 field)
 	field_op(e, true, 0x03, reg, index, field);
 }
 
-void emit_or(struct emitter *e, int dst, int src)
-{
-	const u8 b[] = {rex(true, src, 0, dst), 0x09, (u8)(0xc0 | (src & 7) << 3 | (dst & 7))};
-
-	emit_bytes(e, b, sizeof(b));
-}
-
 void emit_compare(struct emitter *e, int a, int b)
 {
 	const u8 bytes[] = {rex(true, b, 0, a), 0x39, (u8)(0xc0 | (b & 7) << 3 | (a & 7))};
@@ -156,6 +149,52 @@ void emit_test(struct emitter *e, int reg, s32 mask)
 	emit8(e, 0xf7);
 	emit8(e, (u8)(0xc0 | (reg & 7)));
 	emit32(e, (u32)mask);
+}
+
+/* Registers as operands of 1, 2, 4 or 8 bytes; the even opcode is that of bytes. */
+static void operation(struct emitter *e, u8 opcode, u8 size, int reg, int rm)
+{
+	u8 r = rex(size == 8, reg, 0, rm);
+
+	if (size == 2)
+		emit8(e, 0x66);
+	if (r != REX || size == 1) /* SPL to DIL */
+		emit8(e, r);
+	emit8(e, opcode | (size > 1));
+	emit8(e, (u8)(0xc0 | (reg & 7) << 3 | (rm & 7)));
+}
+
+static void immediate(struct emitter *e, u8 size, s32 imm)
+{
+	emit_bytes(e, &imm, MIN(size, 4u));
+}
+
+void emit_alu(struct emitter *e, u8 number, u8 size, int a, int b)
+{
+	operation(e, (u8)(number << 3), size, b, a);
+}
+
+void emit_alu_imm(struct emitter *e, u8 number, u8 size, int a, s32 imm)
+{
+	operation(e, 0x80, size, number, a);
+	immediate(e, size, imm);
+}
+
+void emit_test_registers(struct emitter *e, u8 size, int a, int b)
+{
+	operation(e, 0x84, size, b, a);
+}
+
+void emit_test_imm(struct emitter *e, u8 size, int a, s32 imm)
+{
+	operation(e, 0xf6, size, 0, a);
+	immediate(e, size, imm);
+}
+
+void emit_compare_field(struct emitter *e, u32 field, s32 imm)
+{
+	field_op(e, true, 0x81, 7, NO_INDEX, field);
+	emit32(e, (u32)imm);
 }
 
 void emit_compare_zero32(struct emitter *e, u32 field)

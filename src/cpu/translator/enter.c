@@ -402,8 +402,11 @@ static __attribute__((noinline)) u8 *died(struct cpu *c)
 			return (u8 *)guard_fault.rip;
 		__builtin_trap(); /* generated code is wrong */
 	}
-	if (!site->saved)
+	if (site->flags_at == FLAGS_IN_HOST)
 		c->af = c->gen.af;
+	else if (site->flags_at >= FLAGS_BY_RECIPE)
+		c->af = recipe_flags(c, &tr_recipes(code)[site->flags_at - FLAGS_BY_RECIPE]);
+	c->reg[RSP] += (u64)(s64)site->sp_lag;
 	b = block_at(c, site->block);
 	c->block = b;
 	c->op = &b->op[site->op];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cpu/translator/flags.h"
 
-#include "cpu/translator/translate.h"
+#include "cpu/translator/internal.h"
 
 /*
  * What an instruction does with the status flags: nothing; it sets all of them, whatever they were; it ends the
@@ -15,7 +15,12 @@ static enum use alu(u8 number)
 	return number == 2 || number == 3 ? ASKS : SETS;
 }
 
-static enum use one_byte(const struct insn *in)
+static u32 shift_count(const struct insn *in)
+{
+	return in->opcode >= 0xd0 ? 1 : (u32)insn_imm(in) & (in->size == 8 ? 63 : 31);
+}
+
+static enum use one_byte(const struct translator *t, const struct insn *in)
 {
 	switch (in->opcode) {
 	case 0x00 ... 0x3f:
@@ -24,8 +29,12 @@ static enum use one_byte(const struct insn *in)
 		return alu(in->reg);
 	case 0x84: case 0x85: case 0xa8: case 0xa9: /* TEST */
 		return SETS;
-	case 0xf6: case 0xf7: /* TEST, TEST, NOT, NEG; MUL and DIV leave some undefined */
-		return in->reg == 2 ? KEEPS : in->reg <= 3 ? SETS : ASKS;
+	case 0xf6: case 0xf7: /* TEST, TEST, NOT, NEG, MUL, IMUL; DIV and IDIV may fault */
+		return in->reg == 2 ? KEEPS : in->reg <= 3 || (in->reg <= 5 && t->products_settle) ? SETS : ASKS;
+	case 0x69: case 0x6b: /* IMUL */
+		return t->products_settle ? SETS : ASKS;
+	case 0xc0: case 0xc1: case 0xd0: case 0xd1: /* rotations; SHL, SHR, SHL, SAR, but by nothing */
+		return in->reg >= 4 && shift_count(in) && t->shifts_settle ? SETS : ASKS;
 	case 0x63: case 0x86 ... 0x8b: case 0x98: case 0x99: case 0xc6: case 0xc7: /* moves */
 	case 0xb0 ... 0xbf:
 		return KEEPS;
@@ -34,9 +43,11 @@ static enum use one_byte(const struct insn *in)
 	}
 }
 
-static enum use two_byte(const struct insn *in)
+static enum use two_byte(const struct translator *t, const struct insn *in)
 {
 	switch (in->opcode) {
+	case 0xaf: /* IMUL */
+		return t->products_settle ? SETS : ASKS;
 	case 0xb6: case 0xb7: case 0xbe: case 0xbf: case 0xc3: case 0xc8 ... 0xcf: /* MOVZX, MOVSX, MOVNTI, BSWAP */
 		return KEEPS;
 	default:
@@ -47,10 +58,11 @@ static enum use two_byte(const struct insn *in)
 static enum use use_of(const struct xlate *x, u32 op)
 {
 	const struct insn *in = &x->insn[op];
+	const struct translator *t = x->c->translator;
 
 	switch (in->kind) {
 	case INSN_RM: case INSN_REG: case INSN_COPY:
-		return in->map == 0 ? one_byte(in) : in->map == 1 ? two_byte(in) : ASKS;
+		return in->map == 0 ? one_byte(t, in) : in->map == 1 ? two_byte(t, in) : ASKS;
 	case INSN_VECTOR:
 		return x->native[op].flags_in || x->native[op].flags_out ? ASKS : KEEPS;
 	case INSN_NOP: case INSN_LEA: case INSN_VZEROUPPER:
@@ -63,6 +75,13 @@ static enum use use_of(const struct xlate *x, u32 op)
 	default:
 		return ASKS;
 	}
+}
+
+/* Of what asks for flags: does it leave them as they are? A conditional jump, SETcc, CMOVcc. */
+static bool only_reads(const struct insn *in)
+{
+	return in->kind == INSN_JCC ||
+	       (in->kind == INSN_RM && in->map == 1 && ((in->opcode & 0xf0) == 0x40 || (in->opcode & 0xf0) == 0x90));
 }
 
 /* Does the op look for this access of its own? */
@@ -95,8 +114,61 @@ static bool checks(struct xlate *x, u32 op)
 	}
 }
 
+/* What set the flags last; and since which op its registers are to keep their values. */
+struct setter {
+	struct recipe recipe;
+	u32 since;
+	u8 at; /* FLAGS_BY_RECIPE and more, when it has a number; or 0 */
+};
+
+/* Do the registers keep their values up to this op's start? */
+static bool holds(const struct xlate *x, const struct setter *s, u32 last)
+{
+	u16 reads = recipe_reads(&s->recipe);
+
+	if (s->recipe.kind == RECIPE_NONE)
+		return false;
+	for (u32 op = s->since; op < last; op++) {
+		if (insn_writes(&x->insn[op]) & reads)
+			return false;
+	}
+	return true;
+}
+
+/* Where the flags are by the setter's recipe; 0: there is no room for one more. */
+static u8 number(struct flags_plan *f, struct setter *s)
+{
+	if (!s->at && f->nrecipes < FLAGS_RECIPES) {
+		f->recipe[f->nrecipes] = s->recipe;
+		s->at = (u8)(FLAGS_BY_RECIPE + f->nrecipes++);
+	}
+	return s->at;
+}
+
+/* The last check of the run is what needs the registers. */
+static bool by_recipe(struct xlate *x, struct setter *s, u32 begin, u32 last)
+{
+	u32 check = last;
+	u8 at = 0;
+
+	while (check > begin && !checks(x, check))
+		check--;
+	if (holds(x, s, check))
+		at = number(&x->flags, s);
+	if (!at)
+		return false;
+	memset(&x->flags.at[begin], at, last - begin + 1);
+	x->flags.saved |= tr_ops_between(begin, last);
+	return true;
+}
+
+static bool may_go_back(const struct insn *in)
+{
+	return in->kind == INSN_JCC || in->kind == INSN_JMP;
+}
+
 /* The run ends with `last`. What saves them stands before the first check; or at the block's start, to be passed by. */
-static void plan_run(struct xlate *x, u32 first, u32 last)
+static void plan_run(struct xlate *x, u32 first, u32 last, struct setter *s, enum use use)
 {
 	u32 begin = first;
 
@@ -109,25 +181,47 @@ static void plan_run(struct xlate *x, u32 first, u32 last)
 	}
 	if (!first)
 		begin = 0;
+	if (use == SETS && by_recipe(x, s, begin, last))
+		return;
 	x->flags.save |= 1ULL << begin;
 	x->flags.saved |= tr_ops_between(begin, last);
+	memset(&x->flags.at[begin], FLAGS_IN_AF, last - begin + 1);
 }
 
 void flags_plan(struct xlate *x)
 {
+	struct setter s = {.since = 0};
 	u32 first = 0;
 
-	x->flags = (struct flags_plan){0};
+	x->flags.saved = x->flags.save = x->flags.unread = 0;
+	x->flags.nrecipes = 0;
+	memset(x->flags.behind, 0, sizeof(x->flags.behind));
 	if (!x->tests)
 		return;
 	for (u32 op = 0; op < x->trace.nops; op++) {
 		enum use use = use_of(x, op);
 
 		if (use == SETS || use == ENDS)
-			plan_run(x, first, op);
+			plan_run(x, first, op, &s, use);
 		if (use != KEEPS)
 			first = op + 1;
+		if (may_go_back(&x->insn[op]) && holds(x, &s, op))
+			x->flags.behind[op] = number(&x->flags, &s);
+		if (use == SETS || (use == ASKS && !only_reads(&x->insn[op])))
+			s = (struct setter){use == SETS ? recipe_of(&x->insn[op]) : (struct recipe){0}, op + 1, 0};
 	}
+}
+
+u8 flags_at(const struct xlate *x, u32 op)
+{
+	return tr_has_bit(x->flags.saved, op) ? x->flags.at[op] : FLAGS_IN_HOST;
+}
+
+bool emit_flags_for_c(struct xlate *x, u8 at)
+{
+	if (at >= FLAGS_BY_RECIPE)
+		emit_recipe(x, &x->flags.recipe[at - FLAGS_BY_RECIPE]);
+	return at == FLAGS_IN_AF;
 }
 
 /* As FLAGS_OUT in enter.c leaves them. RAX is the guest's, whatever becomes of AX meanwhile. */
@@ -135,6 +229,7 @@ void emit_flags_save(struct xlate *x)
 {
 	struct emitter *e = &x->e;
 
+	x->index_has = NULL;
 	emit_move(e, R14, RAX);
 	emit_bytes(e, "\x0f\x90\xc0\x9f", 4);	  /* SETO AL, LAHF */
 	emit_store16(e, FIELD(af), RAX);

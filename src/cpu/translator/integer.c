@@ -51,10 +51,49 @@ static void take_cl(struct xlate *x, const struct insn *in)
 		emit_move(&x->e, RCX, tr_host[RCX]);
 }
 
+/* The host register for an operand. What is written only, and whole, need not be loaded. */
+static int operand(struct xlate *x, const struct insn *in, int g, bool reads, int scratch)
+{
+	if (reads || in->size < 4 || tr_host[g] != IN_MEMORY)
+		return tr_get(x, g, scratch);
+	if (scratch == GEN_INDEX)
+		x->index_has = NULL;
+	return scratch;
+}
+
+/* MOV where one of the registers, or both, are in memory. */
+static bool moves(struct xlate *x, const struct insn *in)
+{
+	bool to_rm = in->opcode == 0x89;
+	u8 dst = to_rm ? in->rm : in->reg, src = to_rm ? in->reg : in->rm;
+	int to = tr_host[dst], from = tr_host[src];
+
+	if (in->map || (in->opcode != 0x89 && in->opcode != 0x8b) || in->size < 4 || (to != IN_MEMORY && from != IN_MEMORY))
+		return false;
+	if (to == IN_MEMORY && in->size == 8) {
+		emit_store(&x->e, GPR_FIELD(dst), tr_get(x, src, R15));
+		return true;
+	}
+	if (to == IN_MEMORY)
+		to = R15;
+	if (from != IN_MEMORY)
+		emit_move32(&x->e, to, from);
+	else if (in->size == 8)
+		emit_load(&x->e, to, GPR_FIELD(src));
+	else
+		emit_load32(&x->e, to, GPR_FIELD(src));
+	tr_put(x, dst, to);
+	return true;
+}
+
 static void registers(struct xlate *x, const struct insn *in)
 {
-	int rm = tr_get(x, in->rm, R15);
-	int g = in->attr & NO_G ? in->reg : in->reg == in->rm ? rm : tr_get(x, in->reg, R14);
+	int rm, g;
+
+	if (moves(x, in))
+		return;
+	rm = operand(x, in, in->rm, (in->attr & E_READ) || in->reg == in->rm, R15);
+	g = in->attr & NO_G ? in->reg : in->reg == in->rm ? rm : operand(x, in, in->reg, in->attr & G_READ, R14);
 
 	take_cl(x, in);
 	if (in->attr & FAULTS)
@@ -71,7 +110,7 @@ static void memory(struct xlate *x, const struct insn *in)
 	u32 size = insn_memory_size(in);
 	struct tr_mem m = in->locked ? tr_locked_operand(x, in, size)
 				     : tr_operand(x, in, size, in->attr & E_WRITE);
-	int g = in->attr & NO_G ? in->reg : tr_get(x, in->reg, RCX);
+	int g = in->attr & NO_G ? in->reg : operand(x, in, in->reg, in->attr & G_READ, RCX);
 	bool any = (in->attr & BYTES) && !(in->attr & NO_G) && byte_needs_rex(g);
 
 	take_cl(x, in);

@@ -28,8 +28,13 @@ struct tr_code {
 	u32 len, cold_len; /* bytes */
 	u32 nsites;
 	struct block *b;
-	struct tr_site *site; /* kept in the area, behind what is cold */
+	struct tr_site *site; /* kept in the area, behind what is cold; and behind them the recipes that they name */
 };
+
+static inline const struct recipe *tr_recipes(const struct tr_code *code)
+{
+	return (const struct recipe *)(code->site + code->nsites);
+}
 
 /*
  * A jump that is kept (ways.c): an edge to another page that is patched, or a slot of the jump table. It is
@@ -75,6 +80,7 @@ struct translator {
 	bool loops, borrows; /* struct emitter; the latter of large programs */
 	bool borrows_always;
 	bool tests;	     /* struct xlate */
+	bool shifts_settle, products_settle; /* flags, what they were before: base/pext.h */
 	u32 heat; /* struct translator_options */
 	u32 count_len; /* bytes before a block's code that count its instructions, or 0: nobody counts */
 	u32 check_every, check_in; /* check.c: one entry in so many; in so many more */

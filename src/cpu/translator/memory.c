@@ -2,10 +2,10 @@
 /*
  * translator/memory.c: memory operands: the address, and the lookup in the vCPU's TLB.
  *
- * The lookup leaves the flags alone, unless nobody wants them (flags.h): bits are taken out with PEXT, added
- * with LEA, and looked at by a check (emit.h). `la + neg + size - 1` has no bits from 12 up exactly if
- * `la + neg <= 4096 - size`, which is the check of mmu/tlb.h; it cannot wrap around, since an address below
- * the entry's page is looked up in another entry.
+ * Where nobody wants the flags (flags.h), the lookup is the comparison of mmu/tlb.h. Else it leaves them alone: bits are
+ * taken out with PEXT, added with LEA, and looked at by a check (emit.h). `la + neg + size - 1` has no bits from 12 up
+ * exactly if `la + neg <= 4096 - size`; it cannot wrap around, since an address below the entry's page is looked up
+ * in another entry.
  */
 #include "cpu/translator/translate.h"
 
@@ -27,6 +27,21 @@ static void add_segment(struct xlate *x, int la, u8 seg)
 {
 	emit_load(&x->e, GEN_INDEX, (u32)(FIELD(seg) + seg * sizeof(struct seg) + offsetof(struct seg, base)));
 	emit_lea(&x->e, GEN_LA, la, GEN_INDEX, 0, 0, true);
+}
+
+/* A page further up or down from here is one that fits into a displacement, too. */
+#define FIXED_MOST (INT32_MAX - 2 * (s64)PAGE_SIZE)
+
+/*
+ * Is the linear address a constant, and one that an instruction's displacement can be? All of the access lies in its
+ * page. Then it is known which entry of the TLB it is about, and no register is needed.
+ */
+static bool is_fixed(const struct insn *in, u32 size)
+{
+	s64 la = in->disp;
+
+	return in->base < 0 && in->index < 0 && !in->seg && la >= (in->code32 ? 0 : -FIXED_MOST) && la <= FIXED_MOST &&
+	       ((u64)la & ~PAGE_MASK) + size <= PAGE_SIZE;
 }
 
 /* `more` is added to the displacement. Answers GEN_LA, or a guest register's own. May use GEN_INDEX. */
@@ -158,27 +173,33 @@ static void check_aligned(struct xlate *x, const struct tr_look *l)
 	emit_pext(&x->e, GEN_CHECK, GEN_CHECK, FIELD(gen.mask_aligned) + 8 * (u32)__builtin_ctz(l->size));
 }
 
-/* The same question where the flags are free. */
-static u8 *test_inside(struct xlate *x, const struct tr_look *l, u32 neg_field, int index)
+/* The same question where the flags are free: mmu/tlb.h's comparison as it stands. */
+static u8 *compare_inside(struct xlate *x, const struct tr_look *l, u32 neg_field, int index)
 {
 	struct emitter *e = &x->e;
-	s32 outside = (s32)PAGE_MASK;
 
-	if (index == NO_INDEX && likely_aligned(l)) {
-		emit_move(e, GEN_CHECK, l->la);
-		emit_add(e, GEN_CHECK, index, neg_field);
-		outside |= l->size - 1;
-	} else if (index == NO_INDEX && l->size > 1) {
-		emit_move(e, GEN_INDEX, l->la);
-		emit_add(e, GEN_INDEX, index, neg_field);
-		emit_lea(e, GEN_CHECK, GEN_INDEX, NO_INDEX, 0, (s32)l->size - 1, true);
-		emit_or(e, GEN_CHECK, GEN_INDEX);
-	} else {
-		emit_lea(e, GEN_CHECK, l->la, NO_INDEX, 0, (s32)l->size - 1, true);
-		emit_add(e, GEN_CHECK, index, neg_field);
+	emit_move(e, GEN_CHECK, l->la);
+	emit_add(e, GEN_CHECK, index, neg_field);
+	emit_alu_imm(e, ALU_CMP, 8, GEN_CHECK, (s32)(PAGE_SIZE - l->size));
+	return emit_jcc(e, CC_ABOVE);
+}
+
+/* Of an address that is known: has its entry its page? Minus the page is what it then has. */
+static u8 *jump_unless_page(struct xlate *x, s32 la, u32 neg_field)
+{
+	struct emitter *e = &x->e;
+	s32 page = (s32)(la & (s32)PAGE_MASK);
+	struct emit_check k;
+
+	if (x->flags_at) {
+		emit_compare_field(e, neg_field, -page);
+		return emit_jcc(e, CC_NOT_ZERO);
 	}
-	emit_test(e, GEN_CHECK, outside);
-	return emit_jcc(e, CC_NOT_ZERO);
+	k = emit_check_below(e);
+	emit_load(e, GEN_CHECK, neg_field);
+	emit_lea(e, GEN_CHECK, GEN_CHECK, NO_INDEX, 0, page + good_page(x), true);
+	emit_pext(e, GEN_CHECK, GEN_CHECK, PAGE_MASK_FIELD);
+	return emit_check_end(e, &k);
 }
 
 /* An entry says where its page is: a jump where the access is not in it, or not all of it. */
@@ -187,8 +208,8 @@ static u8 *jump_unless_inside(struct xlate *x, const struct tr_look *l, u32 neg_
 	struct emitter *e = &x->e;
 	struct emit_check k;
 
-	if (x->saved)
-		return test_inside(x, l, neg_field, index);
+	if (x->flags_at)
+		return compare_inside(x, l, neg_field, index);
 	k = emit_check_below(e);
 	emit_load_indexed(e, GEN_CHECK, index, neg_field);
 	if (index == NO_INDEX && likely_aligned(l)) {
@@ -211,8 +232,14 @@ static void entry_number(struct xlate *x, int la)
 /* In the TLB; what it cannot answer goes where the look says. */
 static void look_in_tlb(struct xlate *x, const struct tr_look *l)
 {
+	u32 slot = tlb_slot((u64)(s64)l->fixed) * (u32)sizeof(u64);
 	u8 *look_at = x->e.p;
 
+	if (l->la == TR_NO_LA) {
+		tr_miss_stub(x, jump_unless_page(x, l->fixed, in_tlb(x, neg_of(l)) + slot), look_at, l);
+		emit_load(&x->e, GEN_INDEX, in_tlb(x, DELTA) + slot);
+		return;
+	}
 	entry_number(x, l->la);
 	tr_miss_stub(x, jump_unless_inside(x, l, in_tlb(x, neg_of(l)), GEN_INDEX), look_at, l);
 	emit_load_indexed(&x->e, GEN_INDEX, GEN_INDEX, in_tlb(x, DELTA));
@@ -232,6 +259,7 @@ static void look_up(struct xlate *x, const struct tr_look *l)
 {
 	u8 *far;
 
+	x->index_has = NULL;
 	if (!l->near) {
 		look_in_tlb(x, l);
 		return;
@@ -245,8 +273,14 @@ static void look_up(struct xlate *x, const struct tr_look *l)
 /* One access by itself. */
 static struct tr_mem single(struct xlate *x, int la, u32 size, bool write, bool near)
 {
-	look_up(x, &(struct tr_look){(u8)la, (u16)size, write, near, THEN_BEHIND});
+	look_up(x, &(struct tr_look){(u8)la, (u16)size, write, near, THEN_BEHIND, 0});
 	return (struct tr_mem){.base = la, .index = GEN_INDEX};
+}
+
+static struct tr_mem single_fixed(struct xlate *x, s32 la, u32 size, bool write)
+{
+	look_up(x, &(struct tr_look){TR_NO_LA, (u16)size, write, false, THEN_BEHIND, la});
+	return (struct tr_mem){.base = GEN_INDEX, .index = NO_INDEX, .disp = la};
 }
 
 /* -- accesses that share a look */
@@ -254,6 +288,13 @@ static struct tr_mem single(struct xlate *x, int la, u32 size, bool write, bool 
 static struct share_class *shared(struct xlate *x, enum share_which which)
 {
 	return x->careful ? NULL : share_class_of(&x->share, x->nop, which);
+}
+
+bool tr_shares_ready(const struct xlate *x, enum share_which which)
+{
+	const struct share_class *k = x->careful ? NULL : share_class_of((struct share *)&x->share, x->nop, which);
+
+	return k && k->ready;
 }
 
 static u32 slot_field(const struct share_class *k)
@@ -267,13 +308,22 @@ static s32 inside(const struct xlate *x, const struct share_class *k, enum share
 	return (s32)(x->share.place[x->nop][which].offset - k->first);
 }
 
-/* The first of the class: `la` has the start of its stretch. */
-static void look_up_class(struct xlate *x, struct share_class *k, int la)
+/* The first of the class: `la` has the start of its stretch, or TR_NO_LA: it is at `fixed`. */
+static void look_up_class(struct xlate *x, struct share_class *k, int la, s32 fixed)
 {
-	look_up(x, &(struct tr_look){(u8)la, (u16)(k->last - k->first), k->write, k->near, THEN_CAREFUL});
-	emit_lea(&x->e, GEN_INDEX, GEN_INDEX, la, 0, 0, true);
+	look_up(x, &(struct tr_look){(u8)la, (u16)(k->last - k->first), k->write, k->near, THEN_CAREFUL, fixed});
+	emit_lea(&x->e, GEN_INDEX, GEN_INDEX, la == TR_NO_LA ? NO_INDEX : la, 0, fixed, true);
 	emit_store(&x->e, slot_field(k), GEN_INDEX);
 	k->ready = true;
+	x->index_has = k;
+}
+
+/* A later one. */
+static void load_slot(struct xlate *x, const struct share_class *k)
+{
+	if (x->index_has != k)
+		emit_load(&x->e, GEN_INDEX, slot_field(k));
+	x->index_has = k;
 }
 
 static struct tr_mem member(struct xlate *x, const struct share_class *k, enum share_which which)
@@ -283,19 +333,27 @@ static struct tr_mem member(struct xlate *x, const struct share_class *k, enum s
 
 static struct tr_mem tried(struct xlate *x, struct tr_mem m, u32 size, bool write)
 {
-	return x->check && write ? shadow(x, m, size) : m;
+	if (!x->check || !write)
+		return m;
+	x->index_has = NULL;
+	return shadow(x, m, size);
 }
 
 struct tr_mem tr_operand(struct xlate *x, const struct insn *in, u32 size, bool write)
 {
 	struct share_class *k = shared(x, SHARE_OPERAND);
+	bool fixed = is_fixed(in, size);
 
+	if (!k && fixed)
+		return tried(x, single_fixed(x, (s32)in->disp, size, write), size, write);
 	if (!k)
 		return tried(x, single(x, address(x, in, 0), size, write, insn_on_stack(in)), size, write);
 	if (k->ready)
-		emit_load(&x->e, GEN_INDEX, slot_field(k));
+		load_slot(x, k);
+	else if (fixed) /* and so are all of its class, which lie in the same page */
+		look_up_class(x, k, TR_NO_LA, (s32)in->disp - inside(x, k, SHARE_OPERAND));
 	else
-		look_up_class(x, k, address(x, in, -inside(x, k, SHARE_OPERAND)));
+		look_up_class(x, k, address(x, in, -inside(x, k, SHARE_OPERAND)), 0);
 	return tried(x, member(x, k, SHARE_OPERAND), size, write);
 }
 
@@ -315,9 +373,9 @@ struct tr_mem tr_stack_operand(struct xlate *x, int g, s32 disp, bool write)
 	if (!k)
 		return tried(x, single(x, stack_address(x, g, disp), size, write, g == RSP), size, write);
 	if (k->ready)
-		emit_load(&x->e, GEN_INDEX, slot_field(k));
+		load_slot(x, k);
 	else
-		look_up_class(x, k, stack_address(x, g, disp - inside(x, k, SHARE_STACK)));
+		look_up_class(x, k, stack_address(x, g, disp - inside(x, k, SHARE_STACK)), 0);
 	return tried(x, member(x, k, SHARE_STACK), size, write);
 }
 
@@ -325,7 +383,7 @@ static u8 *jump_unless_aligned(struct xlate *x, int la, u32 size)
 {
 	struct emit_check k;
 
-	if (x->saved) {
+	if (x->flags_at) {
 		emit_test(&x->e, la, (s32)size - 1);
 		return emit_jcc(&x->e, CC_NOT_ZERO);
 	}
@@ -336,8 +394,11 @@ static u8 *jump_unless_aligned(struct xlate *x, int la, u32 size)
 
 struct tr_mem tr_locked_operand(struct xlate *x, const struct insn *in, u32 size)
 {
-	int la = address(x, in, 0);
+	int la;
 
+	if (is_fixed(in, size) && !(in->disp & (size - 1)))
+		return tried(x, single_fixed(x, (s32)in->disp, size, true), size, true);
+	la = address(x, in, 0);
 	if (size > 1) {
 		tr_stub(x, jump_unless_aligned(x, la, size), tr_what(x, TR_ONE, x->nop), THEN_BEHIND);
 	}

@@ -98,15 +98,15 @@ static void emit_site(struct xlate *x)
 	const struct translator *t = x->c->translator;
 	const struct block *b = tr_block(x, x->nop);
 	struct emitter *e = &x->e;
-	bool saved = x->saved;
+	u8 flags_at = x->flags_at;
 
-	x->saved = true; /* by the RET */
+	x->flags_at = FLAGS_IN_AF; /* by the RET */
 	emit_constant(e, R14, tr_rip(b, b->rip + b->bytes));
 	emit_compare(e, R15, R14);
 	emit_aim(e, emit_jcc(e, CC_NOT_ZERO), e->start + t->by_table[block_key_tlb(x->b->key)][width_of(x->b->key)]);
 	emit_lea(e, tr_host[RSP], tr_host[RSP], NO_INDEX, 0, tr_word(x), !tr_code32(x->b));
 	tr_fall_through(x);
-	x->saved = saved;
+	x->flags_at = flags_at;
 }
 
 /* Behind the store of the return address, RSP being moved. */

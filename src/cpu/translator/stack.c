@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * translator/stack.c: PUSH, POP and LEAVE of a whole word.
+ * translator/stack.c: PUSH, POP and LEAVE of a whole word. Those that share a look reach the stack through its slot, so
+ * that the register for RSP need not follow each of them: it is moved once behind the last (x->sp_lag), and who has a host
+ * fault meanwhile is told how far it is behind (struct tr_site).
  */
 #include "cpu/translator/translate.h"
 
@@ -20,12 +22,57 @@ static void move_sp(struct xlate *x, s32 by)
 	emit_lea(&x->e, SP, SP, NO_INDEX, 0, by, tr_word(x) == 8);
 }
 
+void tr_settle_sp(struct xlate *x)
+{
+	if (x->sp_lag)
+		move_sp(x, x->sp_lag);
+	x->sp_lag = 0;
+}
+
+void tr_move_sp(struct xlate *x, s32 by)
+{
+	if (x->check || tr_word(x) != 8 || !tr_shares_ready(x, SHARE_STACK))
+		move_sp(x, by);
+	else
+		x->sp_lag += by;
+}
+
+/*
+ * May the host's register for RSP go on as it is, though the guest's has moved? Where C may be called, or its value
+ * counts, it may not; nor where C goes on at this copy of the op (tr_after_c()).
+ */
+bool tr_sp_may_lag(const struct xlate *x)
+{
+	const struct insn *in = &x->insn[x->nop];
+
+	if (!tr_has_bit(x->share.inside, x->nop) || tr_has_bit(x->flags.save, x->nop))
+		return false;
+	switch (in->kind) {
+	case INSN_PUSH: case INSN_POP:
+		return in->rm != RSP && tr_shares_ready(x, SHARE_STACK);
+	case INSN_PUSH_IMM:
+		return tr_shares_ready(x, SHARE_STACK);
+	case INSN_NOP:
+		return true;
+	case INSN_LEA:
+		return in->reg != RSP && in->base != RSP;
+	case INSN_RM:
+		if (insn_has_high_byte(in) || (in->attr & FAULTS) || in->locked || (!(in->attr & NO_G) && in->reg == RSP))
+			return false;
+		return in->mem ? tr_shares_ready(x, SHARE_OPERAND) : in->rm != RSP;
+	case INSN_REG:
+		return !insn_has_high_byte(in) && in->rm != RSP;
+	default:
+		return false;
+	}
+}
+
 static void push(struct xlate *x, int g)
 {
 	struct tr_mem m = tr_stack_operand(x, RSP, -tr_word(x), true);
 
 	move_at(x, 0x89, tr_get(x, g, RCX), m);
-	move_sp(x, -tr_word(x));
+	tr_move_sp(x, -tr_word(x));
 }
 
 static void push_imm(struct xlate *x, s32 imm)
@@ -34,7 +81,7 @@ static void push_imm(struct xlate *x, s32 imm)
 
 	move_at(x, 0xc7, 0, m);
 	emit32(&x->e, (u32)imm);
-	move_sp(x, -tr_word(x));
+	tr_move_sp(x, -tr_word(x));
 }
 
 /*
@@ -83,7 +130,7 @@ static void pop(struct xlate *x, int g)
 	move_at(x, 0x8b, host, m);
 	tr_put(x, g, host);
 	if (g != RSP)
-		move_sp(x, tr_word(x));
+		tr_move_sp(x, tr_word(x));
 }
 
 static void leave(struct xlate *x)

@@ -12,7 +12,7 @@ void tr_stub_aside(struct xlate *x, u8 *jump, u32 what, enum tr_then then)
 		return;
 	}
 	x->stub[x->nstubs++] = (struct stub){.jump = jump, .what = what, .then = (u8)then, .careful = x->careful,
-					      .saved = x->saved,
+					      .flags_at = x->flags_at,
 					      .op = (u8)x->nop};
 }
 
@@ -60,8 +60,10 @@ void tr_miss_stub(struct xlate *x, u8 *jump, u8 *look_at, const struct tr_look *
 	s->look = *look;
 }
 
-void tr_call_helper(struct xlate *x, u32 what, bool saved)
+void tr_call_helper(struct xlate *x, u32 what, u8 flags_at)
 {
+	bool saved = emit_flags_for_c(x, flags_at);
+
 	emit_constant(&x->e, R15, what);
 	emit_call_field(&x->e, saved ? FIELD(gen.helper_saved) : FIELD(gen.helper));
 }
@@ -71,7 +73,10 @@ static void emit_refill(struct xlate *x, const struct stub *s)
 {
 	u8 *no;
 
-	emit_move(&x->e, RCX, s->look.la);
+	if (s->look.la == TR_NO_LA)
+		emit_constant(&x->e, RCX, (u64)(s64)s->look.fixed);
+	else
+		emit_move(&x->e, RCX, s->look.la);
 	emit_constant(&x->e, R14, tr_refill_what(x, &s->look));
 	emit_call_field(&x->e, FIELD(gen.refill));
 	no = emit_jrcxz(&x->e);
@@ -90,7 +95,7 @@ static void emit_edge_place(struct xlate *x, const struct stub *s)
 {
 	u32 at = s->edge == BY_CELL ? s->cell | TR_EDGE_CELL : (u32)(s->jump - x->e.start);
 
-	emit8(&x->e, s->saved ? CMP_EAX : TEST_EAX);
+	emit8(&x->e, s->flags_at == FLAGS_IN_AF ? CMP_EAX : TEST_EAX);
 	emit32(&x->e, s->edge == NOT_PATCHED ? 0 : s->edge == PATCHED ? at : at | TR_EDGE_FAR);
 }
 
@@ -125,7 +130,7 @@ void tr_emit_stubs(struct xlate *x)
 			emit_jump_to(&x->e, x->begun_at[s->op]);
 			continue;
 		}
-		tr_call_helper(x, s->what, s->saved);
+		tr_call_helper(x, s->what, s->flags_at);
 		if (s->edge)
 			emit_edge_place(x, s);
 		if (s->then == THEN_AGAIN)

@@ -23,6 +23,8 @@ int tr_get(struct xlate *x, int g, int scratch)
 {
 	if (tr_host[g] != IN_MEMORY)
 		return tr_host[g];
+	if (scratch == GEN_INDEX)
+		x->index_has = NULL;
 	emit_load(&x->e, scratch, GPR_FIELD(g));
 	return scratch;
 }
@@ -51,12 +53,15 @@ void tr_access(struct xlate *x)
 		x->e.full = true;
 		return;
 	}
-	x->site[x->nsites++] = (struct tr_site){.at = emit_offset(&x->e), .op = (u16)x->nop, .saved = x->saved};
+	x->site[x->nsites++] = (struct tr_site){.at = emit_offset(&x->e), .op = (u16)x->nop, .flags_at = x->flags_at,
+						.sp_lag = (s16)x->sp_lag};
 }
 
 void tr_stop(struct xlate *x, u32 op)
 {
-	tr_call_helper(x, tr_what(x, TR_CHECK, op), x->saved || tr_has_bit(x->flags.saved & ~x->flags.save, op));
+	bool to_save = tr_has_bit(x->flags.save, op);
+
+	tr_call_helper(x, tr_what(x, TR_CHECK, op), x->flags_at || to_save ? x->flags_at : flags_at(x, op));
 }
 
 /*
@@ -90,6 +95,22 @@ const u8 *tr_op_bytes(struct xlate *x, u32 op)
 
 enum how { BY_HANDLER, INLINE, INLINE_END };
 
+/*
+ * Does its code leave GEN_INDEX alone, but where a look or tr_get() uses it? Then what the op before it had there needs
+ * not be loaded again.
+ */
+static bool leaves_index(const struct insn *in)
+{
+	switch (in->kind) {
+	case INSN_RM: case INSN_REG:
+		return !insn_has_high_byte(in);
+	case INSN_LEA: case INSN_NOP: case INSN_PUSH: case INSN_PUSH_IMM: case INSN_POP: case INSN_JCC:
+		return true;
+	default:
+		return false;
+	}
+}
+
 static void begin_op(struct xlate *x)
 {
 	if (tr_has_bit(x->flags.save, x->nop)) {
@@ -99,21 +120,26 @@ static void begin_op(struct xlate *x)
 	}
 	if (x->careful)
 		x->begun_at[x->nop] = x->e.p;
-	x->saved = tr_has_bit(x->flags.saved, x->nop);
+	x->flags_at = flags_at(x, x->nop);
 }
 
 static enum how emit_op(struct xlate *x)
 {
 	const struct insn *in = &x->insn[x->nop];
+	bool leaves = leaves_index(in);
 	enum how how = BY_HANDLER;
 
+	if (!leaves)
+		x->index_has = NULL;
 	begin_op(x);
 	if (tr_integer(x, in, tr_op_bytes(x, x->nop), tr_op(x, x->nop)->len) || tr_bmi(x, in) || tr_stack(x, in) || tr_vector(x, in) ||
 	    tr_system(x, in))
 		how = INLINE;
 	else if (tr_branch(x, in))
 		how = tr_goes_on(x) ? INLINE : INLINE_END;
-	x->saved = false;
+	x->flags_at = FLAGS_IN_HOST;
+	if (!leaves || how == BY_HANDLER)
+		x->index_has = NULL;
 	return how;
 }
 
@@ -147,11 +173,14 @@ static void begin(struct cpu *c, struct block *b)
 	x->b = b;
 	x->nstubs = x->nsites = x->nshadows = 0;
 	x->ncells = t->ncells;
-	x->check = x->careful = x->saved = x->falls_through = false;
+	x->check = x->careful = x->falls_through = false;
+	x->flags_at = FLAGS_IN_HOST;
+	x->index_has = NULL;
+	x->sp_lag = 0;
 	x->tests = t->tests && !t->count_len;
 	x->vectors = 0;
 	x->e = emitter_at(t, t->used, ROOM, borrows);
-	x->cold = emitter_at(t, t->cold_used, COLD_ROOM - sizeof(x->site) - 64, borrows);
+	x->cold = emitter_at(t, t->cold_used, COLD_ROOM - sizeof(x->site) - sizeof(x->flags.recipe) - 64, borrows);
 }
 
 /* From here on the other kind of code. */
@@ -197,17 +226,20 @@ static void emit_ops(struct xlate *x)
 	for (x->nop = 0; x->nop < t->nops; x->nop++) {
 		struct trace_part *p = &t->part[t->of[x->nop]];
 
+		if (!tr_sp_may_lag(x))
+			tr_settle_sp(x);
 		x->op_at[PLAIN][x->nop] = x->e.p;
 		x->vectors_before[x->nop] = x->vectors;
 		how = emit_op(x);
 		if (how != BY_HANDLER)
 			p->inlined |= 1ULL << (x->nop - p->first);
 		else if (!by_handler)
-			tr_call_helper(x, tr_what(x, TR_RUN, x->nop), tr_has_bit(x->flags.saved, x->nop));
+			tr_call_helper(x, tr_what(x, TR_RUN, x->nop), flags_at(x, x->nop));
 		by_handler = how == BY_HANDLER;
 		if (by_handler && (tr_has_bit(x->share.inside, x->nop + 1) || tr_has_bit(x->flags.unread, x->nop)))
 			x->e.full = true; /* the plan took it for one that has code */
 	}
+	tr_settle_sp(x);
 	x->op_at[PLAIN][t->nops] = x->e.p;
 	if (how == INLINE_END)
 		return;
@@ -220,7 +252,7 @@ static void emit_ops(struct xlate *x)
 	if (x->falls_through)
 		tr_fall_through(x);
 	else if (!by_handler)
-		tr_call_helper(x, tr_what(x, TR_RUN, t->nops), false);
+		tr_call_helper(x, tr_what(x, TR_RUN, t->nops), FLAGS_IN_HOST);
 }
 
 /* Those that share an access once more, each by itself; none of them is a handler's. */
@@ -229,6 +261,7 @@ static void emit_careful(struct xlate *x)
 	enum how how = INLINE;
 
 	x->careful = true;
+	x->index_has = NULL;
 	for (x->nop = 0; x->nop < x->trace.nops; x->nop++) {
 		if (!tr_has_bit(x->share.careful, x->nop))
 			continue;
@@ -301,15 +334,13 @@ u8 *tr_translate_to_check(struct cpu *c, struct block *b)
 	return x->e.full ? NULL : t->area.run + t->used;
 }
 
-/* The list of accesses goes behind the cold code, which is the one at hand. */
-static void keep(struct xlate *x, u32 start)
+/* The list of accesses, and the recipes that it names. */
+static const u8 *keep_sites(struct xlate *x, struct tr_site *list)
 {
-	struct translator *t = x->c->translator;
-	u32 n = x->nsites;
-	struct tr_site *list = (struct tr_site *)ALIGN_UP((u64)x->e.p, 8);
-	struct tr_code *code = &t->codes[t->ncodes++];
+	const struct translator *t = x->c->translator;
+	struct recipe *recipes = (struct recipe *)(list + x->nsites);
 
-	for (u32 i = 0; i < n; i++) {
+	for (u32 i = 0; i < x->nsites; i++) {
 		struct tr_site *s = &x->site[i];
 		const struct trace_part *p = &x->trace.part[x->trace.of[s->op]];
 
@@ -318,6 +349,18 @@ static void keep(struct xlate *x, u32 start)
 		s->op -= (u16)p->first;
 		list[i] = *s;
 	}
+	memcpy(recipes, x->flags.recipe, x->flags.nrecipes * sizeof(recipes[0]));
+	return (u8 *)(recipes + x->flags.nrecipes);
+}
+
+/* The list of accesses goes behind the cold code, which is the one at hand. */
+static void keep(struct xlate *x, u32 start)
+{
+	struct translator *t = x->c->translator;
+	struct tr_site *list = (struct tr_site *)ALIGN_UP((u64)x->e.p, 8);
+	struct tr_code *code = &t->codes[t->ncodes++];
+	const u8 *end = keep_sites(x, list);
+
 	perfmap_add(t->area.run + start, emit_offset(&x->cold) - start, x->b->rip, x->b->key & BLOCK_KEY_CPL3);
 	perfmap_add(t->area.run + t->cold_used, emit_offset(&x->e) - t->cold_used, x->b->rip,
 		    x->b->key & BLOCK_KEY_CPL3);
@@ -328,7 +371,7 @@ static void keep(struct xlate *x, u32 start)
 				 .len = emit_offset(&x->cold) - start,
 				 .cold_at = t->cold_used,
 				 .cold_len = emit_offset(&x->e) - t->cold_used,
-				 .nsites = n,
+				 .nsites = x->nsites,
 				 .b = x->b,
 				 .site = list};
 	for (u32 i = 0; i < x->trace.nparts; i++)
@@ -339,7 +382,7 @@ static void keep(struct xlate *x, u32 start)
 	t->ncells = x->ncells;
 	t->ways[t->space_list].blocks += (s64)x->b->rip >= 0;
 	t->used = (u32)ALIGN_UP((u64)(x->cold.p - t->area.write), TR_CODE_ALIGN);
-	t->cold_used = (u32)ALIGN_UP((u64)((u8 *)(list + n) - t->area.write), TR_CODE_ALIGN);
+	t->cold_used = (u32)ALIGN_UP((u64)(end - t->area.write), TR_CODE_ALIGN);
 	x->c->stat.code.bytes = t->used + t->cold_used - t->cold;
 }
 

@@ -48,7 +48,8 @@ struct tr_site {
 	u32 at, resume; /* offsets from the start of the code area */
 	u32 block;	/* by its place in the arena, in lines of 64 bytes */
 	u16 op;		/* of the block; of the trace while it is translated */
-	bool saved; /* the flags are in cpu->af, not in the host's */
+	u8 flags_at; /* enum flags_at */
+	s16 sp_lag;  /* what the guest's RSP is more than its register says */
 };
 
 /* Where a stub ends: nowhere; at this op's code again, in the copy it was left from; behind the op. Or
@@ -73,7 +74,9 @@ struct tr_look {
 	bool write;
 	bool near; /* likely in the stack's page */
 	u8 then;   /* THEN_BEHIND or THEN_CAREFUL */
+	s32 fixed; /* the linear address itself, with TR_NO_LA, or 0 */
 };
+#define TR_NO_LA 0xff
 
 struct stub {
 	u8 *jump;     /* displacement of the jump to it */
@@ -81,7 +84,7 @@ struct stub {
 	u32 what;     /* for the helper */
 	u8 then;      /* enum tr_then */
 	bool careful; /* left from the careful copy */
-	bool saved;   /* left with the flags in cpu->af */
+	u8 flags_at;  /* enum flags_at */
 	u8 op;
 	u8 edge;      /* enum tr_edge */
 	u8 *look_at;  /* not NULL: tr_refill() may give the TLB an answer, and then it goes on here */
@@ -110,7 +113,9 @@ struct xlate {
 	struct share share;
 	bool tests; /* looks may use the flags where they are dead */
 	struct flags_plan flags;
-	bool saved; /* of the op at hand, from its start to its end: cpu->af has them */
+	u8 flags_at; /* of the op at hand, from its start to its end: enum flags_at */
+	const struct share_class *index_has; /* GEN_INDEX has what its slot has; NULL: of none */
+	s32 sp_lag; /* pushes and pops that share a look move RSP once, behind the last of them: by so much so far */
 	u32 host, host_saved; /* struct block */
 	struct insn insn[BLOCK_MAX_OPS];	  /* the ops, taken apart */
 	struct native_insn native[BLOCK_MAX_OPS]; /* of INSN_VECTOR */
@@ -145,8 +150,8 @@ int tr_get(struct xlate *x, int g, int scratch);
 void tr_put(struct xlate *x, int g, int host);
 
 u32 tr_what(const struct xlate *x, enum tr_reason reason, u32 op);
-/* stubs.c. Call the helper; `saved`: the flags are in cpu->af already. */
-void tr_call_helper(struct xlate *x, u32 what, bool saved);
+/* stubs.c. Call the helper, with the flags where they are (enum flags_at). Registers that are scratch are lost. */
+void tr_call_helper(struct xlate *x, u32 what, u8 flags_at);
 /* A jump to code that leaves to the helper, and what then. In code that is only tried it ends the trial. */
 void tr_stub(struct xlate *x, u8 *jump, u32 what, enum tr_then then);
 /* The same, of what changes no guest state: in code that is only tried, too. */
@@ -194,6 +199,12 @@ static inline void tr_modrm(struct xlate *x, int reg, struct tr_mem m)
  */
 struct tr_mem tr_operand(struct xlate *x, const struct insn *in, u32 size, bool write);
 struct tr_mem tr_locked_operand(struct xlate *x, const struct insn *in, u32 size);
+/* Does the access of the op at hand go through a slot that is filled already? */
+bool tr_shares_ready(const struct xlate *x, enum share_which which);
+/* stack.c. RSP moves, or will with others' moves; all that has not been done yet; and may that wait until behind this op? */
+void tr_move_sp(struct xlate *x, s32 by);
+void tr_settle_sp(struct xlate *x);
+bool tr_sp_may_lag(const struct xlate *x);
 /* The same for a word at a distance from guest register `g`, RSP or RBP: a push's or pop's. */
 struct tr_mem tr_stack_operand(struct xlate *x, int g, s32 disp, bool write);
 

@@ -157,6 +157,8 @@ static void choose_checks(struct translator *t, enum translator_checks checks)
 {
 	t->loops = checks == CHECKS_FOR_HOST ? host_has_fast_loop() : checks == CHECKS_BY_LOOP;
 	t->tests = checks != CHECKS_BY_BORROW && host_clears_af();
+	t->shifts_settle = host_shifts_settle_flags();
+	t->products_settle = host_products_settle_flags();
 	t->borrows = !t->loops;
 	t->borrows_always = checks == CHECKS_BY_BORROW;
 }

@@ -119,7 +119,7 @@ static void bring_in(struct xlate *x, unsigned part, u32 field, enum tr_reason r
 
 	if (x->vectors & part)
 		return;
-	if (x->saved) {
+	if (x->flags_at) {
 		emit_compare_zero32(&x->e, field);
 		elsewhere = emit_jcc(&x->e, CC_NOT_ZERO);
 	} else {
