@@ -51,7 +51,8 @@ static const struct argp_option options[] = {
 	 "interpreter, translator, or check: both, one in 64 blocks compared; check:N: one in N",
 	 0},
 	{"code-cache", KEY_CACHE, "SIZE", 0,
-	 "Bytes of translated code a vCPU may have, with K, M or G: 256K to 1G, else 128M", 0},
+	 "Bytes of translated code a vCPU may have, with K, M or G: 256K to 1G, else 256M, or less where "
+	 "there are more than four", 0},
 	{"count", KEY_COUNT, NULL, 0,
 	 "Count the guest's instructions, for `userkvm stat'. Translated code then is a twentieth slower", 0},
 	{"perf-map", KEY_PERF_MAP, "KALLSYMS", OPTION_ARG_OPTIONAL,

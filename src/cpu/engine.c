@@ -41,8 +41,11 @@ static u32 cache_size(void)
 {
 	const char *size = secure_getenv("USERKVM_CODE_CACHE");
 	char *unit = "";
-	u64 bytes = size ? strtoull(size, &unit, 10) : TRANSLATOR_CACHE;
+	u64 bytes;
 
+	if (!size)
+		return 0;
+	bytes = strtoull(size, &unit, 10);
 	switch (*unit) {
 	case 'G':
 		bytes <<= 10; /* fall through */

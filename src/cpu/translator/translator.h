@@ -27,8 +27,14 @@
 
 #include "cpu/state.h"
 
-/* Bytes of code that a vCPU may have. */
-#define TRANSLATOR_CACHE       (128u << 20)
+/*
+ * Bytes of code that a vCPU may have: what it is given, and what it may be told to have. A compiler that is run again
+ * and again fills half of it, and begins anew when it is full. Of more vCPUs than would fill TRANSLATOR_CACHE_ALL the
+ * later ones are given less.
+ */
+#define TRANSLATOR_CACHE       (256u << 20)
+#define TRANSLATOR_CACHE_ALL   (1u << 30)
+#define TRANSLATOR_CACHE_MANY  (8u << 20) /* but no less than this */
 #define TRANSLATOR_CACHE_LEAST (256u << 10)
 #define TRANSLATOR_CACHE_MOST  (1u << 30)
 
@@ -42,7 +48,7 @@
 enum translator_checks { CHECKS_FOR_HOST, CHECKS_BY_LOOP, CHECKS_BY_BORROW, CHECKS_BY_FLAGS };
 
 struct translator_options {
-	u32 cache;	 /* bytes; where address space is short it becomes less */
+	u32 cache;	 /* bytes, 0: as many as there are for it; where address space is short it becomes less */
 	u32 check_every; /* not 0: one in so many entries of blocks is compared with the interpreter */
 	u32 heat;	 /* 1: every block at its first entry, whether or not it pays */
 	u8 checks;	 /* enum translator_checks */

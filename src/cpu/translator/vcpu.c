@@ -11,8 +11,8 @@
 #include "base/pext.h"
 #include "sync/atomic.h"
 
-/* Of the area so many eighths are for what is not cold: about the proportion of boots and compilers. */
-#define HOT_EIGHTHS 3
+/* Of the area so many sixteenths are for what is not cold: about the proportion of boots and compilers. */
+#define HOT_SIXTEENTHS 5
 #define BYTES_A_BLOCK 128 /* and more: what is kept of a block beside its code is room for so many */
 
 static u32 ntranslators; /* in the process; atomic */
@@ -111,6 +111,17 @@ static void free_memory(struct translator *t)
 		pagemem_free(t->ways[i].way, TR_WAYS * sizeof(struct tr_way));
 }
 
+/* For one more vCPU. */
+static u32 cache_size(void)
+{
+	u64 n = sync_load(&ntranslators) + 1;
+	u32 size = TRANSLATOR_CACHE;
+
+	while (size > TRANSLATOR_CACHE_MANY && size * n > TRANSLATOR_CACHE_ALL)
+		size /= 2;
+	return size;
+}
+
 /* As much of `size` as there is address space for; a quarter where a limit says that there is little. */
 static int make_area(struct translator *t, u32 size)
 {
@@ -126,7 +137,7 @@ static int make_area(struct translator *t, u32 size)
 		return r;
 	tr_returns_create(t);
 	t->used = first_code(t);
-	t->cold = t->cold_used = t->area.size / 8 * HOT_EIGHTHS;
+	t->cold = t->cold_used = t->area.size / 16 * HOT_SIXTEENTHS;
 	t->max_codes = t->area.size / BYTES_A_BLOCK;
 	t->codes = pagemem_alloc(t->max_codes * sizeof(*t->codes));
 	r = t->codes ? tr_ways_create(t) : -ENOMEM;
@@ -178,7 +189,7 @@ int translator_create(struct cpu *c, const struct translator_options *o)
 	t->count_len = o->count ? TR_COUNT_LEN : 0;
 	choose_checks(t, o->checks);
 	perfmap_open();
-	r = make_area(t, o->cache);
+	r = make_area(t, o->cache ? o->cache : cache_size());
 	if (r) {
 		free(t);
 		return r;
