@@ -114,6 +114,19 @@ static bool checks(struct xlate *x, u32 op)
 	}
 }
 
+/* Does it access memory? A host fault may come there whoever has looked; and in a careful copy it looks for itself. */
+static bool accesses(const struct insn *in)
+{
+	switch (in->kind) {
+	case INSN_PUSH: case INSN_PUSH_IMM: case INSN_PUSH_MEM: case INSN_POP: case INSN_LEAVE: case INSN_CALL:
+		return true;
+	case INSN_LEA:
+		return false;
+	default:
+		return in->mem;
+	}
+}
+
 /* What set the flags last; and since which op its registers are to keep their values. */
 struct setter {
 	struct recipe recipe;
@@ -145,15 +158,15 @@ static u8 number(struct flags_plan *f, struct setter *s)
 	return s->at;
 }
 
-/* The last check of the run is what needs the registers. */
+/* The last op of the run that the vCPU may be stopped in is what needs the registers. */
 static bool by_recipe(struct xlate *x, struct setter *s, u32 begin, u32 last)
 {
-	u32 check = last;
+	u32 stop = last;
 	u8 at = 0;
 
-	while (check > begin && !checks(x, check))
-		check--;
-	if (holds(x, s, check))
+	while (stop > begin && !checks(x, stop) && !accesses(&x->insn[stop]))
+		stop--;
+	if (holds(x, s, stop))
 		at = number(&x->flags, s);
 	if (!at)
 		return false;
