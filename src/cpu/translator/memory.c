@@ -44,8 +44,17 @@ static bool is_fixed(const struct insn *in, u32 size)
 	       ((u64)la & ~PAGE_MASK) + size <= PAGE_SIZE;
 }
 
-/* `more` is added to the displacement. Answers GEN_LA, or a guest register's own. May use GEN_INDEX. */
-static int address(struct xlate *x, const struct insn *in, s64 more)
+/* A linear address: that of a register, and so much more; or TR_NO_LA, and it is `disp`. */
+struct address {
+	int la;
+	s32 disp;
+};
+
+/*
+ * `more` is added to the displacement, which a comparison adds by itself, as the access does. Else it is in the
+ * register: GEN_LA, or a guest register's own. May use GEN_INDEX.
+ */
+static struct address address(struct xlate *x, const struct insn *in, s64 more)
 {
 	struct emitter *e = &x->e;
 	int base = NO_INDEX, index = NO_INDEX, la = GEN_LA;
@@ -54,6 +63,8 @@ static int address(struct xlate *x, const struct insn *in, s64 more)
 
 	if (in->base >= 0)
 		base = tr_get(x, in->base, GEN_LA);
+	if (base != NO_INDEX && in->index < 0 && wide && !in->seg && x->flags_at)
+		return (struct address){base, (s32)disp};
 	if (in->index >= 0)
 		index = tr_get(x, in->index, GEN_INDEX);
 	if (base == NO_INDEX && index == NO_INDEX)
@@ -63,9 +74,9 @@ static int address(struct xlate *x, const struct insn *in, s64 more)
 	else
 		emit_lea(e, GEN_LA, base, index, in->scale, (s32)disp, wide);
 	if (!in->seg)
-		return la;
+		return (struct address){la, 0};
 	add_segment(x, la, in->seg);
-	return GEN_LA;
+	return (struct address){GEN_LA, 0};
 }
 
 /* RCX = `size` bytes, at most 8, at [base + index + off]. */
@@ -178,7 +189,6 @@ static u8 *compare_inside(struct xlate *x, const struct tr_look *l, u32 neg_fiel
 {
 	struct emitter *e = &x->e;
 
-	emit_move(e, GEN_CHECK, l->la);
 	emit_add(e, GEN_CHECK, index, neg_field);
 	emit_alu_imm(e, ALU_CMP, 8, GEN_CHECK, (s32)(PAGE_SIZE - l->size));
 	return emit_jcc(e, CC_ABOVE);
@@ -223,29 +233,39 @@ static u8 *jump_unless_inside(struct xlate *x, const struct tr_look *l, u32 neg_
 	return emit_check_end(e, &k);
 }
 
-/* The number of the entry for an address. */
-static void entry_number(struct xlate *x, int la)
+/* Where a comparison will be made: GEN_CHECK becomes the address. */
+static void take_address(struct xlate *x, const struct tr_look *l)
+{
+	if (x->flags_at && l->disp)
+		emit_lea(&x->e, GEN_CHECK, l->la, NO_INDEX, 0, l->disp, true);
+	else if (x->flags_at)
+		emit_move(&x->e, GEN_CHECK, l->la);
+}
+
+/* The number of the entry for the address. */
+static void entry_number(struct xlate *x, const struct tr_look *l)
 {
 	if (x->flags_at) { /* quicker than PEXT, from the address to the number */
-		emit_rotate(&x->e, GEN_INDEX, la, PAGE_SHIFT);
+		emit_rotate(&x->e, GEN_INDEX, l->disp ? GEN_CHECK : l->la, PAGE_SHIFT);
 		emit_and32(&x->e, GEN_INDEX, TLB_ENTRIES - 1);
 		return;
 	}
-	emit_pext(&x->e, GEN_INDEX, la, INDEX_MASK_FIELD);
+	emit_pext(&x->e, GEN_INDEX, l->la, INDEX_MASK_FIELD);
 }
 
 /* In the TLB; what it cannot answer goes where the look says. */
 static void look_in_tlb(struct xlate *x, const struct tr_look *l)
 {
-	u32 slot = tlb_slot((u64)(s64)l->fixed) * (u32)sizeof(u64);
+	u32 slot = tlb_slot((u64)(s64)l->disp) * (u32)sizeof(u64);
 	u8 *look_at = x->e.p;
 
 	if (l->la == TR_NO_LA) {
-		tr_miss_stub(x, jump_unless_page(x, l->fixed, in_tlb(x, neg_of(l)) + slot), look_at, l);
+		tr_miss_stub(x, jump_unless_page(x, l->disp, in_tlb(x, neg_of(l)) + slot), look_at, l);
 		emit_load(&x->e, GEN_INDEX, in_tlb(x, DELTA) + slot);
 		return;
 	}
-	entry_number(x, l->la);
+	take_address(x, l);
+	entry_number(x, l);
 	tr_miss_stub(x, jump_unless_inside(x, l, in_tlb(x, neg_of(l)), GEN_INDEX), look_at, l);
 	emit_load_indexed(&x->e, GEN_INDEX, GEN_INDEX, in_tlb(x, DELTA));
 }
@@ -257,7 +277,7 @@ u32 tr_refill_what(const struct xlate *x, const struct tr_look *l)
 }
 
 /*
- * The distance to the host's address of `size` bytes at register `la`, which is neither GEN_INDEX nor
+ * The distance to the host's address of `size` bytes at the linear address, whose register is neither GEN_INDEX nor
  * GEN_CHECK, comes to be in GEN_INDEX. The stack's page has an entry that needs no index.
  */
 static void look_up(struct xlate *x, const struct tr_look *l)
@@ -269,6 +289,7 @@ static void look_up(struct xlate *x, const struct tr_look *l)
 		look_in_tlb(x, l);
 		return;
 	}
+	take_address(x, l);
 	/* The stack pointer may be in another page by now: tr_refill() makes that the entry's, or cannot. */
 	far = jump_unless_inside(x, l, in_near(x, neg_of(l)), NO_INDEX);
 	tr_miss_stub(x, far, x->e.p, l);
@@ -276,16 +297,12 @@ static void look_up(struct xlate *x, const struct tr_look *l)
 }
 
 /* One access by itself. */
-static struct tr_mem single(struct xlate *x, int la, u32 size, bool write, bool near)
+static struct tr_mem single(struct xlate *x, struct address a, u32 size, bool write, bool near)
 {
-	look_up(x, &(struct tr_look){(u8)la, (u16)size, write, near, THEN_BEHIND, 0});
-	return (struct tr_mem){.base = la, .index = GEN_INDEX};
-}
-
-static struct tr_mem single_fixed(struct xlate *x, s32 la, u32 size, bool write)
-{
-	look_up(x, &(struct tr_look){TR_NO_LA, (u16)size, write, false, THEN_BEHIND, la});
-	return (struct tr_mem){.base = GEN_INDEX, .index = NO_INDEX, .disp = la};
+	look_up(x, &(struct tr_look){(u8)a.la, (u16)size, write, near, THEN_BEHIND, a.disp});
+	if (a.la == TR_NO_LA)
+		return (struct tr_mem){.base = GEN_INDEX, .index = NO_INDEX, .disp = a.disp};
+	return (struct tr_mem){.base = a.la, .index = GEN_INDEX, .disp = a.disp};
 }
 
 /* -- accesses that share a look */
@@ -313,11 +330,11 @@ static s32 inside(const struct xlate *x, const struct share_class *k, enum share
 	return (s32)(x->share.place[x->nop][which].offset - k->first);
 }
 
-/* The first of the class: `la` has the start of its stretch, or TR_NO_LA: it is at `fixed`. */
-static void look_up_class(struct xlate *x, struct share_class *k, int la, s32 fixed)
+/* The first of the class, at the start of its stretch. */
+static void look_up_class(struct xlate *x, struct share_class *k, struct address a)
 {
-	look_up(x, &(struct tr_look){(u8)la, (u16)(k->last - k->first), k->write, k->near, THEN_CAREFUL, fixed});
-	emit_lea(&x->e, GEN_INDEX, GEN_INDEX, la == TR_NO_LA ? NO_INDEX : la, 0, fixed, true);
+	look_up(x, &(struct tr_look){(u8)a.la, (u16)(k->last - k->first), k->write, k->near, THEN_CAREFUL, a.disp});
+	emit_lea(&x->e, GEN_INDEX, GEN_INDEX, a.la == TR_NO_LA ? NO_INDEX : a.la, 0, a.disp, true);
 	emit_store(&x->e, slot_field(k), GEN_INDEX);
 	k->ready = true;
 	x->index_has = k;
@@ -350,24 +367,24 @@ struct tr_mem tr_operand(struct xlate *x, const struct insn *in, u32 size, bool 
 	bool fixed = is_fixed(in, size);
 
 	if (!k && fixed)
-		return tried(x, single_fixed(x, (s32)in->disp, size, write), size, write);
+		return tried(x, single(x, (struct address){TR_NO_LA, (s32)in->disp}, size, write, false), size, write);
 	if (!k)
 		return tried(x, single(x, address(x, in, 0), size, write, insn_on_stack(in)), size, write);
 	if (k->ready)
 		load_slot(x, k);
 	else if (fixed) /* and so are all of its class, which lie in the same page */
-		look_up_class(x, k, TR_NO_LA, (s32)in->disp - inside(x, k, SHARE_OPERAND));
+		look_up_class(x, k, (struct address){TR_NO_LA, (s32)in->disp - inside(x, k, SHARE_OPERAND)});
 	else
-		look_up_class(x, k, address(x, in, -inside(x, k, SHARE_OPERAND)), 0);
+		look_up_class(x, k, address(x, in, -inside(x, k, SHARE_OPERAND)));
 	return tried(x, member(x, k, SHARE_OPERAND), size, write);
 }
 
-static int stack_address(struct xlate *x, int g, s32 disp)
+static struct address stack_address(struct xlate *x, int g, s32 disp)
 {
-	if (!disp && !tr_code32(x->b))
-		return tr_host[g];
+	if ((!disp || x->flags_at) && !tr_code32(x->b))
+		return (struct address){tr_host[g], disp};
 	emit_lea(&x->e, GEN_LA, tr_host[g], NO_INDEX, 0, disp, !tr_code32(x->b));
-	return GEN_LA;
+	return (struct address){GEN_LA, 0};
 }
 
 struct tr_mem tr_stack_operand(struct xlate *x, int g, s32 disp, bool write)
@@ -380,15 +397,20 @@ struct tr_mem tr_stack_operand(struct xlate *x, int g, s32 disp, bool write)
 	if (k->ready)
 		load_slot(x, k);
 	else
-		look_up_class(x, k, stack_address(x, g, disp - inside(x, k, SHARE_STACK)), 0);
+		look_up_class(x, k, stack_address(x, g, disp - inside(x, k, SHARE_STACK)));
 	return tried(x, member(x, k, SHARE_STACK), size, write);
 }
 
-static u8 *jump_unless_aligned(struct xlate *x, int la, u32 size)
+static u8 *jump_unless_aligned(struct xlate *x, struct address a, u32 size)
 {
 	struct emit_check k;
+	int la = a.la;
 
 	if (x->flags_at) {
+		if (a.disp & ((s32)size - 1)) {
+			emit_lea(&x->e, GEN_CHECK, la, NO_INDEX, 0, a.disp, true);
+			la = GEN_CHECK;
+		}
 		emit_test(&x->e, la, (s32)size - 1);
 		return emit_jcc(&x->e, CC_NOT_ZERO);
 	}
@@ -399,13 +421,12 @@ static u8 *jump_unless_aligned(struct xlate *x, int la, u32 size)
 
 struct tr_mem tr_locked_operand(struct xlate *x, const struct insn *in, u32 size)
 {
-	int la;
+	struct address a = {TR_NO_LA, (s32)in->disp};
 
-	if (is_fixed(in, size) && !(in->disp & (size - 1)))
-		return tried(x, single_fixed(x, (s32)in->disp, size, true), size, true);
-	la = address(x, in, 0);
-	if (size > 1) {
-		tr_stub(x, jump_unless_aligned(x, la, size), tr_what(x, TR_ONE, x->nop), THEN_BEHIND);
+	if (!is_fixed(in, size) || (in->disp & (size - 1))) {
+		a = address(x, in, 0);
+		if (size > 1)
+			tr_stub(x, jump_unless_aligned(x, a, size), tr_what(x, TR_ONE, x->nop), THEN_BEHIND);
 	}
-	return tried(x, single(x, la, size, true, false), size, true);
+	return tried(x, single(x, a, size, true, false), size, true);
 }

@@ -74,7 +74,9 @@ static void emit_refill(struct xlate *x, const struct stub *s)
 	u8 *no;
 
 	if (s->look.la == TR_NO_LA)
-		emit_constant(&x->e, RCX, (u64)(s64)s->look.fixed);
+		emit_constant(&x->e, RCX, (u64)(s64)s->look.disp);
+	else if (s->look.disp)
+		emit_lea(&x->e, RCX, s->look.la, NO_INDEX, 0, s->look.disp, true);
 	else
 		emit_move(&x->e, RCX, s->look.la);
 	emit_constant(&x->e, R14, tr_refill_what(x, &s->look));

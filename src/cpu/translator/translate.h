@@ -69,12 +69,12 @@ enum tr_edge { NOT_AN_EDGE, NOT_PATCHED, PATCHED, PATCHED_FAR, BY_CELL };
 
 /* What memory.c wants to know of the TLB, and where the op goes on when it has no answer. */
 struct tr_look {
-	u8 la; /* register with the linear address */
+	u8 la; /* register with the linear address; or TR_NO_LA */
 	u16 size;
 	bool write;
 	bool near; /* likely in the stack's page */
 	u8 then;   /* THEN_BEHIND or THEN_CAREFUL */
-	s32 fixed; /* the linear address itself, with TR_NO_LA, or 0 */
+	s32 disp;  /* is added to the register; or is the linear address */
 };
 #define TR_NO_LA 0xff
 
