@@ -534,6 +534,8 @@ int main(int argc, char **argv)
 		else
 			return 2;
 	}
+	if (!guest_can_translate())
+		return 77;
 	random_seed = seed * 0x9e3779b97f4a7c15ULL | 1;
 	forms_collect();
 	host_xmask = forms_xmask();
@@ -549,7 +551,7 @@ int main(int argc, char **argv)
 		r = start_ticks();
 	if (r) {
 		printf("cannot begin: %s\n", strerror(-r));
-		return r == -ENOTSUP ? 77 : 1;
+		return 1;
 	}
 	for (u64 n = 0; n < wanted && differing < MAX_FOUND; n++) {
 		const char *what;

@@ -4,9 +4,11 @@
  * with paging. Whatever ends it goes through the guest's IDT to a HLT at CPL 0, whose address
  * tells the vector; the frame on the kernel's stack tells the rest.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "base/pext.h"
 #include "cpu/cpu.h"
 #include "cpu/native/xstate.h"
 #include "cpu/system/system.h"
@@ -326,6 +328,15 @@ static int make_cpu(struct mmu *mmu, bool translated)
 		r = make_system_registers();
 	both[translated] = c;
 	return r ? r : warm_up();
+}
+
+bool guest_can_translate(void)
+{
+	bool can = host_has_fast_pext();
+
+	if (!can)
+		printf("needs a processor with BMI2 whose PEXT is not microcode\n");
+	return can;
 }
 
 int guest_init(void)

@@ -656,6 +656,8 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	children = MAX(1u, MIN(children, (unsigned)MAX_WORK));
+	if (guest_translated && !guest_can_translate())
+		return 77;
 	random_seed = seed | 1;
 	forms_collect();
 	printf("seed %lu\n", seed);

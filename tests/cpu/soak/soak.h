@@ -147,6 +147,8 @@ extern bool guest_kernel;
 /* Set before, with guest_pair: what is executed a second time is translated, so that traces are; nobody counts. */
 extern bool guest_traced;
 #define GUEST_INTERRUPT 0x80
+/* Has this host's processor a translator? False, having said what it needs, where guests are interpreted alone. */
+bool guest_can_translate(void);
 int guest_init(void);
 /* With guest_pair: which of the two runs. */
 void guest_choose(bool translated);
