@@ -131,7 +131,7 @@ static void put_vcpu(struct vcpu *v, struct text *t)
 	put_head(v, t);
 	if (v->cpu->stat.state == STATPAGE_RUN)
 		text_put(t, "It came to the end of no block in %u s: it waits for a page of the host's, or for a "
-			    "processor. Registers may be older than RIP.\n", (unsigned)(PATIENCE_NS / NSEC_PER_SEC));
+			    "processor. What it was doing then may be older.\n", (unsigned)(PATIENCE_NS / NSEC_PER_SEC));
 	report_put_state(v, t);
 }
 

@@ -17,17 +17,20 @@
 
 /*
  * In the middle of a block, where only a thread that the host does not let go on is still found, the
- * instruction at hand says where it is, not c->rip. What it stands in is read with care: the vCPU may
+ * instruction at hand says where it is, not c->rip. Where none is known, generated code may have put an address of the host's
+ * there (translator/enter.c): the block says where it went in. What it stands in is read with care: the vCPU may
  * leave it meanwhile.
  */
 static u64 rip_now(const struct cpu *c)
 {
+	u64 place = __atomic_load_n(&c->stat.code.place, __ATOMIC_RELAXED);
 	const struct op *o = __atomic_load_n(&c->op, __ATOMIC_RELAXED);
 	const struct block *b = __atomic_load_n(&c->block, __ATOMIC_RELAXED);
 	struct block block;
-	struct op op;
+	struct op op = {0};
 
-	if (!o || !b || guard_copy_from(&op, o, sizeof(op)) || guard_copy_from(&block, b, offsetof(struct block, op)))
+	if (!b || (!o && place == STATPAGE_LOOP) || (o && guard_copy_from(&op, o, sizeof(op))) ||
+	    guard_copy_from(&block, b, offsetof(struct block, op)))
 		return c->rip;
 	return block.rip + op.off;
 }
