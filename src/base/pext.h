@@ -50,12 +50,16 @@ static inline bool host_clears_af(void)
 	return !(ax >> 8 & 0x10);
 }
 
-/* OF in bit 0 and LAHF's byte in bits 8 to 15, behind an instruction on ECX, EDX and EAX, and before it. */
+/*
+ * OF in bit 0 and LAHF's byte in bits 8 to 15, behind an instruction on ECX, EDX and EAX, and before it. EAX has brought the
+ * flags there, and then is what it always is.
+ */
 #define HOST_FLAGS_BEHIND(insn, before)                                                             \
 	({                                                                                          \
 		unsigned ax_ = (before), cx_ = 0x92345679, dx_ = 3;                                   \
 		__asm__("addb $127, %%al\n\t"                                                       \
-			"sahf\n\t" insn "\n\t"                                                      \
+			"sahf\n\t"                                                                  \
+			"movl $0x12345, %%eax\n\t" insn "\n\t"                                      \
 			"lahf\n\t"                                                                  \
 			"seto %%al"                                                                  \
 			: "+a"(ax_), "+c"(cx_), "+d"(dx_)                                            \
