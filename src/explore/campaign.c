@@ -22,6 +22,7 @@
 struct place {
 	u64 seed;	    /* the next random one */
 	int bound;	    /* preemptions of which all schedules were run; -1: none */
+	u64 all;	    /* so many they were */
 	u64 schedules;	    /* of the bound after that */
 	u64 executions;	    /* in all */
 	double seconds;
@@ -69,8 +70,9 @@ static void read_place(const char *line, bool same_program)
 	struct place p = {0};
 
 	at[0] = 0;
-	if (sscanf(line, "%63s %llu %d %llu %llu %lf %65535s", name, (unsigned long long *)&p.seed, &p.bound,
-		   (unsigned long long *)&p.schedules, (unsigned long long *)&p.executions, &p.seconds, at) < 6)
+	if (sscanf(line, "%63s %llu %d %llu %llu %lf %llu %65535s", name, (unsigned long long *)&p.seed, &p.bound,
+		   (unsigned long long *)&p.schedules, (unsigned long long *)&p.executions, &p.seconds,
+		   (unsigned long long *)&p.all, at) < 6)
 		return;
 	for (unsigned i = 0; i < njobs; i++) {
 		if (strcmp(jobs[i].s->name, name))
@@ -108,9 +110,9 @@ static int read_state(const char *path)
 
 static void write_place(FILE *f, const char *name, const struct place *p)
 {
-	fprintf(f, "%s %llu %d %llu %llu %.1f %s\n", name, (unsigned long long)p->seed, p->bound,
+	fprintf(f, "%s %llu %d %llu %llu %.1f %llu %s\n", name, (unsigned long long)p->seed, p->bound,
 		(unsigned long long)p->schedules, (unsigned long long)p->executions, p->seconds,
-		p->at ? p->at : "-");
+		(unsigned long long)p->all, p->at ? p->at : "-");
 }
 
 /* In the place of the old one when it is whole. */
@@ -159,6 +161,9 @@ static void child(const struct campaign *c, struct job *j, double seconds, bool 
 	l.schedules = j->place.schedules;
 	l.at = j->place.at;
 	explore_search(j->s, &l, &r);
+	if (r.bound == j->place.bound) /* as an earlier round has left it */
+		r.all = j->place.all;
+	j->place.all = r.all;
 	j->place.seed = r.seed;
 	j->place.bound = r.bound;
 	j->place.schedules = r.at ? r.schedules : 0;
