@@ -16,7 +16,7 @@
 #include "sync/lock.h"
 
 #define MAX_AREAS   4096
-#define FIXED_UNIT  (1ULL << 30)
+#define FIXED_UNIT  (2ULL << 30) /* two vCPUs with their code and blocks, where there is no room for more */
 #define CHUNK_UNIT  (64ULL << 20)
 #define LITTLE_UNIT (2ULL << 20) /* where address space is limited */
 #define AREA_ALIGN  (1ULL << 30)
