@@ -101,7 +101,7 @@ static void make_descriptors(void)
 {
 	u64 *gdt = table(P_GDT), *ldt = table(P_LDT);
 	u64 tss = SYS_LA + P_GDT * PAGE_SIZE + TSS_OFF, ldt_la = SYS_LA + P_LDT * PAGE_SIZE;
-	u64 base = SOAK_BASE;
+	u64 base = SOAK_BASE, stack = STACK_LA;
 
 	gdt[1] = 0x00cf9b000000ffff;
 	gdt[2] = 0x00af9b000000ffff;
@@ -117,8 +117,8 @@ static void make_descriptors(void)
 	ldt[1] = 0x0000f3000000ffff | (base & 0xffffff) << 16 | (base >> 24 & 0xff) << 56;
 	ldt[2] = (ldt[1] & ~0xffffULL) | SOAK_LIMIT;
 	ldt[3] = ldt[2] | BIT(42); /* expands down */
-	*(u64 *)((u8 *)gdt + TSS_OFF + 4) = STACK_LA;
-	*(u64 *)((u8 *)gdt + TSS_OFF + 36) = STACK_LA; /* IST1 */
+	memcpy((u8 *)gdt + TSS_OFF + 4, &stack, sizeof(stack));
+	memcpy((u8 *)gdt + TSS_OFF + 36, &stack, sizeof(stack)); /* IST1 */
 	*(u16 *)((u8 *)gdt + TSS_OFF + 102) = 0x68; /* no I/O bitmap */
 	for (unsigned v = 0; v < 256; v++) {
 		u64 at = HANDLERS + v * 16;
