@@ -39,12 +39,10 @@ void calls_change_host(void *p, size_t len, enum change what);
 int calls_wait(pid_t child);
 
 /*
- * A signal to a thread ends its KVM_RUN within HEARD_NS of its CPU time, else the process. calls_listen():
- * this thread's runs are measured, with what others ask by heard_ask(), of `h`, which stays.
+ * Where a thread listens (../vmm/heard.h), CALLS_SIGNAL ends its KVM_RUN soon, else the process. calls.c, for
+ * the two: it has ended; the worst case of all threads, ns.
  */
-void calls_listen(struct heard *h);
-/* calls.c, for the two: this took so long, ns; the worst case. */
-void calls_heard(u64 took);
+void calls_heard(void);
 u64 calls_worst(void);
 
 /* What is left that should not be; ends the process. */

@@ -7,21 +7,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static __thread struct heard *volatile mine;
 static __thread volatile int in_run;
 
 /* The signal is delivered as KVM_RUN ends. */
 static void on_signal(int sig)
 {
-	u64 took = mine ? heard_returned(mine) : 0;
-
+	if (!heard_mine())
+		return;
 	if (in_run)
-		calls_heard(took);
-}
-
-void calls_listen(struct heard *h)
-{
-	mine = h;
+		calls_heard();
+	else
+		heard_returned(heard_mine());
 }
 
 void calls_init(void)

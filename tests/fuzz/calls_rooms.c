@@ -22,22 +22,16 @@ int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
  */
 static pthread_rwlock_t fork_lock = PTHREAD_RWLOCK_INITIALIZER;
 
-static __thread struct heard *volatile mine;
-static __thread volatile u64 came; /* this thread's CPU time at the first signal of a call */
+static __thread volatile bool in_run, came;
 
 /* It is delivered at once. */
 static void on_signal(int sig, siginfo_t *info, void *uc)
 {
-	if (mine)
-		mine->asked = 0;
-	if (!came)
-		came = heard_time(CLOCK_THREAD_CPUTIME_ID);
+	if (in_run)
+		came = true;
+	else if (heard_mine())
+		heard_returned(heard_mine());
 	signals_leave_run(uc);
-}
-
-void calls_listen(struct heard *h)
-{
-	mine = h;
 }
 
 void calls_init(void)
@@ -56,11 +50,13 @@ long calls_ioctl(int fd, unsigned long request, void *arg)
 	long r;
 
 	pthread_rwlock_rdlock(&fork_lock);
-	came = 0;
+	came = false;
+	in_run = request == KVM_RUN && heard_mine();
 	if (!abi_ioctl(fd, request, arg, &r))
 		r = fcntl(fd, F_GETFD) < 0 ? -EBADF : -ENOTTY;
-	if (came && request == KVM_RUN)
-		calls_heard(heard_time(CLOCK_THREAD_CPUTIME_ID) - came);
+	in_run = false;
+	if (came)
+		calls_heard();
 	pthread_rwlock_unlock(&fork_lock);
 	signals_call_end();
 	return r;

@@ -253,7 +253,7 @@ static void other_op(struct thread *t)
 	if (what < 60) {
 		u32 i = rng_next(r) % VMS;
 
-		heard_ask(&thread[i].heard, thread[i].id, CALLS_SIGNAL);
+		heard_ask(&thread[i].heard, CALLS_SIGNAL);
 		return;
 	}
 	pthread_rwlock_rdlock(&v->life);
@@ -286,7 +286,7 @@ static void *work(void *arg)
 {
 	struct thread *t = arg;
 
-	calls_listen(&t->heard);
+	heard_listen(&t->heard);
 	pthread_barrier_wait(&ready);
 	for (unsigned n = 0; n < OPS; n++) {
 		if (t->vm)
@@ -294,6 +294,7 @@ static void *work(void *arg)
 		else
 			other_op(t);
 	}
+	heard_leave();
 	return NULL;
 }
 
@@ -337,10 +338,8 @@ static void one_round(struct rng *r, u64 round)
 	for (unsigned i = 0; i < ARRAY_SIZE(thread); i++) {
 		thread[i].rng = rounds_rng(r, i);
 		thread[i].vm = i < VMS ? &vms[i] : NULL;
-		thread[i].heard = (struct heard){.worst = 0};
 		MUST(!pthread_create(&thread[i].id, NULL, work, &thread[i]), "thread");
 	}
-	/* Signals go to threads that are there until all of them are joined. */
 	pthread_barrier_wait(&ready);
 	for (unsigned i = ARRAY_SIZE(thread); i-- > 0;)
 		pthread_join(thread[i].id, NULL);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <sys/mman.h>
+#include "../vmm/heard.h"
 #include "userkvm.h"
 
 #define ARG_NONE  0
@@ -188,7 +189,8 @@ static void signal_mask(const struct args *a, struct kvm_signal_mask *p)
 	u64 set = (u64)rng_next(a->rng) << 32 | rng_next(a->rng);
 
 	p->len = rng_one_in(a->rng, 8) ? (u32)number(a) : 8;
-	set &= ~(0x3ffULL | 1ULL << 13); /* those of faults, SIGUSR1, SIGALRM are let in */
+	/* Those of faults, SIGUSR1, SIGALRM and the measure's own are let in. */
+	set &= ~(0x3ffULL | 1ULL << 13 | 1ULL << (HEARD_SIGNAL - 1));
 	memcpy(p->sigset, &set, 8);
 }
 

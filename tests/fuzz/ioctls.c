@@ -228,7 +228,7 @@ static void op_signal(struct thread *t)
 {
 	struct thread *to = &thread[rng_next(&t->rng) % THREADS];
 
-	heard_ask(&to->heard, to->id, CALLS_SIGNAL);
+	heard_ask(&to->heard, CALLS_SIGNAL);
 }
 
 static int child(void *arg)
@@ -312,13 +312,14 @@ static void *work(void *arg)
 {
 	struct thread *t = arg;
 
-	calls_listen(&t->heard);
+	heard_listen(&t->heard);
 	pthread_barrier_wait(&ready);
 	for (unsigned n = 0; n < OPS; n++)
 		one_op(t);
 	if (t->run)
 		calls_unmap_vcpu(t->run, UAPI_RUN_PAGES * PAGE_SIZE);
 	t->run = NULL;
+	heard_leave();
 	__atomic_fetch_sub(&working, 1, __ATOMIC_RELAXED);
 	return NULL;
 }
@@ -341,7 +342,7 @@ static void *kick(void *arg)
 	while (__atomic_load_n(&working, __ATOMIC_RELAXED)) {
 		usleep(KICK_US);
 		for (unsigned i = 0; i < THREADS; i++)
-			heard_ask(&thread[i].heard, thread[i].id, CALLS_SIGNAL);
+			heard_ask(&thread[i].heard, CALLS_SIGNAL);
 	}
 	return NULL;
 }
@@ -359,7 +360,6 @@ static void one_round(struct rng *r, u64 round)
 		thread[i].rng = rounds_rng(r, i);
 		thread[i].args.rng = &thread[i].rng;
 		thread[i].args.event = -1;
-		thread[i].heard = (struct heard){.worst = 0};
 		pthread_create(&thread[i].id, NULL, work, &thread[i]);
 	}
 	pthread_barrier_wait(&ready);

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <ucontext.h>
@@ -58,12 +57,7 @@ static bool of_guest(int sig, const siginfo_t *info)
 
 static timer_t timer;
 static u64 cpu_start, wall_start;
-static u64 asked; /* the CPU time when the run was asked to end, or 0 */
-static u64 worst; /* ns */
-static u64 asked_system; /* us that the thread had spent in the kernel by then */
-/* Where the thread was when it was asked again: for who is to find out why it did not hear. */
-static u64 was_at[16];
-static u32 nwas_at;
+static struct heard heard;
 
 static u64 now(clockid_t id)
 {
@@ -73,51 +67,27 @@ static u64 now(clockid_t id)
 	return (u64)ts.tv_sec * 1000000000 + (u64)ts.tv_nsec;
 }
 
-static u64 system_time(void)
-{
-	struct rusage u;
-
-	getrusage(RUSAGE_THREAD, &u);
-	return (u64)u.ru_stime.tv_sec * 1000000 + (u64)u.ru_stime.tv_usec;
-}
-
 static void on_timer(int sig, siginfo_t *info, void *uc)
 {
 	if (now(CLOCK_THREAD_CPUTIME_ID) - cpu_start > RUN_NS ||
 	    now(CLOCK_MONOTONIC) - wall_start > RUN_WALL_NS) {
-		if (!asked) {
-			asked = now(CLOCK_THREAD_CPUTIME_ID);
-			asked_system = system_time();
-			nwas_at = 0;
-		}
-		was_at[nwas_at++ % ARRAY_SIZE(was_at)] = (u64)((ucontext_t *)uc)->uc_mcontext.gregs[REG_RIP];
+		heard_asked(&heard, uc);
 		signals_leave_run(uc);
 	}
-}
-
-/* By addresses, which addr2line has names for in every build. */
-static void print_deaf(void)
-{
-	fprintf(stderr, "asked %u times, %llu us in the kernel; machine_run() is at %p\n", nwas_at,
-		(unsigned long long)(system_time() - asked_system), (void *)machine_run);
-	for (u32 i = 0; i < MIN(nwas_at, (u32)ARRAY_SIZE(was_at)); i++)
-		fprintf(stderr, "  at %#llx\n", (unsigned long long)was_at[i]);
 }
 
 /* A run has ended that was asked to, perhaps. */
 static void check_heard(void)
 {
-	u64 took = asked ? now(CLOCK_THREAD_CPUTIME_ID) - asked : 0;
-
-	worst = MAX(worst, took);
-	if (took > HEARD_NS)
-		print_deaf();
-	MUST(took <= HEARD_NS, "a signal was heard after %llu us", (unsigned long long)took / 1000);
+	if (heard_returned(&heard) <= heard_limit())
+		return;
+	heard_print(stderr, &heard);
+	MUST(false, "a signal was heard late");
 }
 
 static void print_worst(void)
 {
-	printf("a signal is heard within %llu us of the vCPU's CPU time\n", (unsigned long long)worst / 1000);
+	printf("a signal is heard within %llu us of the vCPU's CPU time\n", (unsigned long long)heard.worst / 1000);
 }
 
 static void set_timer(u64 ns)
@@ -135,6 +105,7 @@ void machine_init(void)
 	if (!printed)
 		atexit(print_worst);
 	printed = true;
+	heard_listen(&heard);
 	faults_install(of_guest);
 	faults_handle(SIGRTMIN + 1, on_timer);
 	ev._sigev_un._tid = (pid_t)syscall(SYS_gettid);
@@ -340,11 +311,10 @@ int machine_run(struct machine *m)
 
 	cpu_start = now(CLOCK_THREAD_CPUTIME_ID);
 	wall_start = now(CLOCK_MONOTONIC);
-	asked = 0;
 	set_timer(RUN_NS);
 	r = machine_ioctl(m->vcpu, KVM_RUN, NULL);
+	set_timer(0); /* asks no more */
 	check_heard();
-	set_timer(0);
 	if (!r)
 		check_exit(m);
 	else

@@ -3,13 +3,13 @@
 #include "torture.h"
 #include "patience.h"
 #include "../vmm/gmem.h"
+#include "../vmm/heard.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CANARY	    0xca11ab1ec0ffee00ULL
@@ -26,15 +26,13 @@ static uint8_t *canaries;
 
 static struct {
 	pthread_t thread;
-	clockid_t cpu_time;
-	_Atomic int asked, ended;
-	_Atomic uint64_t since; /* its CPU time just after it was asked, or 0: not known */
-	uint64_t worst;		 /* ns */
-	struct kvm_sregs sregs;	 /* to begin with, and where */
+	_Atomic int ended;
+	struct heard heard;
+	struct kvm_sregs sregs; /* to begin with, and where */
 	uint64_t rip;
 } vc[MAX_VCPUS];
 static __thread volatile struct kvm_run *my_run;
-static __thread volatile int heard;
+static __thread volatile int signalled;
 
 /* One handler for all exceptions begins the loop anew; NMIs go on where they were. */
 GUEST(handlers, 64, "mov %r14, %rsp\n incq 8(%r13)\n jmp *%r15\n .balign 32\n iretq\n");
@@ -213,28 +211,16 @@ static void make_vm(void)
 
 /* ---- vCPUs' threads */
 
-static uint64_t cpu_time(clockid_t clock)
-{
-	struct timespec t;
-
-	return clock_gettime(clock, &t) ? 0 : (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 static void came_back(unsigned id)
 {
-	uint64_t took, since;
-
-	if (!heard)
+	if (!signalled)
 		return;
-	heard = 0;
+	signalled = 0;
 	my_run->immediate_exit = 0;
-	since = vc[id].since;
-	took = since ? cpu_time(CLOCK_THREAD_CPUTIME_ID) - since : 0;
-	if (took > vc[id].worst)
-		vc[id].worst = took;
-	vc[id].asked = 0;
-	if (took > LATENCY_NS)
-		finding("vCPU %u heard a signal after %lu us of its CPU time", id, took / 1000);
+	if (heard_returned(&vc[id].heard) <= heard_limit())
+		return;
+	heard_print(stderr, &vc[id].heard);
+	finding("vCPU %u heard a signal late", id);
 }
 
 /* An exit that the kind allows: go on. */
@@ -281,7 +267,7 @@ static void *vcpu_thread(void *arg)
 	int exit;
 
 	my_run = vcpu[id].run;
-	came_back(id); /* it may have been asked before that */
+	heard_listen(&vc[id].heard);
 	while (!stopping) {
 		if (now.kind->between && now.kind->between(id))
 			break;
@@ -291,6 +277,7 @@ static void *vcpu_thread(void *arg)
 			break;
 		answer(id, exit);
 	}
+	heard_leave();
 	vc[id].ended = 1;
 	return NULL;
 }
@@ -298,7 +285,7 @@ static void *vcpu_thread(void *arg)
 /* Whenever it comes, the next KVM_RUN or this one ends. */
 static void on_signal(int sig)
 {
-	heard = 1;
+	signalled = 1;
 	if (my_run)
 		my_run->immediate_exit = 1;
 }
@@ -306,27 +293,22 @@ static void on_signal(int sig)
 /* Ask a vCPU to come out, unless it has not come out since it was asked last. */
 static void ask(unsigned id)
 {
-	if (vc[id].asked || vc[id].ended)
-		return;
-	vc[id].since = 0;
-	vc[id].asked = 1;
-	pthread_kill(vc[id].thread, SIGNAL);
-	/* From here on: this thread may have been put aside before. */
-	vc[id].since = cpu_time(vc[id].cpu_time);
+	heard_ask(&vc[id].heard, SIGNAL);
+	for (unsigned i = 0; i < now.vcpus; i++)
+		heard_look(&vc[i].heard);
 }
 
 static void stop_all(void)
 {
-	uint64_t since;
-
 	stopping = 1;
 	for (unsigned i = 0; i < now.vcpus; i++) {
 		while (!vc[i].ended) {
 			ask(i);
 			usleep(500);
-			since = vc[i].asked ? vc[i].since : 0;
-			if (since && cpu_time(vc[i].cpu_time) - since > 10 * LATENCY_NS && !vc[i].ended)
+			if (heard_so_far(&vc[i].heard) > 10 * heard_limit() && !vc[i].ended) {
+				heard_print(stderr, &vc[i].heard);
 				finding("vCPU %u hears no signal", i);
+			}
 		}
 		pthread_join(vc[i].thread, NULL);
 	}
@@ -334,8 +316,7 @@ static void stop_all(void)
 
 static void start(unsigned id)
 {
-	if (pthread_create(&vc[id].thread, NULL, vcpu_thread, (void *)(uintptr_t)id) ||
-	    pthread_getcpuclockid(vc[id].thread, &vc[id].cpu_time))
+	if (pthread_create(&vc[id].thread, NULL, vcpu_thread, (void *)(uintptr_t)id))
 		finding("no thread");
 }
 
@@ -347,7 +328,7 @@ void machine_rethread(unsigned id)
 		usleep(200);
 	}
 	pthread_join(vc[id].thread, NULL);
-	vc[id].ended = vc[id].asked = 0;
+	vc[id].ended = 0;
 	start(id);
 }
 
@@ -382,7 +363,7 @@ void machine_run(const struct round *r, unsigned ms)
 	if (now.kind->check)
 		now.kind->check();
 	for (unsigned i = 0; i < now.vcpus; i++) {
-		worst = vc[i].worst > worst ? vc[i].worst : worst;
+		worst = vc[i].heard.worst > worst ? vc[i].heard.worst : worst;
 		loops += *machine_counter(i);
 	}
 	printf("%-10s %2u vCPUs, %10lu loops, a signal is heard within %lu us\n", now.kind->name,

@@ -7,7 +7,7 @@
  * all of it, so that a round that fails can be made smaller.
  *
  * Every kind is held to this besides: the process lives, no canary beside a memslot changes, no vCPU
- * exits as it should not, and a signal ends KVM_RUN within LATENCY_NS of the vCPU thread's CPU time.
+ * exits as it should not, and a signal ends KVM_RUN soon (../vmm/heard.h).
  */
 #ifndef TESTS_TORTURE_H
 #define TESTS_TORTURE_H
@@ -16,8 +16,7 @@
 #include <stdint.h>
 #include "../vmm/minivmm.h"
 
-#define MAX_VCPUS  64u
-#define LATENCY_NS 10000000ULL
+#define MAX_VCPUS 64u
 
 /* Guest-physical layout, beside minivmm.h's; all of it is mapped at the same linear addresses. */
 #define COUNTERS    0x30000u	      /* a line a vCPU: rounds of its loop, exceptions */

@@ -228,6 +228,7 @@ static void *vcpu_thread(void *arg)
 
 	while (run_once(v, v->g->index))
 		;
+	latency_leave();
 	return NULL;
 }
 
