@@ -16,6 +16,8 @@
 #include "vm/signals.h"
 #include "vm/vm.h"
 
+#define SHORT_MS 300 /* of a run */
+
 static struct fake_record record;
 static u64 sigmask;
 static bool has_sigmask;
@@ -87,7 +89,7 @@ bool abi_fstat(int fd, struct stat *st)
 	return true;
 }
 
-static long fake_run(void)
+static long fake_run(long ms_at_most)
 {
 	static __thread struct cpu cpu;
 	static __thread struct vcpu v;
@@ -98,7 +100,7 @@ static long fake_run(void)
 	memset(&mask, 0, sizeof(mask));
 	memcpy(&mask, &sigmask, sizeof(sigmask));
 	signals_run_begin(&v, has_sigmask ? &mask : NULL);
-	for (int i = 0; i < 300 && r == 0; i++) {
+	for (long i = 0; i < ms_at_most && r == 0; i++) {
 		struct timespec ms = {0, 1000000};
 
 		nanosleep(&ms, NULL); /* a cancellation point, as waiting is */
@@ -142,7 +144,7 @@ bool abi_ioctl(int fd, unsigned long request, void *arg, long *ret)
 		*ret = 12;
 		break;
 	case FAKE_RUN:
-		*ret = fake_run();
+		*ret = fake_run(arg ? (long)arg : SHORT_MS);
 		break;
 	case FAKE_TOUCH:
 		*ret = guard_load8(arg, &(u8){0}) ? 0 : -EFAULT;
@@ -159,7 +161,7 @@ bool abi_ioctl(int fd, unsigned long request, void *arg, long *ret)
 	case FAKE_STAY_RUN:
 		raw3(SYS_tgkill, raw0(SYS_getpid), raw0(SYS_gettid), (long)arg);
 		if (request == FAKE_STAY_RUN)
-			*ret = fake_run();
+			*ret = fake_run(SHORT_MS);
 		break;
 	case FAKE_HELPER:
 		*ret = make_helper(arg);

@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 
 #define FAKE_API_VERSION _IO(0xAE, 0x00)
-#define FAKE_RUN	 _IO(0xAE, 0x80) /* -1 EINTR when a signal ended it, 0 after 0.3 s */
+#define FAKE_RUN	 _IO(0xAE, 0x80) /* argument: ms, or 0 for 300; -1 EINTR when a signal ended it */
 #define FAKE_TOUCH	 _IO(0xAE, 0xf0) /* read the byte the argument points at */
 #define FAKE_SIGMASK                                                                           \
 	_IO(0xAE, 0xf1) /* argument: u64 mask, as KVM_SET_SIGNAL_MASK; NULL: none */

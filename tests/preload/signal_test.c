@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -73,14 +74,30 @@ static int all_blocked(void)
 	return full_mask(&now);
 }
 
-/* Send sig with a value to the main thread after a while. */
+#define LONG_MS 3600000 /* until a signal comes, however late */
+
+/* Does the first thread wait for something? The state is behind the name (proc(5), /proc/PID/stat). */
+static int main_waits(void)
+{
+	char line[512], *end;
+	FILE *f = fopen("/proc/self/stat", "r");
+
+	end = f && fgets(line, sizeof(line), f) ? strrchr(line, ')') : NULL;
+	if (f)
+		fclose(f);
+	return end && end[1] && end[2] == 'S';
+}
+
+/* Send sig with a value to the main thread after a while, and when it has come to where it waits. */
 static pthread_t main_thread;
 static void *send_later(void *sig)
 {
-	struct timespec t = {0, 50000000};
+	struct timespec t = {0, 50000000}, ms = {0, 1000000};
 	union sigval v = {.sival_int = 42};
 
 	nanosleep(&t, NULL);
+	while (!main_waits())
+		nanosleep(&ms, NULL);
 	pthread_sigqueue(main_thread, (int)(long)sig, v);
 	return NULL;
 }
@@ -165,11 +182,11 @@ static void a_signal_ends_a_run(void)
 	start();
 	install(SIGUSR1, SA_RESTART);
 	t = send_soon(SIGUSR1);
-	CHECK_ERRNO(ioctl(kvm, FAKE_RUN, 0), EINTR);
+	CHECK_ERRNO(ioctl(kvm, FAKE_RUN, LONG_MS), EINTR);
 	CHECK(seen == 1 && seen_value == 42 && seen_code == SI_QUEUE);
 	pthread_join(t, NULL);
 	t = send_soon(SIGUSR1);
-	CHECK_ERRNO(ioctl(kvm, FAKE_RUN, 0), EINTR);
+	CHECK_ERRNO(ioctl(kvm, FAKE_RUN, LONG_MS), EINTR);
 	CHECK(seen == 2);
 	pthread_join(t, NULL);
 }
@@ -227,7 +244,7 @@ static void *runs_until_cancelled(void *runs)
 {
 	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
 	for (;;) {
-		ioctl(kvm, FAKE_RUN, 0);
+		ioctl(kvm, FAKE_RUN, LONG_MS);
 		(*(volatile int *)runs)++;
 	}
 	return NULL;
@@ -300,7 +317,7 @@ static void let_in_by_the_run(void)
 	CHECK(ioctl(kvm, FAKE_SIGMASK, &mask) == 0);
 	for (int sig = SIGUSR1; sig; sig = sig == SIGUSR1 ? SIGBUS : 0) {
 		t = send_soon(sig);
-		CHECK_ERRNO(ioctl(kvm, FAKE_RUN, 0), EINTR);
+		CHECK_ERRNO(ioctl(kvm, FAKE_RUN, LONG_MS), EINTR);
 		pthread_join(t, NULL);
 		CHECK(all_blocked());
 		sigemptyset(&set);
@@ -451,7 +468,7 @@ static void reset_after_one(void)
 	start();
 	install(SIGUSR1, SA_RESETHAND);
 	t = send_soon(SIGUSR1);
-	CHECK_ERRNO(ioctl(kvm, FAKE_RUN, 0), EINTR);
+	CHECK_ERRNO(ioctl(kvm, FAKE_RUN, LONG_MS), EINTR);
 	CHECK(seen == 1);
 	pthread_join(t, NULL);
 	CHECK(sigaction(SIGUSR1, NULL, &b) == 0 && b.sa_handler == SIG_DFL);
