@@ -164,6 +164,32 @@ static void run_in_a_handler(void)
 	CHECK(raise(SIGALRM) == 0 && ran);
 }
 
+#define RUNS_AT 0x6000
+
+/* Writes there again and again, and leaves for a signal only. */
+GUEST(shows_that_it_runs, 16, "1: movb $1, 0x6000\n jmp 1b");
+
+static pthread_t runner;
+
+static void *signal_runner(void *arg)
+{
+	while (!*(volatile uint8_t *)(v.mem + RUNS_AT))
+		pause_ms(1);
+	CHECK(pthread_kill(runner, SIGALRM) == 0);
+	return arg;
+}
+
+/* SIGALRM to this thread, in the run that it is about to begin and not before. */
+static pthread_t signal_in_the_run(void)
+{
+	pthread_t t;
+
+	v.mem[RUNS_AT] = 0;
+	runner = pthread_self();
+	CHECK(pthread_create(&t, NULL, signal_runner, NULL) == 0);
+	return t;
+}
+
 static ucontext_t outside, coroutine;
 
 static void in_a_coroutine(void)
@@ -179,16 +205,17 @@ static void hears(int sig) {}
 static void coroutines(void)
 {
 	static char stack[65536];
+	pthread_t t;
 
-	make(spins);
+	make(shows_that_it_runs);
 	signal(SIGALRM, hears);
 	CHECK(getcontext(&coroutine) == 0);
 	coroutine.uc_stack = (stack_t){.ss_sp = stack, .ss_size = sizeof(stack)};
 	coroutine.uc_link = &outside;
 	makecontext(&coroutine, in_a_coroutine, 0);
 	for (int i = 0; i < 2; i++) {
-		ualarm(20000, 0);
-		CHECK(swapcontext(&outside, &coroutine) == 0);
+		t = signal_in_the_run();
+		CHECK(swapcontext(&outside, &coroutine) == 0 && pthread_join(t, NULL) == 0);
 		CHECK(ioctl(v.vm, KVM_CHECK_EXTENSION, KVM_CAP_IRQCHIP) == 1);
 	}
 }
@@ -203,9 +230,11 @@ static void forks(int sig)
 /* The call goes on in both; the VM is the parent's. */
 static void handler_that_forks(void)
 {
+	pthread_t t;
+
 	signal(SIGALRM, forks);
-	make(spins);
-	ualarm(20000, 0);
+	make(shows_that_it_runs);
+	t = signal_in_the_run();
 	CHECK(minivmm_run(&v) == -EINTR);
 	if (child == 0) {
 		struct minivmm mine;
@@ -215,7 +244,7 @@ static void handler_that_forks(void)
 		minivmm_load(&mine, MINIVMM_REAL, writes_once);
 		_exit(minivmm_run(&mine) != KVM_EXIT_IO);
 	}
-	CHECK(ended(child) == 0);
+	CHECK(ended(child) == 0 && pthread_join(t, NULL) == 0);
 	minivmm_load(&v, MINIVMM_REAL, writes_once);
 	CHECK(minivmm_run(&v) == KVM_EXIT_IO);
 }

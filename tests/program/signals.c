@@ -439,7 +439,7 @@ static void kicks_break_no_wait(void)
 	pthread_join(t, NULL);
 }
 
-static volatile int waited;
+static volatile int waits, waited;
 
 static void *waits_uncancelled(void *unused)
 {
@@ -449,6 +449,7 @@ static void *waits_uncancelled(void *unused)
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
 	v.run->immediate_exit = 1;
 	minivmm_run(&v);
+	waits = 1;
 	waited = ppoll(NULL, 0, &t, NULL) == 0 ? 1 : -1;
 	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
 	pause();
@@ -461,6 +462,8 @@ static void cancellation_breaks_no_wait(void)
 
 	make(spins);
 	CHECK(pthread_create(&t, NULL, waits_uncancelled, NULL) == 0);
+	while (!waits)
+		after_ms(1);
 	after_ms(SOON_MS);
 	pthread_cancel(t);
 	CHECK(pthread_join(t, NULL) == 0 && waited == 1);
@@ -501,14 +504,15 @@ static void *sends_later(void *to)
 static void no_room_for_queued_ones(void)
 {
 	struct rlimit none = {0, 0};
-	pthread_t me = pthread_self(), t;
+	pthread_t me = pthread_self();
+	static pthread_t t; /* made between sigsetjmp() and the jump */
 
 	make(spins);
 	handle(SIGUSR1, SIG_IGN);
 	CHECK(setrlimit(RLIMIT_SIGPENDING, &none) == 0);
 	handle(SIGUSR1, jump);
-	CHECK(pthread_create(&t, NULL, sends_later, &me) == 0);
 	if (!sigsetjmp(back, 1)) {
+		CHECK(pthread_create(&t, NULL, sends_later, &me) == 0);
 		minivmm_run(&v);
 		CHECK(0);
 	}
