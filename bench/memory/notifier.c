@@ -202,6 +202,6 @@ int main(void)
 	raw("a page after a rest", PAGE, true);
 	figure_print(&read, "VMM reads what a guest wrote, notifier", "ns/page", "without", "-");
 	mmu_vcpu_fini(vcpu);
-	mmu_put(mmu);
+	mmu_close(mmu);
 	return 0;
 }

@@ -113,6 +113,6 @@ int main(void)
 	bytes("tables at 1 GiB", 0, SIZE, p, "<= 0.0025");
 	steps(p);
 	mmu_vcpu_fini(vcpu);
-	mmu_put(mmu);
+	mmu_close(mmu);
 	return 0;
 }
