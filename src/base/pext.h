@@ -35,21 +35,6 @@ static inline bool host_has_fast_loop(void)
 	return host_amd_family() >= 0x17;
 }
 
-/* The manuals leave AF undefined after AND, OR, XOR and TEST. Processors are known to clear it, whatever it was. */
-static inline bool host_clears_af(void)
-{
-	unsigned ax;
-
-	__asm__("movl $0x0f, %0\n\t"
-		"addb $1, %b0\n\t" /* AF is set */
-		"testb %b0, %b0\n\t"
-		"lahf"
-		: "=a"(ax)
-		:
-		: "cc");
-	return !(ax >> 8 & 0x10);
-}
-
 /*
  * OF in bit 0 and LAHF's byte in bits 8 to 15, behind an instruction on ECX, EDX and EAX, and before it. EAX has brought the
  * flags there, and then is what it always is.
@@ -68,6 +53,12 @@ static inline bool host_clears_af(void)
 		ax_ & 0xd501;                                                                        \
 	})
 #define HOST_SETTLES(insn) (HOST_FLAGS_BEHIND(insn, 0x0200) == HOST_FLAGS_BEHIND(insn, 0xd701))
+
+/* The manuals leave AF undefined after AND, OR, XOR and TEST. Processors are known to clear it, whatever it was. */
+static inline bool host_clears_af(void)
+{
+	return !(HOST_FLAGS_BEHIND("testb %%al, %%al", 0xd701) & 0x1000);
+}
 
 /*
  * Some of the flags are undefined after a shift by more than nothing, and after a multiplication (SDM vol. 2; APM
