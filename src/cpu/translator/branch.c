@@ -183,11 +183,6 @@ static void jcc(struct xlate *x, u8 cc)
 		edge(x, 0, next_rip(x));
 }
 
-static void move_sp(struct xlate *x, s32 by)
-{
-	emit_lea(&x->e, tr_host[RSP], tr_host[RSP], NO_INDEX, 0, by, !tr_code32(x->b));
-}
-
 /* The return address below the stack: stored, but RSP not moved yet. */
 static void store_return(struct xlate *x)
 {
@@ -224,7 +219,7 @@ static void find_target(struct xlate *x)
 	emit_rotate(e, R14, R15, 12);
 	emit_lea(e, R14, R14, R15, 0, 0, true);
 	if (x->flags_at) {
-		emit_and32(e, R14, (CODE_JUMPS - 1) << 1);
+		emit_alu_imm(e, ALU_AND, 4, R14, (CODE_JUMPS - 1) << 1);
 	} else {
 		emit_pext(e, R14, R14, FIELD(gen.mask_jump));
 		emit_lea(e, R14, R14, R14, 0, 0, true);
@@ -241,7 +236,7 @@ static void jump_to_register(struct xlate *x, s32 pop)
 	}
 	find_target(x);
 	if (pop)
-		move_sp(x, pop);
+		tr_add_sp(x, pop);
 	emit_jump_indexed(&x->e, R14, table_field(x->b->key) + (u32)offsetof(struct code_jump, host));
 }
 
@@ -294,7 +289,7 @@ static void call_register(struct xlate *x, const struct insn *in)
 	/* Not in gen.tmp, which a kick on the way would use. */
 	emit_store(e, FIELD(gen.resume), R15);
 	store_return(x);
-	move_sp(x, -tr_word(x));
+	tr_add_sp(x, -tr_word(x));
 	tr_leave_site(x);
 	emit_jump_field(e, FIELD(gen.resume));
 }
@@ -319,7 +314,7 @@ bool tr_branch(struct xlate *x, const struct insn *in)
 		return true;
 	case INSN_CALL:
 		store_return(x);
-		move_sp(x, -tr_word(x));
+		tr_add_sp(x, -tr_word(x));
 		tr_leave_site(x);
 		if (!tr_goes_on(x))
 			edge(x, 1, (u64)last(x)->disp);

@@ -127,30 +127,6 @@ void emit_add(struct emitter *e, int reg, int index, u32 field)
 	field_op(e, true, 0x03, reg, index, field);
 }
 
-void emit_compare(struct emitter *e, int a, int b)
-{
-	const u8 bytes[] = {rex(true, b, 0, a), 0x39, (u8)(0xc0 | (b & 7) << 3 | (a & 7))};
-
-	emit_bytes(e, bytes, sizeof(bytes));
-}
-
-void emit_and32(struct emitter *e, int dst, u32 mask)
-{
-	if (dst & 8)
-		emit8(e, REX | 1);
-	emit8(e, 0x81);
-	emit8(e, (u8)(0xc0 | 4 << 3 | (dst & 7)));
-	emit32(e, mask);
-}
-
-void emit_test(struct emitter *e, int reg, s32 mask)
-{
-	emit8(e, rex(true, 0, 0, reg));
-	emit8(e, 0xf7);
-	emit8(e, (u8)(0xc0 | (reg & 7)));
-	emit32(e, (u32)mask);
-}
-
 /* Registers as operands of 1, 2, 4 or 8 bytes; the even opcode is that of bytes. */
 static void operation(struct emitter *e, u8 opcode, u8 size, int reg, int rm)
 {

@@ -58,15 +58,12 @@ void emit_lea(struct emitter *e, int dst, int base, int index, u8 scale, s32 dis
  * instructions scale. */
 void emit_modrm_memory(struct emitter *e, int reg, int base, int index, s32 disp, bool disp32);
 
-/* These change the flags: to add a field, `index` * 8 bytes further on or NO_INDEX; OR; AND, TEST; CMP of
- * a field and zero. */
+/* These change the flags: to add a field, `index` * 8 bytes further on or NO_INDEX; CMP of a field and a constant, or
+ * zero. */
 #define CC_NOT_ZERO 5
 #define CC_ABOVE    7
-void emit_and32(struct emitter *e, int dst, u32 mask);
 void emit_add(struct emitter *e, int reg, int index, u32 field);
-void emit_test(struct emitter *e, int reg, s32 mask);
 void emit_compare_field(struct emitter *e, u32 field, s32 imm); /* 64 bits */
-void emit_compare(struct emitter *e, int a, int b); /* 64 bits */
 void emit_compare_zero32(struct emitter *e, u32 field);
 /* An operation of arithmetic by its number in the opcode, and TEST; of `size` bytes. */
 enum { ALU_ADD = 0, ALU_OR = 1, ALU_AND = 4, ALU_SUB = 5, ALU_XOR = 6, ALU_CMP = 7 };

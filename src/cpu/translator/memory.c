@@ -247,7 +247,7 @@ static void entry_number(struct xlate *x, const struct tr_look *l)
 {
 	if (x->flags_at) { /* quicker than PEXT, from the address to the number */
 		emit_rotate(&x->e, GEN_INDEX, l->disp ? GEN_CHECK : l->la, PAGE_SHIFT);
-		emit_and32(&x->e, GEN_INDEX, TLB_ENTRIES - 1);
+		emit_alu_imm(&x->e, ALU_AND, 4, GEN_INDEX, TLB_ENTRIES - 1);
 		return;
 	}
 	emit_pext(&x->e, GEN_INDEX, l->la, INDEX_MASK_FIELD);
@@ -312,9 +312,9 @@ static struct share_class *shared(struct xlate *x, enum share_which which)
 	return x->careful ? NULL : share_class_of(&x->share, x->nop, which);
 }
 
-bool tr_shares_ready(const struct xlate *x, enum share_which which)
+bool tr_shares_ready(struct xlate *x, enum share_which which)
 {
-	const struct share_class *k = x->careful ? NULL : share_class_of((struct share *)&x->share, x->nop, which);
+	const struct share_class *k = shared(x, which);
 
 	return k && k->ready;
 }
@@ -411,7 +411,7 @@ static u8 *jump_unless_aligned(struct xlate *x, struct address a, u32 size)
 			emit_lea(&x->e, GEN_CHECK, la, NO_INDEX, 0, a.disp, true);
 			la = GEN_CHECK;
 		}
-		emit_test(&x->e, la, (s32)size - 1);
+		emit_test_imm(&x->e, 8, la, (s32)size - 1);
 		return emit_jcc(&x->e, CC_NOT_ZERO);
 	}
 	k = emit_check_below(&x->e);

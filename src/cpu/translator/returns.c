@@ -39,7 +39,7 @@ static void emit_by_table(struct emitter *e, u32 mode, bool wide)
 
 	emit_rotate(e, R14, R15, 12);
 	emit_lea(e, R14, R14, R15, 0, 0, true);
-	emit_and32(e, R14, (CODE_JUMPS - 1) << 1);
+	emit_alu_imm(e, ALU_AND, 4, R14, (CODE_JUMPS - 1) << 1);
 	emit_add(e, R15, R14, table + (u32)offsetof(struct code_jump, neg));
 	no = emit_jcc(e, CC_NOT_ZERO);
 	emit_lea(e, tr_host[RSP], tr_host[RSP], NO_INDEX, 0, wide ? 8 : 4, wide);
@@ -102,7 +102,7 @@ static void emit_site(struct xlate *x)
 
 	x->flags_at = FLAGS_IN_AF; /* by the RET */
 	emit_constant(e, R14, tr_rip(b, b->rip + b->bytes));
-	emit_compare(e, R15, R14);
+	emit_alu(e, ALU_CMP, 8, R15, R14);
 	emit_aim(e, emit_jcc(e, CC_NOT_ZERO), e->start + t->by_table[block_key_tlb(x->b->key)][width_of(x->b->key)]);
 	emit_lea(e, tr_host[RSP], tr_host[RSP], NO_INDEX, 0, tr_word(x), !tr_code32(x->b));
 	tr_fall_through(x);

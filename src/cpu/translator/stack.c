@@ -17,7 +17,7 @@ static void move_at(struct xlate *x, u8 opcode, int reg, struct tr_mem m)
 	tr_modrm(x, reg, m);
 }
 
-static void move_sp(struct xlate *x, s32 by)
+void tr_add_sp(struct xlate *x, s32 by)
 {
 	emit_lea(&x->e, SP, SP, NO_INDEX, 0, by, tr_word(x) == 8);
 }
@@ -25,14 +25,14 @@ static void move_sp(struct xlate *x, s32 by)
 void tr_settle_sp(struct xlate *x)
 {
 	if (x->sp_lag)
-		move_sp(x, x->sp_lag);
+		tr_add_sp(x, x->sp_lag);
 	x->sp_lag = 0;
 }
 
 void tr_move_sp(struct xlate *x, s32 by)
 {
 	if (x->check || tr_word(x) != 8 || !tr_shares_ready(x, SHARE_STACK))
-		move_sp(x, by);
+		tr_add_sp(x, by);
 	else
 		x->sp_lag += by;
 }
@@ -41,7 +41,7 @@ void tr_move_sp(struct xlate *x, s32 by)
  * May the host's register for RSP go on as it is, though the guest's has moved? Where C may be called, or its value
  * counts, it may not; nor where C goes on at this copy of the op (tr_after_c()).
  */
-bool tr_sp_may_lag(const struct xlate *x)
+bool tr_sp_may_lag(struct xlate *x)
 {
 	const struct insn *in = &x->insn[x->nop];
 
@@ -106,7 +106,7 @@ static void pushf(struct xlate *x)
 	m = tr_stack_operand(x, RSP, -tr_word(x), true);
 	emit_load(e, RCX, FIELD(gen.resume));
 	move_at(x, 0x89, RCX, m);
-	move_sp(x, -tr_word(x));
+	tr_add_sp(x, -tr_word(x));
 }
 
 /* What is pushed waits in the vCPU while the stack is looked up. */
@@ -119,7 +119,7 @@ static void push_mem(struct xlate *x, const struct insn *in)
 	m = tr_stack_operand(x, RSP, -tr_word(x), true);
 	emit_load(&x->e, RCX, FIELD(gen.resume));
 	move_at(x, 0x89, RCX, m);
-	move_sp(x, -tr_word(x));
+	tr_add_sp(x, -tr_word(x));
 }
 
 static void pop(struct xlate *x, int g)

@@ -200,11 +200,12 @@ static inline void tr_modrm(struct xlate *x, int reg, struct tr_mem m)
 struct tr_mem tr_operand(struct xlate *x, const struct insn *in, u32 size, bool write);
 struct tr_mem tr_locked_operand(struct xlate *x, const struct insn *in, u32 size);
 /* Does the access of the op at hand go through a slot that is filled already? */
-bool tr_shares_ready(const struct xlate *x, enum share_which which);
-/* stack.c. RSP moves, or will with others' moves; all that has not been done yet; and may that wait until behind this op? */
+bool tr_shares_ready(struct xlate *x, enum share_which which);
+/* stack.c. RSP moves; it moves, or will with others' moves; all that has not been done yet; may that wait until behind this op? */
+void tr_add_sp(struct xlate *x, s32 by);
 void tr_move_sp(struct xlate *x, s32 by);
 void tr_settle_sp(struct xlate *x);
-bool tr_sp_may_lag(const struct xlate *x);
+bool tr_sp_may_lag(struct xlate *x);
 /* The same for a word at a distance from guest register `g`, RSP or RBP: a push's or pop's. */
 struct tr_mem tr_stack_operand(struct xlate *x, int g, s32 disp, bool write);
 
