@@ -76,15 +76,6 @@ static void on_timer(int sig, siginfo_t *info, void *uc)
 	}
 }
 
-/* A run has ended that was asked to, perhaps. */
-static void check_heard(void)
-{
-	if (heard_returned(&heard) <= heard_limit())
-		return;
-	heard_print(stderr, &heard);
-	MUST(false, "a signal was heard late");
-}
-
 static void print_worst(void)
 {
 	printf("a signal is heard within %llu us of the vCPU's CPU time\n", (unsigned long long)heard.worst / 1000);
@@ -314,7 +305,7 @@ int machine_run(struct machine *m)
 	set_timer(RUN_NS);
 	r = machine_ioctl(m->vcpu, KVM_RUN, NULL);
 	set_timer(0); /* asks no more */
-	check_heard();
+	MUST(!heard_late(&heard), "a signal was heard late");
 	if (!r)
 		check_exit(m);
 	else

@@ -217,10 +217,8 @@ static void came_back(unsigned id)
 		return;
 	signalled = 0;
 	my_run->immediate_exit = 0;
-	if (heard_returned(&vc[id].heard) <= heard_limit())
-		return;
-	heard_print(stderr, &vc[id].heard);
-	finding("vCPU %u heard a signal late", id);
+	if (heard_late(&vc[id].heard))
+		finding("vCPU %u heard a signal late", id);
 }
 
 /* An exit that the kind allows: go on. */

@@ -3,7 +3,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -293,4 +292,12 @@ void heard_print(FILE *to, const struct heard *h)
 		(open ? h->took : h->answer.took) / 1000, (open ? h->seen : h->answer.seen) / 1000, beats);
 	for (uint32_t i = 0; i < beats && i < HEARD_PLACES; i++)
 		print_place(to, h->places[i]);
+}
+
+bool heard_late(struct heard *h)
+{
+	if (heard_returned(h) <= heard_limit())
+		return false;
+	heard_print(stderr, h);
+	return true;
 }

@@ -27,6 +27,7 @@
 #define TESTS_VMM_HEARD_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -71,6 +72,8 @@ void heard_asked(struct heard *h, const void *uc);
 void heard_enters(struct heard *h);
 /* The answer: the calling thread was at work for so long since it was asked, ns; 0: it was not asked. */
 uint64_t heard_returned(struct heard *h);
+/* The same; was it later than heard_limit()? Then stderr is told by heard_print(). */
+bool heard_late(struct heard *h);
 /* Any thread: for so long by now, as far as is known; ns. */
 uint64_t heard_so_far(struct heard *h);
 
